@@ -1,0 +1,316 @@
+/**
+ * What the server says to a client: task updates, agent output, errors and
+ * acknowledgements.
+ *
+ * The wire's vocabulary in one direction; `ClientMessage` is the other.
+ * `MeshEvent` is what a consumer of the resilient stream sees, of which the
+ * data messages here are a part. The schemas hold the wire's JSON object on
+ * their encoded side and a `_tag`ged value, with `null` and missing as an absent
+ * property, on the other.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import { DecodeError } from "./DecodeError.ts"
+import * as Frame from "./internal/frame.ts"
+import * as HotPath from "./internal/hotPath.ts"
+import * as Wire from "./internal/wire.ts"
+import { TaskId } from "./TaskId.ts"
+
+/**
+ * A task changed.
+ *
+ * **Details**
+ *
+ * `version` grows with each update of a task, where the server gives one.
+ * `status` is an open set: a value never seen before is valid. `updatedFields`
+ * names what changed, `updatedBy` who changed it.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const TaskUpdated = Schema.Struct({
+  _tag: Wire.tag("TaskUpdated", "taskUpdated"),
+  taskId: TaskId,
+  version: Wire.optional(Schema.Int),
+  status: Wire.optional(Schema.String),
+  updatedFields: Wire.optional(Schema.Array(Schema.String)),
+  updatedBy: Wire.optional(Schema.String)
+}).pipe(Schema.encodeKeys({ _tag: "type" }))
+
+/**
+ * A task changed: see the schema of the same name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TaskUpdated extends Schema.Schema.Type<typeof TaskUpdated> {}
+
+/**
+ * A task's agent said something.
+ *
+ * **Details**
+ *
+ * `messageType` is an open set; to be expected are `assistant`, `tool_use`,
+ * `tool_result`, `result` (the last of a run, with `costUsd` in US dollars and
+ * `durationMs` in milliseconds), `system`, `error` and `raw`. `isPartial` marks
+ * a piece of a message that is still being written. Output carries no sequence
+ * number: a lost one can be suspected, never proven.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const TaskOutput = Schema.Struct({
+  _tag: Wire.tag("TaskOutput", "taskOutput"),
+  taskId: TaskId,
+  messageType: Schema.String,
+  content: Schema.String,
+  toolName: Wire.optional(Schema.String),
+  toolInput: Wire.optional(Schema.Json),
+  isError: Wire.optional(Schema.Boolean),
+  costUsd: Wire.optional(Schema.Finite),
+  durationMs: Wire.optional(Schema.Int),
+  isPartial: Wire.optional(Schema.Boolean)
+}).pipe(Schema.encodeKeys({ _tag: "type" }))
+
+/**
+ * A task's agent said something: see the schema of the same name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TaskOutput extends Schema.Schema.Type<typeof TaskOutput> {}
+
+/**
+ * The server reports an error. It names no task. A missing `code` is `ERROR`, a
+ * missing `message` is empty.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ServerError = Schema.Struct({
+  _tag: Wire.tag("ServerError", "error"),
+  code: Wire.withDefault("ERROR"),
+  message: Wire.withDefault("")
+}).pipe(Schema.encodeKeys({ _tag: "type" }))
+
+/**
+ * The server reports an error: see the schema of the same name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ServerError extends Schema.Schema.Type<typeof ServerError> {}
+
+/**
+ * Acknowledges `SubscribeAll`.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const SubscribedAll = Schema.Struct({ _tag: Wire.tag("SubscribedAll", "subscribedAll") }).pipe(
+  Schema.encodeKeys({ _tag: "type" })
+)
+
+/**
+ * Acknowledges `UnsubscribeAll`.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const UnsubscribedAll = Schema.Struct({ _tag: Wire.tag("UnsubscribedAll", "unsubscribedAll") }).pipe(
+  Schema.encodeKeys({ _tag: "type" })
+)
+
+/**
+ * Acknowledges `Subscribe`. The server may leave the task out.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Subscribed = Schema.Struct({
+  _tag: Wire.tag("Subscribed", "subscribed"),
+  taskId: Wire.optional(TaskId)
+}).pipe(Schema.encodeKeys({ _tag: "type" }))
+
+/**
+ * Acknowledges `Unsubscribe`. The server may leave the task out.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Unsubscribed = Schema.Struct({
+  _tag: Wire.tag("Unsubscribed", "unsubscribed"),
+  taskId: Wire.optional(TaskId)
+}).pipe(Schema.encodeKeys({ _tag: "type" }))
+
+/**
+ * Acknowledges `SubscribeOutput`. The server may leave the task out.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const OutputSubscribed = Schema.Struct({
+  _tag: Wire.tag("OutputSubscribed", "outputSubscribed"),
+  taskId: Wire.optional(TaskId)
+}).pipe(Schema.encodeKeys({ _tag: "type" }))
+
+/**
+ * Acknowledges `UnsubscribeOutput`. The server may leave the task out.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const OutputUnsubscribed = Schema.Struct({
+  _tag: Wire.tag("OutputUnsubscribed", "outputUnsubscribed"),
+  taskId: Wire.optional(TaskId)
+}).pipe(Schema.encodeKeys({ _tag: "type" }))
+
+const knownTypes: ReadonlySet<string> = new Set([
+  "taskUpdated",
+  "taskOutput",
+  "error",
+  "subscribedAll",
+  "unsubscribedAll",
+  "subscribed",
+  "unsubscribed",
+  "outputSubscribed",
+  "outputUnsubscribed"
+])
+
+const UnknownObject = Schema.StructWithRest(Schema.Struct({ type: Schema.String }), [
+  Schema.Record(Schema.String, Schema.Json)
+]).check(
+  Schema.makeFilter(({ type }) => !knownTypes.has(type), { expected: "a type that the protocol does not define" })
+)
+
+/**
+ * A message of a `type` that this version of the protocol does not know. `raw`
+ * keeps the whole object as it came, so that nothing is lost on a program that
+ * is older than its server.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const UnknownMessage = UnknownObject.pipe(
+  Schema.decodeTo(
+    Schema.TaggedStruct("UnknownMessage", { raw: UnknownObject }),
+    SchemaTransformation.transform({
+      decode: (raw) => ({ _tag: "UnknownMessage" as const, raw }),
+      encode: ({ raw }) => raw
+    })
+  )
+)
+
+/**
+ * A message of an unknown `type`: see the schema of the same name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UnknownMessage extends Schema.Schema.Type<typeof UnknownMessage> {}
+
+/**
+ * Every message that a server may send.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ServerMessage = Schema.Union([
+  TaskUpdated,
+  TaskOutput,
+  ServerError,
+  SubscribedAll,
+  UnsubscribedAll,
+  Subscribed,
+  Unsubscribed,
+  OutputSubscribed,
+  OutputUnsubscribed,
+  UnknownMessage
+])
+
+/**
+ * The server's confirmation of a subscription message.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Acknowledgement =
+  | typeof SubscribedAll.Type
+  | typeof UnsubscribedAll.Type
+  | typeof Subscribed.Type
+  | typeof Unsubscribed.Type
+  | typeof OutputSubscribed.Type
+  | typeof OutputUnsubscribed.Type
+
+/**
+ * A message from the server to a client.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ServerMessage = TaskUpdated | TaskOutput | ServerError | Acknowledgement | UnknownMessage
+
+const decodeObject = Schema.decodeUnknownResult(ServerMessage)
+const encodeObject = Schema.encodeUnknownResult(ServerMessage)
+
+/**
+ * Decodes a text frame, or a binary frame that holds UTF-8. Never throws.
+ *
+ * **Details**
+ *
+ * Gives what the `ServerMessage` schema gives. The two frequent messages take a
+ * shorter way to the same value, and whatever does not fit that way at once is
+ * left to the schema; a property test holds the two equal.
+ *
+ * **Example** (Decoding an update)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { ServerMessage } from "@makima-stream/core"
+ *
+ * const result = ServerMessage.decodeFrame(`{"type":"taskUpdated","taskId":"7f1c","status":"running"}`)
+ * console.log(Result.getOrThrow(result)._tag) // TaskUpdated
+ * ```
+ *
+ * @category codecs
+ * @since 0.1.0
+ */
+export const decodeFrame = (frame: string | Uint8Array): Result.Result<ServerMessage, DecodeError> => {
+  const parsed = Frame.parse(frame)
+  if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
+  const hot = HotPath.decode(parsed.success)
+  if (hot !== undefined) return Result.succeed(hot)
+  const result = decodeObject(parsed.success)
+  if (Result.isSuccess(result)) return Result.succeed(result.success)
+  const type = parsed.success.type
+  const known = typeof type === "string" && knownTypes.has(type)
+  return Result.fail(Frame.invalidMessage(frame, known ? type : undefined, result.failure))
+}
+
+/**
+ * Encodes a message as the text of one frame, as a server or a test double
+ * sends it.
+ *
+ * **Details**
+ *
+ * Fails with the schema's complaint for a value that is no message (one built
+ * around the types, say by a cast).
+ *
+ * **Example** (A server's frame)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { ServerMessage } from "@makima-stream/core"
+ *
+ * const frame = ServerMessage.encodeFrame({ _tag: "SubscribedAll" })
+ * console.log(Result.getOrThrow(frame)) // {"type":"subscribedAll"}
+ * ```
+ *
+ * @category codecs
+ * @since 0.1.0
+ */
+export const encodeFrame = (message: ServerMessage): Result.Result<string, Schema.SchemaError> =>
+  Result.map(encodeObject(message), (value) => JSON.stringify(value))

@@ -1,0 +1,200 @@
+/**
+ * What is wanted of the feed, as a pure value.
+ *
+ * Interest is state, not commands: a program says what it wants, and one owner
+ * (a session) makes the wire match it, on every connection anew. `diff` and
+ * `replay` are how that owner gets from the value to messages.
+ *
+ * @since 0.1.0
+ */
+import * as Predicate from "effect/Predicate"
+import type { ClientMessage } from "./ClientMessage.ts"
+import type { TaskId } from "./TaskId.ts"
+
+/**
+ * What is wanted: the updates of every task (`all`), the updates of these
+ * tasks, the output of these tasks.
+ *
+ * **Gotchas**
+ *
+ * `all` covers updates alone: the protocol has no way to ask for all output.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Interest {
+  readonly all: boolean
+  readonly updates: ReadonlySet<TaskId>
+  readonly output: ReadonlySet<TaskId>
+}
+
+const none: ReadonlySet<TaskId> = new Set()
+
+const toSet = (ids: TaskId | Iterable<TaskId>): ReadonlySet<TaskId> =>
+  Predicate.isString(ids) ? new Set([ids]) : new Set(ids)
+
+/**
+ * Nothing.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const empty: Interest = { all: false, updates: none, output: none }
+
+/**
+ * The updates of every task that the caller may see.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const all: Interest = { all: true, updates: none, output: none }
+
+/**
+ * The updates of one task, or of several.
+ *
+ * **Example** (Two tasks)
+ *
+ * ```ts
+ * import { Interest, TaskId } from "@makima-stream/core"
+ *
+ * const interest = Interest.updates([TaskId.make("a"), TaskId.make("b")])
+ * console.log(interest.updates.size) // 2
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const updates = (ids: TaskId | Iterable<TaskId>): Interest => ({
+  all: false,
+  updates: toSet(ids),
+  output: none
+})
+
+/**
+ * The agent's output of one task, or of several.
+ *
+ * **Example** (One task)
+ *
+ * ```ts
+ * import { Interest, TaskId } from "@makima-stream/core"
+ *
+ * const interest = Interest.output(TaskId.make("a"))
+ * console.log(interest.output.size) // 1
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const output = (ids: TaskId | Iterable<TaskId>): Interest => ({
+  all: false,
+  updates: none,
+  output: toSet(ids)
+})
+
+/**
+ * Everything about one task, or several: its updates and its output.
+ *
+ * **Example** (Following a task)
+ *
+ * ```ts
+ * import { Interest, TaskId } from "@makima-stream/core"
+ *
+ * const interest = Interest.task(TaskId.make("a"))
+ * console.log(interest.updates.size + interest.output.size) // 2
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const task = (ids: TaskId | Iterable<TaskId>): Interest => {
+  const set = toSet(ids)
+  return { all: false, updates: set, output: set }
+}
+
+/**
+ * What any of the given interests wants.
+ *
+ * **Example** (All updates, and the output of one task)
+ *
+ * ```ts
+ * import { Interest, TaskId } from "@makima-stream/core"
+ *
+ * const interest = Interest.union(Interest.all, Interest.output(TaskId.make("a")))
+ * console.log(Interest.replay(interest).length) // 2
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const union = (...interests: ReadonlyArray<Interest>): Interest => ({
+  all: interests.some((interest) => interest.all),
+  updates: new Set(interests.flatMap((interest) => [...interest.updates])),
+  output: new Set(interests.flatMap((interest) => [...interest.output]))
+})
+
+/**
+ * Whether nothing is wanted.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isEmpty = (self: Interest): boolean => !self.all && self.updates.size === 0 && self.output.size === 0
+
+const sameSet = (a: ReadonlySet<TaskId>, b: ReadonlySet<TaskId>): boolean =>
+  a === b || (a.size === b.size && [...a].every((id) => b.has(id)))
+
+/**
+ * Whether two interests want the same.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const equals = (a: Interest, b: Interest): boolean =>
+  a.all === b.all && sameSet(a.updates, b.updates) && sameSet(a.output, b.output)
+
+/** The tasks whose updates need a subscription of their own. */
+const ownUpdates = (self: Interest): ReadonlySet<TaskId> => (self.all ? none : self.updates)
+
+/**
+ * The messages that take a connection from one interest to another: first what
+ * is new, then what is no longer wanted.
+ *
+ * **Details**
+ *
+ * What is new goes first, so that a task that moves from its own subscription
+ * to `all`, or back, is covered at every moment. While `all` is wanted, the
+ * updates of single tasks are not asked for: `all` covers every task that the
+ * caller may see, and a server might send an update once for each subscription.
+ *
+ * **Example** (From one task to another)
+ *
+ * ```ts
+ * import { Interest, TaskId } from "@makima-stream/core"
+ *
+ * const messages = Interest.diff(Interest.output(TaskId.make("a")), Interest.output(TaskId.make("b")))
+ * console.log(messages.map((message) => message._tag)) // ["SubscribeOutput", "UnsubscribeOutput"]
+ * ```
+ *
+ * @category wire
+ * @since 0.1.0
+ */
+export const diff = (from: Interest, to: Interest): ReadonlyArray<ClientMessage> => {
+  const messages: Array<ClientMessage> = []
+  const updatesFrom = ownUpdates(from)
+  const updatesTo = ownUpdates(to)
+  if (to.all && !from.all) messages.push({ _tag: "SubscribeAll" })
+  for (const taskId of updatesTo) if (!updatesFrom.has(taskId)) messages.push({ _tag: "Subscribe", taskId })
+  for (const taskId of to.output) if (!from.output.has(taskId)) messages.push({ _tag: "SubscribeOutput", taskId })
+  if (from.all && !to.all) messages.push({ _tag: "UnsubscribeAll" })
+  for (const taskId of updatesFrom) if (!updatesTo.has(taskId)) messages.push({ _tag: "Unsubscribe", taskId })
+  for (const taskId of from.output) if (!to.output.has(taskId)) messages.push({ _tag: "UnsubscribeOutput", taskId })
+  return messages
+}
+
+/**
+ * The messages that ask for an interest on a new connection.
+ *
+ * @category wire
+ * @since 0.1.0
+ */
+export const replay = (self: Interest): ReadonlyArray<ClientMessage> => diff(empty, self)

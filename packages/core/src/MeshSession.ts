@@ -1,0 +1,253 @@
+/**
+ * One connection: dial, send the interest, decode, end. No retry.
+ *
+ * The scope that a session is made in owns it: closing the scope closes the
+ * socket and stops everything. `MeshStream` puts sessions in a row under a
+ * `ReconnectPolicy`; reach for a session itself where one connection is all
+ * that is wanted, or to build another loop.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as ClientMessage from "./ClientMessage.ts"
+import type { DecodeError } from "./DecodeError.ts"
+import * as Interest from "./Interest.ts"
+import * as Subscriptions from "./internal/subscriptions.ts"
+import * as MeshError from "./MeshError.ts"
+import type { Data } from "./MeshEvent.ts"
+import * as ServerMessage from "./ServerMessage.ts"
+
+/**
+ * A live connection.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MeshSession<Bad = DecodeError> {
+  /**
+   * The next messages, in order, never empty. Acknowledgements are taken by the
+   * session itself. A frame that is no message appears in its place as the
+   * value that `onBadFrame` made of it. Fails when the connection ends, after
+   * everything that came before the end has been pulled.
+   */
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Data | Bad>, MeshError.MeshError>
+  /** Changes what is wanted. The difference is sent by the session's own fiber. */
+  readonly setInterest: (interest: Interest.Interest) => Effect.Effect<void>
+  /** What was asked for on this connection, and what of it the server confirmed. */
+  readonly subscriptions: Effect.Effect<{
+    readonly requested: Interest.Interest
+    readonly confirmed: Interest.Interest
+  }>
+  /** How many messages have come, acknowledgements included. */
+  readonly received: Effect.Effect<number>
+}
+
+/**
+ * Options of one connection.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * What to do with a frame that is no message: `mark` puts a value in its
+   * place and goes on, `fail` ends the connection with `BadFrame`. Default:
+   * `mark`.
+   */
+  readonly onBadFrame?: "mark" | "fail"
+  /**
+   * How many frames in a row may be no messages before the connection is given
+   * up with `TooManyBadFrames`. Default: 100.
+   */
+  readonly maxBadFrames?: number
+  /**
+   * How long a request waits for its acknowledgement before another request
+   * for the same subscription may follow it. Default: 5 seconds.
+   */
+  readonly ackTimeout?: Duration.Input
+}
+
+/**
+ * Dials and sends the interest. Fails if the connection cannot be made.
+ *
+ * **Details**
+ *
+ * The interest is handed to the socket, in one batch, before this returns, so
+ * no message can be pulled that came before it.
+ *
+ * **Example** (Reading one connection by hand)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Interest, MeshSession } from "@makima-stream/core"
+ *
+ * // Effect<void, MeshError, Socket>
+ * const program = Effect.scoped(
+ *   Effect.gen(function* () {
+ *     const session = yield* MeshSession.make(Interest.all)
+ *     const messages = yield* session.pull
+ *     console.log(messages.length)
+ *   })
+ * )
+ * console.log(Effect.isEffect(program)) // true
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  interest: Interest.Interest,
+  options?: Options
+): Effect.Effect<MeshSession, MeshError.MeshError, Socket.Socket | Scope.Scope> =>
+  Effect.suspend(() => {
+    const subscriptions = Subscriptions.make()
+    subscriptions.setInterest(interest)
+    return makeWith({ ...options, subscriptions, toBad: (error) => error })
+  })
+
+/**
+ * A session over a subscription table that outlives it.
+ *
+ * @internal
+ */
+export const makeWith = Effect.fnUntraced(function* <Bad>(
+  options: Options & {
+    readonly subscriptions: Subscriptions.Subscriptions
+    readonly toBad: (error: DecodeError) => Bad
+  }
+): Effect.fn.Return<MeshSession<Bad>, MeshError.MeshError, Socket.Socket | Scope.Scope> {
+  const { subscriptions, toBad } = options
+  const failOnBad = options.onBadFrame === "fail"
+  const maxBadFrames = options.maxBadFrames ?? 100
+  const ackTimeout = Duration.toMillis(options.ackTimeout ?? "5 seconds")
+  const socket = yield* Socket.Socket
+  const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
+
+  // The reader has a scope of its own: closing it fails a pull that is suspended, which is how a failed write ends the
+  // session.
+  const readScope = yield* Scope.fork(scope)
+  const reader = yield* Effect.mapError(Scope.provide(socket.reader, readScope), fromSocketError)
+  // A transport binds a writer to the reader that was acquired in the same scope, so that two connections of one
+  // Socket service cannot write into each other.
+  const writer = yield* Scope.provide(socket.writer, readScope)
+
+  let received = 0
+  let badInARow = 0
+  let failure: MeshError.MeshError | undefined
+
+  const flush = Effect.suspend(() => {
+    const messages = subscriptions.take(clock.currentTimeMillisUnsafe())
+    const [first, ...rest] = messages
+    return first === undefined
+      ? Effect.void
+      : writer.writeAll([ClientMessage.encodeFrame(first), ...rest.map(ClientMessage.encodeFrame)])
+  })
+
+  subscriptions.reset()
+  yield* Effect.mapError(flush, fromSocketError)
+
+  // One fiber writes, so that requests leave in the order in which the table gave them. It is a child of the session's
+  // scope: a write that hangs on a dead connection is interrupted with it, and never reaches the next one.
+  const dirty = Latch.makeUnsafe(false)
+  subscriptions.onDirty = () => dirty.openUnsafe()
+  yield* Scope.addFinalizer(
+    scope,
+    Effect.sync(() => {
+      subscriptions.onDirty = () => {}
+    })
+  )
+  const awaitWork = Effect.suspend(() => {
+    const since = subscriptions.blockedSince()
+    if (since === undefined) return dirty.await
+    // A request waits behind one that the server has not acknowledged, and may never acknowledge.
+    const expiry = Effect.sleep(Math.max(0, since + ackTimeout - clock.currentTimeMillisUnsafe())).pipe(
+      Effect.andThen(Effect.sync(() => subscriptions.expire(since)))
+    )
+    return Effect.raceFirst(dirty.await, expiry)
+  })
+  yield* awaitWork.pipe(
+    Effect.andThen(
+      Effect.suspend(() => {
+        dirty.closeUnsafe()
+        return flush
+      })
+    ),
+    Effect.forever,
+    Effect.catch((error: Socket.SocketError) => {
+      failure ??= fromSocketError(error)
+      return Scope.close(readScope, Exit.void)
+    }),
+    Effect.forkIn(scope)
+  )
+
+  const decode = (frames: NonEmptyReadonlyArray<string | Uint8Array>): Array<Data | Bad> => {
+    const out: Array<Data | Bad> = []
+    for (const frame of frames) {
+      const result = ServerMessage.decodeFrame(frame)
+      if (Result.isFailure(result)) {
+        if (failOnBad) {
+          failure = new MeshError.MeshError({ reason: new MeshError.BadFrame({ error: result.failure }) })
+          return out
+        }
+        out.push(toBad(result.failure))
+        if (++badInARow >= maxBadFrames) {
+          failure = new MeshError.MeshError({
+            reason: new MeshError.TooManyBadFrames({ count: badInARow, last: result.failure })
+          })
+          return out
+        }
+        continue
+      }
+      received++
+      badInARow = 0
+      const message = result.success
+      switch (message._tag) {
+        case "TaskUpdated":
+        case "TaskOutput":
+        case "ServerError":
+        case "UnknownMessage":
+          out.push(message)
+          break
+        default:
+          subscriptions.acknowledge(message)
+      }
+    }
+    return out
+  }
+
+  const next = Effect.flatMap(
+    reader.pull,
+    (frames): Effect.Effect<NonEmptyReadonlyArray<Data | Bad>, MeshError.MeshError> => {
+      const out = decode(frames)
+      // A batch of nothing but acknowledgements is no batch.
+      return isNonEmpty(out) ? Effect.succeed(out) : pull
+    }
+  ).pipe(Effect.mapError((error) => failure ?? (error._tag === "SocketError" ? fromSocketError(error) : error)))
+
+  // What came before a bad frame is pulled before the failure that the frame is.
+  const pull: MeshSession<Bad>["pull"] = Effect.suspend(() => (failure === undefined ? next : Effect.fail(failure)))
+
+  return {
+    pull,
+    setInterest: (interest) => Effect.sync(() => subscriptions.setInterest(interest)),
+    subscriptions: Effect.sync(() => ({
+      requested: subscriptions.requested(),
+      confirmed: subscriptions.confirmed()
+    })),
+    received: Effect.sync(() => received)
+  }
+})
+
+const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0
+
+const fromSocketError = (error: Socket.SocketError): MeshError.MeshError =>
+  new MeshError.MeshError({ reason: MeshError.fromSocketError(error) })

@@ -1,0 +1,13 @@
+/**
+ * @since 0.1.0
+ */
+export * as ClientMessage from "./ClientMessage.ts"
+export * as DecodeError from "./DecodeError.ts"
+export * as Interest from "./Interest.ts"
+export * as MeshError from "./MeshError.ts"
+export * as MeshEvent from "./MeshEvent.ts"
+export * as MeshSession from "./MeshSession.ts"
+export * as MeshStream from "./MeshStream.ts"
+export * as ReconnectPolicy from "./ReconnectPolicy.ts"
+export * as ServerMessage from "./ServerMessage.ts"
+export * as TaskId from "./TaskId.ts"

@@ -1,0 +1,178 @@
+/**
+ * Sessions in a row under a policy: the loop behind `MeshStream.connect` and
+ * `MeshClient`.
+ *
+ * One value, `pull`, drives everything, so that nothing happens behind a
+ * consumer's back: it reads from the session while there is one, and dials when
+ * there is none. The loop is a state machine of three states:
+ *
+ * - `Offline`: no connection; the next pull waits until `dialAt`, then dials.
+ * - `Online`: a session, in a scope of its own.
+ * - `Failed`: over; every pull fails with the same error.
+ *
+ * Invariants: at most one session is open; a session's scope is closed before
+ * `Disconnected` is given; `Connected` and what follows it carry the session's
+ * epoch, and epochs only grow; a `Resync` follows `Connected` whenever an
+ * earlier epoch had one.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Pull from "effect/Pull"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as MeshError from "../MeshError.ts"
+import type { Disconnected, MeshEvent, Resync } from "../MeshEvent.ts"
+import * as MeshSession from "../MeshSession.ts"
+import * as ReconnectPolicy from "../ReconnectPolicy.ts"
+import type { Subscriptions } from "./subscriptions.ts"
+
+export interface Options extends MeshSession.Options {
+  readonly subscriptions: Subscriptions
+  readonly policy?: Partial<ReconnectPolicy.ReconnectPolicy>
+}
+
+type Batch = NonEmptyReadonlyArray<MeshEvent>
+
+type State =
+  | { readonly _tag: "Offline"; readonly dialAt: number; readonly lostAt: number | undefined }
+  | { readonly _tag: "Online"; readonly pull: Effect.Effect<Batch, MeshError.MeshError> }
+  | { readonly _tag: "Failed"; readonly error: MeshError.MeshError }
+
+/** The pull of a resilient feed. The scope that it is made in owns whatever is open. */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<Effect.Effect<Batch, MeshError.MeshError>, never, Socket.Socket | Scope.Scope> {
+  const policy = ReconnectPolicy.make(options.policy)
+  const minDelay = Duration.toMillis(policy.minDelay)
+  const stableAfter = Duration.toMillis(policy.stableAfter)
+  const maxRetryAfter = Duration.toMillis(policy.maxRetryAfter)
+  const scope = yield* Effect.scope
+  const socket = yield* Socket.Socket
+  const clock = yield* Clock.Clock
+
+  let state: State = { _tag: "Offline", dialAt: 0, lostAt: undefined }
+  let epoch = 0
+  let attempt = 0
+  let step = yield* Schedule.toStep(policy.schedule)
+
+  /** How long to wait before the next attempt, or the error to give up with. */
+  const decide = (reason: MeshError.ConnectionReason, now: number): Effect.Effect<number | MeshError.MeshError> => {
+    if (policy.classify(reason) === "fail") return Effect.succeed(new MeshError.MeshError({ reason }))
+    return Pull.matchEffect(step(now, reason), {
+      onSuccess: ([, duration]) =>
+        Effect.succeed(Math.max(minDelay, Duration.toMillis(duration)) + retryAfter(reason, maxRetryAfter)),
+      onFailure: Effect.failCause,
+      onDone: () =>
+        Effect.succeed(
+          new MeshError.MeshError({ reason: new MeshError.RetriesExhausted({ attempts: attempt, last: reason }) })
+        )
+    })
+  }
+
+  const ended = Effect.fnUntraced(function* (
+    reason: MeshError.ConnectionReason,
+    opened: boolean,
+    lostAt: number | undefined
+  ) {
+    const now = clock.currentTimeMillisUnsafe()
+    attempt++
+    const decision = yield* decide(reason, now)
+    const retry = typeof decision === "number"
+    state = retry ? { _tag: "Offline", dialAt: now + decision, lostAt } : { _tag: "Failed", error: decision }
+    const disconnected: Disconnected = {
+      _tag: "Disconnected",
+      epoch,
+      opened,
+      attempt,
+      reason,
+      ...(retry ? { retryInMillis: decision } : {}),
+      at: now
+    }
+    yield* Effect.logDebug("Disconnected from the task feed", reason.message).pipe(
+      Effect.annotateLogs({ epoch, attempt })
+    )
+    return [disconnected] as const
+  })
+
+  const open = (
+    session: MeshSession.MeshSession<Resync>,
+    sessionScope: Scope.Closeable,
+    lostAt: number | undefined
+  ): Effect.Effect<Batch> => {
+    const openedAt = clock.currentTimeMillisUnsafe()
+    epoch++
+    const onEnd = Effect.fnUntraced(function* (error: MeshError.MeshError) {
+      yield* Scope.close(sessionScope, Exit.void)
+      const now = clock.currentTimeMillisUnsafe()
+      // Only a server that talks, on a connection that lasts, earns a fresh start.
+      if ((yield* session.received) > 0 && now - openedAt >= stableAfter) {
+        step = yield* Schedule.toStep(policy.schedule)
+        attempt = 0
+      }
+      return yield* ended(connectionReason(error), true, now)
+    }, Effect.uninterruptible)
+    state = { _tag: "Online", pull: Effect.catch(session.pull, onEnd) }
+    const events: [MeshEvent, ...Array<MeshEvent>] = [{ _tag: "Connected", epoch, at: openedAt }]
+    if (lostAt !== undefined) {
+      events.push({ _tag: "Resync", epoch, reason: { _tag: "Reconnected", downMillis: openedAt - lostAt } })
+    }
+    return Effect.as(
+      Effect.logDebug("Connected to the task feed").pipe(Effect.annotateLogs({ epoch, attempt })),
+      events
+    )
+  }
+
+  const dial = (dialAt: number, lostAt: number | undefined): Effect.Effect<Batch, MeshError.MeshError> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const wait = dialAt - clock.currentTimeMillisUnsafe()
+        if (wait > 0) yield* restore(Effect.sleep(wait))
+        const sessionScope = yield* Scope.fork(scope)
+        const nextEpoch = epoch + 1
+        const exit = yield* MeshSession.makeWith({
+          ...options,
+          toBad: (error): Resync => ({ _tag: "Resync", epoch: nextEpoch, reason: { _tag: "BadFrame", error } })
+        }).pipe(
+          Scope.provide(sessionScope),
+          Effect.provideService(Socket.Socket, socket),
+          restore,
+          Effect.result,
+          Effect.onError((cause) => Scope.close(sessionScope, Exit.failCause(cause)))
+        )
+        if (exit._tag === "Success") return yield* open(exit.success, sessionScope, lostAt)
+        yield* Scope.close(sessionScope, Exit.void)
+        return yield* ended(connectionReason(exit.failure), false, lostAt)
+      })
+    )
+
+  return Effect.suspend(() => {
+    switch (state._tag) {
+      case "Online":
+        return state.pull
+      case "Offline":
+        return dial(state.dialAt, state.lostAt)
+      case "Failed":
+        return Effect.fail(state.error)
+    }
+  })
+})
+
+/** What a session failed with is always a reason of its own connection. */
+const connectionReason = ({ reason }: MeshError.MeshError): MeshError.ConnectionReason =>
+  reason._tag === "RetriesExhausted" || reason._tag === "ConsumerOverflow"
+    ? new MeshError.ConnectionLost({ cause: reason })
+    : reason
+
+/**
+ * A refused handshake's `Retry-After` comes before the scheduled delay and not
+ * instead of it: clients that were refused together are told the same time, and
+ * the schedule's jitter is what keeps them from coming back together.
+ */
+const retryAfter = (reason: MeshError.ConnectionReason, max: number): number =>
+  reason._tag === "HandshakeRejected" && reason.retryAfterMillis !== undefined
+    ? Math.min(Math.max(0, reason.retryAfterMillis), max)
+    : 0

@@ -1,0 +1,236 @@
+/**
+ * What is wanted of the wire, what was asked for on this connection, and what
+ * the server has confirmed: the state machine behind `MeshSession`,
+ * `MeshStream` and `MeshClient`. Pure in the sense that matters for tests: no
+ * Effect, no clock, no socket. Callers bring the time and send what `take`
+ * gives.
+ *
+ * A *key* is one thing that can be subscribed: all updates, the updates of a
+ * task, the output of a task.
+ *
+ * Invariants:
+ *
+ * 1. At most one request of a key is without its acknowledgement at any time,
+ *    so that a subscribe and an unsubscribe of the same key cannot cross.
+ * 2. Once nothing is pending and nothing is dirty, what was asked for on this
+ *    connection is what is wanted.
+ * 3. After `reset` (a new connection), the next `take` gives the whole of what
+ *    is wanted, once, and nothing else.
+ * 4. A key that is neither wanted nor on the wire is not held in memory.
+ * 5. While all updates are wanted, no updates of a single task are asked for
+ *    (see `Interest.diff`).
+ */
+import type { ClientMessage } from "../ClientMessage.ts"
+import type { Interest } from "../Interest.ts"
+import type { Acknowledgement } from "../ServerMessage.ts"
+import type { TaskId } from "../TaskId.ts"
+
+type Kind = "all" | "updates" | "output"
+
+interface Key {
+  readonly kind: Kind
+  readonly taskId: TaskId | undefined
+  wanted: boolean
+  /** What was last asked for on this connection. */
+  requested: boolean
+  /** Whether the server has said that it carried out the last request. */
+  confirmed: boolean
+  /** When the last request left, while its acknowledgement is awaited. */
+  pendingSince: number | undefined
+}
+
+const makeKey = (kind: Kind, taskId: TaskId | undefined): Key => ({
+  kind,
+  taskId,
+  wanted: false,
+  requested: false,
+  confirmed: false,
+  pendingSince: undefined
+})
+
+export interface Subscriptions {
+  /** Whether a key is wanted. */
+  readonly setWanted: (kind: Kind, taskId: TaskId | undefined, wanted: boolean) => void
+  /** Makes a whole interest the wanted one. */
+  readonly setInterest: (interest: Interest) => void
+  /** A new connection: nothing has been asked for on it yet. */
+  readonly reset: () => void
+  /** The messages that must leave now, in order. They count as sent. */
+  readonly take: (now: number) => ReadonlyArray<ClientMessage>
+  /** An acknowledgement came. */
+  readonly acknowledge: (message: Acknowledgement) => void
+  /** Stops waiting for the acknowledgements of requests that left at `before` or earlier. */
+  readonly expire: (before: number) => void
+  /** When the oldest request left that holds back another of its key; `undefined` when none does. */
+  readonly blockedSince: () => number | undefined
+  /** What is wanted. */
+  readonly wanted: () => Interest
+  /** What was asked for on this connection. */
+  readonly requested: () => Interest
+  /** What the server confirmed on this connection. */
+  readonly confirmed: () => Interest
+  /** Called whenever `take` may have something new to give. */
+  onDirty: () => void
+}
+
+export const make = (): Subscriptions => {
+  const all = makeKey("all", undefined)
+  const updates = new Map<TaskId, Key>()
+  const output = new Map<TaskId, Key>()
+  const dirty = new Set<Key>()
+  // Requests without their acknowledgement, oldest first, apart by the acknowledgement that they wait for: one that
+  // names no task is taken for the oldest.
+  const pending: Record<Acknowledgement["_tag"], Set<Key>> = {
+    SubscribedAll: new Set(),
+    UnsubscribedAll: new Set(),
+    Subscribed: new Set(),
+    Unsubscribed: new Set(),
+    OutputSubscribed: new Set(),
+    OutputUnsubscribed: new Set()
+  }
+
+  const isWanted = (key: Key): boolean => key.wanted && !(key.kind === "updates" && all.wanted)
+
+  const mapOf = (kind: "updates" | "output"): Map<TaskId, Key> => (kind === "updates" ? updates : output)
+
+  const find = (kind: Kind, taskId: TaskId | undefined): Key | undefined =>
+    kind === "all" ? all : taskId === undefined ? undefined : mapOf(kind).get(taskId)
+
+  const forget = (key: Key): void => {
+    if (key.kind === "all" || key.taskId === undefined) return
+    if (!key.wanted && !key.requested && key.pendingSince === undefined) {
+      dirty.delete(key)
+      mapOf(key.kind).delete(key.taskId)
+    }
+  }
+
+  const touch = (key: Key): void => {
+    if (isWanted(key) === key.requested) {
+      dirty.delete(key)
+      forget(key)
+    } else {
+      dirty.add(key)
+    }
+  }
+
+  const setWanted = (kind: Kind, taskId: TaskId | undefined, wanted: boolean): void => {
+    let key = find(kind, taskId)
+    if (key === undefined) {
+      if (!wanted || taskId === undefined || kind === "all") return
+      key = makeKey(kind, taskId)
+      mapOf(kind).set(taskId, key)
+    }
+    if (key.wanted === wanted) return
+    key.wanted = wanted
+    touch(key)
+    // `all` covers the updates of every single task.
+    if (kind === "all") for (const own of updates.values()) touch(own)
+    self.onDirty()
+  }
+
+  const settle = (key: Key, confirmed: boolean): void => {
+    pending[acknowledgementOf(key)].delete(key)
+    key.pendingSince = undefined
+    key.confirmed = confirmed && key.requested
+    touch(key)
+    forget(key)
+  }
+
+  const collect = (holds: (key: Key) => boolean): Interest => {
+    const ids = (keys: Map<TaskId, Key>): ReadonlySet<TaskId> => {
+      const set = new Set<TaskId>()
+      for (const [taskId, key] of keys) if (holds(key)) set.add(taskId)
+      return set
+    }
+    return { all: holds(all), updates: ids(updates), output: ids(output) }
+  }
+
+  const self: Subscriptions = {
+    onDirty: () => {},
+    setWanted,
+    setInterest(interest) {
+      setWanted("all", undefined, interest.all)
+      for (const taskId of interest.updates) setWanted("updates", taskId, true)
+      for (const taskId of interest.output) setWanted("output", taskId, true)
+      for (const taskId of updates.keys()) if (!interest.updates.has(taskId)) setWanted("updates", taskId, false)
+      for (const taskId of output.keys()) if (!interest.output.has(taskId)) setWanted("output", taskId, false)
+    },
+    reset() {
+      dirty.clear()
+      for (const keys of Object.values(pending)) keys.clear()
+      for (const key of [all, ...updates.values(), ...output.values()]) {
+        key.requested = false
+        key.confirmed = false
+        key.pendingSince = undefined
+        touch(key)
+      }
+    },
+    take(now) {
+      const subscribe: Array<ClientMessage> = []
+      const unsubscribe: Array<ClientMessage> = []
+      for (const key of dirty) {
+        if (key.pendingSince !== undefined) continue
+        dirty.delete(key)
+        key.requested = isWanted(key)
+        key.confirmed = false
+        key.pendingSince = now
+        pending[acknowledgementOf(key)].add(key)
+        ;(key.requested ? subscribe : unsubscribe).push(request(key))
+      }
+      // What is new goes first, so that a task moving between its own subscription and `all` is always covered.
+      return subscribe.concat(unsubscribe)
+    },
+    acknowledge(message) {
+      const waiting = pending[message._tag]
+      const named = "taskId" in message ? message.taskId : undefined
+      const key =
+        named === undefined
+          ? waiting.values().next().value
+          : find(message._tag.startsWith("Output") ? "output" : "updates", named)
+      if (key === undefined || !waiting.has(key)) return
+      settle(key, true)
+      if (dirty.size > 0) self.onDirty()
+    },
+    expire(before) {
+      for (const keys of Object.values(pending)) {
+        for (const key of keys) {
+          // Oldest first, so the first that is young enough ends the look.
+          if (key.pendingSince === undefined || key.pendingSince > before) break
+          settle(key, false)
+        }
+      }
+    },
+    blockedSince() {
+      let oldest: number | undefined
+      for (const key of dirty) {
+        if (key.pendingSince !== undefined && (oldest === undefined || key.pendingSince < oldest)) {
+          oldest = key.pendingSince
+        }
+      }
+      return oldest
+    },
+    wanted: () => collect((key) => key.wanted),
+    requested: () => collect((key) => key.requested),
+    confirmed: () => collect((key) => key.confirmed)
+  }
+  return self
+}
+
+const acknowledgementOf = (key: Key): Acknowledgement["_tag"] => {
+  switch (key.kind) {
+    case "all":
+      return key.requested ? "SubscribedAll" : "UnsubscribedAll"
+    case "updates":
+      return key.requested ? "Subscribed" : "Unsubscribed"
+    case "output":
+      return key.requested ? "OutputSubscribed" : "OutputUnsubscribed"
+  }
+}
+
+const request = (key: Key): ClientMessage => {
+  if (key.taskId === undefined) return key.requested ? { _tag: "SubscribeAll" } : { _tag: "UnsubscribeAll" }
+  const { taskId } = key
+  return key.kind === "updates"
+    ? { _tag: key.requested ? "Subscribe" : "Unsubscribe", taskId }
+    : { _tag: key.requested ? "SubscribeOutput" : "UnsubscribeOutput", taskId }
+}

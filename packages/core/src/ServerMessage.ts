@@ -48,6 +48,11 @@ export const TaskUpdated = Schema.Struct({
  */
 export interface TaskUpdated extends Schema.Schema.Type<typeof TaskUpdated> {}
 
+// `null` is how the wire says that there is no input, so it is no input itself.
+const ToolInput = Schema.Json.pipe(
+  Schema.refine((value): value is Exclude<Schema.Json, null> => value !== null, { expected: "a JSON value but null" })
+)
+
 /**
  * A task's agent said something.
  *
@@ -68,7 +73,7 @@ export const TaskOutput = Schema.Struct({
   messageType: Schema.String,
   content: Schema.String,
   toolName: Wire.optional(Schema.String),
-  toolInput: Wire.optional(Schema.Json),
+  toolInput: Wire.optional(ToolInput),
   isError: Wire.optional(Schema.Boolean),
   costUsd: Wire.optional(Schema.Finite),
   durationMs: Wire.optional(Schema.Int),
@@ -168,22 +173,12 @@ export const OutputUnsubscribed = Schema.Struct({
   taskId: Wire.optional(TaskId)
 }).pipe(Schema.encodeKeys({ _tag: "type" }))
 
-const knownTypes: ReadonlySet<string> = new Set([
-  "taskUpdated",
-  "taskOutput",
-  "error",
-  "subscribedAll",
-  "unsubscribedAll",
-  "subscribed",
-  "unsubscribed",
-  "outputSubscribed",
-  "outputUnsubscribed"
-])
-
 const UnknownObject = Schema.StructWithRest(Schema.Struct({ type: Schema.String }), [
   Schema.Record(Schema.String, Schema.Json)
 ]).check(
-  Schema.makeFilter(({ type }) => !knownTypes.has(type), { expected: "a type that the protocol does not define" })
+  Schema.makeFilter(({ type }) => !HotPath.knownTypes.has(type), {
+    expected: "a type that the protocol does not define"
+  })
 )
 
 /**
@@ -286,7 +281,7 @@ export const decodeFrame = (frame: string | Uint8Array): Result.Result<ServerMes
   const result = decodeObject(parsed.success)
   if (Result.isSuccess(result)) return Result.succeed(result.success)
   const type = parsed.success.type
-  const known = typeof type === "string" && knownTypes.has(type)
+  const known = typeof type === "string" && HotPath.knownTypes.has(type)
   return Result.fail(Frame.invalidMessage(frame, known ? type : undefined, result.failure))
 }
 

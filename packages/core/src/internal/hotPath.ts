@@ -1,5 +1,6 @@
 /**
- * The short way from a parsed frame to one of the two frequent messages.
+ * The short way from a parsed frame to one of the two frequent messages, or to
+ * a message of an unknown type, whose size and depth are the sender's choice.
  *
  * Invariant: `decode` gives either exactly what the `ServerMessage` schema
  * gives for the same object, or `undefined`, which leaves the object to the
@@ -8,26 +9,42 @@
  * and damaged objects.
  *
  * The objects are built member by member with absent members left out, because
- * that is what the schema does. `toolInput` needs no look: what `JSON.parse`
- * returned is JSON.
+ * that is what the schema does. `toolInput` and an unknown message need no look:
+ * what `JSON.parse` returned is JSON.
  */
-import type { TaskOutput, TaskUpdated } from "../ServerMessage.ts"
+import type { TaskOutput, TaskUpdated, UnknownMessage } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import type { JsonObject } from "./frame.ts"
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
+/** The `type`s that the protocol defines. */
+export const knownTypes: ReadonlySet<string> = new Set([
+  "taskUpdated",
+  "taskOutput",
+  "error",
+  "subscribedAll",
+  "unsubscribedAll",
+  "subscribed",
+  "unsubscribed",
+  "outputSubscribed",
+  "outputUnsubscribed"
+])
+
 /** The message in a parsed frame, or `undefined` for whatever the schema must judge. */
-export const decode = (object: JsonObject): TaskUpdated | TaskOutput | undefined => {
+export const decode = (object: JsonObject): TaskUpdated | TaskOutput | UnknownMessage | undefined => {
   switch (object.type) {
     case "taskOutput":
       return decodeOutput(object)
     case "taskUpdated":
       return decodeUpdate(object)
     default:
-      return undefined
+      return isUnknown(object) ? { _tag: "UnknownMessage", raw: object } : undefined
   }
 }
+
+const isUnknown = (object: JsonObject): object is UnknownMessage["raw"] =>
+  typeof object.type === "string" && !knownTypes.has(object.type)
 
 const isTaskId = (value: unknown): value is TaskId => typeof value === "string" && value.length > 0
 

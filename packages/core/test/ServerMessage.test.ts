@@ -1,0 +1,296 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Result, Schema } from "effect"
+import * as HotPath from "../src/internal/hotPath.ts"
+import * as ServerMessage from "../src/ServerMessage.ts"
+import { TaskId } from "../src/TaskId.ts"
+
+const id = TaskId.make("7f1c")
+
+const decode = (frame: string | Uint8Array) => ServerMessage.decodeFrame(frame)
+
+const failure = (frame: string | Uint8Array) => {
+  const result = decode(frame)
+  if (Result.isSuccess(result)) return assert.fail(`decoded to ${result.success._tag}`)
+  return result.failure
+}
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+
+// A generator has no way to know that a raw object may not be of a known type, so each member is generated apart.
+const messages = [
+  ServerMessage.TaskUpdated,
+  ServerMessage.TaskOutput,
+  ServerMessage.ServerError,
+  ServerMessage.SubscribedAll,
+  ServerMessage.UnsubscribedAll,
+  ServerMessage.Subscribed,
+  ServerMessage.Unsubscribed,
+  ServerMessage.OutputSubscribed,
+  ServerMessage.OutputUnsubscribed,
+  ServerMessage.UnknownMessage
+] as const
+
+const anyMessage = Arbitrary.schema(Schema.Union(messages))
+
+/** JSON has one zero, so a generated -0 comes back as 0: the same number. */
+const likeJson = (value: unknown): unknown => {
+  if (Object.is(value, -0)) return 0
+  if (Array.isArray(value)) return value.map(likeJson)
+  if (typeof value !== "object" || value === null) return value
+  const out: Record<string, unknown> = {}
+  for (const [key, member] of Object.entries(value)) {
+    // Plain assignment would set the prototype for a member called `__proto__`.
+    Object.defineProperty(out, key, { value: likeJson(member), enumerable: true, writable: true, configurable: true })
+  }
+  return out
+}
+
+/** Every outcome of decoding is a value: a throw would fail the property by itself. */
+const judge = (frame: string | Uint8Array) => {
+  const result = decode(frame)
+  if (Result.isFailure(result)) assert.strictEqual(result.failure._tag, "DecodeError")
+}
+
+describe("ServerMessage", () => {
+  describe("the wire's spelling", () => {
+    it("decodes an update with everything", () => {
+      assert.deepStrictEqual(
+        decode(
+          `{"type":"taskUpdated","taskId":"7f1c","version":3,"status":"running","updatedFields":["status"],"updatedBy":"daemon","extra":1}`
+        ),
+        Result.succeed({
+          _tag: "TaskUpdated",
+          taskId: id,
+          version: 3,
+          status: "running",
+          updatedFields: ["status"],
+          updatedBy: "daemon"
+        })
+      )
+    })
+
+    it("decodes an output with everything", () => {
+      assert.deepStrictEqual(
+        decode(
+          `{"type":"taskOutput","taskId":"7f1c","messageType":"tool_use","content":"","toolName":"Bash","toolInput":{"command":["ls"]},"isError":false,"costUsd":0.25,"durationMs":12,"isPartial":true}`
+        ),
+        Result.succeed({
+          _tag: "TaskOutput",
+          taskId: id,
+          messageType: "tool_use",
+          content: "",
+          toolName: "Bash",
+          toolInput: { command: ["ls"] },
+          isError: false,
+          costUsd: 0.25,
+          durationMs: 12,
+          isPartial: true
+        })
+      )
+    })
+
+    it("takes null for missing, in every optional member", () => {
+      assert.deepStrictEqual(
+        decode(
+          `{"type":"taskUpdated","taskId":"7f1c","version":null,"status":null,"updatedFields":null,"updatedBy":null}`
+        ),
+        Result.succeed({ _tag: "TaskUpdated", taskId: id })
+      )
+      assert.deepStrictEqual(
+        decode(
+          `{"type":"taskOutput","taskId":"7f1c","messageType":"raw","content":"x","toolName":null,"toolInput":null,"isError":null,"costUsd":null,"durationMs":null,"isPartial":null}`
+        ),
+        Result.succeed({ _tag: "TaskOutput", taskId: id, messageType: "raw", content: "x" })
+      )
+      assert.deepStrictEqual(
+        decode(`{"type":"subscribed","taskId":null}`),
+        Result.succeed({ _tag: "Subscribed" as const })
+      )
+    })
+
+    it("gives an error its defaults", () => {
+      const expected = Result.succeed({ _tag: "ServerError" as const, code: "ERROR", message: "" })
+      assert.deepStrictEqual(decode(`{"type":"error"}`), expected)
+      assert.deepStrictEqual(decode(`{"type":"error","code":null,"message":null}`), expected)
+    })
+
+    it("accepts statuses and message types that were never seen before", () => {
+      assert.isTrue(Result.isSuccess(decode(`{"type":"taskUpdated","taskId":"a","status":"levitating"}`)))
+      assert.isTrue(Result.isSuccess(decode(`{"type":"taskOutput","taskId":"a","messageType":"smell","content":""}`)))
+    })
+
+    it("keeps the whole object of an unknown type", () => {
+      assert.deepStrictEqual(
+        decode(`{"type":"daemonJoined","host":"h","load":[0.5]}`),
+        Result.succeed({ _tag: "UnknownMessage", raw: { type: "daemonJoined", host: "h", load: [0.5] } })
+      )
+    })
+
+    it("takes a name of Object.prototype for an unknown type", () => {
+      for (const type of ["constructor", "__proto__", "toString", "hasOwnProperty"]) {
+        const result = decode(JSON.stringify({ type }))
+        assert.isTrue(Result.isSuccess(result) && result.success._tag === "UnknownMessage", type)
+      }
+    })
+  })
+
+  describe("what is no message", () => {
+    it("says what was wrong and where", () => {
+      const cases: ReadonlyArray<readonly [string, ReturnType<typeof failure>["problem"], string]> = [
+        ["", "InvalidJson", ""],
+        ["{", "InvalidJson", ""],
+        ["\uFEFF{}", "InvalidJson", ""],
+        ["null", "NotAnObject", ""],
+        ["[]", "NotAnObject", ""],
+        ["3", "NotAnObject", ""],
+        ["{}", "InvalidMessage", "type"],
+        [`{"type":7}`, "InvalidMessage", "type"],
+        [`{"type":"taskUpdated"}`, "InvalidMessage", "taskId"],
+        [`{"type":"taskUpdated","taskId":""}`, "InvalidMessage", "taskId"],
+        [`{"type":"taskUpdated","taskId":"a","version":1.5}`, "InvalidMessage", "version"],
+        [`{"type":"taskUpdated","taskId":"a","version":"1"}`, "InvalidMessage", "version"],
+        [`{"type":"taskUpdated","taskId":"a","version":9007199254740992}`, "InvalidMessage", "version"],
+        [`{"type":"taskUpdated","taskId":"a","updatedFields":["x",1]}`, "InvalidMessage", "updatedFields.1"],
+        [
+          `{"type":"taskOutput","taskId":"a","messageType":"result","content":"","costUsd":1e999}`,
+          "InvalidMessage",
+          "costUsd"
+        ],
+        [`{"type":"taskOutput","taskId":"a","messageType":"raw"}`, "InvalidMessage", "content"],
+        [`{"type":"error","code":5}`, "InvalidMessage", "code"]
+      ]
+      for (const [frame, problem, path] of cases) {
+        const error = failure(frame)
+        assert.strictEqual(error.problem, problem, frame)
+        assert.strictEqual(error.path.join("."), path, frame)
+        assert.strictEqual(error.size, frame.length)
+      }
+    })
+
+    it("names the frame's type where it is a known one", () => {
+      assert.strictEqual(failure(`{"type":"taskUpdated"}`).messageType, "taskUpdated")
+      assert.isFalse("messageType" in failure(`{"type":7}`))
+    })
+
+    it("refuses bytes that are not UTF-8", () => {
+      assert.strictEqual(failure(new Uint8Array([0x7b, 0xff, 0x7d])).problem, "InvalidUtf8")
+    })
+
+    it("never repeats what the frame held", () => {
+      const secret = "hunter2"
+      for (const frame of [
+        `{"type":"taskUpdated","taskId":"a","version":"${secret}"}`,
+        `{"type":"taskUpdated","taskId":"a","status":{"${secret}":"${secret}"}}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":["${secret}"]}`,
+        `{"type":{"a":"${secret}"}}`,
+        secret
+      ]) {
+        const error = failure(frame)
+        assert.notInclude(error.message + JSON.stringify(error) + String(error.stack), secret, frame)
+      }
+    })
+  })
+
+  describe("the round trip", () => {
+    it.prop(
+      "decodes what it encodes, as text and as bytes",
+      [anyMessage],
+      ([message]) => {
+        const frame = Result.getOrThrow(ServerMessage.encodeFrame(message))
+        const expected: unknown = Result.succeed(likeJson(message))
+        assert.deepStrictEqual<unknown>(decode(frame), expected)
+        assert.deepStrictEqual<unknown>(decode(bytes(frame)), expected)
+      },
+      { arbitrary: { runs: 500 } }
+    )
+  })
+
+  describe("damage", () => {
+    it.prop("every prefix of a frame gives a value or a typed error", [anyMessage], ([message]) => {
+      const frame = bytes(Result.getOrThrow(ServerMessage.encodeFrame(message)))
+      for (let length = 0; length < frame.length; length++) judge(frame.subarray(0, length))
+    })
+
+    it.prop("every flipped bit gives a value or a typed error", [anyMessage], ([message]) => {
+      const frame = bytes(Result.getOrThrow(ServerMessage.encodeFrame(message)))
+      for (let bit = 0; bit < frame.length * 8; bit++) {
+        const damaged = frame.slice()
+        damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+        judge(damaged)
+      }
+    })
+
+    it.prop(
+      "a member of another type gives a value or a typed error, the same from the short way as from the schema",
+      [Arbitrary.schema(Schema.Union(messages)), Arbitrary.schema(Schema.Json)],
+      ([message, swap]) => {
+        const whole: Record<string, Schema.Json> = JSON.parse(Result.getOrThrow(ServerMessage.encodeFrame(message)))
+        for (const key of Object.keys(whole)) {
+          const damaged = JSON.parse(JSON.stringify({ ...whole, [key]: swap }))
+          judge(JSON.stringify(damaged))
+          assertHotPathAgrees(damaged)
+        }
+      },
+      { arbitrary: { runs: 300 } }
+    )
+  })
+
+  describe("the short way", () => {
+    it.prop(
+      "gives what the schema gives",
+      [anyMessage],
+      ([message]) => {
+        assertHotPathAgrees(JSON.parse(Result.getOrThrow(ServerMessage.encodeFrame(message))))
+      },
+      { arbitrary: { runs: 500 } }
+    )
+
+    it("is taken by the two frequent messages", () => {
+      assert.isDefined(HotPath.decode({ type: "taskUpdated", taskId: "a", version: 1, status: null }))
+      assert.isDefined(HotPath.decode({ type: "taskOutput", taskId: "a", messageType: "raw", content: "" }))
+    })
+  })
+
+  describe("hostile frames", () => {
+    it("leaves Object.prototype alone", () => {
+      const before = Object.getOwnPropertyNames(Object.prototype).length
+      const frames = [
+        `{"type":"taskUpdated","taskId":"a","__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}}}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"","toolInput":{"__proto__":{"polluted":true}}}`,
+        `{"type":"new","__proto__":{"polluted":true}}`,
+        `{"type":"error","__proto__":{"code":"polluted"}}`
+      ]
+      for (const frame of frames) {
+        const result = Result.getOrThrow(decode(frame))
+        assert.isUndefined((result as { readonly polluted?: unknown }).polluted)
+        assert.strictEqual(Object.getPrototypeOf(result), Object.prototype)
+      }
+      assert.isUndefined(({} as { readonly polluted?: unknown }).polluted)
+      assert.strictEqual(Object.getOwnPropertyNames(Object.prototype).length, before)
+      const error = Result.getOrThrow(decode(`{"type":"error","__proto__":{"code":"polluted"}}`))
+      assert.strictEqual(error._tag === "ServerError" ? error.code : "", "ERROR")
+    })
+
+    it("survives nesting of any depth", () => {
+      const depth = 1_000_000
+      const deep = "[".repeat(depth) + "]".repeat(depth)
+      for (const frame of [
+        `{"type":"taskOutput","taskId":"a","messageType":"tool_use","content":"","toolInput":${deep}}`,
+        `{"type":"mystery","x":${deep}}`
+      ]) {
+        assert.isTrue(Result.isSuccess(decode(frame)))
+      }
+      for (const frame of [deep, `{"type":"taskUpdated","taskId":"a","version":${deep}}`, `{"type":${deep}}`]) {
+        assert.strictEqual(failure(frame)._tag, "DecodeError")
+      }
+    })
+  })
+})
+
+const decodeBySchema = Schema.decodeUnknownResult(ServerMessage.ServerMessage)
+
+/** The short way never decides that something is wrong, and what it decides is the schema's own answer. */
+function assertHotPathAgrees(object: Record<string, Schema.Json>): void {
+  const hot = HotPath.decode(object)
+  if (hot !== undefined) assert.deepStrictEqual(decodeBySchema(object), Result.succeed(hot))
+}

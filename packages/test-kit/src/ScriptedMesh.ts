@@ -1,0 +1,616 @@
+/**
+ * A mesh that obeys the test: the server's side of the feed in memory, behind
+ * Effect's `Socket` service, with no port and no real time.
+ *
+ * It behaves like the real server until it is told otherwise, so a program
+ * under test runs on it unchanged, under `TestClock`. `MockMeshServer` is the
+ * same server on real sockets.
+ *
+ * @since 0.1.0
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as ClientMessage from "@makima-stream/core/ClientMessage"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshError from "@makima-stream/core/MeshError"
+import * as ServerMessage from "@makima-stream/core/ServerMessage"
+import * as Feed from "./internal/feed.ts"
+
+/**
+ * A connection as the server sees it. `id` counts the connections of one mesh
+ * from 1.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Connection {
+  readonly id: number
+  /** Whether it is still open. */
+  readonly open: boolean
+  /** Why it ended, once it has: `client` is a close by the program under test. */
+  readonly endedBy: "client" | "close" | "kill" | "heartbeat" | undefined
+  /** The close code that the client gave, where it was the client who closed. */
+  readonly closeCode: number | undefined
+  /** What is subscribed on it. */
+  readonly interest: Interest.Interest
+  /** How many frames have arrived at the program's side and have not been pulled. */
+  readonly unread: number
+}
+
+/**
+ * A request that the server received, on connection `connection`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Received {
+  readonly connection: number
+  readonly message: ClientMessage.ClientMessage
+}
+
+/**
+ * A frame that the server sent to connection `connection`: the message in it,
+ * or the raw frame where it was sent as such.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sent {
+  readonly connection: number
+  readonly message: ServerMessage.ServerMessage | undefined
+  readonly frame: string | Uint8Array
+}
+
+/**
+ * What a test waited for did not come. The message lists what did.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotReceived extends Data.TaggedError("NotReceived")<{
+  readonly waitedFor: string
+  readonly received: ReadonlyArray<Received>
+}> {
+  /** What was waited for, and what came instead. */
+  override get message(): string {
+    const came = this.received.map(
+      ({ connection, message }) => `  connection ${connection}: ${ClientMessage.encodeFrame(message)}`
+    )
+    return `${this.waitedFor} did not come. ${
+      came.length === 0 ? "Nothing was received." : `Received:\n${came.join("\n")}`
+    }`
+  }
+}
+
+/**
+ * How a scripted mesh is set up.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * Whether requests are acknowledged: by themselves (`auto`), when `acknowledge`
+   * is called (`manual`), or not at all (`never`). Default: `auto`.
+   */
+  readonly acknowledge?: "auto" | "manual" | "never"
+  /**
+   * How long a dial may take before it fails with `DialTimeout`. Default: 10
+   * seconds, as the node socket has it.
+   */
+  readonly connectTimeout?: Duration.Input
+  /**
+   * How a frozen mesh is noticed: `interval + deadline` after `freeze` the
+   * connection fails with `HeartbeatTimeout`. Default: 15 and 10 seconds, as the
+   * node socket has it. `false` for a transport without a heartbeat.
+   */
+  readonly heartbeat?: { readonly interval: Duration.Input; readonly deadline: Duration.Input } | false
+  /**
+   * How many frames one pull may bring. Default: no limit, as a socket brings
+   * whatever has arrived.
+   */
+  readonly maxBatch?: number
+}
+
+interface Link {
+  readonly id: number
+  readonly feed: Feed.Feed
+  /** Frames at the program's side, not pulled yet. */
+  inbox: Array<string | Uint8Array>
+  /** Frames held back while the mesh is frozen. */
+  held: Array<string | Uint8Array>
+  open: boolean
+  endedBy: Connection["endedBy"]
+  closeCode: number | undefined
+  error: Socket.SocketError | undefined
+  /** Resumes the pull that is suspended, if one is. */
+  notify: (() => void) | undefined
+  /** Requests whose acknowledgement the test gives by hand. */
+  unacknowledged: Array<ServerMessage.Acknowledgement>
+}
+
+/**
+ * The service: verbs that make things happen, eyes that look, and the `socket`
+ * that the program under test dials.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class ScriptedMesh extends Context.Service<
+  ScriptedMesh,
+  {
+    /** The socket that leads to this mesh. */
+    readonly socket: Socket.Socket
+    /** Sends a message to every connection that subscribed to it. */
+    readonly emit: (...messages: ReadonlyArray<ServerMessage.ServerMessage>) => Effect.Effect<void>
+    /** Sends a frame, whatever it holds, to every connection. */
+    readonly emitRaw: (frame: string | Uint8Array) => Effect.Effect<void>
+    /** Sends the next `n` acknowledgements that are due (default: all). For `acknowledge: "manual"`. */
+    readonly acknowledge: (n?: number) => Effect.Effect<void>
+    /** Changes when requests are acknowledged. */
+    readonly setAcknowledge: (mode: "auto" | "manual" | "never") => Effect.Effect<void>
+    /** Closes every connection with a close frame. What was sent before still arrives. */
+    readonly close: (code: number, reason?: string) => Effect.Effect<void>
+    /** Cuts every connection without a close frame. `drop` loses what has not been pulled. */
+    readonly kill: (options?: { readonly drop?: boolean }) => Effect.Effect<void>
+    /** Holds every frame back from now on, and answers no ping. */
+    readonly freeze: Effect.Effect<void>
+    /** Ends a freeze: what was held back arrives. */
+    readonly thaw: Effect.Effect<void>
+    /** Refuses the next `n` dials with an HTTP status. */
+    readonly refuse: (n: number, status: number, headers?: { readonly "retry-after"?: string }) => Effect.Effect<void>
+    /** Lets every dial take this long from now on. */
+    readonly delayDial: (duration: Duration.Input) => Effect.Effect<void>
+    /** Drops the next `n` messages that are emitted, for every connection. */
+    readonly dropNext: (n: number) => Effect.Effect<void>
+    /** Sends the next `n` messages that are emitted twice. */
+    readonly duplicateNext: (n: number) => Effect.Effect<void>
+    /** Holds the next `n` messages that are emitted, then sends them in reverse. */
+    readonly reorder: (n: number) => Effect.Effect<void>
+    /** Every connection there has been, oldest first. */
+    readonly connections: Effect.Effect<ReadonlyArray<Connection>>
+    /** How many dials there have been, refused ones included, with the clock's time of each. */
+    readonly dials: Effect.Effect<ReadonlyArray<number>>
+    /** Every request that was received, oldest first. */
+    readonly received: Effect.Effect<ReadonlyArray<Received>>
+    /** Every frame that was sent, oldest first, acknowledgements included. */
+    readonly sent: Effect.Effect<ReadonlyArray<Sent>>
+    /** What is subscribed on the newest open connection; nothing where there is none. */
+    readonly subscriptions: Effect.Effect<Interest.Interest>
+    /** Waits until there have been `n` connections (default 1), and gives the n-th. */
+    readonly awaitConnection: (n?: number) => Effect.Effect<Connection, NotReceived>
+    /**
+     * Waits for a request. Fails, and says what came instead, when the program
+     * has had 1,000 turns of the scheduler without sending it: with virtual time
+     * nothing more will come by itself.
+     */
+    readonly awaitReceived: (predicate: (received: Received) => boolean) => Effect.Effect<Received, NotReceived>
+  }
+>()("@makima-stream/test-kit/ScriptedMesh") {}
+
+/**
+ * Makes a scripted mesh.
+ *
+ * **Example** (A program on a mesh in memory)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Socket } from "effect/socket"
+ * import { Interest, MeshStream, TaskId } from "@makima-stream/core"
+ * import { ScriptedMesh } from "@makima-stream/test-kit"
+ *
+ * const program = Effect.gen(function* () {
+ *   const mesh = yield* ScriptedMesh.make()
+ *   yield* mesh.awaitConnection().pipe(
+ *     Effect.andThen(mesh.emit({ _tag: "TaskUpdated", taskId: TaskId.make("a"), status: "running" })),
+ *     Effect.forkChild
+ *   )
+ *   return yield* MeshStream.connect({ interest: Interest.all }).pipe(
+ *     Stream.take(2),
+ *     Stream.runCollect,
+ *     Effect.provideService(Socket.Socket, mesh.socket)
+ *   )
+ * })
+ * Effect.runPromise(program).then((events) => console.log(events.map((event) => event._tag)))
+ * // ["Connected", "TaskUpdated"]
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> =>
+  Effect.sync(() => {
+    const connectTimeout = Duration.toMillis(options?.connectTimeout ?? "10 seconds")
+    const heartbeat = options?.heartbeat ?? { interval: "15 seconds", deadline: "10 seconds" }
+    const maxBatch = options?.maxBatch ?? Number.POSITIVE_INFINITY
+
+    const links: Array<Link> = []
+    const dials: Array<number> = []
+    const received: Array<Received> = []
+    const sent: Array<Sent> = []
+    const byScope = new WeakMap<Scope.Scope, Link>()
+    const watchers = new Set<() => void>()
+
+    let acknowledgeMode = options?.acknowledge ?? "auto"
+    let frozen = false
+    let dialDelay = 0
+    let refusals: Array<MeshError.HandshakeRejected> = []
+    let toDrop = 0
+    let toDuplicate = 0
+    let toReorder = 0
+    let reordering: Array<ServerMessage.ServerMessage> = []
+
+    const changed = () => {
+      for (const watcher of watchers) watcher()
+    }
+
+    const openLinks = () => links.filter((link) => link.open)
+
+    // ---------------------------------------------------------------------------
+    // server to client
+    // ---------------------------------------------------------------------------
+
+    const deliver = (link: Link, frame: string | Uint8Array, message?: ServerMessage.ServerMessage): void => {
+      if (!link.open) return
+      sent.push({ connection: link.id, message, frame })
+      if (frozen) {
+        link.held.push(frame)
+      } else {
+        link.inbox.push(frame)
+        link.notify?.()
+      }
+      changed()
+    }
+
+    const send = (link: Link, message: ServerMessage.ServerMessage): void =>
+      deliver(link, Result.getOrThrow(ServerMessage.encodeFrame(message)), message)
+
+    const broadcast = (message: ServerMessage.ServerMessage): void => {
+      for (const link of openLinks()) if (link.feed.wants(message)) send(link, message)
+    }
+
+    const emitOne = (message: ServerMessage.ServerMessage): void => {
+      if (toDrop > 0) {
+        toDrop--
+      } else if (toReorder > 0) {
+        reordering.push(message)
+        if (--toReorder === 0) {
+          const reversed = reordering.toReversed()
+          reordering = []
+          for (const held of reversed) broadcast(held)
+        }
+      } else {
+        broadcast(message)
+        if (toDuplicate > 0) {
+          toDuplicate--
+          broadcast(message)
+        }
+      }
+    }
+
+    const end = (link: Link, endedBy: Connection["endedBy"], error: Socket.SocketError): void => {
+      if (!link.open) return
+      link.open = false
+      link.endedBy = endedBy
+      link.error = error
+      link.held = []
+      link.unacknowledged = []
+      link.notify?.()
+      changed()
+    }
+
+    // ---------------------------------------------------------------------------
+    // client to server
+    // ---------------------------------------------------------------------------
+
+    const receive = (link: Link, frame: string | Uint8Array): void => {
+      const message = ClientMessage.decodeFrame(frame)
+      if (Result.isFailure(message)) {
+        // A real server has no reason to keep a client that does not speak the protocol.
+        return end(link, "close", closeError(1008, message.failure.message))
+      }
+      received.push({ connection: link.id, message: message.success })
+      const acknowledgements = link.feed.handle(message.success)
+      switch (acknowledgeMode) {
+        case "auto":
+          for (const acknowledgement of acknowledgements) send(link, acknowledgement)
+          break
+        case "manual":
+          link.unacknowledged.push(...acknowledgements)
+          break
+        case "never":
+          break
+      }
+      changed()
+    }
+
+    const write = (link: Link, frames: ReadonlyArray<string | Uint8Array | Socket.CloseEvent>) =>
+      Effect.suspend(() => {
+        for (const frame of frames) {
+          if (!link.open) {
+            return Effect.fail(
+              new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: new Error("not connected") }) })
+            )
+          }
+          if (Socket.isCloseEvent(frame)) {
+            link.closeCode = frame.code
+            end(link, "client", closeError(frame.code, frame.reason))
+          } else {
+            receive(link, frame)
+          }
+        }
+        return Effect.void
+      })
+
+    // ---------------------------------------------------------------------------
+    // the socket
+    // ---------------------------------------------------------------------------
+
+    const accept = (scope: Scope.Scope): Link => {
+      const link: Link = {
+        id: links.length + 1,
+        feed: Feed.make(),
+        inbox: [],
+        held: [],
+        open: true,
+        endedBy: undefined,
+        closeCode: undefined,
+        error: undefined,
+        notify: undefined,
+        unacknowledged: []
+      }
+      links.push(link)
+      byScope.set(scope, link)
+      changed()
+      return link
+    }
+
+    const reader: Socket.Socket["reader"] = Effect.gen(function* () {
+      const scope = yield* Effect.scope
+      const clock = yield* Clock.Clock
+      dials.push(clock.currentTimeMillisUnsafe())
+      changed()
+      if (dialDelay >= connectTimeout) {
+        yield* Effect.sleep(connectTimeout)
+        return yield* openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
+      }
+      if (dialDelay > 0) yield* Effect.sleep(dialDelay)
+      const [refusal, ...later] = refusals
+      if (refusal !== undefined) {
+        refusals = later
+        return yield* openError(refusal)
+      }
+      const link = accept(scope)
+      yield* Scope.addFinalizer(
+        scope,
+        Effect.sync(() => {
+          if (link.open) link.closeCode = 1000
+          end(link, "client", closeError(1000))
+          link.inbox = []
+        })
+      )
+      if (heartbeat !== false) yield* Effect.forkIn(watchSilence(link, heartbeat), scope)
+
+      const take = Effect.sync(() => {
+        const batch = link.inbox.slice(0, maxBatch)
+        link.inbox = link.inbox.slice(batch.length)
+        changed()
+        return batch
+      })
+      const pull: Socket.Reader["pull"] = Effect.callback<void>((resume) => {
+        if (link.inbox.length > 0 || link.error !== undefined) return resume(Effect.void)
+        link.notify = () => {
+          link.notify = undefined
+          resume(Effect.void)
+        }
+        return Effect.sync(() => {
+          link.notify = undefined
+        })
+      }).pipe(
+        Effect.andThen(take),
+        Effect.flatMap((batch) => {
+          if (isNonEmpty(batch)) return Effect.succeed(batch)
+          return Effect.fail(link.error ?? closeError(1006))
+        })
+      )
+      return { pull, upgrade: Socket.SocketUpgradeError.unsupported }
+    })
+
+    /** The transport's heartbeat, in virtual time: it only ever matters while the mesh is frozen. */
+    const watchSilence = (link: Link, timing: Exclude<typeof heartbeat, false>) => {
+      const deadlineMillis = Duration.toMillis(timing.deadline)
+      const silence = Duration.toMillis(timing.interval) + deadlineMillis
+      return watchUntil(() => frozen).pipe(
+        Effect.andThen(
+          Effect.raceFirst(
+            Effect.as(Effect.sleep(silence), true),
+            Effect.as(
+              watchUntil(() => !frozen),
+              false
+            )
+          )
+        ),
+        Effect.map((silent) => {
+          if (silent) end(link, "heartbeat", readError(new MeshError.HeartbeatTimeout({ deadlineMillis })))
+        }),
+        Effect.repeat({ until: () => !link.open })
+      )
+    }
+
+    const watchUntil = (condition: () => boolean): Effect.Effect<void> =>
+      Effect.callback<void>((resume) => {
+        if (condition()) return resume(Effect.void)
+        const watcher = () => {
+          if (!condition()) return
+          watchers.delete(watcher)
+          resume(Effect.void)
+        }
+        watchers.add(watcher)
+        return Effect.sync(() => watchers.delete(watcher))
+      })
+
+    const newestOpen = Effect.sync(() => openLinks().at(-1))
+
+    // A writer belongs to the reader of its scope; without one it waits for the next connection, as Effect's does.
+    const writer: Socket.Socket["writer"] = Effect.map(Effect.scope, (scope) => {
+      const mine = Effect.suspend((): Effect.Effect<Link> => {
+        const own = byScope.get(scope)
+        if (own !== undefined) return Effect.succeed(own)
+        return watchUntil(() => openLinks().length > 0).pipe(
+          Effect.andThen(newestOpen),
+          Effect.flatMap((link) => (link === undefined ? mine : Effect.succeed(link)))
+        )
+      })
+      return {
+        write: (chunk) => Effect.flatMap(mine, (link) => write(link, [chunk])),
+        writeAll: (chunks) => Effect.flatMap(mine, (link) => write(link, chunks))
+      }
+    })
+
+    // ---------------------------------------------------------------------------
+    // eyes
+    // ---------------------------------------------------------------------------
+
+    const view = (link: Link): Connection => ({
+      id: link.id,
+      open: link.open,
+      endedBy: link.endedBy,
+      closeCode: link.closeCode,
+      interest: link.feed.interest(),
+      unread: link.inbox.length
+    })
+
+    const awaitSome = <A>(waitedFor: string, find: () => A | undefined): Effect.Effect<A, NotReceived> =>
+      Effect.gen(function* () {
+        const found = Deferred.makeUnsafe<A>()
+        const look = () => {
+          const value = find()
+          if (value !== undefined) Deferred.doneUnsafe(found, Effect.succeed(value))
+        }
+        watchers.add(look)
+        look()
+        const giveUp = Effect.yieldNow.pipe(
+          Effect.repeat({ times: patience }),
+          Effect.andThen(Effect.suspend(() => Effect.fail(new NotReceived({ waitedFor, received: [...received] }))))
+        )
+        return yield* Effect.raceFirst(Deferred.await(found), giveUp).pipe(
+          Effect.ensuring(Effect.sync(() => watchers.delete(look)))
+        )
+      })
+
+    return ScriptedMesh.of({
+      socket: Socket.make({ reader, writer }),
+      emit: (...messages) => Effect.sync(() => messages.forEach(emitOne)),
+      emitRaw: (frame) => Effect.sync(() => openLinks().forEach((link) => deliver(link, frame))),
+      acknowledge: (n = Number.POSITIVE_INFINITY) =>
+        Effect.sync(() => {
+          for (const link of openLinks()) {
+            for (const acknowledgement of link.unacknowledged.splice(0, n)) send(link, acknowledgement)
+          }
+        }),
+      setAcknowledge: (mode) =>
+        Effect.sync(() => {
+          acknowledgeMode = mode
+        }),
+      close: (code, reason) =>
+        Effect.sync(() => openLinks().forEach((link) => end(link, "close", closeError(code, reason)))),
+      kill: (killOptions) =>
+        Effect.sync(() => {
+          for (const link of openLinks()) {
+            if (killOptions?.drop === true) link.inbox = []
+            end(link, "kill", closeError(1006))
+          }
+        }),
+      freeze: Effect.sync(() => {
+        frozen = true
+        changed()
+      }),
+      thaw: Effect.sync(() => {
+        frozen = false
+        for (const link of openLinks()) {
+          link.inbox.push(...link.held)
+          link.held = []
+          if (link.inbox.length > 0) link.notify?.()
+        }
+        changed()
+      }),
+      refuse: (n, status, headers) =>
+        Effect.sync(() => {
+          const seconds = Number(headers?.["retry-after"])
+          const rejected = new MeshError.HandshakeRejected({
+            status,
+            ...(Number.isFinite(seconds) ? { retryAfterMillis: seconds * 1000 } : {})
+          })
+          refusals = [...refusals, ...Array.from({ length: n }, () => rejected)]
+        }),
+      delayDial: (duration) =>
+        Effect.sync(() => {
+          dialDelay = Duration.toMillis(duration)
+        }),
+      dropNext: (n) =>
+        Effect.sync(() => {
+          toDrop += n
+        }),
+      duplicateNext: (n) =>
+        Effect.sync(() => {
+          toDuplicate += n
+        }),
+      reorder: (n) =>
+        Effect.sync(() => {
+          toReorder += n
+        }),
+      connections: Effect.sync(() => links.map(view)),
+      dials: Effect.sync(() => [...dials]),
+      received: Effect.sync(() => [...received]),
+      sent: Effect.sync(() => [...sent]),
+      subscriptions: Effect.map(newestOpen, (link) => link?.feed.interest() ?? Interest.empty),
+      awaitConnection: (n = 1) =>
+        awaitSome(`Connection ${n}`, () => {
+          const link = links[n - 1]
+          return link === undefined ? undefined : view(link)
+        }),
+      awaitReceived: (predicate) => awaitSome("The request", () => received.find(predicate))
+    })
+  })
+
+/**
+ * A scripted mesh, and the `Socket` that leads to it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerWith = (options: Options): Layer.Layer<ScriptedMesh | Socket.Socket> =>
+  Layer.effectContext(
+    Effect.map(make(options), (mesh) => Context.make(ScriptedMesh, mesh).pipe(Context.add(Socket.Socket, mesh.socket)))
+  )
+
+/**
+ * A scripted mesh with the default options, and the `Socket` that leads to it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<ScriptedMesh | Socket.Socket> = layerWith({})
+
+/** How many turns of the scheduler a waiter gives the program under test. */
+const patience = 1000
+
+const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0
+
+const closeError = (code: number, closeReason?: string) =>
+  new Socket.SocketError({ reason: new Socket.SocketCloseError({ code, closeReason }) })
+
+const openError = (cause: MeshError.ConnectionReason) =>
+  new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
+
+const readError = (cause: MeshError.ConnectionReason) =>
+  new Socket.SocketError({ reason: new Socket.SocketReadError({ cause }) })

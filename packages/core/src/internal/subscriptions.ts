@@ -181,13 +181,13 @@ export const make = (): Subscriptions => {
       return subscribe.concat(unsubscribe)
     },
     acknowledge(message) {
-      const waiting = pending[message._tag]
       const named = "taskId" in message ? message.taskId : undefined
       const key =
         named === undefined
-          ? waiting.values().next().value
+          ? pending[message._tag].values().next().value
           : find(message._tag.startsWith("Output") ? "output" : "updates", named)
-      if (key === undefined || !waiting.has(key)) return
+      // One for a request that nobody waits for any more still confirms it; one for anything else says nothing.
+      if (key === undefined || acknowledgementOf(key) !== message._tag) return
       settle(key, true)
       if (dirty.size > 0) self.onDirty()
     },

@@ -1,0 +1,134 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Scope } from "effect"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import { ScriptedMesh } from "@makima-stream/test-kit"
+import * as Interest from "../src/Interest.ts"
+import * as MeshSession from "../src/MeshSession.ts"
+import { TaskId } from "../src/TaskId.ts"
+import { settle } from "./support/follow.ts"
+
+const a = TaskId.make("a")
+
+const dial = (mesh: ScriptedMesh.ScriptedMesh["Service"], interest: Interest.Interest, options?: MeshSession.Options) =>
+  MeshSession.make(interest, options).pipe(Effect.provideService(Socket.Socket, mesh.socket))
+
+describe("MeshSession", () => {
+  it.effect("has sent the whole interest by the time it is made", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      yield* dial(mesh, Interest.union(Interest.all, Interest.output(a)))
+      assert.deepStrictEqual(
+        (yield* mesh.received).map(({ message }) => message._tag),
+        ["SubscribeAll", "SubscribeOutput"]
+      )
+    })
+  )
+
+  it.effect("does not retry", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      yield* mesh.refuse(1, 503)
+      const error = yield* Effect.flip(dial(mesh, Interest.all))
+      assert.strictEqual(error.reason._tag, "HandshakeRejected")
+      assert.strictEqual((yield* mesh.dials).length, 1)
+    })
+  )
+
+  it.effect("gives an undecodable frame in its place, and goes on", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      const session = yield* dial(mesh, Interest.all)
+      yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version: 1 })
+      yield* mesh.emitRaw("nonsense")
+      yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version: 2 })
+      const messages = yield* session.pull
+      assert.deepStrictEqual(
+        messages.map((message) => message._tag),
+        ["TaskUpdated", "DecodeError", "TaskUpdated"]
+      )
+    })
+  )
+
+  it.effect("takes the acknowledgements itself, and tells requested from confirmed", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
+      const session = yield* dial(mesh, Interest.output(a))
+      assert.deepStrictEqual(yield* session.subscriptions, {
+        requested: Interest.output(a),
+        confirmed: Interest.empty
+      })
+      const pulling = yield* Effect.forkChild(session.pull)
+      yield* mesh.acknowledge()
+      yield* settle
+      assert.deepStrictEqual((yield* session.subscriptions).confirmed, Interest.output(a))
+      assert.strictEqual(yield* session.received, 1)
+      yield* mesh.emit({ _tag: "ServerError", code: "X", message: "" })
+      assert.strictEqual((yield* Fiber.join(pulling)).length, 1)
+    })
+  )
+
+  it.effect("never lets a subscribe and an unsubscribe of one task cross", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
+      const session = yield* dial(mesh, Interest.output(a))
+      yield* Effect.forkChild(Effect.forever(session.pull))
+      yield* session.setInterest(Interest.empty)
+      yield* settle
+      assert.strictEqual((yield* mesh.received).length, 1)
+      yield* mesh.acknowledge()
+      yield* mesh.awaitReceived(({ message }) => message._tag === "UnsubscribeOutput")
+    })
+  )
+
+  it.effect("waits for an acknowledgement no longer than the timeout, to the millisecond", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
+      const session = yield* dial(mesh, Interest.output(a), { ackTimeout: "3 seconds" })
+      yield* session.setInterest(Interest.empty)
+      yield* TestClock.adjust(Duration.millis(2999))
+      yield* settle
+      assert.strictEqual((yield* mesh.received).length, 1)
+      yield* TestClock.adjust(Duration.millis(1))
+      yield* mesh.awaitReceived(({ message }) => message._tag === "UnsubscribeOutput")
+    })
+  )
+
+  it.effect("fails the pull that waits when a write fails", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      const broken = Socket.make({
+        reader: mesh.socket.reader,
+        writer: Effect.map(mesh.socket.writer, (writer) => {
+          let writes = 0
+          return {
+            ...writer,
+            writeAll: (chunks) =>
+              writes++ === 0
+                ? writer.writeAll(chunks)
+                : Effect.fail(new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: "broken" }) }))
+          }
+        })
+      })
+      const session = yield* MeshSession.make(Interest.all).pipe(Effect.provideService(Socket.Socket, broken))
+      const pulling = yield* Effect.forkChild(Effect.flip(session.pull))
+      yield* session.setInterest(Interest.output(a))
+      const error = yield* Fiber.join(pulling)
+      assert.strictEqual(error.reason._tag, "ConnectionLost")
+      assert.isFalse((yield* mesh.connections)[0]?.open)
+    })
+  )
+
+  it.effect("ends with its scope, and a later change of interest reaches nobody", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      const scope = yield* Scope.make()
+      const session = yield* dial(mesh, Interest.all).pipe(Scope.provide(scope))
+      yield* Scope.close(scope, Exit.void)
+      yield* session.setInterest(Interest.output(a))
+      yield* settle
+      assert.strictEqual((yield* mesh.received).length, 1)
+      assert.isFalse((yield* mesh.connections)[0]?.open)
+    })
+  )
+})

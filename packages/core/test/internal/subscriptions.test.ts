@@ -1,0 +1,231 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import type { ClientMessage } from "../../src/ClientMessage.ts"
+import * as Interest from "../../src/Interest.ts"
+import * as Subscriptions from "../../src/internal/subscriptions.ts"
+import type { Acknowledgement } from "../../src/ServerMessage.ts"
+import { TaskId } from "../../src/TaskId.ts"
+
+const a = TaskId.make("a")
+const b = TaskId.make("b")
+
+const tags = (messages: ReadonlyArray<ClientMessage>) =>
+  messages.map((message) => ("taskId" in message ? `${message._tag} ${message.taskId}` : message._tag))
+
+/** What a server answers, with or without the name of the task. */
+const answer = (message: ClientMessage, named = true): Acknowledgement => {
+  switch (message._tag) {
+    case "SubscribeAll":
+      return { _tag: "SubscribedAll" }
+    case "UnsubscribeAll":
+      return { _tag: "UnsubscribedAll" }
+    default: {
+      const _tag = (
+        {
+          Subscribe: "Subscribed",
+          Unsubscribe: "Unsubscribed",
+          SubscribeOutput: "OutputSubscribed",
+          UnsubscribeOutput: "OutputUnsubscribed"
+        } as const
+      )[message._tag]
+      return named ? { _tag, taskId: message.taskId } : { _tag }
+    }
+  }
+}
+
+describe("subscriptions", () => {
+  it("asks for what is wanted, once", () => {
+    const table = Subscriptions.make()
+    table.setInterest(Interest.union(Interest.all, Interest.output([a, b])))
+    assert.deepStrictEqual(tags(table.take(0)), ["SubscribeAll", "SubscribeOutput a", "SubscribeOutput b"])
+    assert.deepStrictEqual(table.take(0), [])
+  })
+
+  it("tells requested from confirmed", () => {
+    const table = Subscriptions.make()
+    table.setInterest(Interest.output([a, b]))
+    table.take(0)
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: b })
+    assert.deepStrictEqual(table.requested(), Interest.output([a, b]))
+    assert.deepStrictEqual(table.confirmed(), Interest.output(b))
+  })
+
+  it("takes an acknowledgement without a task for the oldest request of its kind", () => {
+    const table = Subscriptions.make()
+    table.setInterest(Interest.output([a, b]))
+    table.take(0)
+    table.acknowledge({ _tag: "OutputSubscribed" })
+    assert.deepStrictEqual(table.confirmed(), Interest.output(a))
+    table.acknowledge({ _tag: "OutputSubscribed" })
+    assert.deepStrictEqual(table.confirmed(), Interest.output([a, b]))
+  })
+
+  it("ignores an acknowledgement that nobody waits for", () => {
+    const table = Subscriptions.make()
+    table.acknowledge({ _tag: "OutputSubscribed" })
+    table.acknowledge({ _tag: "Subscribed", taskId: a })
+    table.setInterest(Interest.output(a))
+    table.take(0)
+    table.acknowledge({ _tag: "OutputUnsubscribed", taskId: a })
+    table.acknowledge({ _tag: "Subscribed", taskId: a })
+    assert.deepStrictEqual(table.confirmed(), Interest.empty)
+  })
+
+  it("holds a request back until the one before it, of the same key, is acknowledged", () => {
+    const table = Subscriptions.make()
+    table.setWanted("output", a, true)
+    assert.deepStrictEqual(tags(table.take(0)), ["SubscribeOutput a"])
+    table.setWanted("output", a, false)
+    assert.deepStrictEqual(table.take(1), [])
+    assert.strictEqual(table.blockedSince(), 0)
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
+    assert.deepStrictEqual(tags(table.take(2)), ["UnsubscribeOutput a"])
+    assert.isUndefined(table.blockedSince())
+  })
+
+  it("sends nothing for a change that was undone before the acknowledgement", () => {
+    const table = Subscriptions.make()
+    table.setWanted("output", a, true)
+    table.take(0)
+    table.setWanted("output", a, false)
+    table.setWanted("output", a, true)
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
+    assert.deepStrictEqual(table.take(1), [])
+    assert.deepStrictEqual(table.confirmed(), Interest.output(a))
+  })
+
+  it("goes on after an acknowledgement that never comes", () => {
+    const table = Subscriptions.make()
+    table.setWanted("output", a, true)
+    table.take(5)
+    table.setWanted("output", a, false)
+    table.expire(4)
+    assert.deepStrictEqual(table.take(6), [])
+    table.expire(5)
+    assert.deepStrictEqual(tags(table.take(6)), ["UnsubscribeOutput a"])
+  })
+
+  it("takes an acknowledgement that comes after the wait was given up", () => {
+    const table = Subscriptions.make()
+    table.setWanted("output", a, true)
+    table.take(0)
+    table.expire(0)
+    assert.deepStrictEqual(table.confirmed(), Interest.empty)
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
+    assert.deepStrictEqual(table.confirmed(), Interest.output(a))
+  })
+
+  it("asks for everything that is wanted, and nothing else, after a reset", () => {
+    const table = Subscriptions.make()
+    table.setInterest(Interest.union(Interest.updates([a, b]), Interest.output(a)))
+    table.take(0)
+    table.setWanted("updates", b, false)
+    table.reset()
+    assert.deepStrictEqual(tags(table.take(1)), ["Subscribe a", "SubscribeOutput a"])
+    assert.deepStrictEqual(table.confirmed(), Interest.empty)
+  })
+
+  it("does not ask for the updates of single tasks while all are wanted, and does so again after", () => {
+    const table = Subscriptions.make()
+    const settle = () => table.take(0).map((message) => (table.acknowledge(answer(message)), message))
+    table.setInterest(Interest.updates([a, b]))
+    assert.deepStrictEqual(tags(settle()), ["Subscribe a", "Subscribe b"])
+    table.setWanted("all", undefined, true)
+    assert.deepStrictEqual(tags(settle()), ["SubscribeAll", "Unsubscribe a", "Unsubscribe b"])
+    table.setWanted("all", undefined, false)
+    assert.deepStrictEqual(tags(settle()), ["Subscribe a", "Subscribe b", "UnsubscribeAll"])
+  })
+
+  const Step = Schema.Union([
+    Schema.TaggedStruct("Want", {
+      kind: Schema.Literals(["all", "updates", "output"]),
+      task: Schema.Literals(["a", "b", "c"]),
+      wanted: Schema.Boolean
+    }),
+    Schema.TaggedStruct("Take", {}),
+    Schema.TaggedStruct("Acknowledge", { named: Schema.Boolean }),
+    Schema.TaggedStruct("Expire", {}),
+    Schema.TaggedStruct("Reset", {})
+  ])
+
+  it.prop(
+    "makes the server's state what is wanted, after any history, with one request of a key under way at a time",
+    [Schema.Array(Step)],
+    ([steps]) => {
+      const table = Subscriptions.make()
+      let server = Interest.empty
+      let underWay: Array<ClientMessage> = []
+      let now = 0
+      const key = (message: ClientMessage) =>
+        `${message._tag.replace(/^Uns/, "S")} ${"taskId" in message ? message.taskId : ""}`
+      const apply = (message: ClientMessage) => {
+        const toggle = (set: ReadonlySet<TaskId>, id: TaskId, on: boolean) => {
+          const next = new Set(set)
+          if (on) next.add(id)
+          else next.delete(id)
+          return next
+        }
+        switch (message._tag) {
+          case "SubscribeAll":
+          case "UnsubscribeAll":
+            server = { ...server, all: message._tag === "SubscribeAll" }
+            break
+          case "Subscribe":
+          case "Unsubscribe":
+            server = { ...server, updates: toggle(server.updates, message.taskId, message._tag === "Subscribe") }
+            break
+          case "SubscribeOutput":
+          case "UnsubscribeOutput":
+            server = { ...server, output: toggle(server.output, message.taskId, message._tag === "SubscribeOutput") }
+            break
+        }
+      }
+      const take = () => {
+        for (const message of table.take(now++)) {
+          assert.isFalse(
+            underWay.some((other) => key(other) === key(message)),
+            "two requests of one key under way"
+          )
+          underWay.push(message)
+          apply(message)
+        }
+      }
+      const acknowledge = (named: boolean) => {
+        const message = underWay.shift()
+        if (message !== undefined) table.acknowledge(answer(message, named))
+      }
+      for (const step of steps) {
+        switch (step._tag) {
+          case "Want":
+            table.setWanted(step.kind, step.kind === "all" ? undefined : TaskId.make(step.task), step.wanted)
+            break
+          case "Take":
+            take()
+            break
+          case "Acknowledge":
+            acknowledge(step.named)
+            break
+          case "Expire":
+            table.expire(now)
+            underWay = []
+            break
+          case "Reset":
+            table.reset()
+            server = Interest.empty
+            underWay = []
+            break
+        }
+      }
+      for (let round = 0; round < 4; round++) {
+        take()
+        while (underWay.length > 0) acknowledge(true)
+      }
+      const wanted = table.wanted()
+      const effective = wanted.all ? { ...wanted, updates: new Set<TaskId>() } : wanted
+      assert.deepStrictEqual(server, effective)
+      // An acknowledgement that nobody waited for is lost in this test, and with it the confirmation.
+      if (!steps.some((step) => step._tag === "Expire")) assert.deepStrictEqual(table.confirmed(), effective)
+    },
+    { arbitrary: { runs: 500 } }
+  )
+})

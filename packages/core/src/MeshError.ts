@@ -208,6 +208,35 @@ export class TooManyBadFrames extends Schema.TaggedError<TooManyBadFrames>(id("T
 }
 
 /**
+ * The program itself asked for a new connection.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ReconnectRequested extends Schema.TaggedError<ReconnectRequested>(id("ReconnectRequested"))(
+  "ReconnectRequested",
+  {}
+) {
+  /** What happened, in one line. */
+  override get message(): string {
+    return "The program asked for a new connection"
+  }
+}
+
+/**
+ * The client was closed: it serves no more consumers.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ClientClosed extends Schema.TaggedError<ClientClosed>(id("ClientClosed"))("ClientClosed", {}) {
+  /** What happened, in one line. */
+  override get message(): string {
+    return "The client was closed"
+  }
+}
+
+/**
  * A consumer that chose to fail rather than to slow or to lose could not keep
  * up.
  *
@@ -241,7 +270,8 @@ export const ConnectionReason = Schema.Union([
   HeartbeatTimeout,
   FrameTooLarge,
   BadFrame,
-  TooManyBadFrames
+  TooManyBadFrames,
+  ReconnectRequested
 ])
 
 /**
@@ -275,7 +305,12 @@ export class RetriesExhausted extends Schema.TaggedError<RetriesExhausted>(id("R
  * @category reasons
  * @since 0.1.0
  */
-export const MeshErrorReason = Schema.Union([...ConnectionReason.members, RetriesExhausted, ConsumerOverflow])
+export const MeshErrorReason = Schema.Union([
+  ...ConnectionReason.members,
+  RetriesExhausted,
+  ConsumerOverflow,
+  ClientClosed
+])
 
 /**
  * Every reason of a `MeshError`.

@@ -163,6 +163,8 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     scope,
     Effect.sync(() => {
       subscriptions.onDirty = () => {}
+      // Nothing is asked for, or confirmed, where there is no connection.
+      subscriptions.reset()
     })
   )
   const awaitWork = Effect.suspend(() => {

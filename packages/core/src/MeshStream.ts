@@ -92,7 +92,8 @@ export const connect = (options: ConnectOptions): Stream.Stream<MeshEvent, MeshE
         } else {
           subscriptions.setInterest(interest)
         }
-        return yield* Connection.make({ ...options, subscriptions })
+        const { pull } = yield* Connection.make({ ...options, subscriptions })
+        return pull
       }).pipe(Scope.provide(scope))
     )
   )

@@ -118,6 +118,7 @@ export const classify = (reason: ConnectionReason): Verdict => {
     case "HeartbeatTimeout":
     case "FrameTooLarge":
     case "TooManyBadFrames":
+    case "ReconnectRequested":
       return "retry"
   }
 }

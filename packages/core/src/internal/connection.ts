@@ -20,6 +20,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -33,19 +34,33 @@ import type { Subscriptions } from "./subscriptions.ts"
 export interface Options extends MeshSession.Options {
   readonly subscriptions: Subscriptions
   readonly policy?: Partial<ReconnectPolicy.ReconnectPolicy>
+  /** The epoch of the last connection that an earlier loop had. Default: 0. */
+  readonly epoch?: number
+  /** Told of each dial, by how many have failed or ended in a row before it. */
+  readonly onDial?: (attempt: number) => Effect.Effect<void>
+}
+
+export interface Connection {
+  readonly pull: Effect.Effect<Batch, MeshError.MeshError>
+  /** Gives up the connection that there is, or the wait for the next one, and dials at the next pull. */
+  readonly reconnect: Effect.Effect<void>
 }
 
 type Batch = NonEmptyReadonlyArray<MeshEvent>
 
 type State =
   | { readonly _tag: "Offline"; readonly dialAt: number; readonly lostAt: number | undefined }
-  | { readonly _tag: "Online"; readonly pull: Effect.Effect<Batch, MeshError.MeshError> }
+  | {
+      readonly _tag: "Online"
+      readonly pull: Effect.Effect<Batch, MeshError.MeshError>
+      readonly scope: Scope.Closeable
+    }
   | { readonly _tag: "Failed"; readonly error: MeshError.MeshError }
 
-/** The pull of a resilient feed. The scope that it is made in owns whatever is open. */
+/** A resilient feed. The scope that it is made in owns whatever is open. */
 export const make = Effect.fnUntraced(function* (
   options: Options
-): Effect.fn.Return<Effect.Effect<Batch, MeshError.MeshError>, never, Socket.Socket | Scope.Scope> {
+): Effect.fn.Return<Connection, never, Socket.Socket | Scope.Scope> {
   const policy = ReconnectPolicy.make(options.policy)
   const minDelay = Duration.toMillis(policy.minDelay)
   const stableAfter = Duration.toMillis(policy.stableAfter)
@@ -55,12 +70,17 @@ export const make = Effect.fnUntraced(function* (
   const clock = yield* Clock.Clock
 
   let state: State = { _tag: "Offline", dialAt: 0, lostAt: undefined }
-  let epoch = 0
+  let epoch = options.epoch ?? 0
   let attempt = 0
+  // Set between a request to reconnect and the dial that it leads to.
+  let requested = false
+  const hurry = Latch.makeUnsafe(false)
   let step = yield* Schedule.toStep(policy.schedule)
 
   /** How long to wait before the next attempt, or the error to give up with. */
   const decide = (reason: MeshError.ConnectionReason, now: number): Effect.Effect<number | MeshError.MeshError> => {
+    // Somebody is waiting for it: neither a delay nor a step of the schedule.
+    if (reason._tag === "ReconnectRequested") return Effect.succeed(0)
     if (policy.classify(reason) === "fail") return Effect.succeed(new MeshError.MeshError({ reason }))
     return Pull.matchEffect(step(now, reason), {
       onSuccess: ([, duration]) =>
@@ -113,9 +133,9 @@ export const make = Effect.fnUntraced(function* (
         step = yield* Schedule.toStep(policy.schedule)
         attempt = 0
       }
-      return yield* ended(connectionReason(error), true, now)
+      return yield* ended(requested ? new MeshError.ReconnectRequested() : connectionReason(error), true, now)
     }, Effect.uninterruptible)
-    state = { _tag: "Online", pull: Effect.catch(session.pull, onEnd) }
+    state = { _tag: "Online", pull: Effect.catch(session.pull, onEnd), scope: sessionScope }
     const events: [MeshEvent, ...Array<MeshEvent>] = [{ _tag: "Connected", epoch, at: openedAt }]
     if (lostAt !== undefined) {
       events.push({ _tag: "Resync", epoch, reason: { _tag: "Reconnected", downMillis: openedAt - lostAt } })
@@ -130,7 +150,10 @@ export const make = Effect.fnUntraced(function* (
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const wait = dialAt - clock.currentTimeMillisUnsafe()
-        if (wait > 0) yield* restore(Effect.sleep(wait))
+        if (wait > 0) yield* restore(Effect.raceFirst(Effect.sleep(wait), hurry.await))
+        hurry.closeUnsafe()
+        requested = false
+        if (options.onDial !== undefined) yield* options.onDial(attempt)
         const sessionScope = yield* Scope.fork(scope)
         const nextEpoch = epoch + 1
         const exit = yield* MeshSession.makeWith({
@@ -149,21 +172,35 @@ export const make = Effect.fnUntraced(function* (
       })
     )
 
-  return Effect.suspend(() => {
-    switch (state._tag) {
-      case "Online":
-        return state.pull
-      case "Offline":
-        return dial(state.dialAt, state.lostAt)
-      case "Failed":
-        return Effect.fail(state.error)
-    }
-  })
+  return {
+    pull: Effect.suspend(() => {
+      switch (state._tag) {
+        case "Online":
+          return state.pull
+        case "Offline":
+          return dial(state.dialAt, state.lostAt)
+        case "Failed":
+          return Effect.fail(state.error)
+      }
+    }),
+    reconnect: Effect.suspend(() => {
+      switch (state._tag) {
+        case "Online":
+          requested = true
+          return Scope.close(state.scope, Exit.void)
+        case "Offline":
+          hurry.openUnsafe()
+          return Effect.void
+        case "Failed":
+          return Effect.void
+      }
+    })
+  }
 })
 
 /** What a session failed with is always a reason of its own connection. */
 const connectionReason = ({ reason }: MeshError.MeshError): MeshError.ConnectionReason =>
-  reason._tag === "RetriesExhausted" || reason._tag === "ConsumerOverflow"
+  reason._tag === "RetriesExhausted" || reason._tag === "ConsumerOverflow" || reason._tag === "ClientClosed"
     ? new MeshError.ConnectionLost({ cause: reason })
     : reason
 

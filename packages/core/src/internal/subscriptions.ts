@@ -71,6 +71,8 @@ export interface Subscriptions {
   readonly confirmed: () => Interest
   /** Called whenever `take` may have something new to give. */
   onDirty: () => void
+  /** Called whenever the last request under way has been acknowledged, and nothing is left to ask for. */
+  onSettled: () => void
 }
 
 export const make = (): Subscriptions => {
@@ -134,7 +136,10 @@ export const make = (): Subscriptions => {
     key.confirmed = confirmed && key.requested
     touch(key)
     forget(key)
+    if (isSettled()) self.onSettled()
   }
+
+  const isSettled = (): boolean => dirty.size === 0 && Object.values(pending).every((keys) => keys.size === 0)
 
   const collect = (holds: (key: Key) => boolean): Interest => {
     const ids = (keys: Map<TaskId, Key>): ReadonlySet<TaskId> => {
@@ -147,6 +152,7 @@ export const make = (): Subscriptions => {
 
   const self: Subscriptions = {
     onDirty: () => {},
+    onSettled: () => {},
     setWanted,
     setInterest(interest) {
       setWanted("all", undefined, interest.all)

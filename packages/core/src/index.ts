@@ -4,6 +4,7 @@
 export * as ClientMessage from "./ClientMessage.ts"
 export * as DecodeError from "./DecodeError.ts"
 export * as Interest from "./Interest.ts"
+export * as MeshClient from "./MeshClient.ts"
 export * as MeshError from "./MeshError.ts"
 export * as MeshEvent from "./MeshEvent.ts"
 export * as MeshSession from "./MeshSession.ts"

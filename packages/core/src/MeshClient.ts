@@ -1,0 +1,734 @@
+/**
+ * One connection, any number of consumers.
+ *
+ * `MeshStream.connect` gives each run its own connection; a program with many
+ * parts shares one through this service. A stream of the client is a
+ * subscription while it runs: the first consumer of a task asks the server for
+ * it, the last one out gives it up, and those in between cost nothing on the
+ * wire.
+ *
+ * **A slow consumer.** Each consumer has a bounded queue and says what happens
+ * when that is full (`Overflow`). The default, `suspend`, loses nothing and lets
+ * the slowest consumer set the pace of all: right where every consumer must see
+ * everything, as an audit log and a cost meter must. A consumer that may miss
+ * events, such as a live view, takes another policy and slows nobody.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Channel from "effect/Channel"
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Interest from "./Interest.ts"
+import * as Connection from "./internal/connection.ts"
+import * as ConsumerQueue from "./internal/consumerQueue.ts"
+import * as Demand from "./internal/demand.ts"
+import * as Expiry from "./internal/expiry.ts"
+import * as Router from "./internal/router.ts"
+import * as Subscriptions from "./internal/subscriptions.ts"
+import * as MeshError from "./MeshError.ts"
+import type { Lifecycle, MeshEvent, Resync } from "./MeshEvent.ts"
+import type * as MeshSession from "./MeshSession.ts"
+import type { ReconnectPolicy } from "./ReconnectPolicy.ts"
+import type { TaskOutput, TaskUpdated } from "./ServerMessage.ts"
+import type { TaskId } from "./TaskId.ts"
+import * as TaskStatus from "./TaskStatus.ts"
+
+/**
+ * What happens to a consumer whose queue is full.
+ *
+ * **Details**
+ *
+ * - `suspend`: the connection waits for it, and so do the others. Nothing is
+ *   lost. The server feels it too: reads of the socket are paused.
+ * - `shed`: older updates of a task go over into newer ones, then partial
+ *   outputs are lost, oldest first. Whole outputs and the lifecycle never are:
+ *   where nothing can be shed, it suspends.
+ * - `sliding`: the oldest event is lost.
+ * - `dropping`: the newest event is lost.
+ * - `fail`: the consumer fails with `ConsumerOverflow`, after what it had queued.
+ *
+ * Every event lost is counted in a `Resync` with the reason `Overflow`, which
+ * stands in the consumer's stream where the event would have stood.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export type Overflow = "suspend" | "shed" | "sliding" | "dropping" | "fail"
+
+/**
+ * Options of one consumer.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ConsumerOptions {
+  /** What happens when the queue is full. Default: `suspend`. */
+  readonly overflow?: Overflow
+  /** How many events the queue holds. At least 1. Default: 256. */
+  readonly capacity?: number
+}
+
+/**
+ * Options of `everything`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface EverythingOptions extends ConsumerOptions {
+  /**
+   * Whose output is wanted besides the updates: that of each task from the
+   * moment it is first seen in an update until it ends (`discovered`), or
+   * nobody's (`none`). Default: `discovered`.
+   */
+  readonly output?: "discovered" | "none"
+  /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
+  readonly terminal?: ReadonlySet<string>
+  /**
+   * How long the output of a task is still wanted after the task ended, for what
+   * trails behind. Default: 30 seconds.
+   */
+  readonly linger?: Duration.Input
+}
+
+/**
+ * Options of a client.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options extends MeshSession.Options {
+  /** How to come back after the connection ended. Default: `ReconnectPolicy.defaults`. */
+  readonly policy?: Partial<ReconnectPolicy>
+  /**
+   * How long a subscription outlives its last consumer, so that one that comes
+   * back soon costs nothing. Default: 5 seconds.
+   */
+  readonly subscriptionIdle?: Duration.Input
+  /** How long the connection outlives the last consumer. Default: 30 seconds. */
+  readonly connectionIdle?: Duration.Input
+  /** Dial at once and stay connected without consumers. Default: `false`. */
+  readonly keepAlive?: boolean
+  /** How long `close` may take before the connection is simply cut. Default: 5 seconds. */
+  readonly closeTimeout?: Duration.Input
+}
+
+/**
+ * The state of the client's connection. Times are the clock's, in milliseconds
+ * since 1970.
+ *
+ * **Details**
+ *
+ * - `Idle`: nobody wants anything, or the client was closed.
+ * - `Connecting`: a dial is under way, after `attempt` that failed or ended.
+ * - `Online`: connected.
+ * - `Offline`: waiting until `retryAt` for the next dial.
+ * - `Failed`: given up; the next consumer dials anew.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Status =
+  | { readonly _tag: "Idle" }
+  | { readonly _tag: "Connecting"; readonly attempt: number }
+  | { readonly _tag: "Online"; readonly epoch: number; readonly since: number }
+  | {
+      readonly _tag: "Offline"
+      readonly attempt: number
+      readonly reason: MeshError.ConnectionReason
+      readonly retryAt: number
+    }
+  | { readonly _tag: "Failed"; readonly error: MeshError.MeshError }
+
+/**
+ * The shared client.
+ *
+ * **Details**
+ *
+ * Every stream carries the connection's `Connected`, `Disconnected` and
+ * `Resync` besides its data. One that joins while the connection is open begins
+ * with a `Resync` with reason `JoinedLate`. A fatal error fails all streams with
+ * the same error; a consumer that comes later dials anew.
+ *
+ * **Example** (Two consumers, one connection)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshClient, TaskId } from "@makima-stream/core"
+ *
+ * // Effect<void, MeshError, MeshClient>
+ * const program = Effect.gen(function* () {
+ *   const client = yield* MeshClient.MeshClient
+ *   yield* client.updates().pipe(Stream.runDrain, Effect.forkChild)
+ *   yield* client.output(TaskId.make("a")).pipe(Stream.runDrain)
+ * })
+ * console.log(Effect.isEffect(program)) // true
+ * ```
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class MeshClient extends Context.Service<
+  MeshClient,
+  {
+    /** The events of an interest (default: all updates), with server errors and unknown messages. */
+    readonly events: (
+      interest?: Interest.Interest,
+      options?: ConsumerOptions
+    ) => Stream.Stream<MeshEvent, MeshError.MeshError>
+    /** The updates of one task, or of all. */
+    readonly updates: (
+      taskId?: TaskId,
+      options?: ConsumerOptions
+    ) => Stream.Stream<TaskUpdated | Lifecycle, MeshError.MeshError>
+    /** The output of one task. */
+    readonly output: (
+      taskId: TaskId,
+      options?: ConsumerOptions
+    ) => Stream.Stream<TaskOutput | Lifecycle, MeshError.MeshError>
+    /** The updates and the output of one task. */
+    readonly task: (
+      taskId: TaskId,
+      options?: ConsumerOptions
+    ) => Stream.Stream<TaskUpdated | TaskOutput | Lifecycle, MeshError.MeshError>
+    /**
+     * The updates of all tasks, and the output of each from the moment it is
+     * first seen until it ends. What a task said before its first update was seen
+     * is not in it: the protocol has no way to ask for that.
+     */
+    readonly everything: (options?: EverythingOptions) => Stream.Stream<MeshEvent, MeshError.MeshError>
+    /** The state of the connection, and its changes. */
+    readonly status: SubscriptionRef.SubscriptionRef<Status>
+    /**
+     * Waits until the client is online, and dials for that if need be. Fails when
+     * the client gives up instead.
+     */
+    readonly awaitOnline: Effect.Effect<void, MeshError.MeshError>
+    /** What was asked for on the present connection, and what of it the server confirmed. */
+    readonly subscriptions: Effect.Effect<{
+      readonly requested: Interest.Interest
+      readonly confirmed: Interest.Interest
+    }>
+    /** Drops the connection, or the wait for one, and dials now. Does nothing while idle. */
+    readonly reconnect: Effect.Effect<void>
+    /**
+     * Unsubscribes, waits for the acknowledgements, closes with code 1000, and
+     * ends every stream after what it has queued; within `closeTimeout`. Consumers
+     * that come later fail with `ClientClosed`.
+     */
+    readonly close: Effect.Effect<void>
+  }
+>()("@makima-stream/core/MeshClient") {}
+
+type End = Effect.Effect<never, MeshError.MeshError | Cause.Done>
+
+interface Consumer {
+  readonly route: Router.Route
+  readonly queue: ConsumerQueue.ConsumerQueue
+  readonly capacity: number
+  /** The tasks whose output was discovered, for `everything`. */
+  readonly discovered: Set<TaskId> | undefined
+  readonly terminal: ReadonlySet<string>
+  readonly linger: Expiry.Expiry<TaskId> | undefined
+  /** How the stream ends, once nothing more will come. */
+  ended: End | undefined
+  /** Resumes the pull that waits, if one does. */
+  wake: (() => void) | undefined
+  /** Resumes the router that waits for room, if it does. */
+  room: (() => void) | undefined
+}
+
+/**
+ * Makes a client. Its scope owns the connection and every fiber.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (
+  options?: Options
+): Effect.fn.Return<MeshClient["Service"], never, Socket.Socket | Scope.Scope> {
+  const scope = yield* Effect.scope
+  const socket = yield* Socket.Socket
+  const clock = yield* Clock.Clock
+  const keepAlive = options?.keepAlive ?? false
+  const connectionIdle = Duration.toMillis(options?.connectionIdle ?? "30 seconds")
+  const subscriptionIdle = Duration.toMillis(options?.subscriptionIdle ?? "5 seconds")
+  const closeTimeout = options?.closeTimeout ?? "5 seconds"
+
+  const status = yield* SubscriptionRef.make<Status>({ _tag: "Idle" })
+  const subscriptions = Subscriptions.make()
+  const demand = Demand.make(subscriptions, subscriptionIdle)
+  const router = Router.make<Consumer>()
+  const lingering = new Set<Consumer>()
+  const connectionExpiry = Expiry.make<"connection">(connectionIdle)
+
+  let epoch = 0
+  // The epoch whose `Connected` has been routed and whose end has not: whoever joins now has missed its beginning.
+  let liveEpoch: number | undefined
+  let holds = 0
+  let closed = false
+  let connection: Connection.Connection | undefined
+  let driver: Fiber.Fiber<void> | undefined
+
+  const now = () => clock.currentTimeMillisUnsafe()
+
+  // ---------------------------------------------------------------------------
+  // from the connection to the consumers
+  // ---------------------------------------------------------------------------
+
+  const endConsumer = (consumer: Consumer, end: End): void => {
+    consumer.ended ??= end
+    consumer.wake?.()
+    consumer.room?.()
+  }
+
+  const endAll = (end: End): void => {
+    for (const consumer of router.everybody) endConsumer(consumer, end)
+  }
+
+  const discover = (consumer: Consumer, event: TaskUpdated): void => {
+    const { discovered, linger, terminal } = consumer
+    if (discovered === undefined || linger === undefined) return
+    const over = event.status !== undefined && terminal.has(event.status)
+    if (discovered.has(event.taskId)) {
+      if (over) {
+        linger.schedule(event.taskId, now())
+        lingering.add(consumer)
+        sweepSoon()
+      } else if (event.status !== undefined) {
+        linger.cancel(event.taskId)
+      }
+    } else if (!over) {
+      discovered.add(event.taskId)
+      router.addOutput(consumer, event.taskId)
+      demand.acquireOutput(event.taskId)
+    }
+  }
+
+  /** Offers an event to a consumer. Gives `true` when there is no room and the event must be offered again. */
+  const offer = (consumer: Consumer, event: MeshEvent, woken: Set<Consumer>): boolean => {
+    if (consumer.ended !== undefined) return false
+    switch (consumer.queue.offer(event)) {
+      case "accepted":
+        woken.add(consumer)
+        if (event._tag === "TaskUpdated") discover(consumer, event)
+        return false
+      case "full":
+        return true
+      case "overflow":
+        endConsumer(
+          consumer,
+          Effect.fail(
+            new MeshError.MeshError({ reason: new MeshError.ConsumerOverflow({ capacity: consumer.capacity }) })
+          )
+        )
+        return false
+    }
+  }
+
+  const wakeAll = (woken: Set<Consumer>): void => {
+    for (const consumer of woken) consumer.wake?.()
+    woken.clear()
+  }
+
+  /** Waits until a consumer has room, has ended, or has left. */
+  const awaitRoom = (consumer: Consumer): Effect.Effect<void> =>
+    Effect.callback<void>((resume) => {
+      if (consumer.ended !== undefined || !router.everybody.has(consumer)) return resume(Effect.void)
+      consumer.room = () => {
+        consumer.room = undefined
+        resume(Effect.void)
+      }
+      return Effect.sync(() => {
+        consumer.room = undefined
+      })
+    })
+
+  const route = (batch: NonEmptyReadonlyArray<MeshEvent>): Effect.Effect<void> => {
+    const woken = new Set<Consumer>()
+    // Everything that can be done without waiting is done in one go; only a consumer without room makes an effect.
+    const from = (start: number): Effect.Effect<void> => {
+      for (let i = start; i < batch.length; i++) {
+        const event = batch[i]
+        if (event._tag === "Connected") liveEpoch = event.epoch
+        else if (event._tag === "Disconnected") liveEpoch = undefined
+        const full: Array<Consumer> = []
+        for (const consumers of router.consumersOf(event)) {
+          for (const consumer of consumers) if (offer(consumer, event, woken)) full.push(consumer)
+        }
+        if (full.length > 0) {
+          wakeAll(woken)
+          return Effect.flatMap(offerAgain(full, event), () => from(i + 1))
+        }
+      }
+      wakeAll(woken)
+      return Effect.void
+    }
+    const offerAgain = (full: ReadonlyArray<Consumer>, event: MeshEvent): Effect.Effect<void> =>
+      Effect.forEach(
+        full,
+        (consumer) => {
+          const again: Effect.Effect<void> = Effect.flatMap(awaitRoom(consumer), () =>
+            router.everybody.has(consumer) && offer(consumer, event, woken) ? again : Effect.void
+          )
+          return again
+        },
+        { discard: true }
+      )
+    return from(0)
+  }
+
+  const observe = (event: MeshEvent): Effect.Effect<void> => {
+    switch (event._tag) {
+      case "Connected":
+        epoch = event.epoch
+        return SubscriptionRef.set(status, { _tag: "Online", epoch, since: event.at })
+      case "Disconnected":
+        return event.retryInMillis === undefined
+          ? Effect.void
+          : SubscriptionRef.set(status, {
+              _tag: "Offline",
+              attempt: event.attempt,
+              reason: event.reason,
+              retryAt: event.at + event.retryInMillis
+            })
+      default:
+        return Effect.void
+    }
+  }
+
+  // ---------------------------------------------------------------------------
+  // the connection's life
+  // ---------------------------------------------------------------------------
+
+  const drive = (previous: Fiber.Fiber<void> | undefined) =>
+    Effect.gen(function* () {
+      // The connection before this one must be gone first: there is one at a time.
+      if (previous !== undefined) yield* Fiber.await(previous)
+      const own = yield* Connection.make({
+        ...options,
+        subscriptions,
+        epoch,
+        // The first dial of a start has been told already.
+        onDial: (attempt) =>
+          attempt === 0 && SubscriptionRef.getUnsafe(status)._tag === "Connecting"
+            ? Effect.void
+            : SubscriptionRef.set(status, { _tag: "Connecting", attempt })
+      })
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          connection = own
+        }),
+        () =>
+          Effect.sync(() => {
+            connection = undefined
+          })
+      )
+      // A batch with a lifecycle element has nothing else in it but what follows from that.
+      const step = Effect.flatMap(own.pull, (batch) => {
+        const [first] = batch
+        return first._tag === "Connected" || first._tag === "Disconnected"
+          ? Effect.andThen(
+              observe(first),
+              Effect.suspend(() => route(batch))
+            )
+          : route(batch)
+      })
+      return yield* Effect.forever(step, { disableYield: true })
+    }).pipe(
+      Effect.scoped,
+      Effect.provideService(Socket.Socket, socket),
+      Effect.onExit((exit) => {
+        liveEpoch = undefined
+        // An interruption is a decision of this module, which has seen to the rest.
+        if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return Effect.void
+        driver = undefined
+        const error = Cause.findError(exit.cause)
+        if (Result.isFailure(error)) {
+          // A defect in the loop is a bug: it must not pass for a quiet end.
+          endAll(Effect.failCause(Cause.fromReasons<never>(exit.cause.reasons.filter(Cause.isDieReason))))
+          return Effect.void
+        }
+        endAll(Effect.fail(error.success))
+        return SubscriptionRef.set(status, { _tag: "Failed", error: error.success })
+      }),
+      Effect.ignore
+    )
+
+  let previous: Fiber.Fiber<void> | undefined
+  const start = Effect.suspend(() => {
+    if (driver !== undefined) return Effect.void
+    return SubscriptionRef.set(status, { _tag: "Connecting", attempt: 0 }).pipe(
+      Effect.andThen(Effect.forkIn(drive(previous), scope)),
+      Effect.map((fiber) => {
+        driver = fiber
+        previous = fiber
+      })
+    )
+  })
+
+  const stop = Effect.suspend(() => {
+    const running = driver
+    driver = undefined
+    if (running === undefined) return Effect.void
+    return Effect.andThen(Fiber.interrupt(running), SubscriptionRef.set(status, { _tag: "Idle" }))
+  })
+
+  const hold = Effect.suspend((): Effect.Effect<void, MeshError.MeshError> => {
+    if (closed) return Effect.fail(closedError())
+    holds++
+    connectionExpiry.cancel("connection")
+    return start
+  })
+
+  const letGo = (): void => {
+    holds--
+    if (holds === 0 && !keepAlive && driver !== undefined) {
+      connectionExpiry.schedule("connection", now())
+      sweepSoon()
+    }
+  }
+
+  // ---------------------------------------------------------------------------
+  // what happens after a while
+  // ---------------------------------------------------------------------------
+
+  const sweepWanted = Latch.makeUnsafe(false)
+  const sweepSoon = () => sweepWanted.openUnsafe()
+
+  const sweep = Effect.suspend(() => {
+    const time = now()
+    for (const consumer of lingering) {
+      for (const taskId of consumer.linger?.due(time) ?? []) forget(consumer, taskId, time)
+      if (consumer.linger?.next() === undefined) lingering.delete(consumer)
+    }
+    demand.sweep(time)
+    return connectionExpiry.due(time).length > 0 && holds === 0 ? stop : Effect.void
+  })
+
+  const forget = (consumer: Consumer, taskId: TaskId, time: number): void => {
+    if (consumer.discovered?.delete(taskId) !== true) return
+    router.removeOutput(consumer, taskId)
+    demand.releaseOutput(taskId, time)
+  }
+
+  const nextSweep = (): number | undefined => {
+    let next: number | undefined
+    const consider = (at: number | undefined) => {
+      if (at !== undefined && (next === undefined || at < next)) next = at
+    }
+    consider(demand.next())
+    consider(connectionExpiry.next())
+    for (const consumer of lingering) consider(consumer.linger?.next())
+    return next
+  }
+
+  yield* Effect.suspend(() => {
+    sweepWanted.closeUnsafe()
+    const next = nextSweep()
+    return next === undefined
+      ? sweepWanted.await
+      : Effect.andThen(Effect.raceFirst(Effect.sleep(Math.max(0, next - now())), sweepWanted.await), sweep)
+  }).pipe(Effect.forever, Effect.forkIn(scope))
+
+  // ---------------------------------------------------------------------------
+  // consumers
+  // ---------------------------------------------------------------------------
+
+  const consume = <A extends MeshEvent>(
+    route: Router.Route,
+    consumerOptions: ConsumerOptions | undefined,
+    discovery?: { readonly terminal: ReadonlySet<string>; readonly linger: Duration.Input }
+  ): Stream.Stream<A, MeshError.MeshError> => {
+    const capacity = Math.max(1, Math.floor(consumerOptions?.capacity ?? 256))
+
+    const join = Effect.gen(function* () {
+      yield* hold
+      const consumer: Consumer = {
+        route,
+        queue: ConsumerQueue.make(consumerOptions?.overflow ?? "suspend", capacity, () => epoch),
+        capacity,
+        discovered: discovery === undefined ? undefined : new Set(),
+        terminal: discovery?.terminal ?? TaskStatus.defaultTerminal,
+        linger: discovery === undefined ? undefined : Expiry.make(Duration.toMillis(discovery.linger)),
+        ended: undefined,
+        wake: undefined,
+        room: undefined
+      }
+      if (liveEpoch !== undefined) {
+        const late: Resync = { _tag: "Resync", epoch: liveEpoch, reason: { _tag: "JoinedLate" } }
+        consumer.queue.offer(late)
+      }
+      router.add(consumer, route)
+      demand.acquire(route.interest)
+      return consumer
+    })
+
+    const leave = (consumer: Consumer) =>
+      Effect.sync(() => {
+        const time = now()
+        router.remove(consumer, route)
+        lingering.delete(consumer)
+        for (const taskId of [...(consumer.discovered ?? [])]) forget(consumer, taskId, time)
+        demand.release(route.interest, time)
+        consumer.room?.()
+        letGo()
+        sweepSoon()
+      })
+
+    const pullOf = (consumer: Consumer) => {
+      const ready = Effect.callback<void>((resume) => {
+        if (consumer.queue.size > 0 || consumer.ended !== undefined) return resume(Effect.void)
+        consumer.wake = () => {
+          consumer.wake = undefined
+          resume(Effect.void)
+        }
+        return Effect.sync(() => {
+          consumer.wake = undefined
+        })
+      })
+      const take = Effect.suspend((): Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done> => {
+        // The route admits nothing but what `A` says.
+        const events = consumer.queue.takeAll() as ReadonlyArray<MeshEvent> as ReadonlyArray<A>
+        consumer.room?.()
+        if (isNonEmpty(events)) return Effect.succeed(events)
+        return consumer.ended ?? pull
+      })
+      const pull: typeof take = Effect.suspend(() => (consumer.queue.size > 0 ? take : Effect.andThen(ready, take)))
+      return pull
+    }
+
+    return Stream.fromChannel(
+      Channel.fromTransform((_, streamScope) =>
+        Effect.acquireRelease(join, leave).pipe(Effect.map(pullOf), Scope.provide(streamScope))
+      )
+    )
+  }
+
+  const events = (interest: Interest.Interest = Interest.all, consumerOptions?: ConsumerOptions) =>
+    consume<MeshEvent>({ interest, untargeted: true }, consumerOptions)
+
+  // ---------------------------------------------------------------------------
+  // the end
+  // ---------------------------------------------------------------------------
+
+  const unsubscribed = Effect.suspend(() => {
+    if (Interest.isEmpty(subscriptions.requested())) return Effect.void
+    return Effect.callback<void>((resume) => {
+      subscriptions.onSettled = () => resume(Effect.void)
+      subscriptions.setInterest(Interest.empty)
+      return Effect.sync(() => {
+        subscriptions.onSettled = () => {}
+      })
+    })
+  })
+
+  const close = Effect.suspend(() => {
+    closed = true
+    return Effect.timeoutOption(unsubscribed, closeTimeout).pipe(
+      Effect.andThen(stop),
+      Effect.andThen(Effect.sync(() => endAll(Cause.done())))
+    )
+  }).pipe(Effect.uninterruptible)
+
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      closed = true
+      endAll(Cause.done())
+    })
+  )
+
+  if (keepAlive) {
+    holds++
+    yield* start
+  }
+
+  return MeshClient.of({
+    events,
+    updates: (taskId, consumerOptions) =>
+      consume<TaskUpdated | Lifecycle>(
+        { interest: taskId === undefined ? Interest.all : Interest.updates(taskId), untargeted: false },
+        consumerOptions
+      ),
+    output: (taskId, consumerOptions) =>
+      consume<TaskOutput | Lifecycle>({ interest: Interest.output(taskId), untargeted: false }, consumerOptions),
+    task: (taskId, consumerOptions) =>
+      consume<TaskUpdated | TaskOutput | Lifecycle>(
+        { interest: Interest.task(taskId), untargeted: false },
+        consumerOptions
+      ),
+    everything: (everythingOptions) =>
+      consume<MeshEvent>(
+        { interest: Interest.all, untargeted: true },
+        everythingOptions,
+        everythingOptions?.output === "none"
+          ? undefined
+          : {
+              terminal: everythingOptions?.terminal ?? TaskStatus.defaultTerminal,
+              linger: everythingOptions?.linger ?? "30 seconds"
+            }
+      ),
+    status,
+    awaitOnline: Effect.acquireUseRelease(
+      hold,
+      () =>
+        SubscriptionRef.changes(status).pipe(
+          Stream.filter(({ _tag }) => _tag === "Online" || _tag === "Failed" || _tag === "Idle"),
+          Stream.runHead,
+          Effect.flatMap((state) => {
+            if (Option.isNone(state) || state.value._tag === "Idle") return Effect.fail(closedError())
+            return state.value._tag === "Failed" ? Effect.fail(state.value.error) : Effect.void
+          })
+        ),
+      () => Effect.sync(letGo)
+    ),
+    subscriptions: Effect.sync(() => ({
+      requested: subscriptions.requested(),
+      confirmed: subscriptions.confirmed()
+    })),
+    // A client that gave up while somebody still holds it (as `keepAlive` does) starts again.
+    reconnect: Effect.suspend(() => connection?.reconnect ?? (holds > 0 && !closed ? start : Effect.void)),
+    close
+  })
+})
+
+/**
+ * The client as a layer, over whatever `Socket` there is.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<MeshClient, never, Socket.Socket> =>
+  Layer.effect(MeshClient, make(options))
+
+/**
+ * The client as a layer, with options from configuration.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<MeshClient, Config.ConfigError, Socket.Socket> =>
+  Layer.effect(
+    MeshClient,
+    Effect.flatMap(Config.unwrap(options), (unwrapped) => make(unwrapped))
+  )
+
+const closedError = () => new MeshError.MeshError({ reason: new MeshError.ClientClosed() })
+
+const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

@@ -1,0 +1,92 @@
+/**
+ * Who gets which event. Routing is by task: an event costs the consumers of its
+ * task, not all consumers. Synchronous, no Effect.
+ */
+import type { Interest } from "../Interest.ts"
+import type { MeshEvent } from "../MeshEvent.ts"
+import type { TaskId } from "../TaskId.ts"
+
+/** What a consumer gets besides the lifecycle, which goes to everybody. */
+export interface Route {
+  readonly interest: Interest
+  /** Whether messages that name no task (`ServerError`, `UnknownMessage`) are for it. */
+  readonly untargeted: boolean
+}
+
+export interface Router<C> {
+  readonly add: (consumer: C, route: Route) => void
+  readonly remove: (consumer: C, route: Route) => void
+  readonly addOutput: (consumer: C, taskId: TaskId) => void
+  readonly removeOutput: (consumer: C, taskId: TaskId) => void
+  /** The consumers of an event. The set is live: it must not be kept. */
+  readonly consumersOf: (event: MeshEvent) => ReadonlyArray<ReadonlySet<C>>
+  /** Every consumer. */
+  readonly everybody: ReadonlySet<C>
+}
+
+export const make = <C>(): Router<C> => {
+  const everybody = new Set<C>()
+  const untargeted = new Set<C>()
+  const allUpdates = new Set<C>()
+  const updates = new Map<TaskId, Set<C>>()
+  const output = new Map<TaskId, Set<C>>()
+
+  const none: ReadonlyArray<ReadonlySet<C>> = []
+  const toEverybody = [everybody]
+  const toUntargeted = [untargeted]
+  const toAllUpdates = [allUpdates]
+
+  const put = (table: Map<TaskId, Set<C>>, taskId: TaskId, consumer: C): void => {
+    const set = table.get(taskId)
+    if (set === undefined) table.set(taskId, new Set([consumer]))
+    else set.add(consumer)
+  }
+
+  const take = (table: Map<TaskId, Set<C>>, taskId: TaskId, consumer: C): void => {
+    const set = table.get(taskId)
+    if (set === undefined) return
+    set.delete(consumer)
+    if (set.size === 0) table.delete(taskId)
+  }
+
+  return {
+    everybody,
+    add(consumer, route) {
+      everybody.add(consumer)
+      if (route.untargeted) untargeted.add(consumer)
+      // A consumer of all updates is in no task's own set, so it never gets an update twice.
+      if (route.interest.all) allUpdates.add(consumer)
+      else for (const taskId of route.interest.updates) put(updates, taskId, consumer)
+      for (const taskId of route.interest.output) put(output, taskId, consumer)
+    },
+    remove(consumer, route) {
+      everybody.delete(consumer)
+      untargeted.delete(consumer)
+      allUpdates.delete(consumer)
+      for (const taskId of route.interest.updates) take(updates, taskId, consumer)
+      for (const taskId of route.interest.output) take(output, taskId, consumer)
+    },
+    addOutput: (consumer, taskId) => put(output, taskId, consumer),
+    removeOutput: (consumer, taskId) => take(output, taskId, consumer),
+    consumersOf(event) {
+      switch (event._tag) {
+        case "TaskOutput": {
+          const own = output.get(event.taskId)
+          return own === undefined ? none : [own]
+        }
+        case "TaskUpdated": {
+          const own = updates.get(event.taskId)
+          if (own === undefined) return toAllUpdates
+          return allUpdates.size === 0 ? [own] : [allUpdates, own]
+        }
+        case "ServerError":
+        case "UnknownMessage":
+          return toUntargeted
+        case "Connected":
+        case "Disconnected":
+        case "Resync":
+          return toEverybody
+      }
+    }
+  }
+}

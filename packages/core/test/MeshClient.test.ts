@@ -1,0 +1,735 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Fiber, Result, Schedule, Scope, Stream, SubscriptionRef } from "effect"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import { ScriptedMesh } from "@makima-stream/test-kit"
+import * as Interest from "../src/Interest.ts"
+import * as MeshClient from "../src/MeshClient.ts"
+import type * as MeshError from "../src/MeshError.ts"
+import type { MeshEvent } from "../src/MeshEvent.ts"
+import type { ServerMessage } from "../src/ServerMessage.ts"
+import { TaskId } from "../src/TaskId.ts"
+import { follow, settle } from "./support/follow.ts"
+
+const a = TaskId.make("a")
+const b = TaskId.make("b")
+
+const updated = (version: number, taskId: TaskId = a, status = "running"): ServerMessage => ({
+  _tag: "TaskUpdated",
+  taskId,
+  version,
+  status
+})
+
+const said = (content: string, taskId: TaskId = a): ServerMessage => ({
+  _tag: "TaskOutput",
+  taskId,
+  messageType: "assistant",
+  content
+})
+
+const partial = (content: string, taskId: TaskId = a): ServerMessage => ({
+  _tag: "TaskOutput",
+  taskId,
+  messageType: "assistant",
+  content,
+  isPartial: true
+})
+
+/** The default delays without their jitter, so that times can be exact. */
+const plain = { schedule: Schedule.spaced("2 seconds") }
+
+const setup = (options?: MeshClient.Options & { readonly mesh?: ScriptedMesh.Options }) =>
+  Effect.gen(function* () {
+    const mesh = yield* ScriptedMesh.make(options?.mesh)
+    const client = yield* MeshClient.make({ policy: plain, ...options }).pipe(
+      Effect.provideService(Socket.Socket, mesh.socket)
+    )
+    return { mesh, client }
+  })
+
+const tags = (events: ReadonlyArray<MeshEvent>) => events.map((event) => event._tag)
+
+const data = (events: ReadonlyArray<MeshEvent>) =>
+  events.flatMap((event) =>
+    event._tag === "TaskUpdated"
+      ? [`${event.taskId} ${event.version}`]
+      : event._tag === "TaskOutput"
+        ? [`${event.taskId}: ${event.content}`]
+        : []
+  )
+
+const requests = (mesh: ScriptedMesh.ScriptedMesh["Service"], connection?: number) =>
+  Effect.map(mesh.received, (received) =>
+    received
+      .filter((request) => connection === undefined || request.connection === connection)
+      .map(({ message }) => ("taskId" in message ? `${message._tag} ${message.taskId}` : message._tag))
+  )
+
+const reasonOf = (exit: Exit.Exit<void, MeshError.MeshError>): string => {
+  const error = Exit.findError(exit)
+  return Result.isSuccess(error) ? error.success.reason._tag : "none"
+}
+
+/** A consumer that takes one batch, tells so, and then waits until it is let go. */
+const stalled = <A extends MeshEvent>(stream: Stream.Stream<A, MeshError.MeshError>) =>
+  Effect.gen(function* () {
+    const events: Array<MeshEvent> = []
+    const started = yield* Deferred.make<void>()
+    const gate = yield* Deferred.make<void>()
+    const fiber = yield* stream.pipe(
+      Stream.runForEachArray((batch) => {
+        events.push(...batch)
+        return Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(gate))
+      }),
+      Effect.forkScoped
+    )
+    return { events, fiber, started: Deferred.await(started), release: Deferred.succeed(gate, undefined) }
+  })
+
+describe("MeshClient", () => {
+  describe("subscribing", () => {
+    it.effect("is acquiring: the first consumer asks, the last one out gives up, those between cost nothing", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const first = yield* follow(client.output(a))
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        const second = yield* follow(client.output(a))
+        const third = yield* follow(client.output(a))
+        yield* settle
+        yield* mesh.emit(said("hello"))
+        yield* settle
+        for (const { events } of [first, second, third]) assert.deepStrictEqual(data(events), ["a: hello"])
+        yield* Fiber.interrupt(first.fiber)
+        yield* Fiber.interrupt(third.fiber)
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
+        yield* Fiber.interrupt(second.fiber)
+        yield* TestClock.adjust(Duration.millis(4999))
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
+        yield* TestClock.adjust(Duration.millis(1))
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a", "UnsubscribeOutput a"])
+      })
+    )
+
+    it.effect("again within the idle time costs nothing on the wire", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const first = yield* follow(client.output(a))
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        yield* Fiber.interrupt(first.fiber)
+        yield* TestClock.adjust("4 seconds")
+        yield* follow(client.output(a))
+        yield* TestClock.adjust("1 minute")
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
+      })
+    )
+
+    it.effect("opens one connection for all", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        yield* follow(client.updates())
+        yield* follow(client.output(a))
+        yield* follow(client.task(b))
+        yield* settle
+        assert.strictEqual((yield* mesh.connections).length, 1)
+      })
+    )
+
+    it.effect("gives each consumer what it asked for, and nothing else", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const all = yield* follow(client.updates())
+        const one = yield* follow(client.updates(a))
+        const output = yield* follow(client.output(a))
+        const task = yield* follow(client.task(b))
+        const events = yield* follow(client.events(Interest.output(b)))
+        yield* settle
+        yield* mesh.emit(
+          updated(1, a),
+          updated(1, b),
+          said("x", a),
+          said("y", b),
+          { _tag: "ServerError", code: "X", message: "" },
+          { _tag: "UnknownMessage", raw: { type: "new" } }
+        )
+        yield* settle
+        assert.deepStrictEqual(data(all.events), ["a 1", "b 1"])
+        assert.deepStrictEqual(data(one.events), ["a 1"])
+        assert.deepStrictEqual(data(output.events), ["a: x"])
+        assert.deepStrictEqual(data(task.events), ["b 1", "b: y"])
+        assert.deepStrictEqual(tags(events.events).slice(1), ["TaskOutput", "ServerError", "UnknownMessage"])
+        assert.notInclude(tags(all.events), "ServerError")
+      })
+    )
+
+    it.effect("to all updates and to one task's gives each update once", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const both = yield* follow(client.events(Interest.union(Interest.all, Interest.task(a))))
+        yield* settle
+        yield* mesh.emit(updated(1), said("x"))
+        yield* settle
+        assert.deepStrictEqual(data(both.events), ["a 1", "a: x"])
+      })
+    )
+
+    it.effect("in every interleaving of two consumers that leave and join the same task ends with what is wanted", () =>
+      Effect.gen(function* () {
+        // Four moves of two consumers, each order of them, with the server acknowledging after none, some or all.
+        const moves = ["join 0", "leave 0", "join 1", "leave 1"]
+        const orders = permutations(moves).filter(
+          (order) =>
+            order.indexOf("join 0") < order.indexOf("leave 0") && order.indexOf("join 1") < order.indexOf("leave 1")
+        )
+        assert.strictEqual(orders.length, 6)
+        for (const order of orders) {
+          for (const turns of [0, 1, 2, 3, 5, 50]) {
+            for (const acknowledge of ["auto", "manual", "never"] as const) {
+              yield* Effect.gen(function* () {
+                const { mesh, client } = yield* setup({
+                  subscriptionIdle: 0,
+                  connectionIdle: "1 hour",
+                  mesh: { acknowledge }
+                })
+                // Somebody else keeps the connection.
+                yield* follow(client.updates(b))
+                yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe")
+                const consumers: Array<Fiber.Fiber<void, MeshError.MeshError>> = []
+                for (const move of [...order, "join 0"]) {
+                  const [verb, name] = move.split(" ")
+                  const index = Number(name)
+                  if (verb === "join") consumers[index] = (yield* follow(client.output(a))).fiber
+                  else if (consumers[index] !== undefined) yield* Effect.forkChild(Fiber.interrupt(consumers[index]))
+                  yield* Effect.yieldNow.pipe(Effect.repeat({ times: turns }))
+                  if (acknowledge === "manual" && turns % 2 === 1) yield* mesh.acknowledge(1)
+                }
+                yield* mesh.acknowledge()
+                yield* settle
+                yield* mesh.acknowledge()
+                yield* TestClock.adjust("1 minute")
+                yield* settle
+                assert.deepStrictEqual(
+                  (yield* mesh.subscriptions).output,
+                  new Set([a]),
+                  `${order.join(", ")} with ${turns} turns and ${acknowledge} acknowledgements`
+                )
+                // On the wire, each request of the task is the opposite of the one before it.
+                const own = (yield* requests(mesh)).filter((request) => request.endsWith(" a"))
+                own.forEach((request, n) =>
+                  assert.strictEqual(request, n % 2 === 0 ? "SubscribeOutput a" : "UnsubscribeOutput a")
+                )
+              }).pipe(Effect.scoped)
+            }
+          }
+        }
+      })
+    )
+
+    it.effect("that a disconnect cut between request and acknowledgement is asked for again, once", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ mesh: { acknowledge: "manual" } })
+        yield* follow(client.output(a))
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        assert.deepStrictEqual(yield* client.subscriptions, {
+          requested: Interest.output(a),
+          confirmed: Interest.empty
+        })
+        yield* mesh.kill()
+        yield* settle
+        assert.deepStrictEqual((yield* client.subscriptions).requested, Interest.empty)
+        yield* TestClock.adjust("2 seconds")
+        yield* mesh.awaitReceived(({ connection }) => connection === 2)
+        yield* mesh.acknowledge()
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh, 2), ["SubscribeOutput a"])
+        assert.deepStrictEqual((yield* client.subscriptions).confirmed, Interest.output(a))
+      })
+    )
+
+    it.effect("comes back as a whole after a reconnect, in one flush", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        let flushes = 0
+        const counted = Socket.make({
+          reader: mesh.socket.reader,
+          writer: Effect.map(mesh.socket.writer, (writer) => ({
+            ...writer,
+            writeAll: (chunks) =>
+              Effect.andThen(
+                Effect.sync(() => flushes++),
+                writer.writeAll(chunks)
+              )
+          }))
+        })
+        const client = yield* MeshClient.make({ policy: plain }).pipe(Effect.provideService(Socket.Socket, counted))
+        const ids = Array.from({ length: 100 }, (_, n) => TaskId.make(`task-${n}`))
+        for (const id of ids) yield* follow(client.task(id))
+        yield* settle
+        yield* mesh.kill()
+        yield* settle
+        flushes = 0
+        yield* TestClock.adjust("2 seconds")
+        yield* mesh.awaitConnection(2)
+        yield* settle
+        assert.strictEqual(flushes, 1)
+        assert.isTrue(Interest.equals(yield* mesh.subscriptions, Interest.task(ids)))
+        assert.strictEqual((yield* requests(mesh, 2)).length, 200)
+      })
+    )
+  })
+
+  describe("everything", () => {
+    it.effect("follows the output of each task from the moment it is first seen until it has ended", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ subscriptionIdle: 0 })
+        const { events } = yield* follow(client.everything({ linger: "30 seconds" }))
+        yield* settle
+        yield* mesh.emit(said("before"), updated(1, a))
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        yield* settle
+        yield* mesh.emit(said("during"), updated(2, a, "done"), said("after"))
+        yield* settle
+        yield* TestClock.adjust(Duration.millis(29_999))
+        yield* mesh.emit(said("trailing"))
+        yield* settle
+        yield* TestClock.adjust(Duration.millis(1))
+        yield* settle
+        assert.deepStrictEqual(data(events), ["a 1", "a: during", "a 2", "a: after", "a: trailing"])
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeAll", "SubscribeOutput a", "UnsubscribeOutput a"])
+      })
+    )
+
+    it.effect("takes a task up again that starts again", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ subscriptionIdle: 0 })
+        yield* follow(client.everything({ linger: "30 seconds" }))
+        yield* settle
+        yield* mesh.emit(updated(1), updated(2, a, "done"))
+        yield* settle
+        yield* mesh.emit(updated(3, a, "running"))
+        yield* TestClock.adjust("1 hour")
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeAll", "SubscribeOutput a"])
+      })
+    )
+
+    it.effect("leaves a task alone that had ended when it was first seen", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        yield* follow(client.everything())
+        yield* settle
+        yield* mesh.emit(updated(9, a, "merged"))
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeAll"])
+      })
+    )
+
+    it.effect("without output asks for none", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        yield* follow(client.everything({ output: "none" }))
+        yield* settle
+        yield* mesh.emit(updated(1))
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeAll"])
+      })
+    )
+
+    it.effect("gives up what it discovered when it leaves", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ subscriptionIdle: 0, connectionIdle: "1 hour" })
+        const { fiber } = yield* follow(client.everything())
+        yield* settle
+        yield* mesh.emit(updated(1, a), updated(1, b))
+        yield* settle
+        yield* Fiber.interrupt(fiber)
+        yield* settle
+        assert.isTrue(Interest.isEmpty(yield* mesh.subscriptions))
+      })
+    )
+  })
+
+  describe("each consumer's own marks", () => {
+    it.effect("tell one that joins late so with its first element", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const early = yield* follow(client.updates())
+        yield* mesh.awaitConnection()
+        yield* settle
+        const late = yield* follow(client.updates())
+        yield* settle
+        assert.deepStrictEqual(tags(early.events), ["Connected"])
+        assert.deepStrictEqual<unknown>(late.events, [{ _tag: "Resync", epoch: 1, reason: { _tag: "JoinedLate" } }])
+      })
+    )
+
+    it.effect("show a reconnect to all of them", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const consumers = [yield* follow(client.updates()), yield* follow(client.output(b))]
+        yield* settle
+        yield* mesh.kill()
+        yield* TestClock.adjust("2 seconds")
+        yield* mesh.awaitConnection(2)
+        yield* settle
+        for (const { events } of consumers) {
+          assert.deepStrictEqual(tags(events), ["Connected", "Disconnected", "Connected", "Resync"])
+        }
+      })
+    )
+  })
+
+  describe("a consumer whose queue is full", () => {
+    it.effect("suspends the connection by default, and loses nothing", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ mesh: { maxBatch: 4 } })
+        const slow = yield* stalled(client.updates(undefined, { capacity: 8 }))
+        yield* slow.started
+        for (let n = 1; n <= 100; n++) yield* mesh.emit(updated(n))
+        yield* settle
+        // Eight in the queue, one batch in the router's hand: the rest is where backpressure keeps it.
+        const [connection] = yield* mesh.connections
+        assert.isAtLeast(connection?.unread ?? 0, 100 - 8 - 4)
+        yield* slow.release
+        yield* settle
+        assert.deepStrictEqual(
+          data(slow.events),
+          Array.from({ length: 100 }, (_, n) => `a ${n + 1}`)
+        )
+      })
+    )
+
+    it.effect("that suspends keeps neither the reconciler nor another's interruption from their work", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ mesh: { maxBatch: 4 } })
+        const slow = yield* stalled(client.updates(undefined, { capacity: 1 }))
+        const other = yield* follow(client.updates(b))
+        yield* slow.started
+        for (let n = 1; n <= 100; n++) yield* mesh.emit(updated(n))
+        yield* settle
+        yield* follow(client.output(b))
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        yield* Fiber.interrupt(other.fiber)
+        // And its own interruption frees the others.
+        yield* Fiber.interrupt(slow.fiber)
+        const after = yield* follow(client.updates())
+        yield* settle
+        yield* mesh.emit(updated(101))
+        yield* settle
+        assert.deepStrictEqual(data(after.events).at(-1), "a 101")
+      })
+    )
+
+    it.effect("that suspends does not hide a peer that has frozen", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const slow = yield* stalled(client.updates(undefined, { capacity: 1 }))
+        yield* slow.started
+        yield* mesh.emit(updated(1), updated(2), updated(3))
+        yield* settle
+        yield* mesh.freeze
+        yield* TestClock.adjust("25 seconds")
+        yield* slow.release
+        yield* settle
+        assert.include(tags(slow.events), "Disconnected")
+      })
+    )
+
+    it.effect("sheds what it can do without, marks it, and slows nobody", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const slow = yield* stalled(client.output(a, { overflow: "shed", capacity: 4 }))
+        const fast = yield* follow(client.output(a))
+        yield* slow.started
+        for (let n = 1; n <= 20; n++) yield* mesh.emit(partial(`p${n}`))
+        yield* mesh.emit(said("whole"))
+        yield* settle
+        assert.strictEqual(data(fast.events).length, 21)
+        yield* slow.release
+        yield* settle
+        assert.deepStrictEqual(data(slow.events), ["a: p18", "a: p19", "a: p20", "a: whole"])
+        assert.strictEqual(dropped(slow.events), 17)
+      })
+    )
+
+    it.effect("slides: the oldest go, and the mark stands before what is left", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const slow = yield* stalled(client.updates(a, { overflow: "sliding", capacity: 3 }))
+        yield* slow.started
+        for (let n = 1; n <= 10; n++) yield* mesh.emit(updated(n))
+        yield* settle
+        yield* slow.release
+        yield* settle
+        assert.deepStrictEqual(data(slow.events), ["a 8", "a 9", "a 10"])
+        assert.deepStrictEqual(tags(slow.events), ["Connected", "Resync", "TaskUpdated", "TaskUpdated", "TaskUpdated"])
+        assert.strictEqual(dropped(slow.events), 7)
+      })
+    )
+
+    it.effect("drops: the newest go, and the mark stands after what was kept", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const slow = yield* stalled(client.updates(a, { overflow: "dropping", capacity: 3 }))
+        yield* slow.started
+        for (let n = 1; n <= 10; n++) yield* mesh.emit(updated(n))
+        yield* settle
+        yield* slow.release
+        yield* settle
+        yield* mesh.emit(updated(11))
+        yield* settle
+        assert.deepStrictEqual(data(slow.events), ["a 1", "a 2", "a 3", "a 11"])
+        assert.deepStrictEqual(tags(slow.events).at(-2), "Resync")
+        assert.strictEqual(dropped(slow.events), 7)
+      })
+    )
+
+    it.effect("fails with a typed error, after what it had, and nobody else does", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const slow = yield* stalled(client.updates(a, { overflow: "fail", capacity: 3 }))
+        const other = yield* follow(client.updates(a))
+        yield* slow.started
+        for (let n = 1; n <= 10; n++) yield* mesh.emit(updated(n))
+        yield* settle
+        yield* slow.release
+        assert.strictEqual(reasonOf(yield* Fiber.await(slow.fiber)), "ConsumerOverflow")
+        assert.deepStrictEqual(data(slow.events), ["a 1", "a 2", "a 3"])
+        yield* settle
+        assert.strictEqual(data(other.events).length, 10)
+      })
+    )
+  })
+
+  describe("status", () => {
+    it.effect("goes through every state, in order, with its times", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ connectionIdle: "30 seconds" })
+        const states = yield* follow(SubscriptionRef.changes(client.status))
+        yield* settle
+        const { fiber } = yield* follow(client.updates())
+        yield* mesh.awaitConnection()
+        yield* settle
+        yield* mesh.kill()
+        yield* TestClock.adjust("2 seconds")
+        yield* settle
+        yield* Fiber.interrupt(fiber)
+        yield* TestClock.adjust("30 seconds")
+        yield* settle
+        const seen = states.events
+        assert.deepStrictEqual(
+          seen.map(({ _tag }) => _tag),
+          ["Idle", "Connecting", "Online", "Offline", "Connecting", "Online", "Idle"]
+        )
+        assert.deepStrictEqual(
+          seen.filter(({ _tag }) => _tag === "Online"),
+          [
+            { _tag: "Online", epoch: 1, since: 0 },
+            { _tag: "Online", epoch: 2, since: 2000 }
+          ]
+        )
+        const offline = seen.find((state) => state._tag === "Offline")
+        assert.isTrue(offline?._tag === "Offline" && offline.attempt === 1 && offline.retryAt === 2000)
+      })
+    )
+
+    it.effect("awaitOnline dials, and returns once connected", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        yield* mesh.refuse(1, 503)
+        const waiting = yield* Effect.forkChild(client.awaitOnline)
+        yield* TestClock.adjust("2 seconds")
+        yield* Fiber.join(waiting)
+        assert.strictEqual(SubscriptionRef.getUnsafe(client.status)._tag, "Online")
+      })
+    )
+
+    it.effect("awaitOnline fails with the error that the client gave up with, and tries anew the next time", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        yield* mesh.refuse(1, 401)
+        const error = yield* Effect.flip(client.awaitOnline)
+        assert.strictEqual(error.reason._tag, "HandshakeRejected")
+        yield* client.awaitOnline
+      })
+    )
+  })
+
+  describe("the connection", () => {
+    it.effect("is not there before the first consumer, and goes an idle time after the last", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ connectionIdle: "30 seconds" })
+        yield* TestClock.adjust("1 hour")
+        assert.strictEqual((yield* mesh.dials).length, 0)
+        const { fiber } = yield* follow(client.updates())
+        yield* mesh.awaitConnection()
+        yield* Fiber.interrupt(fiber)
+        yield* TestClock.adjust(Duration.millis(29_999))
+        yield* settle
+        assert.isTrue((yield* mesh.connections)[0]?.open)
+        yield* TestClock.adjust(Duration.millis(1))
+        yield* settle
+        const [connection] = yield* mesh.connections
+        assert.deepStrictEqual([connection?.open, connection?.closeCode], [false, 1000])
+        yield* follow(client.updates())
+        yield* mesh.awaitConnection(2)
+      })
+    )
+
+    it.effect("stays without consumers where it is kept alive", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ keepAlive: true })
+        yield* mesh.awaitConnection()
+        const { fiber } = yield* follow(client.updates())
+        yield* settle
+        yield* Fiber.interrupt(fiber)
+        yield* TestClock.adjust("1 day")
+        assert.isTrue((yield* mesh.connections)[0]?.open)
+        assert.strictEqual((yield* mesh.connections).length, 1)
+      })
+    )
+
+    it.effect("is dialled anew at once on request, in a backoff and while online", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ policy: { schedule: Schedule.spaced("1 hour") } })
+        yield* mesh.refuse(1, 503)
+        const { events } = yield* follow(client.updates())
+        yield* settle
+        assert.strictEqual((yield* mesh.dials).length, 1)
+        yield* client.reconnect
+        yield* mesh.awaitConnection()
+        yield* settle
+        yield* client.reconnect
+        yield* mesh.awaitConnection(2)
+        yield* settle
+        assert.deepStrictEqual(yield* mesh.dials, [0, 0, 0])
+        assert.deepStrictEqual(tags(events), ["Disconnected", "Connected", "Disconnected", "Connected", "Resync"])
+        assert.strictEqual((yield* mesh.connections).filter((connection) => connection.open).length, 1)
+      })
+    )
+
+    it.effect("that fails for good fails every stream with the same error; a later consumer dials anew", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const consumers = [yield* follow(client.updates()), yield* follow(client.output(a))]
+        yield* mesh.awaitConnection()
+        yield* settle
+        yield* mesh.close(1008, "key revoked")
+        const exits = [yield* consumers[0].exit, yield* consumers[1].exit]
+        const [first, second] = exits.map((exit) => Exit.findError(exit))
+        assert.isTrue(Result.isSuccess(first) && Result.isSuccess(second) && first.success === second.success)
+        assert.strictEqual(SubscriptionRef.getUnsafe(client.status)._tag, "Failed")
+        const later = yield* follow(client.updates())
+        yield* mesh.awaitConnection(2)
+        yield* settle
+        assert.deepStrictEqual<unknown>(later.events, [{ _tag: "Connected", epoch: 2, at: 0 }])
+      })
+    )
+  })
+
+  describe("close", () => {
+    it.effect("unsubscribes, waits for the acknowledgement, closes with 1000 and ends every stream", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ mesh: { acknowledge: "manual" } })
+        const consumer = yield* follow(client.output(a))
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        yield* mesh.acknowledge()
+        yield* settle
+        const closing = yield* Effect.forkChild(client.close)
+        yield* mesh.awaitReceived(({ message }) => message._tag === "UnsubscribeOutput")
+        yield* settle
+        assert.isTrue((yield* mesh.connections)[0]?.open)
+        yield* mesh.acknowledge()
+        yield* Fiber.join(closing)
+        const [connection] = yield* mesh.connections
+        assert.deepStrictEqual([connection?.open, connection?.closeCode], [false, 1000])
+        assert.isTrue(Exit.isSuccess(yield* consumer.exit))
+        const late = yield* follow(client.updates())
+        assert.strictEqual(reasonOf(yield* late.exit), "ClientClosed")
+      })
+    )
+
+    it.effect("takes no longer than its deadline", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ closeTimeout: "5 seconds", mesh: { acknowledge: "never" } })
+        yield* follow(client.output(a))
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        const closing = yield* Effect.forkChild(client.close)
+        yield* TestClock.adjust("5 seconds")
+        yield* Fiber.join(closing)
+        assert.isFalse((yield* mesh.connections)[0]?.open)
+      })
+    )
+  })
+
+  describe("leaves nothing", () => {
+    const states: ReadonlyArray<
+      readonly [string, (mesh: ScriptedMesh.ScriptedMesh["Service"]) => Effect.Effect<void>]
+    > = [
+      ["connecting", (mesh) => mesh.delayDial("1 minute")],
+      ["online", () => Effect.void],
+      ["in a backoff", (mesh) => mesh.refuse(1000, 503)],
+      ["failed", (mesh) => mesh.refuse(1, 401)]
+    ]
+
+    for (const [name, prepare] of states) {
+      it.effect(`when its scope is closed while it is ${name}`, () =>
+        Effect.gen(function* () {
+          const mesh = yield* ScriptedMesh.make()
+          yield* prepare(mesh)
+          const scope = yield* Scope.make()
+          const client = yield* MeshClient.make({ policy: plain }).pipe(
+            Effect.provideService(Socket.Socket, mesh.socket),
+            Scope.provide(scope)
+          )
+          const consumers = [yield* follow(client.updates()), yield* follow(client.output(a))]
+          yield* TestClock.adjust("3 seconds")
+          yield* settle
+          yield* Scope.close(scope, Exit.void)
+          for (const { exit } of consumers) yield* exit
+          const dials = (yield* mesh.dials).length
+          yield* TestClock.adjust("1 hour")
+          yield* settle
+          assert.strictEqual((yield* mesh.dials).length, dials)
+          assert.isTrue((yield* mesh.connections).every((connection) => !connection.open))
+        })
+      )
+
+      it.effect(`of a consumer that is interrupted while the client is ${name}`, () =>
+        Effect.gen(function* () {
+          const { mesh, client } = yield* setup()
+          yield* prepare(mesh)
+          const { fiber } = yield* follow(client.everything())
+          yield* TestClock.adjust("3 seconds")
+          yield* settle
+          yield* Fiber.interrupt(fiber)
+          // The idle times pass, and with them everything that the consumer had wanted.
+          yield* TestClock.adjust("1 hour")
+          yield* settle
+          assert.isTrue(Interest.isEmpty((yield* client.subscriptions).requested))
+          assert.isTrue((yield* mesh.connections).every((connection) => !connection.open))
+          const dials = (yield* mesh.dials).length
+          yield* TestClock.adjust("1 hour")
+          assert.strictEqual((yield* mesh.dials).length, dials)
+        })
+      )
+    }
+  })
+})
+
+const dropped = (events: ReadonlyArray<MeshEvent>): number =>
+  events.reduce(
+    (sum, event) => (event._tag === "Resync" && event.reason._tag === "Overflow" ? sum + event.reason.dropped : sum),
+    0
+  )
+
+const permutations = (items: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> =>
+  items.length === 0
+    ? [[]]
+    : items.flatMap((item, n) =>
+        permutations([...items.slice(0, n), ...items.slice(n + 1)]).map((rest) => [item, ...rest])
+      )

@@ -44,7 +44,7 @@ import * as Schema from "effect/Schema"
 export class DecodeError extends Schema.TaggedError<DecodeError>("@makima-stream/core/DecodeError")("DecodeError", {
   problem: Schema.Literals(["InvalidUtf8", "InvalidJson", "NotAnObject", "InvalidMessage"]),
   messageType: Schema.optionalKey(Schema.String),
-  path: Schema.Array(Schema.Union([Schema.String, Schema.Number])),
+  path: Schema.Array(Schema.Union([Schema.String, Schema.Int])),
   expected: Schema.String,
   size: Schema.Int
 }) {

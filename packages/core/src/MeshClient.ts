@@ -583,7 +583,7 @@ export const make = Effect.fnUntraced(function* (
         const time = now()
         router.remove(consumer, route)
         lingering.delete(consumer)
-        for (const taskId of [...(consumer.discovered ?? [])]) forget(consumer, taskId, time)
+        for (const taskId of consumer.discovered ?? []) forget(consumer, taskId, time)
         demand.release(route.interest, time)
         consumer.room?.()
         letGo()

@@ -8,8 +8,7 @@ import { history, piece, said, sizes, taskOf, updated } from "../support/histori
 const a = TaskId.make("a")
 const b = TaskId.make("b")
 
-const shedding = (capacity: number) =>
-  ShedQueue.make<MeshEvent>({ capacity, conflate: "whenFull", shedPartials: true })
+const shedding = (capacity: number) => ShedQueue.make<MeshEvent>({ capacity, conflate: "whenFull", shedPartials: true })
 const conflating = (capacity: number) =>
   ShedQueue.make<MeshEvent>({ capacity, conflate: "always", shedPartials: false })
 
@@ -81,7 +80,10 @@ const suite = (name: string, make: (capacity: number) => ShedQueue.ShedQueue<Mes
       ([events, pauses, capacity]) => {
         const { taken } = run(make(capacity), events, pauses)
         const kept = (event: MeshEvent) => !(shedsPartials ? isSheddable(event) : event._tag === "TaskUpdated")
-        assert.deepStrictEqual(taken.filter((event) => !isMark(event) && kept(event)), events.filter(kept))
+        assert.deepStrictEqual(
+          taken.filter((event) => !isMark(event) && kept(event)),
+          events.filter(kept)
+        )
       }
     )
 
@@ -134,18 +136,22 @@ const suite = (name: string, make: (capacity: number) => ShedQueue.ShedQueue<Mes
       }
     })
 
-    it.prop("puts a mark only where something is missing, one at a place", [...inputs], ([events, pauses, capacity]) => {
-      const { taken } = run(make(capacity), events, pauses)
-      // Against the history without its own gaps, so that every Overflow is one of the queue's.
-      for (const [index, event] of taken.entries()) {
-        if (event._tag !== "Resync" || event.reason._tag !== "Overflow") continue
-        assert.isAbove(event.reason.dropped, 0)
-        const taskId = taskOf(event)
-        if (taskId !== undefined) assert.include(events.map(taskOf), taskId)
-        const before = taken.slice(0, index).findLast((other) => other._tag === "Connected")
-        assert.strictEqual(event.epoch, before?._tag === "Connected" ? before.epoch : 0)
+    it.prop(
+      "puts a mark only where something is missing, one at a place",
+      [...inputs],
+      ([events, pauses, capacity]) => {
+        const { taken } = run(make(capacity), events, pauses)
+        // Against the history without its own gaps, so that every Overflow is one of the queue's.
+        for (const [index, event] of taken.entries()) {
+          if (event._tag !== "Resync" || event.reason._tag !== "Overflow") continue
+          assert.isAbove(event.reason.dropped, 0)
+          const taskId = taskOf(event)
+          if (taskId !== undefined) assert.include(events.map(taskOf), taskId)
+          const before = taken.slice(0, index).findLast((other) => other._tag === "Connected")
+          assert.strictEqual(event.epoch, before?._tag === "Connected" ? before.epoch : 0)
+        }
       }
-    })
+    )
   })
 
 suite("a queue that sheds", shedding, true)

@@ -5,7 +5,7 @@ import type { TaskOutput, TaskUpdated } from "../../src/ServerMessage.ts"
 import { TaskId } from "../../src/TaskId.ts"
 
 /** The tasks that generated histories are about. */
-export const tasks = ["a", "b", "c"].map(TaskId.make)
+export const tasks = ["a", "b", "c"].map((id) => TaskId.make(id))
 
 const below = (n: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: n - 1 }))
 

@@ -1,4 +1,6 @@
 /**
  * @since 0.1.0
  */
+export * as FaultSchedule from "./FaultSchedule.ts"
+export * as MeshArbitrary from "./MeshArbitrary.ts"
 export * as ScriptedMesh from "./ScriptedMesh.ts"

@@ -109,6 +109,11 @@ export interface Options {
    */
   readonly connectTimeout?: Duration.Input
   /**
+   * Whether acknowledgements name their task, which the protocol leaves open.
+   * Default: `true`.
+   */
+  readonly nameTasks?: boolean
+  /**
    * How a frozen mesh is noticed: `interval + deadline` after `freeze` the
    * connection fails with `HeartbeatTimeout`. Default: 15 and 10 seconds, as the
    * node socket has it. `false` for a transport without a heartbeat.
@@ -126,8 +131,8 @@ interface Link {
   readonly feed: Feed.Feed
   /** Frames at the program's side, not pulled yet. */
   inbox: Array<string | Uint8Array>
-  /** Frames held back while the mesh is frozen. */
-  held: Array<string | Uint8Array>
+  /** What happens to the connection once the mesh thaws: frames, requests and a close, in their order. */
+  held: Array<() => void>
   open: boolean
   endedBy: Connection["endedBy"]
   closeCode: number | undefined
@@ -162,12 +167,23 @@ export class ScriptedMesh extends Context.Service<
     readonly close: (code: number, reason?: string) => Effect.Effect<void>
     /** Cuts every connection without a close frame. `drop` loses what has not been pulled. */
     readonly kill: (options?: { readonly drop?: boolean }) => Effect.Effect<void>
-    /** Holds every frame back from now on, and answers no ping. */
+    /**
+     * The server stands still, with its connections open: from now on nothing
+     * that it sends arrives, it reads no request, answers no ping and accepts no
+     * dial. `kill` still cuts: that is the network's doing.
+     */
     readonly freeze: Effect.Effect<void>
-    /** Ends a freeze: what was held back arrives. */
+    /**
+     * Ends a freeze: what was held back happens now, in its order, on the
+     * connections that are still open, and dials that wait are answered.
+     */
     readonly thaw: Effect.Effect<void>
-    /** Refuses the next `n` dials with an HTTP status. */
-    readonly refuse: (n: number, status: number, headers?: { readonly "retry-after"?: string }) => Effect.Effect<void>
+    /**
+     * Refuses the next `n` dials with an HTTP status. A `retry-after` header is
+     * given to the program as a transport that reads it would: seconds, or an
+     * HTTP date.
+     */
+    readonly refuse: (n: number, status: number, headers?: Readonly<Record<string, string>>) => Effect.Effect<void>
     /** Lets every dial take this long from now on. */
     readonly delayDial: (duration: Duration.Input) => Effect.Effect<void>
     /** Drops the next `n` messages that are emitted, for every connection. */
@@ -231,6 +247,7 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
   Effect.sync(() => {
     const connectTimeout = Duration.toMillis(options?.connectTimeout ?? "10 seconds")
     const heartbeat = options?.heartbeat ?? { interval: "15 seconds", deadline: "10 seconds" }
+    const nameTasks = options?.nameTasks ?? true
     const maxBatch = options?.maxBatch ?? Number.POSITIVE_INFINITY
 
     const links: Array<Link> = []
@@ -243,7 +260,7 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
     let acknowledgeMode = options?.acknowledge ?? "auto"
     let frozen = false
     let dialDelay = 0
-    let refusals: Array<MeshError.HandshakeRejected> = []
+    let refusals: Array<{ readonly status: number; readonly retryAfter: string | undefined }> = []
     let toDrop = 0
     let toDuplicate = 0
     let toReorder = 0
@@ -259,15 +276,18 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
     // server to client
     // ---------------------------------------------------------------------------
 
+    const whenThawed = (link: Link, happen: () => void): void => {
+      if (frozen) link.held.push(happen)
+      else happen()
+    }
+
     const deliver = (link: Link, frame: string | Uint8Array, message?: ServerMessage.ServerMessage): void => {
       if (!link.open) return
       sent.push({ connection: link.id, message, frame })
-      if (frozen) {
-        link.held.push(frame)
-      } else {
+      whenThawed(link, () => {
         link.inbox.push(frame)
         link.notify?.()
-      }
+      })
       changed()
     }
 
@@ -312,6 +332,9 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
     // client to server
     // ---------------------------------------------------------------------------
 
+    const anonymous = (acknowledgement: ServerMessage.Acknowledgement): ServerMessage.Acknowledgement =>
+      nameTasks ? acknowledgement : { _tag: acknowledgement._tag }
+
     const receive = (link: Link, frame: string | Uint8Array): void => {
       const message = ClientMessage.decodeFrame(frame)
       if (Result.isFailure(message)) {
@@ -319,7 +342,7 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
         return end(link, "close", closeError(1008, message.failure.message))
       }
       received.push({ connection: link.id, message: message.success })
-      const acknowledgements = link.feed.handle(message.success)
+      const acknowledgements = link.feed.handle(message.success).map(anonymous)
       switch (acknowledgeMode) {
         case "auto":
           for (const acknowledgement of acknowledgements) send(link, acknowledgement)
@@ -345,7 +368,7 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
             link.closeCode = frame.code
             end(link, "client", closeError(frame.code, frame.reason))
           } else {
-            receive(link, frame)
+            whenThawed(link, () => receive(link, frame))
           }
         }
         return Effect.void
@@ -384,10 +407,25 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
         return yield* openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
       }
       if (dialDelay > 0) yield* Effect.sleep(dialDelay)
+      if (frozen) {
+        yield* Effect.timeoutOrElse(
+          watchUntil(() => !frozen),
+          {
+            duration: connectTimeout - dialDelay,
+            orElse: () => openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
+          }
+        )
+      }
       const [refusal, ...later] = refusals
       if (refusal !== undefined) {
         refusals = later
-        return yield* openError(refusal)
+        const retryAfterMillis = parseRetryAfter(refusal.retryAfter, clock.currentTimeMillisUnsafe())
+        return yield* openError(
+          new MeshError.HandshakeRejected({
+            status: refusal.status,
+            ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+          })
+        )
       }
       const link = accept(scope)
       yield* Scope.addFinalizer(
@@ -522,7 +560,9 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
           acknowledgeMode = mode
         }),
       close: (code, reason) =>
-        Effect.sync(() => openLinks().forEach((link) => end(link, "close", closeError(code, reason)))),
+        Effect.sync(() =>
+          openLinks().forEach((link) => whenThawed(link, () => end(link, "close", closeError(code, reason))))
+        ),
       kill: (killOptions) =>
         Effect.sync(() => {
           for (const link of openLinks()) {
@@ -537,20 +577,14 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
       thaw: Effect.sync(() => {
         frozen = false
         for (const link of openLinks()) {
-          link.inbox.push(...link.held)
-          link.held = []
-          if (link.inbox.length > 0) link.notify?.()
+          for (const happen of link.held.splice(0)) if (link.open) happen()
         }
         changed()
       }),
       refuse: (n, status, headers) =>
         Effect.sync(() => {
-          const seconds = Number(headers?.["retry-after"])
-          const rejected = new MeshError.HandshakeRejected({
-            status,
-            ...(Number.isFinite(seconds) ? { retryAfterMillis: seconds * 1000 } : {})
-          })
-          refusals = [...refusals, ...Array.from({ length: n }, () => rejected)]
+          const retryAfter = Object.entries(headers ?? {}).find(([name]) => name.toLowerCase() === "retry-after")?.[1]
+          refusals = [...refusals, ...Array.from({ length: n }, () => ({ status, retryAfter }))]
         }),
       delayDial: (duration) =>
         Effect.sync(() => {
@@ -605,6 +639,14 @@ export const layer: Layer.Layer<ScriptedMesh | Socket.Socket> = layerWith({})
 const patience = 1000
 
 const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0
+
+/** Seconds or an HTTP date (RFC 9110, section 10.2.3), in milliseconds from now. */
+const parseRetryAfter = (header: string | undefined, now: number): number | undefined => {
+  if (header === undefined) return undefined
+  if (/^\d+$/.test(header)) return Number(header) * 1000
+  const date = Date.parse(header)
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now)
+}
 
 const closeError = (code: number, closeReason?: string) =>
   new Socket.SocketError({ reason: new Socket.SocketCloseError({ code, closeReason }) })

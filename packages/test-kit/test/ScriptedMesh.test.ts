@@ -1,0 +1,406 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Scope } from "effect"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import { ClientMessage, Interest, MeshError, ServerMessage, TaskId } from "@makima-stream/core"
+import * as ScriptedMesh from "../src/ScriptedMesh.ts"
+
+const a = TaskId.make("a")
+const b = TaskId.make("b")
+
+const update = (version: number, taskId = a): ServerMessage.ServerMessage => ({ _tag: "TaskUpdated", taskId, version })
+
+const output = (content: string, taskId = a): ServerMessage.ServerMessage => ({
+  _tag: "TaskOutput",
+  taskId,
+  messageType: "raw",
+  content
+})
+
+/** A program in its simplest form: a connection, what it sends, what arrives. */
+const dial = (mesh: ScriptedMesh.ScriptedMesh["Service"]) =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const reader = yield* Scope.provide(mesh.socket.reader, scope)
+    const writer = yield* Scope.provide(mesh.socket.writer, scope)
+    const say = (...messages: ReadonlyArray<ClientMessage.ClientMessage>) =>
+      Effect.forEach(messages, (message) => writer.write(ClientMessage.encodeFrame(message)), { discard: true })
+    return {
+      pull: Effect.map(reader.pull, (frames) => frames.map(String)),
+      writer,
+      say,
+      hangUp: Scope.close(scope, Exit.void)
+    }
+  })
+
+const frames = (...messages: ReadonlyArray<ServerMessage.ServerMessage>) =>
+  Effect.forEach(messages, (message) => Effect.fromResult(ServerMessage.encodeFrame(message)))
+
+/** Why a connection, or the dial of one, failed. */
+const reasonOf = <A>(effect: Effect.Effect<A, Socket.SocketError, Scope.Scope>) =>
+  Effect.map(Effect.flip(effect), MeshError.fromSocketError)
+
+const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 20 }))
+
+describe("ScriptedMesh", () => {
+  describe("like the real server", () => {
+    it.effect("sends each connection what it subscribed to, once", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
+        const first = yield* dial(mesh)
+        const second = yield* dial(mesh)
+        yield* first.say({ _tag: "SubscribeAll" }, { _tag: "Subscribe", taskId: a })
+        yield* second.say({ _tag: "SubscribeOutput", taskId: b })
+        yield* mesh.emit(update(1), output("x"), output("y", b), { _tag: "ServerError", code: "E", message: "" })
+        assert.deepStrictEqual(
+          yield* first.pull,
+          yield* frames(update(1), { _tag: "ServerError", code: "E", message: "" })
+        )
+        assert.deepStrictEqual(
+          yield* second.pull,
+          yield* frames(output("y", b), { _tag: "ServerError", code: "E", message: "" })
+        )
+      })
+    )
+
+    it.effect("acknowledges each request, by name or not", () =>
+      Effect.gen(function* () {
+        for (const nameTasks of [true, false]) {
+          const mesh = yield* ScriptedMesh.make({ nameTasks })
+          const { pull, say } = yield* dial(mesh)
+          yield* say(
+            { _tag: "SubscribeAll" },
+            { _tag: "Subscribe", taskId: a },
+            { _tag: "UnsubscribeOutput", taskId: b }
+          )
+          assert.deepStrictEqual(
+            yield* pull,
+            yield* frames(
+              { _tag: "SubscribedAll" },
+              { _tag: "Subscribed", ...(nameTasks ? { taskId: a } : {}) },
+              { _tag: "OutputUnsubscribed", ...(nameTasks ? { taskId: b } : {}) }
+            )
+          )
+        }
+      })
+    )
+
+    it.effect("keeps nothing for those who come later", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
+        yield* mesh.emit(update(1))
+        const { pull, say } = yield* dial(mesh)
+        yield* mesh.emit(update(2))
+        yield* say({ _tag: "SubscribeAll" })
+        yield* mesh.emit(update(3))
+        assert.deepStrictEqual(yield* pull, yield* frames(update(3)))
+      })
+    )
+
+    it.effect("closes on a client that does not speak the protocol", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const { pull, writer } = yield* dial(mesh)
+        yield* writer.write("hello")
+        const reason = yield* reasonOf(pull)
+        assert.isTrue(reason._tag === "ConnectionClosed" && reason.code === 1008)
+      })
+    )
+  })
+
+  describe("emitting", () => {
+    it.effect("drops, repeats and reorders the next messages, and no others", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
+        const { pull, say } = yield* dial(mesh)
+        yield* say({ _tag: "SubscribeAll" })
+        yield* mesh.dropNext(2)
+        yield* mesh.emit(update(1), update(2), update(3))
+        assert.deepStrictEqual(yield* pull, yield* frames(update(3)))
+        yield* mesh.duplicateNext(1)
+        yield* mesh.emit(update(4), update(5))
+        assert.deepStrictEqual(yield* pull, yield* frames(update(4), update(4), update(5)))
+        yield* mesh.reorder(3)
+        yield* mesh.emit(update(6), update(7), update(8), update(9))
+        assert.deepStrictEqual(yield* pull, yield* frames(update(8), update(7), update(6), update(9)))
+      })
+    )
+
+    it.effect("sends raw frames to everybody, whatever they hold", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const { pull } = yield* dial(mesh)
+        yield* mesh.emitRaw("}{")
+        assert.deepStrictEqual(yield* pull, ["}{"])
+        assert.deepStrictEqual(yield* mesh.sent, [{ connection: 1, message: undefined, frame: "}{" }])
+      })
+    )
+
+    it.effect("brings no more frames a pull than it was told to", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ maxBatch: 2 })
+        const { pull } = yield* dial(mesh)
+        for (const frame of ["1", "2", "3"]) yield* mesh.emitRaw(frame)
+        assert.deepStrictEqual([yield* pull, yield* pull], [["1", "2"], ["3"]])
+      })
+    )
+  })
+
+  describe("acknowledging", () => {
+    it.effect("by hand is in the order of the requests, as many as asked for", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
+        const { pull, say } = yield* dial(mesh)
+        yield* say({ _tag: "Subscribe", taskId: a }, { _tag: "Subscribe", taskId: b })
+        yield* mesh.acknowledge(1)
+        assert.deepStrictEqual(yield* pull, yield* frames({ _tag: "Subscribed", taskId: a }))
+        yield* mesh.acknowledge()
+        assert.deepStrictEqual(yield* pull, yield* frames({ _tag: "Subscribed", taskId: b }))
+      })
+    )
+
+    it.effect("can stop and begin again", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
+        const { pull, say } = yield* dial(mesh)
+        yield* say({ _tag: "Subscribe", taskId: a })
+        yield* mesh.setAcknowledge("auto")
+        yield* say({ _tag: "Subscribe", taskId: b })
+        assert.deepStrictEqual(yield* pull, yield* frames({ _tag: "Subscribed", taskId: b }))
+      })
+    )
+  })
+
+  describe("ending", () => {
+    it.effect("with a close frame comes after what was sent, with its code and reason", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const { pull } = yield* dial(mesh)
+        yield* mesh.emitRaw("1")
+        yield* mesh.close(1012, "restart")
+        assert.deepStrictEqual(yield* pull, ["1"])
+        assert.deepStrictEqual(
+          yield* reasonOf(pull),
+          new MeshError.ConnectionClosed({ code: 1012, closeReason: "restart" })
+        )
+        assert.deepStrictEqual((yield* mesh.connections)[0]?.endedBy, "close")
+      })
+    )
+
+    it.effect("with a cut loses what was not read, if it is told to", () =>
+      Effect.gen(function* () {
+        for (const drop of [false, true]) {
+          const mesh = yield* ScriptedMesh.make()
+          const { pull } = yield* dial(mesh)
+          yield* mesh.emitRaw("1")
+          yield* mesh.kill({ drop })
+          if (!drop) assert.deepStrictEqual(yield* pull, ["1"])
+          assert.strictEqual((yield* reasonOf(pull))._tag, "ConnectionLost")
+        }
+      })
+    )
+
+    it.effect("by the program is seen with its code, and by a write that comes after it", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const { say, writer } = yield* dial(mesh)
+        yield* writer.write(new Socket.CloseEvent(4001, "done"))
+        const [connection] = yield* mesh.connections
+        assert.deepStrictEqual([connection?.open, connection?.endedBy, connection?.closeCode], [false, "client", 4001])
+        assert.strictEqual((yield* Effect.flip(say({ _tag: "SubscribeAll" }))).reason._tag, "SocketWriteError")
+        const second = yield* dial(mesh)
+        yield* second.hangUp
+        assert.strictEqual((yield* mesh.connections)[1]?.closeCode, 1000)
+      })
+    )
+
+    it.effect("fails a pull that waits in another fiber", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const { hangUp, pull } = yield* dial(mesh)
+        const pulling = yield* Effect.forkChild(reasonOf(pull))
+        yield* settle
+        yield* hangUp
+        assert.strictEqual((yield* Fiber.join(pulling))._tag, "ConnectionClosed")
+      })
+    )
+  })
+
+  describe("frozen", () => {
+    it.effect("sends nothing and reads nothing until it thaws, and then does all of it in order", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const { pull, say } = yield* dial(mesh)
+        yield* say({ _tag: "SubscribeAll" })
+        assert.strictEqual((yield* pull).length, 1)
+        yield* mesh.freeze
+        yield* mesh.emit(update(1))
+        yield* say({ _tag: "SubscribeOutput", taskId: a })
+        yield* mesh.emit(output("the server does not know yet"))
+        assert.strictEqual((yield* mesh.connections)[0]?.unread, 0)
+        assert.strictEqual((yield* mesh.received).length, 1)
+        assert.deepStrictEqual(yield* mesh.subscriptions, Interest.all)
+        yield* mesh.thaw
+        assert.deepStrictEqual(yield* mesh.subscriptions, Interest.union(Interest.all, Interest.output(a)))
+        assert.deepStrictEqual(yield* pull, yield* frames(update(1), { _tag: "OutputSubscribed", taskId: a }))
+      })
+    )
+
+    it.effect("closes when it thaws, and is cut at once", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const first = yield* dial(mesh)
+        yield* mesh.freeze
+        yield* mesh.emitRaw("1")
+        yield* mesh.close(1001)
+        assert.isTrue((yield* mesh.connections)[0]?.open)
+        yield* mesh.thaw
+        assert.deepStrictEqual(yield* first.pull, ["1"])
+        assert.strictEqual((yield* reasonOf(first.pull))._tag, "ConnectionClosed")
+        const second = yield* dial(mesh)
+        yield* mesh.freeze
+        yield* mesh.emitRaw("2")
+        yield* mesh.kill()
+        assert.strictEqual((yield* reasonOf(second.pull))._tag, "ConnectionLost")
+        yield* mesh.thaw
+        assert.strictEqual((yield* reasonOf(second.pull))._tag, "ConnectionLost")
+      })
+    )
+
+    it.effect("is noticed after the interval and the deadline, to the millisecond", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ heartbeat: { interval: "3 seconds", deadline: "1 second" } })
+        const { pull } = yield* dial(mesh)
+        const pulling = yield* Effect.forkChild(reasonOf(pull))
+        // A short freeze does not add up with the next one.
+        yield* mesh.freeze
+        yield* TestClock.adjust("3 seconds")
+        yield* mesh.thaw
+        yield* settle
+        yield* mesh.freeze
+        yield* TestClock.adjust(Duration.millis(3999))
+        assert.isTrue((yield* mesh.connections)[0]?.open)
+        yield* TestClock.adjust(Duration.millis(1))
+        assert.deepStrictEqual(yield* Fiber.join(pulling), new MeshError.HeartbeatTimeout({ deadlineMillis: 1000 }))
+      })
+    )
+
+    it.effect("is never noticed by a transport without a heartbeat", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ heartbeat: false })
+        yield* dial(mesh)
+        yield* mesh.freeze
+        yield* TestClock.adjust("1 hour")
+        assert.isTrue((yield* mesh.connections)[0]?.open)
+      })
+    )
+
+    it.effect("answers a dial when it thaws, or never", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ connectTimeout: "5 seconds" })
+        yield* mesh.freeze
+        const first = yield* Effect.forkChild(reasonOf(mesh.socket.reader))
+        yield* TestClock.adjust("5 seconds")
+        assert.deepStrictEqual(yield* Fiber.join(first), new MeshError.DialTimeout({ timeoutMillis: 5000 }))
+        const second = yield* Effect.forkChild(dial(mesh))
+        yield* TestClock.adjust("4 seconds")
+        assert.strictEqual((yield* mesh.connections).length, 0)
+        yield* mesh.thaw
+        yield* Fiber.join(second)
+        assert.strictEqual((yield* mesh.connections).length, 1)
+      })
+    )
+  })
+
+  describe("dialling", () => {
+    it.effect("is refused as often as asked for, with status and Retry-After", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        yield* TestClock.setTime(1_000_000_000_000)
+        yield* mesh.refuse(1, 401)
+        yield* mesh.refuse(1, 503, { "Retry-After": "7" })
+        yield* mesh.refuse(1, 503, { "retry-after": new Date(1_000_000_060_000).toUTCString() })
+        yield* mesh.refuse(1, 503, { "retry-after": "soon" })
+        const refused = Effect.map(reasonOf(mesh.socket.reader), (reason) =>
+          reason._tag === "HandshakeRejected" ? [reason.status, reason.retryAfterMillis] : [reason._tag]
+        )
+        assert.deepStrictEqual(yield* Effect.all([refused, refused, refused, refused]), [
+          [401, undefined],
+          [503, 7000],
+          [503, 60_000],
+          [503, undefined]
+        ])
+        yield* dial(mesh)
+        assert.strictEqual((yield* mesh.dials).length, 5)
+      })
+    )
+
+    it.effect("takes as long as it is told to, and fails where that is too long", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ connectTimeout: "5 seconds" })
+        yield* mesh.delayDial("4 seconds")
+        const slow = yield* Effect.forkChild(dial(mesh))
+        yield* TestClock.adjust(Duration.millis(3999))
+        assert.strictEqual((yield* mesh.connections).length, 0)
+        yield* TestClock.adjust(Duration.millis(1))
+        yield* Fiber.join(slow)
+        yield* mesh.delayDial("5 seconds")
+        const tooSlow = yield* Effect.forkChild(reasonOf(mesh.socket.reader))
+        yield* TestClock.adjust("5 seconds")
+        assert.strictEqual((yield* Fiber.join(tooSlow))._tag, "DialTimeout")
+      })
+    )
+  })
+
+  describe("two connections of one socket", () => {
+    it.effect("never write into each other, and nothing of an old one reaches a new one", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const first = yield* dial(mesh)
+        const second = yield* dial(mesh)
+        yield* first.say({ _tag: "Subscribe", taskId: a })
+        yield* second.say({ _tag: "Subscribe", taskId: b })
+        assert.deepStrictEqual(
+          (yield* mesh.received).map(({ connection, message }) => [connection, message]),
+          [
+            [1, { _tag: "Subscribe", taskId: a }],
+            [2, { _tag: "Subscribe", taskId: b }]
+          ]
+        )
+        yield* mesh.emitRaw("before")
+        yield* mesh.kill()
+        const third = yield* dial(mesh)
+        yield* mesh.emitRaw("after")
+        assert.deepStrictEqual(yield* third.pull, ["after"])
+        assert.strictEqual((yield* Effect.flip(first.say({ _tag: "SubscribeAll" }))).reason._tag, "SocketWriteError")
+      })
+    )
+  })
+
+  describe("waiting", () => {
+    it.effect("for a request gives it when it comes", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const waiting = yield* Effect.forkChild(mesh.awaitReceived(({ message }) => message._tag === "SubscribeAll"))
+        const { say } = yield* dial(mesh)
+        yield* say({ _tag: "Subscribe", taskId: a }, { _tag: "SubscribeAll" })
+        assert.deepStrictEqual(yield* Fiber.join(waiting), { connection: 1, message: { _tag: "SubscribeAll" } })
+      })
+    )
+
+    it.effect("fails, and says what came instead", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const nobody = yield* Effect.flip(mesh.awaitConnection())
+        assert.strictEqual(nobody.message, "Connection 1 did not come. Nothing was received.")
+        const { say } = yield* dial(mesh)
+        yield* say({ _tag: "Subscribe", taskId: a })
+        const error = yield* Effect.flip(mesh.awaitReceived(({ message }) => message._tag === "SubscribeAll"))
+        assert.strictEqual(
+          error.message,
+          'The request did not come. Received:\n  connection 1: {"type":"subscribe","taskId":"a"}'
+        )
+      })
+    )
+  })
+})

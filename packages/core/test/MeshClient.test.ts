@@ -431,7 +431,7 @@ describe("MeshClient", () => {
         yield* slow.started
         yield* mesh.emit(updated(1), updated(2), updated(3))
         yield* settle
-        yield* mesh.freeze
+        yield* mesh.freeze()
         yield* TestClock.adjust("25 seconds")
         yield* slow.release
         yield* settle

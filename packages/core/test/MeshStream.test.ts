@@ -620,7 +620,7 @@ describe("MeshStream.connect", () => {
       const { events } = yield* follow(stream)
       yield* online(mesh)
       yield* settle
-      yield* mesh.freeze
+      yield* mesh.freeze()
       yield* TestClock.adjust(Duration.millis(24_999))
       assert.deepStrictEqual(tags(events), ["Connected"])
       yield* TestClock.adjust(Duration.millis(1))

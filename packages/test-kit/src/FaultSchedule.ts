@@ -20,8 +20,8 @@ const between = (minimum: number, maximum: number) => Schema.Int.check(Schema.is
  *
  * **Details**
  *
- * Each has the meaning of the `ScriptedMesh` verb of the same name. `BadFrame`
- * sends a frame that is no message, and `Advance` lets `millis` milliseconds of
+ * Each has the meaning of the `ScriptedMesh` verb of the same name, for all open
+ * connections where it concerns any; `Advance` lets `millis` milliseconds of
  * virtual time pass. The bounds are those within which values are generated.
  *
  * @category schemas
@@ -34,9 +34,9 @@ export const Fault = Schema.TaggedUnion({
   Close: { code: Schema.Literals([1000, 1001, 1011, 1012, 1013, 4000, 4408, 4429]) },
   /** Every connection breaks off; `drop` loses what the program has not read yet. */
   Kill: { drop: Schema.Boolean },
-  /** The server falls silent with its connections open. */
+  /** Every connection is left half-open. */
   Freeze: {},
-  /** The server speaks again. */
+  /** Every connection is live again. */
   Thaw: {},
   /** The next dials are refused with an HTTP status. */
   Refuse: {
@@ -45,6 +45,8 @@ export const Fault = Schema.TaggedUnion({
     /** The answer's `Retry-After`; 0 for none. */
     retryAfterSeconds: between(0, 60)
   },
+  /** The next dials are never answered. */
+  StallDial: { times: between(1, 4) },
   /** Every dial takes this long from now on. */
   DelayDial: { millis: between(0, 12_000) },
   /** The next messages are lost on the way. */
@@ -58,7 +60,7 @@ export const Fault = Schema.TaggedUnion({
   /** Acknowledgements that are held back are sent. */
   Acknowledge: { times: between(1, 3) },
   /** Every connection gets a frame that is no message. */
-  BadFrame: { frame: Schema.Literals(["", "{", "[]", '{"type":7}', '{"type":"taskUpdated","taskId":""}']) }
+  Garbage: { problem: Schema.Literals(["InvalidJson", "InvalidMessage", "InvalidUtf8", "NotAnObject"]) }
 })
 
 /**
@@ -121,17 +123,19 @@ export const apply = (mesh: ScriptedMesh["Service"], fault: Fault): Effect.Effec
     case "Close":
       return mesh.close(fault.code)
     case "Kill":
-      return mesh.kill({ drop: fault.drop })
+      return mesh.kill(undefined, { drop: fault.drop })
     case "Freeze":
-      return mesh.freeze
+      return mesh.freeze()
     case "Thaw":
-      return mesh.thaw
+      return mesh.thaw()
     case "Refuse":
       return mesh.refuse(
         fault.times,
         fault.status,
         fault.retryAfterSeconds === 0 ? {} : { "retry-after": String(fault.retryAfterSeconds) }
       )
+    case "StallDial":
+      return mesh.stallDial(fault.times)
     case "DelayDial":
       return mesh.delayDial(fault.millis)
     case "DropNext":
@@ -144,8 +148,8 @@ export const apply = (mesh: ScriptedMesh["Service"], fault: Fault): Effect.Effec
       return mesh.setAcknowledge(fault.mode)
     case "Acknowledge":
       return mesh.acknowledge(fault.times)
-    case "BadFrame":
-      return mesh.emitRaw(fault.frame)
+    case "Garbage":
+      return mesh.garbage(fault.problem)
   }
 }
 

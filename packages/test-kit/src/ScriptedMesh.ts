@@ -20,10 +20,12 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as ClientMessage from "@makima-stream/core/ClientMessage"
+import type { DecodeError } from "@makima-stream/core/DecodeError"
 import * as Interest from "@makima-stream/core/Interest"
 import * as MeshError from "@makima-stream/core/MeshError"
 import * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as Feed from "./internal/feed.ts"
+import * as Garbage from "./internal/garbage.ts"
 
 /**
  * A connection as the server sees it. `id` counts the connections of one mesh
@@ -36,6 +38,8 @@ export interface Connection {
   readonly id: number
   /** Whether it is still open. */
   readonly open: boolean
+  /** Whether it is frozen. */
+  readonly frozen: boolean
   /** Why it ended, once it has: `client` is a close by the program under test. */
   readonly endedBy: "client" | "close" | "kill" | "heartbeat" | undefined
   /** The close code that the client gave, where it was the client who closed. */
@@ -114,8 +118,8 @@ export interface Options {
    */
   readonly nameTasks?: boolean
   /**
-   * How a frozen mesh is noticed: `interval + deadline` after `freeze` the
-   * connection fails with `HeartbeatTimeout`. Default: 15 and 10 seconds, as the
+   * How a frozen connection is noticed: `interval + deadline` after `freeze` it
+   * fails with `HeartbeatTimeout`. Default: 15 and 10 seconds, as the
    * node socket has it. `false` for a transport without a heartbeat.
    */
   readonly heartbeat?: { readonly interval: Duration.Input; readonly deadline: Duration.Input } | false
@@ -131,7 +135,8 @@ interface Link {
   readonly feed: Feed.Feed
   /** Frames at the program's side, not pulled yet. */
   inbox: Array<string | Uint8Array>
-  /** What happens to the connection once the mesh thaws: frames, requests and a close, in their order. */
+  frozen: boolean
+  /** What happens once the connection thaws: frames, requests and a close, in their order. */
   held: Array<() => void>
   open: boolean
   endedBy: Connection["endedBy"]
@@ -147,6 +152,11 @@ interface Link {
  * The service: verbs that make things happen, eyes that look, and the `socket`
  * that the program under test dials.
  *
+ * **Details**
+ *
+ * The verbs that break a connection (`close`, `kill`, `freeze`, `thaw`) take the
+ * `id` of one, or concern all that are open.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -157,33 +167,36 @@ export class ScriptedMesh extends Context.Service<
     readonly socket: Socket.Socket
     /** Sends a message to every connection that subscribed to it. */
     readonly emit: (...messages: ReadonlyArray<ServerMessage.ServerMessage>) => Effect.Effect<void>
-    /** Sends a frame, whatever it holds, to every connection. */
+    /** Sends a frame, whatever it holds, to every connection: a string as text, bytes as binary. */
     readonly emitRaw: (frame: string | Uint8Array) => Effect.Effect<void>
+    /** Sends a frame that is no message to every connection, wrong in the given way. Default: `InvalidJson`. */
+    readonly garbage: (problem?: DecodeError["problem"]) => Effect.Effect<void>
     /** Sends the next `n` acknowledgements that are due (default: all). For `acknowledge: "manual"`. */
     readonly acknowledge: (n?: number) => Effect.Effect<void>
     /** Changes when requests are acknowledged. */
     readonly setAcknowledge: (mode: "auto" | "manual" | "never") => Effect.Effect<void>
-    /** Closes every connection with a close frame. What was sent before still arrives. */
-    readonly close: (code: number, reason?: string) => Effect.Effect<void>
-    /** Cuts every connection without a close frame. `drop` loses what has not been pulled. */
-    readonly kill: (options?: { readonly drop?: boolean }) => Effect.Effect<void>
     /**
-     * The server stands still, with its connections open: from now on nothing
-     * that it sends arrives, it reads no request, answers no ping and accepts no
-     * dial. `kill` still cuts: that is the network's doing.
+     * Closes with a close frame. What was sent before still arrives. On a frozen
+     * connection the close frame is held back like any other.
      */
-    readonly freeze: Effect.Effect<void>
+    readonly close: (code: number, reason?: string, connection?: number) => Effect.Effect<void>
+    /** Cuts the connection without a close frame. `drop` loses what has not been pulled. Default: `false`. */
+    readonly kill: (connection?: number, options?: { readonly drop?: boolean }) => Effect.Effect<void>
     /**
-     * Ends a freeze: what was held back happens now, in its order, on the
-     * connections that are still open, and dials that wait are answered.
+     * Leaves the connection half-open: nothing arrives, no request is read, no
+     * ping is answered.
      */
-    readonly thaw: Effect.Effect<void>
+    readonly freeze: (connection?: number) => Effect.Effect<void>
+    /** Ends a freeze: what was held back happens now, in its order. */
+    readonly thaw: (connection?: number) => Effect.Effect<void>
     /**
      * Refuses the next `n` dials with an HTTP status. A `retry-after` header is
      * given to the program as a transport that reads it would: seconds, or an
      * HTTP date.
      */
     readonly refuse: (n: number, status: number, headers?: Readonly<Record<string, string>>) => Effect.Effect<void>
+    /** Takes the next `n` dials and never answers them. Queues up behind `refuse`, and before later ones. */
+    readonly stallDial: (n: number) => Effect.Effect<void>
     /** Lets every dial take this long from now on. */
     readonly delayDial: (duration: Duration.Input) => Effect.Effect<void>
     /** Drops the next `n` messages that are emitted, for every connection. */
@@ -258,9 +271,10 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
     const watchers = new Set<() => void>()
 
     let acknowledgeMode = options?.acknowledge ?? "auto"
-    let frozen = false
     let dialDelay = 0
-    let refusals: Array<{ readonly status: number; readonly retryAfter: string | undefined }> = []
+    let dialFaults: Array<
+      { readonly _tag: "Stall" } | { readonly _tag: "Refuse"; readonly status: number; readonly retryAfter?: string }
+    > = []
     let toDrop = 0
     let toDuplicate = 0
     let toReorder = 0
@@ -270,14 +284,14 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
       for (const watcher of watchers) watcher()
     }
 
-    const openLinks = () => links.filter((link) => link.open)
+    const openLinks = (id?: number) => links.filter((link) => link.open && (id === undefined || link.id === id))
 
     // ---------------------------------------------------------------------------
     // server to client
     // ---------------------------------------------------------------------------
 
     const whenThawed = (link: Link, happen: () => void): void => {
-      if (frozen) link.held.push(happen)
+      if (link.frozen) link.held.push(happen)
       else happen()
     }
 
@@ -338,8 +352,7 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
     const receive = (link: Link, frame: string | Uint8Array): void => {
       const message = ClientMessage.decodeFrame(frame)
       if (Result.isFailure(message)) {
-        // A real server has no reason to keep a client that does not speak the protocol.
-        return end(link, "close", closeError(1008, message.failure.message))
+        return send(link, { _tag: "ServerError", code: "BAD_REQUEST", message: message.failure.message })
       }
       received.push({ connection: link.id, message: message.success })
       const acknowledgements = link.feed.handle(message.success).map(anonymous)
@@ -383,6 +396,7 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
         id: links.length + 1,
         feed: Feed.make(),
         inbox: [],
+        frozen: false,
         held: [],
         open: true,
         endedBy: undefined,
@@ -407,22 +421,17 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
         return yield* openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
       }
       if (dialDelay > 0) yield* Effect.sleep(dialDelay)
-      if (frozen) {
-        yield* Effect.timeoutOrElse(
-          watchUntil(() => !frozen),
-          {
-            duration: connectTimeout - dialDelay,
-            orElse: () => openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
-          }
-        )
+      const [fault, ...later] = dialFaults
+      dialFaults = later
+      if (fault?._tag === "Stall") {
+        yield* Effect.sleep(connectTimeout - dialDelay)
+        return yield* openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
       }
-      const [refusal, ...later] = refusals
-      if (refusal !== undefined) {
-        refusals = later
-        const retryAfterMillis = parseRetryAfter(refusal.retryAfter, clock.currentTimeMillisUnsafe())
+      if (fault?._tag === "Refuse") {
+        const retryAfterMillis = parseRetryAfter(fault.retryAfter, clock.currentTimeMillisUnsafe())
         return yield* openError(
           new MeshError.HandshakeRejected({
-            status: refusal.status,
+            status: fault.status,
             ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
           })
         )
@@ -463,16 +472,16 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
       return { pull, upgrade: Socket.SocketUpgradeError.unsupported }
     })
 
-    /** The transport's heartbeat, in virtual time: it only ever matters while the mesh is frozen. */
+    /** The transport's heartbeat, in virtual time: it only ever matters while the connection is frozen. */
     const watchSilence = (link: Link, timing: Exclude<typeof heartbeat, false>) => {
       const deadlineMillis = Duration.toMillis(timing.deadline)
       const silence = Duration.toMillis(timing.interval) + deadlineMillis
-      return watchUntil(() => frozen).pipe(
+      return watchUntil(() => link.frozen).pipe(
         Effect.andThen(
           Effect.raceFirst(
             Effect.as(Effect.sleep(silence), true),
             Effect.as(
-              watchUntil(() => !frozen),
+              watchUntil(() => !link.frozen),
               false
             )
           )
@@ -521,6 +530,7 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
     const view = (link: Link): Connection => ({
       id: link.id,
       open: link.open,
+      frozen: link.frozen,
       endedBy: link.endedBy,
       closeCode: link.closeCode,
       interest: link.feed.interest(),
@@ -545,10 +555,15 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
         )
       })
 
+    /** Does something to one open connection, or to all of them. */
+    const each = (id: number | undefined, f: (link: Link) => void): Effect.Effect<void> =>
+      Effect.sync(() => openLinks(id).forEach(f))
+
     return ScriptedMesh.of({
       socket: Socket.make({ reader, writer }),
       emit: (...messages) => Effect.sync(() => messages.forEach(emitOne)),
-      emitRaw: (frame) => Effect.sync(() => openLinks().forEach((link) => deliver(link, frame))),
+      emitRaw: (frame) => each(undefined, (link) => deliver(link, frame)),
+      garbage: (problem = "InvalidJson") => each(undefined, (link) => deliver(link, Garbage.frames[problem])),
       acknowledge: (n = Number.POSITIVE_INFINITY) =>
         Effect.sync(() => {
           for (const link of openLinks()) {
@@ -559,32 +574,34 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
         Effect.sync(() => {
           acknowledgeMode = mode
         }),
-      close: (code, reason) =>
-        Effect.sync(() =>
-          openLinks().forEach((link) => whenThawed(link, () => end(link, "close", closeError(code, reason))))
-        ),
-      kill: (killOptions) =>
-        Effect.sync(() => {
-          for (const link of openLinks()) {
-            if (killOptions?.drop === true) link.inbox = []
-            end(link, "kill", closeError(1006))
-          }
+      close: (code, reason, connection) =>
+        each(connection, (link) => whenThawed(link, () => end(link, "close", closeError(code, reason)))),
+      kill: (connection, killOptions) =>
+        each(connection, (link) => {
+          if (killOptions?.drop === true) link.inbox = []
+          end(link, "kill", closeError(1006))
         }),
-      freeze: Effect.sync(() => {
-        frozen = true
-        changed()
-      }),
-      thaw: Effect.sync(() => {
-        frozen = false
-        for (const link of openLinks()) {
+      freeze: (connection) =>
+        each(connection, (link) => {
+          link.frozen = true
+          changed()
+        }),
+      thaw: (connection) =>
+        each(connection, (link) => {
+          link.frozen = false
           for (const happen of link.held.splice(0)) if (link.open) happen()
-        }
-        changed()
-      }),
+          changed()
+        }),
       refuse: (n, status, headers) =>
         Effect.sync(() => {
           const retryAfter = Object.entries(headers ?? {}).find(([name]) => name.toLowerCase() === "retry-after")?.[1]
-          refusals = [...refusals, ...Array.from({ length: n }, () => ({ status, retryAfter }))]
+          for (let i = 0; i < n; i++) {
+            dialFaults.push({ _tag: "Refuse", status, ...(retryAfter === undefined ? {} : { retryAfter }) })
+          }
+        }),
+      stallDial: (n) =>
+        Effect.sync(() => {
+          for (let i = 0; i < n; i++) dialFaults.push({ _tag: "Stall" })
         }),
       delayDial: (duration) =>
         Effect.sync(() => {

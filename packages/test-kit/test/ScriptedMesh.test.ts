@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Scope } from "effect"
+import { Duration, Effect, Exit, Fiber, Result, Scope } from "effect"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
 import { ClientMessage, Interest, MeshError, ServerMessage, TaskId } from "@makima-stream/core"
@@ -97,13 +97,16 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("closes on a client that does not speak the protocol", () =>
+    it.effect("answers what is no request with an error, and goes on", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
-        const { pull, writer } = yield* dial(mesh)
+        const { pull, say, writer } = yield* dial(mesh)
         yield* writer.write("hello")
-        const reason = yield* reasonOf(pull)
-        assert.isTrue(reason._tag === "ConnectionClosed" && reason.code === 1008)
+        yield* say({ _tag: "SubscribeAll" })
+        const [answer = "", acknowledgement] = yield* pull
+        assert.include(answer, "BAD_REQUEST")
+        assert.strictEqual(acknowledgement, '{"type":"subscribedAll"}')
+        assert.strictEqual((yield* mesh.received).length, 1)
       })
     )
   })
@@ -133,6 +136,19 @@ describe("ScriptedMesh", () => {
         yield* mesh.emitRaw("}{")
         assert.deepStrictEqual(yield* pull, ["}{"])
         assert.deepStrictEqual(yield* mesh.sent, [{ connection: 1, message: undefined, frame: "}{" }])
+      })
+    )
+
+    it.effect("sends frames that are no messages, in every way", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        yield* dial(mesh)
+        for (const problem of ["InvalidJson", "NotAnObject", "InvalidMessage", "InvalidUtf8"] as const) {
+          yield* mesh.garbage(problem)
+          const frame = (yield* mesh.sent).at(-1)?.frame ?? ""
+          const result = ServerMessage.decodeFrame(frame)
+          assert.strictEqual(Result.isFailure(result) ? result.failure.problem : "none", problem)
+        }
       })
     )
 
@@ -193,7 +209,7 @@ describe("ScriptedMesh", () => {
           const mesh = yield* ScriptedMesh.make()
           const { pull } = yield* dial(mesh)
           yield* mesh.emitRaw("1")
-          yield* mesh.kill({ drop })
+          yield* mesh.kill(undefined, { drop })
           if (!drop) assert.deepStrictEqual(yield* pull, ["1"])
           assert.strictEqual((yield* reasonOf(pull))._tag, "ConnectionLost")
         }
@@ -233,14 +249,14 @@ describe("ScriptedMesh", () => {
         const { pull, say } = yield* dial(mesh)
         yield* say({ _tag: "SubscribeAll" })
         assert.strictEqual((yield* pull).length, 1)
-        yield* mesh.freeze
+        yield* mesh.freeze()
         yield* mesh.emit(update(1))
         yield* say({ _tag: "SubscribeOutput", taskId: a })
         yield* mesh.emit(output("the server does not know yet"))
         assert.strictEqual((yield* mesh.connections)[0]?.unread, 0)
         assert.strictEqual((yield* mesh.received).length, 1)
         assert.deepStrictEqual(yield* mesh.subscriptions, Interest.all)
-        yield* mesh.thaw
+        yield* mesh.thaw()
         assert.deepStrictEqual(yield* mesh.subscriptions, Interest.union(Interest.all, Interest.output(a)))
         assert.deepStrictEqual(yield* pull, yield* frames(update(1), { _tag: "OutputSubscribed", taskId: a }))
       })
@@ -250,19 +266,19 @@ describe("ScriptedMesh", () => {
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const first = yield* dial(mesh)
-        yield* mesh.freeze
+        yield* mesh.freeze()
         yield* mesh.emitRaw("1")
         yield* mesh.close(1001)
         assert.isTrue((yield* mesh.connections)[0]?.open)
-        yield* mesh.thaw
+        yield* mesh.thaw()
         assert.deepStrictEqual(yield* first.pull, ["1"])
         assert.strictEqual((yield* reasonOf(first.pull))._tag, "ConnectionClosed")
         const second = yield* dial(mesh)
-        yield* mesh.freeze
+        yield* mesh.freeze()
         yield* mesh.emitRaw("2")
         yield* mesh.kill()
         assert.strictEqual((yield* reasonOf(second.pull))._tag, "ConnectionLost")
-        yield* mesh.thaw
+        yield* mesh.thaw()
         assert.strictEqual((yield* reasonOf(second.pull))._tag, "ConnectionLost")
       })
     )
@@ -273,11 +289,11 @@ describe("ScriptedMesh", () => {
         const { pull } = yield* dial(mesh)
         const pulling = yield* Effect.forkChild(reasonOf(pull))
         // A short freeze does not add up with the next one.
-        yield* mesh.freeze
+        yield* mesh.freeze()
         yield* TestClock.adjust("3 seconds")
-        yield* mesh.thaw
+        yield* mesh.thaw()
         yield* settle
-        yield* mesh.freeze
+        yield* mesh.freeze()
         yield* TestClock.adjust(Duration.millis(3999))
         assert.isTrue((yield* mesh.connections)[0]?.open)
         yield* TestClock.adjust(Duration.millis(1))
@@ -289,25 +305,39 @@ describe("ScriptedMesh", () => {
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ heartbeat: false })
         yield* dial(mesh)
-        yield* mesh.freeze
+        yield* mesh.freeze()
         yield* TestClock.adjust("1 hour")
         assert.isTrue((yield* mesh.connections)[0]?.open)
       })
     )
 
-    it.effect("answers a dial when it thaws, or never", () =>
+    it.effect("is a state of the connections that were open, or of one, and of no later one", () =>
       Effect.gen(function* () {
-        const mesh = yield* ScriptedMesh.make({ connectTimeout: "5 seconds" })
-        yield* mesh.freeze
-        const first = yield* Effect.forkChild(reasonOf(mesh.socket.reader))
-        yield* TestClock.adjust("5 seconds")
-        assert.deepStrictEqual(yield* Fiber.join(first), new MeshError.DialTimeout({ timeoutMillis: 5000 }))
-        const second = yield* Effect.forkChild(dial(mesh))
-        yield* TestClock.adjust("4 seconds")
-        assert.strictEqual((yield* mesh.connections).length, 0)
-        yield* mesh.thaw
-        yield* Fiber.join(second)
-        assert.strictEqual((yield* mesh.connections).length, 1)
+        const mesh = yield* ScriptedMesh.make()
+        const first = yield* dial(mesh)
+        const second = yield* dial(mesh)
+        yield* mesh.freeze(1)
+        yield* mesh.emitRaw("x")
+        assert.deepStrictEqual(
+          (yield* mesh.connections).map(({ frozen, unread }) => [frozen, unread]),
+          [
+            [true, 0],
+            [false, 1]
+          ]
+        )
+        yield* mesh.freeze()
+        const third = yield* dial(mesh)
+        yield* mesh.emitRaw("y")
+        assert.deepStrictEqual(yield* third.pull, ["y"])
+        yield* mesh.thaw(2)
+        assert.deepStrictEqual(yield* second.pull, ["x", "y"])
+        yield* mesh.kill(1)
+        assert.strictEqual((yield* reasonOf(first.pull))._tag, "ConnectionLost")
+        yield* mesh.close(1001, "", 2)
+        assert.deepStrictEqual(
+          (yield* mesh.connections).map(({ open }) => open),
+          [false, false, true]
+        )
       })
     )
   })
@@ -332,6 +362,23 @@ describe("ScriptedMesh", () => {
         ])
         yield* dial(mesh)
         assert.strictEqual((yield* mesh.dials).length, 5)
+      })
+    )
+
+    it.effect("is never answered as often as asked for, in the order of the faults", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ connectTimeout: "5 seconds" })
+        yield* mesh.refuse(1, 503)
+        yield* mesh.stallDial(1)
+        yield* mesh.refuse(1, 401)
+        assert.strictEqual((yield* reasonOf(mesh.socket.reader))._tag, "HandshakeRejected")
+        const stalled = yield* Effect.forkChild(reasonOf(mesh.socket.reader))
+        yield* TestClock.adjust(Duration.millis(4999))
+        assert.isUndefined(stalled.pollUnsafe())
+        yield* TestClock.adjust(Duration.millis(1))
+        assert.strictEqual((yield* Fiber.join(stalled))._tag, "DialTimeout")
+        const refused = yield* reasonOf(mesh.socket.reader)
+        assert.isTrue(refused._tag === "HandshakeRejected" && refused.status === 401)
       })
     )
 

@@ -1,0 +1,9 @@
+/** A frame for each way in which a frame can be no message. */
+import type { DecodeError } from "@makima-stream/core/DecodeError"
+
+export const frames: Readonly<Record<DecodeError["problem"], string | Uint8Array>> = {
+  InvalidJson: `{"type":"taskUpdated",`,
+  InvalidMessage: `{"type":"taskUpdated","taskId":7}`,
+  InvalidUtf8: new Uint8Array([0x7b, 0xff, 0xfe, 0x7d]),
+  NotAnObject: "[]"
+}

@@ -41,6 +41,7 @@ import * as Expiry from "./internal/expiry.ts"
 import * as Router from "./internal/router.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import * as MeshError from "./MeshError.ts"
+import * as MeshMetrics from "./MeshMetrics.ts"
 import type { Lifecycle, MeshEvent, Resync } from "./MeshEvent.ts"
 import type * as MeshSession from "./MeshSession.ts"
 import type { ReconnectPolicy } from "./ReconnectPolicy.ts"
@@ -246,6 +247,8 @@ interface Consumer {
   readonly linger: Expiry.Expiry<TaskId> | undefined
   /** How the stream ends, once nothing more will come. */
   ended: End | undefined
+  /** How many of the queue's lost events the metrics know of. */
+  lostRecorded: number
   /** Resumes the pull that waits, if one does. */
   wake: (() => void) | undefined
   /** Resumes the router that waits for room, if it does. */
@@ -264,6 +267,7 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const socket = yield* Socket.Socket
   const clock = yield* Clock.Clock
+  const context = yield* Effect.context<never>()
   const keepAlive = options?.keepAlive ?? false
   const connectionIdle = Duration.toMillis(options?.connectionIdle ?? "30 seconds")
   const subscriptionIdle = Duration.toMillis(options?.subscriptionIdle ?? "5 seconds")
@@ -341,7 +345,18 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const wakeAll = (woken: Set<Consumer>): void => {
-    for (const consumer of woken) consumer.wake?.()
+    let depth = 0
+    for (const consumer of woken) {
+      depth = Math.max(depth, consumer.queue.size)
+      const { lost } = consumer.queue
+      if (lost > consumer.lostRecorded) {
+        MeshMetrics.eventsDropped.updateUnsafe(lost - consumer.lostRecorded, context)
+        MeshMetrics.recordGap("Overflow", context)
+        consumer.lostRecorded = lost
+      }
+      consumer.wake?.()
+    }
+    if (woken.size > 0) MeshMetrics.queueDepth.updateUnsafe(depth, context)
     woken.clear()
   }
 
@@ -566,12 +581,14 @@ export const make = Effect.fnUntraced(function* (
         terminal: discovery?.terminal ?? TaskStatus.defaultTerminal,
         linger: discovery === undefined ? undefined : Expiry.make(Duration.toMillis(discovery.linger)),
         ended: undefined,
+        lostRecorded: 0,
         wake: undefined,
         room: undefined
       }
       if (liveEpoch !== undefined) {
         const late: Resync = { _tag: "Resync", epoch: liveEpoch, reason: { _tag: "JoinedLate" } }
         consumer.queue.offer(late)
+        MeshMetrics.recordGap("JoinedLate", context)
       }
       router.add(consumer, route)
       demand.acquire(route.interest)

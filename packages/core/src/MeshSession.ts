@@ -23,6 +23,7 @@ import * as Interest from "./Interest.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import * as MeshError from "./MeshError.ts"
 import type { Data } from "./MeshEvent.ts"
+import * as MeshMetrics from "./MeshMetrics.ts"
 import * as ServerMessage from "./ServerMessage.ts"
 
 /**
@@ -131,6 +132,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
   const socket = yield* Socket.Socket
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
+  const context = yield* Effect.context<never>()
 
   // The reader has a scope of its own: closing it fails a pull that is suspended, which is how a failed write ends the
   // session.
@@ -146,11 +148,23 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
 
   const flush = Effect.suspend(() => {
     const messages = subscriptions.take(clock.currentTimeMillisUnsafe())
+    recordSubscriptions()
     const [first, ...rest] = messages
     return first === undefined
       ? Effect.void
-      : writer.writeAll([ClientMessage.encodeFrame(first), ...rest.map(ClientMessage.encodeFrame)])
+      : writer.writeAll([ClientMessage.encodeFrame(first), ...rest.map(ClientMessage.encodeFrame)]).pipe(
+          Effect.withSpan("makima.subscribe", {
+            kind: "client",
+            attributes: { "makima.requests": messages.length }
+          })
+        )
   })
+
+  const recordSubscriptions = () => {
+    const { confirmed, wanted } = subscriptions.counts()
+    MeshMetrics.subscriptionsWanted.updateUnsafe(wanted, context)
+    MeshMetrics.subscriptionsConfirmed.updateUnsafe(confirmed, context)
+  }
 
   subscriptions.reset()
   yield* Effect.mapError(flush, fromSocketError)
@@ -165,6 +179,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
       subscriptions.onDirty = () => {}
       // Nothing is asked for, or confirmed, where there is no connection.
       subscriptions.reset()
+      recordSubscriptions()
     })
   )
   const awaitWork = Effect.suspend(() => {
@@ -193,19 +208,27 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
 
   const decode = (frames: NonEmptyReadonlyArray<string | Uint8Array>): Array<Data | Bad> => {
     const out: Array<Data | Bad> = []
+    let bytes = 0
+    let bad = 0
+    let updates = 0
+    let outputs = 0
+    let acknowledged = false
     for (const frame of frames) {
+      bytes += frame.length
       const result = ServerMessage.decodeFrame(frame)
       if (Result.isFailure(result)) {
+        bad++
+        badInARow++
         if (failOnBad) {
           failure = new MeshError.MeshError({ reason: new MeshError.BadFrame({ error: result.failure }) })
-          return out
+          break
         }
         out.push(toBad(result.failure))
-        if (++badInARow >= maxBadFrames) {
+        if (badInARow >= maxBadFrames) {
           failure = new MeshError.MeshError({
             reason: new MeshError.TooManyBadFrames({ count: badInARow, last: result.failure })
           })
-          return out
+          break
         }
         continue
       }
@@ -214,14 +237,32 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
       const message = result.success
       switch (message._tag) {
         case "TaskUpdated":
+          updates++
+          out.push(message)
+          break
         case "TaskOutput":
+          outputs++
+          out.push(message)
+          break
         case "ServerError":
         case "UnknownMessage":
+          MeshMetrics.recordEvents(message._tag, 1, context)
           out.push(message)
           break
         default:
+          acknowledged = true
           subscriptions.acknowledge(message)
       }
+    }
+    // By the batch, so that no message costs a metric of its own.
+    MeshMetrics.framesReceived.updateUnsafe(frames.length, context)
+    MeshMetrics.bytesReceived.updateUnsafe(bytes, context)
+    MeshMetrics.recordEvents("TaskUpdated", updates, context)
+    MeshMetrics.recordEvents("TaskOutput", outputs, context)
+    if (acknowledged) recordSubscriptions()
+    if (bad > 0) {
+      MeshMetrics.decodeFailures.updateUnsafe(bad, context)
+      for (let n = 0; n < bad; n++) MeshMetrics.recordGap("BadFrame", context)
     }
     return out
   }

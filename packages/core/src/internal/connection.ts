@@ -21,11 +21,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
+import * as Metric from "effect/Metric"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as MeshError from "../MeshError.ts"
+import * as MeshMetrics from "../MeshMetrics.ts"
 import type { Disconnected, MeshEvent, Resync } from "../MeshEvent.ts"
 import * as MeshSession from "../MeshSession.ts"
 import * as ReconnectPolicy from "../ReconnectPolicy.ts"
@@ -68,6 +70,7 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const socket = yield* Socket.Socket
   const clock = yield* Clock.Clock
+  const context = yield* Effect.context<never>()
 
   let state: State = { _tag: "Offline", dialAt: 0, lostAt: undefined }
   let epoch = options.epoch ?? 0
@@ -100,6 +103,8 @@ export const make = Effect.fnUntraced(function* (
   ) {
     const now = clock.currentTimeMillisUnsafe()
     attempt++
+    // A request that came during the dial was about that dial.
+    hurry.closeUnsafe()
     const decision = yield* decide(reason, now)
     const retry = typeof decision === "number"
     state = retry ? { _tag: "Offline", dialAt: now + decision, lostAt } : { _tag: "Failed", error: decision }
@@ -112,17 +117,18 @@ export const make = Effect.fnUntraced(function* (
       ...(retry ? { retryInMillis: decision } : {}),
       at: now
     }
+    yield* Metric.update(Metric.withAttributes(MeshMetrics.disconnects, { reason: reason._tag }), 1)
     yield* Effect.logDebug("Disconnected from the task feed", reason.message).pipe(
       Effect.annotateLogs({ epoch, attempt })
     )
     return [disconnected] as const
   })
 
-  const open = (
+  const open = Effect.fnUntraced(function* (
     session: MeshSession.MeshSession<Resync>,
     sessionScope: Scope.Closeable,
     lostAt: number | undefined
-  ): Effect.Effect<Batch> => {
+  ): Effect.fn.Return<Batch> {
     const openedAt = clock.currentTimeMillisUnsafe()
     epoch++
     const onEnd = Effect.fnUntraced(function* (error: MeshError.MeshError) {
@@ -136,32 +142,41 @@ export const make = Effect.fnUntraced(function* (
       return yield* ended(requested ? new MeshError.ReconnectRequested() : connectionReason(error), true, now)
     }, Effect.uninterruptible)
     state = { _tag: "Online", pull: Effect.catch(session.pull, onEnd), scope: sessionScope }
-    const events: [MeshEvent, ...Array<MeshEvent>] = [{ _tag: "Connected", epoch, at: openedAt }]
-    if (lostAt !== undefined) {
-      events.push({ _tag: "Resync", epoch, reason: { _tag: "Reconnected", downMillis: openedAt - lostAt } })
-    }
-    return Effect.as(
-      Effect.logDebug("Connected to the task feed").pipe(Effect.annotateLogs({ epoch, attempt })),
-      events
+    yield* Effect.makeSpanScoped("makima.session", { kind: "client", attributes: { "makima.epoch": epoch } }).pipe(
+      Scope.provide(sessionScope)
     )
-  }
+    yield* Metric.update(MeshMetrics.epoch, epoch)
+    yield* Metric.modify(MeshMetrics.connectionsOpen, 1)
+    yield* Scope.addFinalizer(sessionScope, Metric.modify(MeshMetrics.connectionsOpen, -1))
+    yield* Effect.logDebug("Connected to the task feed").pipe(Effect.annotateLogs({ epoch, attempt }))
+    const connected: MeshEvent = { _tag: "Connected", epoch, at: openedAt }
+    if (lostAt === undefined) return [connected]
+    const downMillis = openedAt - lostAt
+    yield* Metric.update(MeshMetrics.downtime, downMillis)
+    MeshMetrics.recordGap("Reconnected", context)
+    return [connected, { _tag: "Resync", epoch, reason: { _tag: "Reconnected", downMillis } }]
+  })
 
   const dial = (dialAt: number, lostAt: number | undefined): Effect.Effect<Batch, MeshError.MeshError> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const wait = dialAt - clock.currentTimeMillisUnsafe()
         if (wait > 0) yield* restore(Effect.raceFirst(Effect.sleep(wait), hurry.await))
-        hurry.closeUnsafe()
         requested = false
         if (options.onDial !== undefined) yield* options.onDial(attempt)
         const sessionScope = yield* Scope.fork(scope)
         const nextEpoch = epoch + 1
+        yield* Metric.update(MeshMetrics.dials, 1)
         const exit = yield* MeshSession.makeWith({
           ...options,
           toBad: (error): Resync => ({ _tag: "Resync", epoch: nextEpoch, reason: { _tag: "BadFrame", error } })
         }).pipe(
           Scope.provide(sessionScope),
           Effect.provideService(Socket.Socket, socket),
+          Effect.withSpan("makima.dial", {
+            kind: "client",
+            attributes: { "makima.epoch": nextEpoch, "makima.attempt": attempt }
+          }),
           restore,
           Effect.result,
           Effect.onError((cause) => Scope.close(sessionScope, Exit.failCause(cause)))

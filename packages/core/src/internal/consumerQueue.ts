@@ -19,6 +19,8 @@ export type Offer = "accepted" | "full" | "overflow"
 
 export interface ConsumerQueue {
   readonly size: number
+  /** How many events have been lost so far. */
+  readonly lost: number
   readonly offer: (event: MeshEvent) => Offer
   /** Everything that is held, with the marks where something is missing. */
   readonly takeAll: () => Array<MeshEvent>
@@ -37,7 +39,7 @@ export const make = (strategy: Strategy, capacity: number, epoch: () => number):
     case "dropping":
       return dropping(capacity, epoch)
     case "shed":
-      return ShedQueue.make<MeshEvent>({ capacity, conflate: "whenFull", shedPartials: true })
+      return shedding(capacity)
   }
 }
 
@@ -47,10 +49,25 @@ const overflow = (epoch: number, dropped: number): MeshEvent => ({
   reason: { _tag: "Overflow", dropped }
 })
 
+const shedding = (capacity: number): ConsumerQueue => {
+  const queue = ShedQueue.make<MeshEvent>({ capacity, conflate: "whenFull", shedPartials: true })
+  return {
+    get size() {
+      return queue.size
+    },
+    get lost() {
+      return queue.conflated + queue.shed
+    },
+    offer: queue.offer,
+    takeAll: queue.takeAll
+  }
+}
+
 /** Takes nothing more when it is full, and says so. */
 const rejecting = (capacity: number, whenFull: "full" | "overflow"): ConsumerQueue => {
   let events: Array<MeshEvent> = []
   return {
+    lost: 0,
     get size() {
       return events.length
     },
@@ -73,14 +90,19 @@ const sliding = (capacity: number, epoch: () => number): ConsumerQueue => {
   // The oldest event is at `start`: shifting an array for every event that is lost would cost the whole queue each time.
   let start = 0
   let dropped = 0
+  let lost = 0
   return {
     get size() {
       return events.length - start
+    },
+    get lost() {
+      return lost
     },
     offer(event) {
       if (events.length - start >= capacity) {
         start++
         dropped++
+        lost++
         if (start >= capacity) {
           events = events.slice(start)
           start = 0
@@ -104,13 +126,21 @@ const sliding = (capacity: number, epoch: () => number): ConsumerQueue => {
 const dropping = (capacity: number, epoch: () => number): ConsumerQueue => {
   let events: Array<MeshEvent> = []
   let dropped = 0
+  let lost = 0
   return {
     get size() {
       return events.length
     },
+    get lost() {
+      return lost
+    },
     offer(event) {
-      if (events.length >= capacity) dropped++
-      else events.push(event)
+      if (events.length < capacity) {
+        events.push(event)
+      } else {
+        dropped++
+        lost++
+      }
       return "accepted"
     },
     // The queue only has room again once it has been emptied, so what was lost was all of it at the end.

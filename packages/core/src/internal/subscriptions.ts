@@ -69,6 +69,8 @@ export interface Subscriptions {
   readonly requested: () => Interest
   /** What the server confirmed on this connection. */
   readonly confirmed: () => Interest
+  /** How many keys are wanted, and how many of them are confirmed. In constant time, for metrics. */
+  readonly counts: () => { readonly wanted: number; readonly confirmed: number }
   /** Called whenever `take` may have something new to give. */
   onDirty: () => void
   /** Called whenever the last request under way has been acknowledged, and nothing is left to ask for. */
@@ -89,6 +91,14 @@ export const make = (): Subscriptions => {
     Unsubscribed: new Set(),
     OutputSubscribed: new Set(),
     OutputUnsubscribed: new Set()
+  }
+
+  let wantedCount = 0
+  let confirmedCount = 0
+
+  const setConfirmed = (key: Key, confirmed: boolean): void => {
+    if (key.confirmed !== confirmed) confirmedCount += confirmed ? 1 : -1
+    key.confirmed = confirmed
   }
 
   const isWanted = (key: Key): boolean => key.wanted && !(key.kind === "updates" && all.wanted)
@@ -124,6 +134,7 @@ export const make = (): Subscriptions => {
     }
     if (key.wanted === wanted) return
     key.wanted = wanted
+    wantedCount += wanted ? 1 : -1
     touch(key)
     // `all` covers the updates of every single task.
     if (kind === "all") for (const own of updates.values()) touch(own)
@@ -133,7 +144,7 @@ export const make = (): Subscriptions => {
   const settle = (key: Key, confirmed: boolean): void => {
     pending[acknowledgementOf(key)].delete(key)
     key.pendingSince = undefined
-    key.confirmed = confirmed && key.requested
+    setConfirmed(key, confirmed && key.requested)
     touch(key)
     forget(key)
     if (isSettled()) self.onSettled()
@@ -166,7 +177,7 @@ export const make = (): Subscriptions => {
       for (const keys of Object.values(pending)) keys.clear()
       for (const key of [all, ...updates.values(), ...output.values()]) {
         key.requested = false
-        key.confirmed = false
+        setConfirmed(key, false)
         key.pendingSince = undefined
         touch(key)
       }
@@ -178,7 +189,7 @@ export const make = (): Subscriptions => {
         if (key.pendingSince !== undefined) continue
         dirty.delete(key)
         key.requested = isWanted(key)
-        key.confirmed = false
+        setConfirmed(key, false)
         key.pendingSince = now
         pending[acknowledgementOf(key)].add(key)
         ;(key.requested ? subscribe : unsubscribe).push(request(key))
@@ -215,6 +226,7 @@ export const make = (): Subscriptions => {
       }
       return oldest
     },
+    counts: () => ({ wanted: wantedCount, confirmed: confirmedCount }),
     wanted: () => collect((key) => key.wanted),
     requested: () => collect((key) => key.requested),
     confirmed: () => collect((key) => key.confirmed)

@@ -1,0 +1,222 @@
+/**
+ * Every metric of the toolkit: names, units and meaning in one place.
+ *
+ * They are recorded by `MeshStream`, `MeshClient` and the transports without
+ * being asked, into the application's `Metric.MetricRegistry`, a batch of
+ * messages at a time: no message costs a metric of its own. Export them with
+ * whatever exports Effect's metrics; read one here by its handle.
+ *
+ * **Example** (Reading a counter)
+ *
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import { MeshMetrics } from "@makima-stream/core"
+ *
+ * const frames = Effect.runSync(Metric.value(MeshMetrics.framesReceived))
+ * console.log(frames.count) // 0
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as Context from "effect/Context"
+import * as Metric from "effect/Metric"
+import type { Data, Resync } from "./MeshEvent.ts"
+
+/**
+ * Connections that are open now. Unit: connections.
+ *
+ * @category connection
+ * @since 0.1.0
+ */
+export const connectionsOpen: Metric.Gauge<number> = Metric.gauge("makima.connections.open", {
+  description: "Connections to the task feed that are open now"
+})
+
+/**
+ * The epoch of the newest connection.
+ *
+ * @category connection
+ * @since 0.1.0
+ */
+export const epoch: Metric.Gauge<number> = Metric.gauge("makima.connection.epoch", {
+  description: "The epoch of the newest connection to the task feed"
+})
+
+/**
+ * Dials, first ones and later ones. Unit: dials.
+ *
+ * @category connection
+ * @since 0.1.0
+ */
+export const dials: Metric.Counter<number> = Metric.counter("makima.connection.dials", {
+  description: "Attempts to connect to the task feed",
+  incremental: true
+})
+
+/**
+ * Connections that ended and dials that failed, by the reason's tag in the
+ * attribute `reason`.
+ *
+ * @category connection
+ * @since 0.1.0
+ */
+export const disconnects: Metric.Counter<number> = Metric.counter("makima.connection.disconnects", {
+  description: "Connections to the task feed that ended and dials that failed",
+  incremental: true
+})
+
+/**
+ * How long nobody was connected between two connections. Unit: milliseconds.
+ *
+ * @category connection
+ * @since 0.1.0
+ */
+export const downtime: Metric.Histogram<number> = Metric.histogram("makima.connection.downtime", {
+  description: "Milliseconds between the end of a connection and the next one",
+  boundaries: [100, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
+})
+
+/**
+ * From a ping to the first sign of life after it. Unit: milliseconds. Recorded
+ * by transports with a heartbeat.
+ *
+ * @category connection
+ * @since 0.1.0
+ */
+export const heartbeatRoundTrip: Metric.Histogram<number> = Metric.histogram("makima.heartbeat.round_trip", {
+  description: "Milliseconds from a ping to the first sign of life after it",
+  boundaries: [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000]
+})
+
+/**
+ * Frames received. Unit: frames.
+ *
+ * @category traffic
+ * @since 0.1.0
+ */
+export const framesReceived: Metric.Counter<number> = Metric.counter("makima.frames.received", {
+  description: "Frames received from the task feed",
+  incremental: true
+})
+
+/**
+ * The size of the frames received. Unit: bytes; of text frames UTF-16 code
+ * units, which for ASCII is the same.
+ *
+ * @category traffic
+ * @since 0.1.0
+ */
+export const bytesReceived: Metric.Counter<number> = Metric.counter("makima.bytes.received", {
+  description: "Size of the frames received from the task feed",
+  incremental: true
+})
+
+/**
+ * Frames that were no messages. Unit: frames.
+ *
+ * @category traffic
+ * @since 0.1.0
+ */
+export const decodeFailures: Metric.Counter<number> = Metric.counter("makima.frames.undecodable", {
+  description: "Frames of the task feed that were no messages",
+  incremental: true
+})
+
+/**
+ * Data events, by their tag in the attribute `kind`. Unit: events.
+ *
+ * @category traffic
+ * @since 0.1.0
+ */
+export const events: Metric.Counter<number> = Metric.counter("makima.events", {
+  description: "Events of the task feed, by kind",
+  incremental: true
+})
+
+/**
+ * Places where events may have been missed, by the reason's tag in the attribute
+ * `reason`. Unit: gaps.
+ *
+ * @category traffic
+ * @since 0.1.0
+ */
+export const gaps: Metric.Counter<number> = Metric.counter("makima.gaps", {
+  description: "Places in the task feed where events may have been missed, by reason",
+  incremental: true
+})
+
+/**
+ * How many events the fullest of the queues held that the newest batch of a
+ * client went to. Unit: events.
+ *
+ * @category consumers
+ * @since 0.1.0
+ */
+export const queueDepth: Metric.Gauge<number> = Metric.gauge("makima.client.queue.depth", {
+  description: "Events in the fullest queue of the consumers of the newest batch"
+})
+
+/**
+ * Events that did not reach a consumer because of its overflow policy. Unit:
+ * events.
+ *
+ * @category consumers
+ * @since 0.1.0
+ */
+export const eventsDropped: Metric.Counter<number> = Metric.counter("makima.client.events.dropped", {
+  description: "Events that did not reach a consumer because of its overflow policy",
+  incremental: true
+})
+
+/**
+ * Subscriptions that are wanted now. Unit: subscriptions.
+ *
+ * @category subscriptions
+ * @since 0.1.0
+ */
+export const subscriptionsWanted: Metric.Gauge<number> = Metric.gauge("makima.subscriptions.wanted", {
+  description: "Subscriptions that are wanted of the task feed"
+})
+
+/**
+ * Subscriptions that the server has confirmed on the present connection. Unit:
+ * subscriptions.
+ *
+ * @category subscriptions
+ * @since 0.1.0
+ */
+export const subscriptionsConfirmed: Metric.Gauge<number> = Metric.gauge("makima.subscriptions.confirmed", {
+  description: "Subscriptions that the server has confirmed on the present connection"
+})
+
+const kinds = {
+  TaskUpdated: Metric.withAttributes(events, { kind: "TaskUpdated" }),
+  TaskOutput: Metric.withAttributes(events, { kind: "TaskOutput" }),
+  ServerError: Metric.withAttributes(events, { kind: "ServerError" }),
+  UnknownMessage: Metric.withAttributes(events, { kind: "UnknownMessage" })
+} satisfies Record<Data["_tag"], unknown>
+
+const gapReasons = {
+  Reconnected: Metric.withAttributes(gaps, { reason: "Reconnected" }),
+  BadFrame: Metric.withAttributes(gaps, { reason: "BadFrame" }),
+  VersionGap: Metric.withAttributes(gaps, { reason: "VersionGap" }),
+  Overflow: Metric.withAttributes(gaps, { reason: "Overflow" }),
+  JoinedLate: Metric.withAttributes(gaps, { reason: "JoinedLate" })
+} satisfies Record<Resync["reason"]["_tag"], unknown>
+
+/**
+ * Records data events of one kind.
+ *
+ * @internal
+ */
+export const recordEvents = (kind: Data["_tag"], count: number, context: Context.Context<never>): void => {
+  if (count > 0) kinds[kind].updateUnsafe(count, context)
+}
+
+/**
+ * Records a gap.
+ *
+ * @internal
+ */
+export const recordGap = (reason: Resync["reason"]["_tag"], context: Context.Context<never>): void =>
+  gapReasons[reason].updateUnsafe(1, context)

@@ -1,0 +1,157 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Logger, Metric, References, Stream, Tracer } from "effect"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import { ScriptedMesh } from "@makima-stream/test-kit"
+import * as Interest from "../src/Interest.ts"
+import * as MeshClient from "../src/MeshClient.ts"
+import * as MeshMetrics from "../src/MeshMetrics.ts"
+import * as MeshStream from "../src/MeshStream.ts"
+import { TaskId } from "../src/TaskId.ts"
+import { follow, settle } from "./support/follow.ts"
+
+const a = TaskId.make("a")
+
+/** A registry of its own, so that no other test's counts are in it. */
+const isolated = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.provideService(effect, Metric.MetricRegistry, new Map())
+
+const connect = (mesh: ScriptedMesh.ScriptedMesh["Service"], interest = Interest.all) =>
+  MeshStream.connect({ interest }).pipe(Stream.provideService(Socket.Socket, mesh.socket))
+
+const count = (metric: Metric.Counter<number>, attributes?: Record<string, string>) =>
+  Effect.map(
+    Metric.value(attributes === undefined ? metric : Metric.withAttributes(metric, attributes)),
+    (state) => state.count
+  )
+
+const gauge = (metric: Metric.Gauge<number>) => Effect.map(Metric.value(metric), (state) => state.value)
+
+describe("MeshMetrics", () => {
+  it.effect("count dials, connections, downtime and gaps", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      const { fiber } = yield* follow(connect(mesh))
+      yield* mesh.awaitReceived(({ connection }) => connection === 1)
+      yield* settle
+      assert.strictEqual(yield* gauge(MeshMetrics.connectionsOpen), 1)
+      yield* mesh.kill()
+      yield* settle
+      assert.strictEqual(yield* gauge(MeshMetrics.connectionsOpen), 0)
+      yield* TestClock.adjust("2 seconds")
+      yield* mesh.awaitReceived(({ connection }) => connection === 2)
+      yield* settle
+      assert.strictEqual(yield* count(MeshMetrics.dials), 2)
+      assert.strictEqual(yield* gauge(MeshMetrics.epoch), 2)
+      assert.strictEqual(yield* count(MeshMetrics.disconnects, { reason: "ConnectionLost" }), 1)
+      assert.strictEqual(yield* count(MeshMetrics.gaps, { reason: "Reconnected" }), 1)
+      assert.strictEqual((yield* Metric.value(MeshMetrics.downtime)).count, 1)
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(yield* gauge(MeshMetrics.connectionsOpen), 0)
+    }).pipe(isolated)
+  )
+
+  it.effect("count frames, bytes, events by kind and undecodable frames", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
+      yield* follow(connect(mesh))
+      yield* mesh.awaitReceived(({ connection }) => connection === 1)
+      yield* mesh.emit({ _tag: "TaskUpdated", taskId: a }, { _tag: "ServerError", code: "X", message: "" })
+      yield* mesh.emitRaw("nonsense")
+      yield* settle
+      const bytes = (yield* mesh.sent).reduce((sum, { frame }) => sum + frame.length, 0)
+      assert.strictEqual(yield* count(MeshMetrics.framesReceived), 3)
+      assert.strictEqual(yield* count(MeshMetrics.bytesReceived), bytes)
+      assert.strictEqual(yield* count(MeshMetrics.events, { kind: "TaskUpdated" }), 1)
+      assert.strictEqual(yield* count(MeshMetrics.events, { kind: "ServerError" }), 1)
+      assert.strictEqual(yield* count(MeshMetrics.decodeFailures), 1)
+      assert.strictEqual(yield* count(MeshMetrics.gaps, { reason: "BadFrame" }), 1)
+    }).pipe(isolated)
+  )
+
+  it.effect("show what is subscribed, what is queued and what was dropped", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
+      const client = yield* MeshClient.make().pipe(Effect.provideService(Socket.Socket, mesh.socket))
+      yield* client.updates(a, { overflow: "sliding", capacity: 2 }).pipe(
+        Stream.runForEach(() => Effect.never),
+        Effect.forkScoped
+      )
+      yield* mesh.awaitReceived(({ connection }) => connection === 1)
+      assert.strictEqual(yield* gauge(MeshMetrics.subscriptionsWanted), 1)
+      assert.strictEqual(yield* gauge(MeshMetrics.subscriptionsConfirmed), 0)
+      yield* mesh.acknowledge()
+      yield* settle
+      assert.strictEqual(yield* gauge(MeshMetrics.subscriptionsConfirmed), 1)
+      for (let n = 0; n < 5; n++) yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version: n })
+      yield* settle
+      assert.strictEqual(yield* gauge(MeshMetrics.queueDepth), 2)
+      assert.strictEqual(yield* count(MeshMetrics.eventsDropped), 3)
+    }).pipe(isolated)
+  )
+})
+
+describe("spans", () => {
+  it.effect("tell of each dial, session and subscription, without a task or a key in them", () =>
+    Effect.gen(function* () {
+      const spans: Array<Tracer.Span> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      const mesh = yield* ScriptedMesh.make()
+      yield* mesh.refuse(1, 503)
+      const { fiber } = yield* follow(
+        connect(mesh, Interest.output(a)).pipe(Stream.provideService(Tracer.Tracer, tracer))
+      )
+      yield* TestClock.adjust("2 seconds")
+      yield* mesh.awaitReceived(({ connection }) => connection === 1)
+      yield* settle
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(
+        spans.map(({ name }) => name),
+        ["makima.dial", "makima.dial", "makima.subscribe", "makima.session"]
+      )
+      const [refused, , subscribe, session] = spans
+      assert.deepStrictEqual(Object.fromEntries(refused?.attributes ?? []), {
+        "makima.epoch": 1,
+        "makima.attempt": 0
+      })
+      assert.deepStrictEqual(Object.fromEntries(subscribe?.attributes ?? []), { "makima.requests": 1 })
+      assert.isTrue(spans.every((span) => span.status._tag === "Ended"))
+      assert.isTrue(refused?.status._tag === "Ended" && refused.status.exit._tag === "Failure")
+      assert.strictEqual(session?.kind, "client")
+    })
+  )
+})
+
+describe("logs", () => {
+  it.effect("are quiet at the default level, structured at Debug, and never hold a payload", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const logger = Logger.layer([
+        Logger.map(Logger.formatStructured, (line) => {
+          lines.push(JSON.stringify(line))
+        })
+      ])
+      const run = Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const { fiber } = yield* follow(connect(mesh))
+        yield* mesh.awaitReceived(({ connection }) => connection === 1)
+        yield* mesh.emitRaw("hunter2")
+        yield* mesh.kill()
+        yield* settle
+        yield* Fiber.interrupt(fiber)
+      }).pipe(Effect.provide(logger))
+      yield* run
+      assert.deepStrictEqual(lines, [])
+      yield* run.pipe(Effect.provideService(References.MinimumLogLevel, "Debug"))
+      assert.isAtLeast(lines.length, 2)
+      assert.include(lines.join("\n"), `"epoch":1`)
+      assert.notInclude(lines.join("\n"), "hunter2")
+    })
+  )
+})

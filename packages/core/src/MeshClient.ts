@@ -363,7 +363,9 @@ export const make = Effect.fnUntraced(function* (
   /** Waits until a consumer has room, has ended, or has left. */
   const awaitRoom = (consumer: Consumer): Effect.Effect<void> =>
     Effect.callback<void>((resume) => {
-      if (consumer.ended !== undefined || !router.everybody.has(consumer)) return resume(Effect.void)
+      // The consumer may have taken what it had since the offer: the scheduler can cut in between.
+      const hasRoom = consumer.queue.size < consumer.capacity
+      if (hasRoom || consumer.ended !== undefined || !router.everybody.has(consumer)) return resume(Effect.void)
       consumer.room = () => {
         consumer.room = undefined
         resume(Effect.void)

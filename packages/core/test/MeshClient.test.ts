@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Result, Schedule, Scope, Stream, SubscriptionRef } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, References, Result, Schedule, Scope, Stream, SubscriptionRef } from "effect"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
 import { ScriptedMesh } from "@makima-stream/test-kit"
@@ -400,6 +400,22 @@ describe("MeshClient", () => {
           data(slow.events),
           Array.from({ length: 100 }, (_, n) => `a ${n + 1}`)
         )
+      })
+    )
+
+    it.effect("is never forgotten, wherever the scheduler cuts in between the router and the consumer", () =>
+      Effect.gen(function* () {
+        for (let ops = 5; ops <= 80; ops++) {
+          const cut = Effect.provideService(References.MaxOpsBeforeYield, ops)
+          yield* Effect.gen(function* () {
+            const { mesh, client } = yield* cut(setup())
+            const consumer = yield* cut(follow(client.updates(undefined, { capacity: 1 })))
+            yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeAll")
+            yield* mesh.emit(...Array.from({ length: 20 }, (_, n) => updated(n + 1)))
+            for (let rounds = 0; rounds < 100 && data(consumer.events).length < 20; rounds++) yield* settle
+            assert.strictEqual(data(consumer.events).length, 20, `with a yield after every ${ops} operations`)
+          }).pipe(Effect.scoped)
+        }
       })
     )
 

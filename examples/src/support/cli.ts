@@ -1,0 +1,51 @@
+/**
+ * What the programs here have in common at the terminal: a command line that is
+ * wrong, or a program that cannot go on, says so in one line on stderr.
+ */
+import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import { Cause, Data, Effect, Exit, Result, Runtime } from "effect"
+import { CliError, CliOutput, Command } from "effect/cli"
+
+/** A failure that is for the person at the terminal: its message is all that is printed. */
+export class Failure extends Data.TaggedError("Failure")<{
+  readonly message: string
+  /** 1 for a program that failed, 2 for one that was called wrongly. */
+  readonly exitCode: 1 | 2
+}> {
+  override readonly [Runtime.errorExitCode] = this.exitCode
+}
+
+const toStderr = (line: string) => Effect.sync(() => process.stderr.write(`${line}\n`))
+
+/** Says what is wrong with the command line without the page of help that nobody asked for. */
+const oneLine = CliOutput.layerPresenter({
+  present: (event) =>
+    event._tag === "InvalidInvocation"
+      ? toStderr(`${event.errors.map(({ message }) => message).join("; ")} (see --help)`)
+      : CliOutput.defaultPresenter.present(event)
+})
+
+/**
+ * Runs a command as the process's program. Exit codes: 0, 1 for a failure, 2 for
+ * a wrong command line, 130 for an interruption.
+ */
+export const main = <Name extends string, Input, Context, E extends { readonly message: string }>(
+  command: Command.Command<Name, Input, Context, E, Command.Environment>
+): void =>
+  Command.runWith(command, { version: "0.1.0" })(process.argv.slice(2)).pipe(
+    Effect.tapCause((cause) => {
+      const error = Cause.findError(cause)
+      if (Result.isFailure(error)) return Cause.hasInterruptsOnly(cause) ? Effect.void : toStderr(Cause.pretty(cause))
+      return CliError.isCliError(error.success) ? Effect.void : toStderr(error.success.message)
+    }),
+    Effect.provide([oneLine, NodeServices.layer]),
+    NodeRuntime.runMain({
+      disableErrorReporting: true,
+      teardown: (exit, onExit) => {
+        const error = Exit.findError(exit)
+        const wrongCall = Result.isSuccess(error) && CliError.isCliError(error.success)
+        if (wrongCall) onExit(2)
+        else Runtime.defaultTeardown(exit, onExit)
+      }
+    })
+  )

@@ -3,6 +3,7 @@
  */
 export * as ClientMessage from "./ClientMessage.ts"
 export * as DecodeError from "./DecodeError.ts"
+export * as Endpoint from "./Endpoint.ts"
 export * as Interest from "./Interest.ts"
 export * as MeshClient from "./MeshClient.ts"
 export * as MeshError from "./MeshError.ts"

@@ -1,0 +1,208 @@
+/**
+ * Where the task feed is: from the URL that a person writes down to the one
+ * that is dialled.
+ *
+ * A transport (`NodeMeshSocket` of `@makima-stream/node`, or a `WebSocket` in a
+ * browser) takes an `Endpoint`; a person gives a server's URL in one of several
+ * spellings. Nothing of a refused URL is repeated in an error, since a password
+ * may stand in it.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+
+/**
+ * The URL of Makima's public server.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const publicServer = "https://api.makima.jp"
+
+const apiPath = "/api/v1"
+const feedPath = "/mesh/tasks/subscribe"
+
+/**
+ * The URL of a task feed, as it is dialled: `ws` or `wss`, ending in the feed's
+ * path, without credentials, query or fragment.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Endpoint = Schema.String.check(
+  Schema.makeFilter((url) => isEndpoint(url), { expected: "the ws or wss URL of a task feed" })
+).pipe(Schema.brand("MeshEndpoint"))
+
+/**
+ * The URL of a task feed: see the schema of the same name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Endpoint = typeof Endpoint.Type
+
+/**
+ * A URL that cannot be that of a task feed.
+ *
+ * **Details**
+ *
+ * `problem` tells which rule it breaks:
+ *
+ * - `Empty`: there is nothing in it but white space.
+ * - `Protocol`: it does not begin with `https://`, `http://`, `wss://` or
+ *   `ws://`.
+ * - `Credentials`: it holds a user or a password. A key goes into a header, so
+ *   that no proxy's log has it.
+ * - `Query`, `Fragment`: the feed's URL has neither.
+ * - `Malformed`: it is no URL for another reason.
+ *
+ * **Example** (The line to show)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Endpoint } from "@makima-stream/core"
+ *
+ * const result = Endpoint.fromString("https://me:secret@example.com")
+ * if (Result.isFailure(result)) {
+ *   console.log(result.failure.message) // The server's URL must not hold a user or a password
+ * }
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidUrl extends Schema.TaggedError<InvalidUrl>("@makima-stream/core/Endpoint/InvalidUrl")(
+  "InvalidUrl",
+  {
+    problem: Schema.Literals(["Empty", "Protocol", "Credentials", "Query", "Fragment", "Malformed"])
+  }
+) {
+  /** One line: what is wrong. Holds nothing of the URL itself. */
+  override get message(): string {
+    switch (this.problem) {
+      case "Empty":
+        return "The server's URL is empty"
+      case "Protocol":
+        return "The server's URL must begin with https://, http://, wss:// or ws://"
+      case "Credentials":
+        return "The server's URL must not hold a user or a password"
+      case "Query":
+        return "The server's URL must not have a query (the part after ?)"
+      case "Fragment":
+        return "The server's URL must not have a fragment (the part after #)"
+      case "Malformed":
+        return "The server's URL is not a valid URL"
+    }
+  }
+}
+
+/**
+ * What `fromString` fails with.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type EndpointError = InvalidUrl
+
+/**
+ * The endpoint at a server's URL.
+ *
+ * **Details**
+ *
+ * `http` and `https` become `ws` and `wss`. These all name one endpoint, with
+ * or without a slash at the end: the server (`https://host`), its API
+ * (`https://host/api/v1`), and the feed (`wss://host/api/v1/mesh/tasks/subscribe`).
+ * Any other path is a prefix under which a proxy serves the API:
+ * `https://host/makima` gives `wss://host/makima/api/v1/mesh/tasks/subscribe`.
+ * White space around the URL is ignored.
+ *
+ * **Example** (A server's URL)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Endpoint } from "@makima-stream/core"
+ *
+ * console.log(Result.getOrThrow(Endpoint.fromString("https://api.makima.jp/")))
+ * // wss://api.makima.jp/api/v1/mesh/tasks/subscribe
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromString = (input: string): Result.Result<Endpoint, InvalidUrl> => {
+  const text = input.trim()
+  if (text === "") return refuse("Empty")
+  const parts = /^(https?|wss?):\/\/([^/?#]*)(.*)$/is.exec(text)
+  if (parts === null) return refuse("Protocol")
+  const [, protocol = "", authority = "", rest = ""] = parts
+  if (authority.includes("@")) return refuse("Credentials")
+  if (rest.includes("#")) return refuse("Fragment")
+  if (rest.includes("?")) return refuse("Query")
+  // `new URL` would take these for something else (a slash, or nothing at all) instead of refusing them.
+  // oxlint-disable-next-line no-control-regex
+  if (authority === "" || /[\\\s\u0000-\u001f\u007f]/.test(text)) return refuse("Malformed")
+  let url: URL
+  try {
+    url = new URL(text)
+  } catch {
+    return refuse("Malformed")
+  }
+  const scheme = /^(https|wss)$/i.test(protocol) ? "wss" : "ws"
+  // The new scheme is parsed again, because the port that it implies is left out of a URL.
+  return Result.succeed(Endpoint.make(new URL(`${scheme}://${url.host}${feedPathOf(url.pathname)}`).href))
+}
+
+/**
+ * Decodes a server's URL, in every spelling that `fromString` takes, to the
+ * endpoint. An endpoint encodes as itself.
+ *
+ * **Example** (A URL in a configuration file)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Endpoint } from "@makima-stream/core"
+ *
+ * const Settings = Schema.Struct({ server: Endpoint.FromString })
+ * const settings = Schema.decodeUnknownSync(Settings)({ server: "http://localhost:8080" })
+ * console.log(settings.server) // ws://localhost:8080/api/v1/mesh/tasks/subscribe
+ * ```
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const FromString = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.toType(Endpoint),
+    SchemaTransformation.transformEffect({
+      decode: (input: string, options) =>
+        Effect.mapError(
+          Effect.fromResult(fromString(input)),
+          (error) => new SchemaIssue.InvalidValue({ message: error.message }, input, options)
+        ),
+      encode: (endpoint: Endpoint) => Effect.succeed(endpoint)
+    })
+  )
+)
+
+const refuse = (problem: InvalidUrl["problem"]) => Result.fail(new InvalidUrl({ problem }))
+
+const feedPathOf = (pathname: string): string => {
+  const path = pathname.replace(/\/+$/, "")
+  if (path.endsWith(feedPath)) return path
+  return path.endsWith(apiPath) ? path + feedPath : path + apiPath + feedPath
+}
+
+/** Whether a string is what `fromString` makes of it. Stands apart from it, since that one makes checked values. */
+function isEndpoint(input: string): boolean {
+  if (!/^wss?:/.test(input) || /[?#]/.test(input)) return false
+  try {
+    const url = new URL(input)
+    return url.href === input && url.username === "" && url.password === "" && url.pathname.endsWith(feedPath)
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * What a program on the task feed needs from its environment: the server's URL
+ * and the key.
+ *
+ * `NodeMeshSocket.layerConfig` reads it by itself. Reach for this module to
+ * check the configuration before anything else starts, or to show the URL.
+ * Everything is read through Effect's `ConfigProvider`, by default from the
+ * environment variables.
+ *
+ * @since 0.1.0
+ */
+import { Endpoint } from "@makima-stream/core"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Credentials from "./internal/credentials.ts"
+
+/**
+ * The variable that holds the server's URL.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const urlVariable = "MAKIMA_API_URL"
+
+/**
+ * The variable that holds the key.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const apiKeyVariable = "MAKIMA_API_KEY"
+
+/**
+ * A variable that is missing, or holds what cannot be used.
+ *
+ * **Example** (The line to show)
+ *
+ * ```ts
+ * import { ConfigProvider, Effect } from "effect"
+ * import { MeshConfig } from "@makima-stream/node"
+ *
+ * const error = MeshConfig.load.pipe(
+ *   Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({})),
+ *   Effect.flip,
+ *   Effect.runSync
+ * )
+ * console.log(error.message) // MAKIMA_API_KEY is not set: it must hold the key for the Makima server
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class MeshConfigError extends Schema.TaggedError<MeshConfigError>(
+  "@makima-stream/node/MeshConfig/MeshConfigError"
+)("MeshConfigError", {
+  /** The variable's name. */
+  variable: Schema.String,
+  problem: Schema.Literals(["Missing", "Invalid", "Unreadable"]),
+  /** What is wrong, in words. Holds nothing of the variable's value. */
+  detail: Schema.String
+}) {
+  /** One line that names the variable. */
+  override get message(): string {
+    return `${this.variable}${this.problem === "Invalid" ? ": " : " "}${this.detail}`
+  }
+}
+
+/**
+ * What the environment says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MeshConfig {
+  /** The feed's URL. */
+  readonly url: Endpoint.Endpoint
+  /** The key. */
+  readonly apiKey: Redacted.Redacted
+}
+
+const read = (variable: string): Effect.Effect<Option.Option<string>, MeshConfigError> =>
+  Effect.mapError(
+    Config.option(Config.String(variable)),
+    // The error's own text is left out: it may hold the value.
+    () => new MeshConfigError({ variable, problem: "Unreadable", detail: "could not be read" })
+  )
+
+/**
+ * The feed's URL, from `MAKIMA_API_URL`, by default that of the public server.
+ * An empty variable counts as one that is not set.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const url: Effect.Effect<Endpoint.Endpoint, MeshConfigError> = Effect.flatMap(read(urlVariable), (value) =>
+  Effect.mapError(
+    Effect.fromResult(Endpoint.fromString(Option.getOrElse(value, () => Endpoint.publicServer))),
+    (error) => new MeshConfigError({ variable: urlVariable, problem: "Invalid", detail: error.message })
+  )
+)
+
+/**
+ * The key, from `MAKIMA_API_KEY`. White space around it is ignored, since a
+ * file that holds a key often ends in a line break.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const apiKey: Effect.Effect<Redacted.Redacted, MeshConfigError> = Effect.flatMap(
+  read(apiKeyVariable),
+  (value) => {
+    const key = Option.getOrElse(value, () => "").trim()
+    if (key === "") {
+      return Effect.fail(
+        new MeshConfigError({
+          variable: apiKeyVariable,
+          problem: "Missing",
+          detail: "is not set: it must hold the key for the Makima server"
+        })
+      )
+    }
+    return Credentials.isHeaderValue(key)
+      ? Effect.succeed(Redacted.make(key))
+      : Effect.fail(
+          new MeshConfigError({
+            variable: apiKeyVariable,
+            problem: "Invalid",
+            detail: "The key holds characters that an HTTP header cannot"
+          })
+        )
+  }
+)
+
+/**
+ * The URL and the key.
+ *
+ * @category configuration
+ * @since 0.1.0
+ */
+export const load: Effect.Effect<MeshConfig, MeshConfigError> = Effect.all({ url, apiKey })

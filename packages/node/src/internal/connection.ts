@@ -1,0 +1,300 @@
+/**
+ * One WebSocket of `ws`, as a buffer that one fiber pulls from.
+ *
+ * Frames that `ws` emits in one tick are collected and delivered as one batch,
+ * in one microtask; a frame costs a push and an addition. Reads are paused
+ * while the buffer holds `highWaterBytes` or more that nobody has taken.
+ *
+ * Invariants: frames are pulled in the order in which they came, each once; the
+ * end is reported once, after the last frame; after `release` no listener is
+ * left but one that does nothing, which keeps a late error from ending the
+ * process.
+ */
+import { MeshError } from "@makima-stream/core"
+import type { NonEmptyArray, NonEmptyReadonlyArray } from "effect/Array"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
+import * as Socket from "effect/socket/Socket"
+import { isUtf8 } from "node:buffer"
+import type { ClientRequest, IncomingMessage } from "node:http"
+import type { Socket as NetSocket } from "node:net"
+import { WebSocket, type ClientOptions, type RawData } from "ws"
+import * as Failure from "./failure.ts"
+
+export type Frame = string | Uint8Array
+
+export interface Options {
+  readonly url: string
+  readonly headers: { [key: string]: string }
+  readonly scrub: Failure.Scrub
+  readonly maxFrameBytes: number
+  readonly highWaterBytes: number
+  readonly compression: boolean
+  readonly tls: TlsOptions
+  /** Wall clock, in milliseconds: what a `Retry-After` that is a date is measured from. */
+  readonly wallMillis: () => number
+  /** Monotonic clock, in milliseconds. */
+  readonly now: () => number
+  /** Called once, at the end. */
+  readonly onEnd: (connection: Connection) => void
+}
+
+/** What `tls.connect` is given. */
+export interface TlsOptions {
+  readonly ca?: string | Buffer | Array<string | Buffer>
+  readonly cert?: string | Buffer | Array<string | Buffer>
+  readonly key?: string | Buffer
+  readonly passphrase?: string
+  readonly servername?: string
+  readonly rejectUnauthorized?: boolean
+}
+
+export interface Connection {
+  /** Waits for the handshake. */
+  readonly opened: Effect.Effect<void, Socket.SocketError>
+  /** Waits for the end. */
+  readonly ended: Effect.Effect<void>
+  /** The next frames. For one fiber at a time. */
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Frame>, Socket.SocketError>
+  readonly write: (chunk: Frame | Socket.CloseEvent) => Effect.Effect<void, Socket.SocketError>
+  readonly writeAll: (chunks: ReadonlyArray<Frame>) => Effect.Effect<void, Socket.SocketError>
+  readonly ping: () => void
+  /** When the last pong came, in the time of `now`. */
+  readonly lastPongAt: () => number
+  /** How much the network has brought: a frame that is still on its way counts as well. */
+  readonly bytesRead: () => number
+  /** Whether reads are held back at this moment. */
+  readonly isPaused: () => boolean
+  /** When reads were last taken up again, in the time of `now`. */
+  readonly resumedAt: () => number
+  /** Ends the connection with this reason, and drops the socket without waiting for anything. */
+  readonly abandon: (error: Socket.SocketError) => void
+  /** Closes with code 1000, or aborts the handshake, and lets go without waiting. */
+  readonly release: () => void
+}
+
+/**
+ * How long the peer may take to answer a close frame, in milliseconds of real
+ * time: a process that is done is held up by no more than this.
+ */
+const closeTimeout = 1000
+
+/** What a frame costs besides its payload, so that a flood of empty ones fills the buffer too. */
+const frameOverhead = 32
+
+// `toString` writes U+FFFD wherever the bytes are no UTF-8, and looking for one is cheaper than looking at every byte
+// before. Bytes that are none stay bytes: to judge a frame is the decoder's business, to end a connection is not.
+const textOf = (data: Buffer): Frame => {
+  const text = data.toString()
+  return text.includes("\uFFFD") && !isUtf8(data) ? bytesOf(data) : text
+}
+
+// A view of a larger buffer is copied: it would keep up to 64 KiB of neighbours alive.
+const bytesOf = (data: Buffer): Uint8Array =>
+  data.length === data.buffer.byteLength ? new Uint8Array(data.buffer) : new Uint8Array(data)
+
+/** Dials. Throws what `ws` throws for options that it cannot use. */
+export const make = (options: Options): Connection => {
+  const { scrub, maxFrameBytes, highWaterBytes, now } = options
+  // The types of `ws` do not know all of its options yet.
+  const wsOptions: ClientOptions & { readonly closeTimeout: number; readonly servername?: string } = {
+    headers: options.headers,
+    maxPayload: maxFrameBytes,
+    perMessageDeflate: options.compression,
+    skipUTF8Validation: true,
+    followRedirects: false,
+    closeTimeout,
+    ...options.tls
+  }
+  const ws = new WebSocket(options.url, wsOptions)
+  const opened = Deferred.makeUnsafe<void, Socket.SocketError>()
+  const ended = Deferred.makeUnsafe<void>()
+
+  let socket: NetSocket | undefined
+  let socketError: unknown
+  let isOpen = false
+  let end: Socket.SocketError | undefined
+
+  let frames: Array<Frame> = []
+  let bytes = 0
+  let scheduled = false
+  let paused = false
+  let resumedAt = Number.NEGATIVE_INFINITY
+  let lastPongAt = Number.NEGATIVE_INFINITY
+  let waiter: ((effect: Connection["pull"]) => void) | undefined
+
+  const wake = () => {
+    if (waiter === undefined) return
+    const resume = waiter
+    waiter = undefined
+    // Nothing is taken yet: a fiber that is interrupted before it runs leaves the buffer as it was.
+    resume(pull)
+  }
+
+  const deliver = () => {
+    scheduled = false
+    wake()
+    // A connection that is closing has its end still to read.
+    if (bytes >= highWaterBytes && !paused && ws.readyState === WebSocket.OPEN) {
+      paused = true
+      ws.pause()
+    }
+  }
+
+  const finish = (error: Socket.SocketError) => {
+    if (end !== undefined) return
+    end = error
+    Deferred.doneUnsafe(opened, Effect.fail(error))
+    Deferred.doneUnsafe(ended, Effect.void)
+    options.onEnd(self)
+    wake()
+  }
+
+  const onUpgrade = (response: IncomingMessage) => {
+    socket = response.socket
+    socket.on("error", onSocketError)
+  }
+  const onSocketError = (error: Error) => {
+    socketError = error
+  }
+  const onUnexpectedResponse = (_: ClientRequest, response: IncomingMessage) => {
+    const retryAfterMillis = Failure.retryAfterMillis(response.headers["retry-after"], options.wallMillis())
+    finish(
+      Failure.openFailed(
+        new MeshError.HandshakeRejected({
+          status: response.statusCode ?? 0,
+          ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+        })
+      )
+    )
+  }
+  const onOpen = () => {
+    isOpen = true
+    Deferred.doneUnsafe(opened, Effect.void)
+  }
+  const onMessage = (data: RawData, isBinary: boolean) => {
+    // `binaryType` is "nodebuffer", with which `ws` hands out nothing else.
+    const payload = data as Buffer
+    frames.push(isBinary ? bytesOf(payload) : textOf(payload))
+    bytes += payload.length + frameOverhead
+    if (!scheduled) {
+      scheduled = true
+      queueMicrotask(deliver)
+    }
+  }
+  const onPong = () => {
+    lastPongAt = now()
+  }
+  const onError = (error: Error) => {
+    finish(isOpen ? Failure.fromReadError(error, maxFrameBytes, scrub) : Failure.fromDialError(error, scrub))
+  }
+  const onClose = (code: number, reason: Buffer) => {
+    finish(Failure.fromClose(code, reason.toString(), socketError, scrub))
+  }
+
+  ws.on("error", constVoid)
+  ws.on("upgrade", onUpgrade)
+  ws.on("unexpected-response", onUnexpectedResponse)
+  ws.on("open", onOpen)
+  ws.on("message", onMessage)
+  ws.on("pong", onPong)
+  ws.on("error", onError)
+  ws.on("close", onClose)
+
+  const detach = () => {
+    ws.off("upgrade", onUpgrade)
+    ws.off("unexpected-response", onUnexpectedResponse)
+    ws.off("open", onOpen)
+    ws.off("message", onMessage)
+    ws.off("pong", onPong)
+    ws.off("error", onError)
+    ws.off("close", onClose)
+    socket?.off("error", onSocketError)
+  }
+
+  const unpause = () => {
+    if (!paused) return
+    paused = false
+    resumedAt = now()
+    ws.resume()
+  }
+
+  const take = Effect.sync(() => {
+    // `pull` has seen that the buffer is not empty, and nobody else takes from it.
+    const batch = frames as NonEmptyArray<Frame>
+    frames = []
+    bytes = 0
+    unpause()
+    return batch
+  })
+
+  const wait = Effect.callback<NonEmptyReadonlyArray<Frame>, Socket.SocketError>((resume) => {
+    waiter = resume
+    return Effect.sync(() => {
+      if (waiter === resume) waiter = undefined
+    })
+  })
+
+  const pull: Connection["pull"] = Effect.suspend(() =>
+    frames.length > 0 ? take : end === undefined ? wait : Effect.fail(end)
+  )
+
+  /** Runs a write, or fails it with the reason of the connection's end. */
+  const whenOpen = (write: () => void): Effect.Effect<void, Socket.SocketError> =>
+    Effect.suspend(() => {
+      if (end !== undefined) return Effect.fail(Failure.writeFailed(end))
+      // Closing takes a round trip, at the end of which the reason is known.
+      if (ws.readyState !== WebSocket.OPEN) return Effect.andThen(Deferred.await(ended), whenOpen(write))
+      try {
+        write()
+        return Effect.void
+      } catch (error) {
+        return Effect.fail(Failure.badWrite(error))
+      }
+    })
+
+  const self: Connection = {
+    opened: Deferred.await(opened),
+    ended: Deferred.await(ended),
+    pull,
+    write: (chunk) =>
+      whenOpen(() => {
+        if (Socket.isCloseEvent(chunk)) {
+          ws.close(chunk.code, chunk.reason)
+        } else {
+          ws.send(chunk, { compress: false })
+        }
+      }),
+    writeAll: (chunks) =>
+      whenOpen(() => {
+        // One write to the kernel for all of them.
+        socket?.cork()
+        try {
+          for (const chunk of chunks) ws.send(chunk, { compress: false })
+        } finally {
+          socket?.uncork()
+        }
+      }),
+    ping: () => ws.ping(),
+    lastPongAt: () => lastPongAt,
+    bytesRead: () => socket?.bytesRead ?? 0,
+    isPaused: () => paused,
+    resumedAt: () => resumedAt,
+    abandon(error) {
+      finish(error)
+      ws.terminate()
+    },
+    release() {
+      finish(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006, closeReason: undefined }) }))
+      detach()
+      // `ws` cannot resume what never opened.
+      if (!isOpen) return ws.terminate()
+      // The peer's answer is only read when reads go on; frames that come before it fall on the floor.
+      ws.resume()
+      if (ws.readyState === WebSocket.OPEN) ws.close(1000)
+    }
+  }
+
+  return self
+}

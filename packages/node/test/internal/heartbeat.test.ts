@@ -1,0 +1,186 @@
+import { MeshError } from "@makima-stream/core"
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Effect, Fiber } from "effect"
+import type { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import * as Heartbeat from "../../src/internal/heartbeat.ts"
+import { settled } from "../support/servers.ts"
+
+/** A connection of which only what the heartbeat looks at is there, with a peer that does as it is told. */
+const make = Effect.gen(function* () {
+  const clock = yield* Clock.Clock
+  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  const state = {
+    answers: true,
+    paused: false,
+    bytes: 0,
+    resumedAt: Number.NEGATIVE_INFINITY,
+    lastPongAt: Number.NEGATIVE_INFINITY,
+    pings: new Array<number>(),
+    abandonedAt: undefined as number | undefined,
+    error: undefined as Socket.SocketError | undefined
+  }
+  const connection: Heartbeat.Beating = {
+    ping: () => {
+      state.pings.push(now())
+      if (!state.answers || state.paused) return
+      state.bytes += 2
+      state.lastPongAt = now()
+    },
+    bytesRead: () => state.bytes,
+    isPaused: () => state.paused,
+    resumedAt: () => state.resumedAt,
+    lastPongAt: () => state.lastPongAt,
+    abandon: (error) => {
+      state.abandonedAt = now()
+      state.error = error
+    }
+  }
+  const resume = () => {
+    state.paused = false
+    state.resumedAt = now()
+  }
+  return { state, connection, now, resume }
+})
+
+type Made = Effect.Success<typeof make>
+
+const start = ({ connection, now }: Made, options?: Partial<Heartbeat.Options>) =>
+  Effect.forkChild(
+    Heartbeat.run(connection, { interval: 15_000, deadline: 10_000, onRoundTrip: undefined, now, ...options }),
+    { startImmediately: true }
+  )
+
+/** Lets time pass second by second, with a look at the sockets after each. */
+const seconds = (count: number) =>
+  Effect.gen(function* () {
+    for (let i = 0; i < count; i++) {
+      yield* TestClock.adjust("1 second")
+      yield* settled(() => 0)
+    }
+  })
+
+describe("heartbeat", () => {
+  it.effect("pings once an interval", () =>
+    Effect.gen(function* () {
+      const made = yield* make
+      yield* start(made)
+      yield* seconds(60)
+      assert.deepStrictEqual(made.state.pings, [15_000, 30_000, 45_000, 60_000])
+      assert.isUndefined(made.state.abandonedAt)
+    })
+  )
+
+  it.effect("abandons a silent peer at interval plus deadline, once", () =>
+    Effect.gen(function* () {
+      const made = yield* make
+      made.state.answers = false
+      const fiber = yield* start(made)
+      yield* seconds(60)
+      yield* Fiber.join(fiber)
+      assert.strictEqual(made.state.abandonedAt, 25_000)
+      assert.deepStrictEqual(made.state.pings, [15_000])
+      assert.deepStrictEqual(
+        made.state.error && MeshError.fromSocketError(made.state.error),
+        new MeshError.HeartbeatTimeout({ deadlineMillis: 10_000 })
+      )
+    })
+  )
+
+  it.effect("takes any byte for life, not only a pong", () =>
+    Effect.gen(function* () {
+      const made = yield* make
+      made.state.answers = false
+      yield* start(made)
+      // A giant frame, of which something comes every nine seconds.
+      for (let i = 0; i < 20; i++) {
+        yield* seconds(9)
+        made.state.bytes++
+      }
+      assert.isUndefined(made.state.abandonedAt)
+    })
+  )
+
+  for (const [interval, deadline] of [
+    [15_000, 10_000],
+    [10_000, 10_000],
+    [4000, 10_000],
+    [3000, 25_000]
+  ] as const) {
+    for (const lastLife of [0, 1, 2000, 3000, 8000, 15_000, 16_000, 24_000, 29_000]) {
+      it.effect(`of ${interval} and ${deadline} ms notices within their sum a peer that died at ${lastLife} ms`, () =>
+        Effect.gen(function* () {
+          const made = yield* make
+          yield* start(made, { interval, deadline })
+          yield* TestClock.adjust(lastLife)
+          yield* settled(() => 0)
+          made.state.bytes++
+          made.state.answers = false
+          yield* seconds(60)
+          const { abandonedAt } = made.state
+          if (abandonedAt === undefined) return assert.fail("not noticed")
+          assert.isAtMost(abandonedAt, lastLife + interval + deadline)
+          // Nor in haste: a whole deadline goes by after a ping.
+          assert.isAtLeast(abandonedAt, lastLife + deadline)
+        })
+      )
+    }
+  }
+
+  it.effect("does not count the time in which reads are held back, but goes on pinging", () =>
+    Effect.gen(function* () {
+      const made = yield* make
+      yield* start(made)
+      made.state.paused = true
+      yield* seconds(3600)
+      assert.isUndefined(made.state.abandonedAt)
+      assert.strictEqual(made.state.pings.length, 240)
+    })
+  )
+
+  it.effect("gives a whole deadline from the moment when reads are taken up again", () =>
+    Effect.gen(function* () {
+      const made = yield* make
+      made.state.answers = false
+      yield* start(made)
+      yield* seconds(14)
+      made.state.paused = true
+      yield* seconds(100)
+      made.resume()
+      yield* seconds(60)
+      assert.strictEqual(made.state.abandonedAt, 124_000)
+    })
+  )
+
+  it.effect("gives a whole deadline after a pause within the window as well", () =>
+    Effect.gen(function* () {
+      const made = yield* make
+      made.state.answers = false
+      yield* start(made)
+      yield* seconds(14)
+      made.state.paused = true
+      yield* seconds(4)
+      made.resume()
+      yield* seconds(60)
+      assert.strictEqual(made.state.abandonedAt, 28_000)
+    })
+  )
+
+  it.effect("a listener to round trips that dies does not stop the heart", () =>
+    Effect.gen(function* () {
+      const made = yield* make
+      let told = 0
+      yield* start(made, {
+        onRoundTrip: () => {
+          told++
+          return Effect.die("the listener's own fault")
+        }
+      })
+      yield* seconds(40)
+      assert.strictEqual(told, 2)
+      made.state.answers = false
+      yield* seconds(60)
+      assert.strictEqual(made.state.abandonedAt, 55_000)
+    })
+  )
+})

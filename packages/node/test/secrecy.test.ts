@@ -1,0 +1,274 @@
+/** The key is in one header of one request, and nowhere else, however a connection goes wrong. */
+import { Interest, MeshStream, ReconnectPolicy } from "@makima-stream/core"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Layer, Logger, References, Redacted, Schema, Stream, Tracer } from "effect"
+import type { Scope } from "effect"
+import { Socket } from "effect/socket"
+import { inspect } from "node:util"
+import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
+import * as Servers from "./support/servers.ts"
+
+const key = "sk-Canary-7f1c"
+
+/** Every way in which a value is likely to be shown. */
+const show = (value: unknown): string => {
+  const seen = new Set<unknown>()
+  const parts: Array<string> = []
+  const visit = (value: unknown, depth: number): void => {
+    parts.push(inspect(value, { depth: 10, showHidden: true, maxStringLength: null, maxArrayLength: null }))
+    parts.push(inspect(value, { depth: 10, customInspect: false, maxStringLength: null, maxArrayLength: null }))
+    try {
+      parts.push(String(value), JSON.stringify(value) ?? "")
+    } catch {
+      // A value that cannot be shown this way shows nothing.
+    }
+    if (typeof value !== "object" || value === null || seen.has(value) || depth > 10) return
+    seen.add(value)
+    if (value instanceof Uint8Array) parts.push(Buffer.from(value).toString("latin1"))
+    if (value instanceof Error) parts.push(value.message, value.stack ?? "")
+    for (const name of Reflect.ownKeys(value)) {
+      const property = Reflect.getOwnPropertyDescriptor(value, name)
+      if (property !== undefined && "value" in property) visit(property.value, depth + 1)
+    }
+  }
+  visit(value, 0)
+  return parts.join("\n")
+}
+
+/** Fails where the key is shown, plainly or in one of its usual guises. */
+const assertSecret = (what: string, value: unknown) => {
+  const shown = typeof value === "string" ? value : show(value)
+  for (const guise of [
+    key,
+    Buffer.from(key).toString("base64"),
+    Buffer.from(key).toString("hex"),
+    [...Buffer.from(key)].join()
+  ]) {
+    assert.isFalse(shown.replaceAll(/\s/g, "").includes(guise), `${what} shows the key as ${guise}`)
+  }
+}
+
+type Fault = {
+  readonly name: string
+  /** What the dial, or the connection, ends with. */
+  readonly tag: string
+  readonly options: Effect.Effect<NodeMeshSocket.Options, never, Scope.Scope>
+}
+
+const apiKey = Redacted.make(key)
+
+const faults: ReadonlyArray<Fault> = [
+  {
+    name: "nobody listens",
+    tag: "DialFailed",
+    options: Effect.map(Effect.scoped(Servers.netServer(() => {})), ({ url }) => ({ url, apiKey }))
+  },
+  {
+    name: "the server sends the whole request back as an answer that cannot be parsed",
+    tag: "DialFailed",
+    options: Effect.map(
+      Servers.netServer((socket) => socket.pipe(socket)),
+      ({ url }) => ({ url, apiKey })
+    )
+  },
+  {
+    name: "the server refuses, and repeats the key in its answer",
+    tag: "HandshakeRejected",
+    options: Effect.map(
+      Servers.httpServer((request, response) => {
+        const sent = String(request.headers["x-makima-api-key"])
+        response.writeHead(401, `Bad key ${sent}`, { "www-authenticate": sent, "retry-after": sent })
+        response.end(sent)
+      }),
+      ({ url }) => ({ url, apiKey })
+    )
+  },
+  {
+    name: "the server never answers",
+    tag: "DialTimeout",
+    options: Effect.map(
+      Servers.netServer(() => {}),
+      ({ url }) => ({ url, apiKey, connectTimeout: "20 millis" })
+    )
+  },
+  {
+    name: "the certificate is not trusted",
+    tag: "TlsFailed",
+    options: Effect.map(Servers.webSocketServer({ tls: "server.pem" }), ({ url }) => ({ url, apiKey }))
+  },
+  {
+    name: "the private key of the client is none, and so shown to OpenSSL",
+    tag: "TlsFailed",
+    options: Effect.map(Servers.webSocketServer({ tls: "server.pem" }), ({ url }) => ({
+      url,
+      apiKey,
+      tls: { cert: Servers.ca, key: Redacted.make(`-----BEGIN PRIVATE KEY-----\n${key}\n`), passphrase: apiKey }
+    }))
+  },
+  {
+    name: "the credentials fail with the key in the error",
+    tag: "CredentialsFailed",
+    options: Effect.succeed({
+      url: "ws://127.0.0.1:1",
+      apiKey: Effect.fail(Object.assign(new Error(`cannot refresh ${key}`, { cause: key }), { token: key }))
+    })
+  },
+  {
+    name: "the credentials die with the key in the error",
+    tag: "CredentialsFailed",
+    options: Effect.succeed({ url: "ws://127.0.0.1:1", apiKey: Effect.die(key) })
+  },
+  {
+    name: "the key cannot be sent",
+    tag: "CredentialsFailed",
+    options: Effect.succeed({ url: "ws://127.0.0.1:1", apiKey: Redacted.make(`${key}\n`) })
+  },
+  {
+    name: "the server closes, and repeats the key in the reason",
+    tag: "ConnectionClosed",
+    options: Effect.map(
+      Effect.tap(Servers.webSocketServer(), ({ accept }) =>
+        Effect.forkScoped(
+          Effect.forever(
+            Effect.map(accept, ({ ws, request }) =>
+              ws.close(4401, `not ${String(request.headers["x-makima-api-key"])}`)
+            )
+          )
+        )
+      ),
+      ({ url }) => ({ url, apiKey })
+    )
+  },
+  {
+    name: "the server resets the connection",
+    tag: "ConnectionLost",
+    options: Effect.map(
+      Effect.tap(Servers.rawServer, ({ accept }) =>
+        Effect.forkScoped(Effect.forever(Effect.map(accept, ({ socket }) => socket.resetAndDestroy())))
+      ),
+      ({ url }) => ({ url, apiKey })
+    )
+  },
+  {
+    name: "the server falls silent",
+    tag: "HeartbeatTimeout",
+    options: Effect.map(Servers.rawServer, ({ url }) => ({
+      url,
+      apiKey,
+      heartbeat: { interval: "10 millis", deadline: "10 millis" }
+    }))
+  },
+  {
+    name: "a frame is too large",
+    tag: "FrameTooLarge",
+    options: Effect.map(
+      Effect.tap(Servers.rawServer, ({ accept }) =>
+        Effect.forkScoped(
+          Effect.forever(Effect.map(accept, ({ socket }) => socket.write(Servers.frame(1, key.repeat(100)))))
+        )
+      ),
+      ({ url }) => ({ url, apiKey, maxFrameBytes: 100 })
+    )
+  },
+  {
+    name: "a frame is damaged",
+    tag: "ConnectionLost",
+    options: Effect.map(
+      Effect.tap(Servers.rawServer, ({ accept }) =>
+        Effect.forkScoped(Effect.forever(Effect.map(accept, ({ socket }) => socket.write(Servers.frame(5, key)))))
+      ),
+      ({ url }) => ({ url, apiKey })
+    )
+  }
+]
+
+describe("secrecy", () => {
+  for (const { name, tag, options } of faults) {
+    it.live(`nothing shows the key when ${name}`, () =>
+      Effect.gen(function* () {
+        const logged: Array<unknown> = []
+        const spans: Array<Tracer.Span> = []
+        const logger = Logger.make((entry) => {
+          logged.push(entry.message, entry.cause, entry.fiber.context)
+          logged.push(Logger.formatLogFmt.log(entry), Logger.formatJson.log(entry))
+        })
+        const tracer = Tracer.make({
+          span: (spanOptions) => {
+            const span = new Tracer.NativeSpan(spanOptions)
+            spans.push(span)
+            return span
+          }
+        })
+        const socketOptions = yield* options
+        const program = MeshStream.connect({
+          interest: Interest.all,
+          policy: ReconnectPolicy.make({ classify: () => "fail" })
+        }).pipe(
+          Stream.tap((event) => Effect.logInfo(event)),
+          Stream.runCollect,
+          Effect.tapCause((cause) => Effect.logError("ended", cause)),
+          Effect.withSpan("follow"),
+          Effect.provide(NodeMeshSocket.layer(socketOptions)),
+          Effect.provide(Logger.layer([logger])),
+          Effect.provideService(References.MinimumLogLevel, "Trace"),
+          Effect.withTracer(tracer)
+        )
+        const exit = yield* Effect.exit(program)
+        const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : assert.fail("did not end")
+        assert.propertyVal(Reflect.get(error as object, "reason"), "_tag", tag)
+        assertSecret("the error", error)
+        assertSecret("the exit", exit)
+        assertSecret("the cause", Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "")
+        assert.isNotEmpty(logged)
+        assert.isNotEmpty(spans)
+        for (const message of logged) assertSecret("a log line", message)
+        for (const span of spans) {
+          assertSecret("a span", [...span.attributes])
+          assertSecret("a span", span)
+        }
+
+        // The same below core: the socket's own error, and every value that a program holds.
+        const socket = yield* NodeMeshSocket.make(socketOptions)
+        const socketExit = yield* Effect.exit(
+          Effect.scoped(Effect.flatMap(socket.reader, ({ pull }) => Effect.forever(pull)))
+        )
+        assertSecret("the socket's error", socketExit)
+      })
+    )
+  }
+
+  it.live("nothing shows the key while a connection is open", () =>
+    Effect.gen(function* () {
+      const server = yield* Servers.webSocketServer()
+      for (const credentials of [apiKey, Effect.succeed(apiKey)]) {
+        const options: NodeMeshSocket.Options = { url: server.url, apiKey: credentials }
+        const layer = NodeMeshSocket.layer(options)
+        const context = yield* Layer.build(layer)
+        const socket = yield* Socket.Socket.pipe(Effect.provide(context))
+        const reader = yield* socket.reader
+        const writer = yield* socket.writer
+        const { request } = yield* server.accept
+        assert.strictEqual(request.headers["x-makima-api-key"], key)
+        assert.notInclude(String(request.url), key)
+        for (const value of [options, layer, context, socket, socket.reader, reader, reader.pull, writer]) {
+          assertSecret("an inspected value", value)
+        }
+        assertSecret("the scope", yield* Effect.scope)
+      }
+    })
+  )
+
+  it("the search finds what is there", () => {
+    const Shown = Schema.Struct({ key: Schema.String })
+    const values = [
+      new Error("x", { cause: new Error(key) }),
+      Object.assign(new Error("x"), { rawPacket: Buffer.from(`GET /?${key}`) }),
+      { deep: { down: [new Map([["x", { key }]])] } },
+      Object.defineProperty({}, "hidden", { value: key, enumerable: false }),
+      Shown.make({ key }),
+      Cause.fail(new Error(key)),
+      Buffer.from(key).toString("base64")
+    ]
+    for (const value of values) assert.throws(() => assertSecret("it", value))
+  })
+})

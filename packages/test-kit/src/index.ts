@@ -4,3 +4,4 @@
 export * as FaultSchedule from "./FaultSchedule.ts"
 export * as MeshArbitrary from "./MeshArbitrary.ts"
 export * as ScriptedMesh from "./ScriptedMesh.ts"
+export * as Workload from "./Workload.ts"

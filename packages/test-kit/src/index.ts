@@ -3,5 +3,7 @@
  */
 export * as FaultSchedule from "./FaultSchedule.ts"
 export * as MeshArbitrary from "./MeshArbitrary.ts"
+export * as MockMeshServer from "./MockMeshServer.ts"
 export * as ScriptedMesh from "./ScriptedMesh.ts"
+export * as ServerLog from "./ServerLog.ts"
 export * as Workload from "./Workload.ts"

@@ -19,7 +19,6 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { ClientMessage } from "@makima-stream/core/ClientMessage"
 import type { DecodeError } from "@makima-stream/core/DecodeError"
 import type { Interest } from "@makima-stream/core/Interest"
 import type { ServerMessage } from "@makima-stream/core/ServerMessage"
@@ -153,8 +152,8 @@ export interface Service {
   readonly connections: Effect.Effect<ReadonlyArray<Connection>>
   /** What was done and what happened, oldest first, as it is now. */
   readonly log: Effect.Effect<ServerLog>
-  /** The requests that came on a connection, oldest first. */
-  readonly received: (connection: number) => Effect.Effect<ReadonlyArray<ClientMessage>>
+  /** The requests that came, oldest first. */
+  readonly received: Effect.Effect<ReadonlyArray<Received>>
 
   /**
    * Sends a message to every connection that wants it, and gives their number.
@@ -174,9 +173,9 @@ export interface Service {
   /** Sends a frame that is no message to every connection, wrong in the given way. Default: `InvalidJson`. */
   readonly garbage: (problem?: DecodeError["problem"]) => Effect.Effect<number>
   /**
-   * Emits a workload at its times, on the clock, and waits for the network
-   * (`drain`) whenever more than 1 MiB is buffered on a connection; what became
-   * late is then sent at once.
+   * Emits a workload at its times, on the clock. While more than 1 MiB is
+   * buffered on a connection it waits for the network; what became late is then
+   * sent at once.
    */
   readonly play: (workload: Workload, options?: PlayOptions) => Effect.Effect<void>
   /**
@@ -189,7 +188,8 @@ export interface Service {
   readonly kill: (connection?: number) => Effect.Effect<void>
   /**
    * Begins the closing handshake; nothing is sent afterwards. A code that may
-   * not be sent (1005, 1006 and the like) is a defect. Default: 1000 and no reason.
+   * not be sent (1005, 1006 and the like) is a defect. On a frozen connection
+   * the close frame is held back like any other. Default: 1000 and no reason.
    */
   readonly close: (code?: number, reason?: string, connection?: number) => Effect.Effect<void>
   /**
@@ -211,9 +211,7 @@ export interface Service {
   /** Waits until the server has opened its n-th connection (which may have ended by then), and gives it. */
   readonly awaitConnection: (n: number) => Effect.Effect<Connection>
   /** Waits for a request, one that has come already included. It has been carried out by then. */
-  readonly awaitReceived: (
-    predicate: (message: ClientMessage, connection: number) => boolean
-  ) => Effect.Effect<Received>
+  readonly awaitReceived: (predicate: (received: Received) => boolean) => Effect.Effect<Received>
   /**
    * Waits for the first entry of the log, of the past or the future, that the
    * predicate holds for. Entries that the log does not keep are seen if they
@@ -347,27 +345,29 @@ export const make = Effect.fnUntraced(function* (
   const play = Effect.fnUntraced(
     function* (workload: Workload, options?: PlayOptions) {
       const speed = options?.speed ?? 1
+      const as = options?.as ?? "text"
       const start = clock.currentTimeMillisUnsafe()
       let next = 0
-      while (next < workload.length) {
+
+      /** Emits what is due, and gives how long it is until the next is; 0 where it stopped short. */
+      const emitDue = (): number => {
         const elapsed = clock.currentTimeMillisUnsafe() - start
-        const from = next
-        let wait = 0
-        while (next < workload.length && next - from < batchSize) {
+        for (let emitted = 0; emitted < batchSize; emitted++) {
           const entry = workload[next]
-          wait = entry === undefined ? 0 : Math.ceil(entry.at / speed) - elapsed
-          if (wait > 0) break
+          if (entry === undefined) return 0
+          const wait = Math.ceil(entry.at / speed) - elapsed
+          if (wait > 0) return wait
+          server.emit(entry.message, as)
           next++
+          if (server.connections().some(isCongested)) return 0
         }
-        if (next > from) {
-          const due = workload.slice(from, next).map(({ message }) => message)
-          yield* emitAll(due, options)
-          yield* drain(highWaterMark)
-          // Clients in this process, and the sockets themselves, must get their turn.
-          yield* Effect.yieldNow
-        } else {
-          yield* Effect.sleep(wait)
-        }
+        return 0
+      }
+
+      while (next < workload.length) {
+        const wait = emitDue()
+        // Clients in this process, and the sockets themselves, must get their turn.
+        yield* wait > 0 ? Effect.sleep(wait) : Effect.andThen(drain(highWaterMark), Effect.yieldNow)
       }
     },
     Effect.provideService(Clock.Clock, clock)
@@ -379,12 +379,7 @@ export const make = Effect.fnUntraced(function* (
     wsUrl: `ws://127.0.0.1:${port}${path}`,
     connections: Effect.sync(() => server.connections().map(toConnection)),
     log: Effect.sync(recorder.snapshot),
-    received: (connection) =>
-      Effect.sync(() =>
-        recorder
-          .snapshot()
-          .flatMap((entry) => (entry._tag === "Received" && entry.connection === connection ? [entry.message] : []))
-      ),
+    received: Effect.sync(() => recorder.snapshot().filter((entry) => entry._tag === "Received")),
     emit: (message, options) => Effect.sync(() => server.emit(message, options?.as ?? "text")),
     emitAll,
     emitRaw: (frame, options) => emitRawAll([frame], options),
@@ -404,12 +399,12 @@ export const make = Effect.fnUntraced(function* (
         .await((entry): entry is Opened => entry._tag === "Opened" && entry.connection === n)
         .pipe(Effect.map(() => toConnection(server.get(n)))),
     awaitReceived: (predicate) =>
-      recorder.await(
-        (entry): entry is Received => entry._tag === "Received" && predicate(entry.message, entry.connection)
-      ),
+      recorder.await((entry): entry is Received => entry._tag === "Received" && predicate(entry)),
     awaitEntry: recorder.await
   }
 })
+
+const isCongested = ({ socket }: Server.Connection): boolean => !socket.isFrozen() && socket.buffered() > highWaterMark
 
 const listen = (server: Server.MockServer, port: number): Effect.Effect<number, ListenError> =>
   Effect.callback((resume) =>

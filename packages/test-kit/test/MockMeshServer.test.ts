@@ -1,0 +1,778 @@
+import * as Http from "node:http"
+import { ClientMessage, ServerMessage, TaskId } from "@makima-stream/core"
+import { MockMeshServer, Workload, type ServerLog } from "@makima-stream/test-kit"
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import { WebSocket, type ClientOptions } from "ws"
+
+const a = TaskId.make("a")
+const b = TaskId.make("b")
+
+const update = (taskId: TaskId.TaskId, version = 1) => ({ _tag: "TaskUpdated", taskId, version }) as const
+const output = (taskId: TaskId.TaskId, content = "x") =>
+  ({ _tag: "TaskOutput", taskId, messageType: "assistant", content }) as const
+const notice = (message: string) => ({ _tag: "ServerError", code: "NOTICE", message }) as const
+
+interface Refusal {
+  readonly status: number
+  readonly headers: Http.IncomingHttpHeaders
+}
+
+/** A bare client: what comes is queued, and how it ends is told. Where no answer came, `status` is 0. */
+const dial = (url: string, options?: ClientOptions) =>
+  Effect.gen(function* () {
+    const frames = yield* Queue.unbounded<{ readonly data: Buffer; readonly isBinary: boolean }>()
+    const closed = yield* Deferred.make<{ readonly code: number; readonly reason: string }>()
+    const pongs: Array<string> = []
+    const socket = yield* Effect.acquireRelease(
+      Effect.callback<WebSocket, Refusal>((resume) => {
+        const socket = new WebSocket(url, options)
+        socket.on("error", () => resume(Effect.fail({ status: 0, headers: {} })))
+        socket.on("open", () => resume(Effect.succeed(socket)))
+        socket.on("unexpected-response", (request, { statusCode, headers }) => {
+          request.destroy()
+          resume(Effect.fail({ status: statusCode ?? 0, headers }))
+        })
+        socket.on("message", (data, isBinary) => {
+          if (Buffer.isBuffer(data)) Queue.offerUnsafe(frames, { data, isBinary })
+        })
+        socket.on("pong", (data) => pongs.push(data.toString()))
+        socket.on("close", (code, reason) =>
+          Deferred.doneUnsafe(closed, Effect.succeed({ code, reason: reason.toString() }))
+        )
+        return Effect.sync(() => socket.terminate())
+      }),
+      (socket) => Effect.sync(() => socket.terminate()),
+      { interruptible: true }
+    )
+    const decode = ({ data, isBinary }: { readonly data: Buffer; readonly isBinary: boolean }) =>
+      ServerMessage.decodeFrame(isBinary ? data : data.toString())
+    return {
+      socket,
+      pongs,
+      closed: Deferred.await(closed),
+      frame: Queue.take(frames),
+      /** The next message. */
+      message: Effect.map(Queue.take(frames), (frame) => Result.getOrThrow(decode(frame))),
+      /** What is wrong with the next frame. */
+      problem: Effect.map(Queue.take(frames), (frame) => Result.getOrThrow(Result.flip(decode(frame))).problem),
+      unread: Queue.size(frames),
+      /** Sends requests, and waits until the server has acknowledged each of them. */
+      request: (...messages: ReadonlyArray<ClientMessage.ClientMessage>) =>
+        Effect.forEach(messages, (message) => {
+          socket.send(ClientMessage.encodeFrame(message))
+          return Effect.map(Queue.take(frames), (frame) => Result.getOrThrow(decode(frame)))
+        }),
+      /** Sends a ping, and waits for its pong. */
+      roundTrip: Effect.callback<void>((resume) => {
+        socket.once("pong", () => resume(Effect.void))
+        socket.ping("round trip")
+      })
+    }
+  })
+
+const start = (options?: MockMeshServer.Options, client?: ClientOptions) =>
+  Effect.gen(function* () {
+    const server = yield* MockMeshServer.make(options)
+    return { server, client: yield* dial(server.wsUrl, client) }
+  })
+
+const tags = (log: ServerLog.ServerLog) => log.map(({ _tag }) => _tag)
+const isKind =
+  <Tag extends ServerLog.Entry["_tag"]>(tag: Tag) =>
+  (entry: ServerLog.Entry): entry is Extract<ServerLog.Entry, { readonly _tag: Tag }> =>
+    entry._tag === tag
+
+/** The opcodes of the frames that a handshake over bare HTTP is followed by, FIN bit included. */
+const opcodes = (url: string, count: number) =>
+  Effect.callback<ReadonlyArray<number>, Error>((resume) => {
+    const request = Http.request(url.replace("ws:", "http:"), {
+      headers: {
+        connection: "upgrade",
+        upgrade: "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA=="
+      }
+    })
+    request.on("error", (error) => resume(Effect.fail(error)))
+    request.on("upgrade", (_, socket, head) => {
+      let bytes: Buffer = head
+      const read = () => {
+        const codes: Array<number> = []
+        // Frames of a server are not masked, and these are short: two bytes of header, then the payload.
+        for (let at = 0; at + 1 < bytes.length; at += 2 + (bytes[at + 1] ?? 0)) codes.push(bytes[at] ?? 0)
+        if (codes.length < count) return
+        socket.destroy()
+        resume(Effect.succeed(codes))
+      }
+      socket.on("error", () => {})
+      socket.on("data", (chunk: Buffer) => {
+        bytes = Buffer.concat([bytes, chunk])
+        read()
+      })
+      read()
+    })
+    request.end()
+    return Effect.sync(() => request.destroy())
+  })
+
+describe("MockMeshServer", () => {
+  describe("the feed", () => {
+    it.live("an update comes to those who subscribed to all or to its task, once", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* server.emit(update(a, 1))
+        yield* client.request({ _tag: "Subscribe", taskId: a })
+        yield* server.emitAll([update(b, 2), update(a, 3)])
+        assert.deepStrictEqual(yield* client.message, update(a, 3))
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* server.emitAll([update(a, 4), update(b, 5), notice("end")])
+        assert.deepStrictEqual(yield* client.message, update(a, 4))
+        assert.deepStrictEqual(yield* client.message, update(b, 5))
+        assert.deepStrictEqual(yield* client.message, notice("end"))
+      })
+    )
+
+    it.live("output comes only for the tasks whose output was asked for", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* client.request({ _tag: "SubscribeAll" }, { _tag: "SubscribeOutput", taskId: b })
+        yield* server.emitAll([output(a), output(b)])
+        assert.deepStrictEqual(yield* client.message, output(b))
+        yield* client.request({ _tag: "UnsubscribeOutput", taskId: b })
+        yield* server.emitAll([output(b), notice("end")])
+        assert.deepStrictEqual(yield* client.message, notice("end"))
+      })
+    )
+
+    it.live("errors and messages of an unknown type come to everybody", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        const unknown = { _tag: "UnknownMessage", raw: { type: "taskArchived", taskId: "a" } } as const
+        yield* server.emitAll([notice("hello"), unknown])
+        assert.deepStrictEqual(yield* client.message, notice("hello"))
+        assert.deepStrictEqual(yield* client.message, unknown)
+      })
+    )
+
+    it.live("emit says how many connections a message went to", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        const other = yield* dial(server.wsUrl)
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* other.request({ _tag: "Subscribe", taskId: b })
+        assert.strictEqual(yield* server.emit(update(b)), 2)
+        assert.strictEqual(yield* server.emit(update(a)), 1)
+        assert.strictEqual(yield* server.emit(output(a)), 0)
+        assert.strictEqual(yield* server.emitAll([update(a), update(b)]), 3)
+      })
+    )
+
+    it.live("a request is acknowledged with the task that it names", () =>
+      Effect.gen(function* () {
+        const { client } = yield* start()
+        assert.deepStrictEqual(
+          yield* client.request({ _tag: "SubscribeAll" }, { _tag: "SubscribeOutput", taskId: a }),
+          [{ _tag: "SubscribedAll" }, { _tag: "OutputSubscribed", taskId: a }]
+        )
+      })
+    )
+
+    it.live("acknowledgements may leave the task out", () =>
+      Effect.gen(function* () {
+        const { client } = yield* start({ acknowledge: "withoutTask" })
+        assert.deepStrictEqual(yield* client.request({ _tag: "Subscribe", taskId: a }), [{ _tag: "Subscribed" }])
+      })
+    )
+
+    it.live("without acknowledgements a request is carried out in silence", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start({ acknowledge: false })
+        client.socket.send(ClientMessage.encodeFrame({ _tag: "SubscribeAll" }))
+        yield* server.awaitReceived(({ message }) => message._tag === "SubscribeAll")
+        yield* server.emit(update(a))
+        assert.deepStrictEqual(yield* client.message, update(a))
+      })
+    )
+
+    it.live("a request may come as binary", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        client.socket.send(Buffer.from(ClientMessage.encodeFrame({ _tag: "SubscribeAll" })))
+        assert.deepStrictEqual(yield* client.message, { _tag: "SubscribedAll" })
+        assert.isTrue((yield* server.connections)[0]?.interest.all)
+      })
+    )
+
+    it.live("a frame that is no request is answered with an error, and the connection goes on", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        client.socket.send(`{"type":"subscribe"}`)
+        const answer = yield* client.message
+        assert.strictEqual(answer._tag === "ServerError" && answer.code, "BAD_REQUEST")
+        assert.deepStrictEqual(tags(yield* server.log), ["Opened", "Unreadable", "Sent"])
+        yield* client.request({ _tag: "SubscribeAll" })
+      })
+    )
+  })
+
+  describe("handshakes", () => {
+    it.live("another path is answered with 404", () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make()
+        const refusal = yield* Effect.flip(dial(server.wsUrl.replace("subscribe", "publish")))
+        assert.strictEqual(refusal.status, 404)
+        const { client } = yield* start({ path: "/feed" })
+        yield* client.request({ _tag: "SubscribeAll" })
+      })
+    )
+
+    it.live("a missing or wrong key is refused with 401, the right one let in", () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make({ apiKey: Redacted.make("right") })
+        const headers = (key: string) => ({ headers: { "x-makima-api-key": key, "user-agent": "tester/1" } })
+        assert.strictEqual((yield* Effect.flip(dial(server.wsUrl))).status, 401)
+        assert.strictEqual((yield* Effect.flip(dial(server.wsUrl, headers("wrong")))).status, 401)
+        yield* dial(server.wsUrl, headers("right"))
+        assert.deepStrictEqual(tags(yield* server.log), ["Refused", "Refused", "Opened"])
+      })
+    )
+
+    it.live("a connection shows its headers, and its key only to those who unwrap it", () =>
+      Effect.gen(function* () {
+        const { server } = yield* start(undefined, {
+          headers: { "x-makima-api-key": "secret-key", "user-agent": "tester/1" }
+        })
+        const connection = yield* server.awaitConnection(1)
+        assert.strictEqual(connection.id, 1)
+        assert.strictEqual(connection.headers["user-agent"], "tester/1")
+        assert.strictEqual(connection.apiKey && Redacted.value(connection.apiKey), "secret-key")
+        assert.notInclude(JSON.stringify([connection, yield* server.log]), "secret-key")
+      })
+    )
+
+    it.live("the next handshakes are refused as told, in order, and the one after is let in", () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make()
+        yield* server.refuse(2, 503, { "retry-after": "7" })
+        yield* server.refuse(1, 429)
+        const refusals = yield* Effect.forEach([1, 2, 3], () => Effect.flip(dial(server.wsUrl)))
+        assert.deepStrictEqual(
+          refusals.map(({ status, headers }) => [status, headers["retry-after"]]),
+          [
+            [503, "7"],
+            [503, "7"],
+            [429, undefined]
+          ]
+        )
+        yield* dial(server.wsUrl)
+        const log = yield* server.log
+        assert.deepStrictEqual(
+          log.map((entry) => (entry._tag === "Refused" ? entry.status : entry._tag)),
+          [503, 503, 429, "Opened"]
+        )
+      })
+    )
+
+    it.live("a stalled dial gets no answer while others are served", () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make()
+        yield* server.stallDial(1)
+        const stalled = yield* Effect.forkScoped(dial(server.wsUrl))
+        yield* server.awaitEntry(isKind("Stalled"))
+        const other = yield* dial(server.wsUrl)
+        yield* other.roundTrip
+        assert.isUndefined(stalled.pollUnsafe())
+        assert.lengthOf(yield* server.connections, 1)
+      })
+    )
+
+    it.live("compression is off unless asked for", () =>
+      Effect.gen(function* () {
+        const plain = yield* start(undefined, { perMessageDeflate: true })
+        assert.strictEqual(plain.client.socket.extensions, "")
+        const { server, client } = yield* start({ perMessageDeflate: true }, { perMessageDeflate: true })
+        assert.include(client.socket.extensions, "permessage-deflate")
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* server.emit(update(a))
+        yield* server.drain()
+        assert.deepStrictEqual(yield* client.message, update(a))
+      })
+    )
+  })
+
+  describe("frames", () => {
+    it.live("a message may travel as text, as bytes or in fragments, and stays the same message", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* client.request({ _tag: "SubscribeOutput", taskId: a })
+        const message = output(a, "マキマ".repeat(20))
+        for (const [as, binary] of [
+          ["text", false],
+          ["binary", true],
+          ["fragmented", false]
+        ] as const) {
+          yield* server.emit(message, { as })
+          const frame = yield* client.frame
+          assert.strictEqual(frame.isBinary, binary)
+          const text = frame.data.toString()
+          assert.deepStrictEqual(Result.getOrThrow(ServerMessage.decodeFrame(text)), message)
+        }
+      })
+    )
+
+    it.live("a fragmented frame really is three", () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make()
+        const reader = yield* Effect.forkScoped(opcodes(server.wsUrl, 4))
+        yield* server.awaitConnection(1)
+        yield* server.emit(notice("fragments"), { as: "fragmented" })
+        yield* server.emit(notice("whole"))
+        // Text without FIN, a continuation without, a continuation with; then text with FIN.
+        assert.deepStrictEqual(yield* Fiber.join(reader), [0x01, 0x00, 0x80, 0x81])
+      })
+    )
+
+    it.live("raw frames go to everybody as they are", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        const bytes = new Uint8Array([1, 2, 255])
+        yield* server.emitRaw("not json")
+        yield* server.emitRaw(bytes)
+        yield* server.emitRaw(bytes, { as: "fragmented" })
+        assert.deepStrictEqual(yield* client.frame, { data: Buffer.from("not json"), isBinary: false })
+        assert.deepStrictEqual(yield* client.frame, { data: Buffer.from(bytes), isBinary: true })
+        assert.deepStrictEqual(yield* client.frame, { data: Buffer.from(bytes), isBinary: true })
+      })
+    )
+
+    for (const problem of ["InvalidJson", "InvalidMessage", "InvalidUtf8", "NotAnObject"] as const) {
+      it.live(`garbage can be ${problem}, and leaves the connection open`, () =>
+        Effect.gen(function* () {
+          const { server, client } = yield* start()
+          yield* server.garbage(problem)
+          assert.strictEqual(yield* client.problem, problem)
+          yield* client.request({ _tag: "SubscribeAll" })
+        })
+      )
+    }
+
+    it.live("a value that is no message is a defect of the test", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* client.request({ _tag: "SubscribeOutput", taskId: a })
+        const exit = yield* Effect.exit(server.emit({ ...output(a), costUsd: Number.NaN }))
+        assert.isTrue(Exit.hasDies(exit))
+      })
+    )
+  })
+
+  describe("faults", () => {
+    it.live("kill cuts the connection without a close frame", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* server.kill()
+        assert.deepStrictEqual(yield* server.connections, [])
+        assert.strictEqual(yield* server.emit(update(a)), 0)
+        assert.strictEqual((yield* client.closed).code, 1006)
+        assert.deepStrictEqual(tags(yield* server.log), ["Opened", "Received", "Sent", "Killed", "Unheard"])
+      })
+    )
+
+    it.live("close says why, after everything that was sent before", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* server.emitAll([update(a, 1), update(a, 2)])
+        yield* server.close(4408, "too slow")
+        assert.strictEqual(yield* server.emit(update(a, 3)), 0)
+        assert.deepStrictEqual(yield* client.closed, { code: 4408, reason: "too slow" })
+        assert.deepStrictEqual([yield* client.message, yield* client.message], [update(a, 1), update(a, 2)])
+        assert.strictEqual(yield* client.unread, 0)
+        const closed = (yield* server.log).filter(isKind("Closed"))
+        assert.deepStrictEqual(
+          closed.map(({ by, code, reason }) => ({ by, code, reason })),
+          [{ by: "server", code: 4408, reason: "too slow" }]
+        )
+      })
+    )
+
+    it.live("a close by the client is logged as the client's", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        client.socket.close(4000, "bye")
+        const closed = yield* server.awaitEntry(isKind("Closed"))
+        assert.deepStrictEqual([closed.by, closed.code, closed.reason], ["client", 4000, "bye"])
+        assert.deepStrictEqual(yield* server.connections, [])
+        yield* server.kill()
+        assert.deepStrictEqual(tags(yield* server.log), ["Opened", "Closed"])
+      })
+    )
+
+    it.live("a code that may not be sent is a defect, and changes nothing", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        assert.isTrue(Exit.hasDies(yield* Effect.exit(server.close(1006))))
+        assert.lengthOf(yield* server.connections, 1)
+        yield* client.roundTrip
+      })
+    )
+
+    it.live("a frozen connection answers no ping and brings no frame, until it is killed", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        const other = yield* dial(server.wsUrl)
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* other.request({ _tag: "SubscribeAll" })
+        yield* server.freeze(1)
+        yield* server.emit(update(a))
+        client.socket.ping("anybody there?")
+        // The other connection is alive, so by its third answer this one would have been answered too.
+        assert.deepStrictEqual(yield* other.message, update(a))
+        for (let i = 0; i < 3; i++) yield* other.roundTrip
+        assert.deepStrictEqual(
+          (yield* server.connections).map(({ id, frozen }) => [id, frozen]),
+          [
+            [1, true],
+            [2, false]
+          ]
+        )
+        yield* server.kill(1)
+        assert.strictEqual((yield* client.closed).code, 1006)
+        assert.deepStrictEqual(client.pongs, [])
+        assert.strictEqual(yield* client.unread, 0)
+        const sent = (yield* server.log).filter(isKind("Sent")).filter(({ message }) => message._tag === "TaskUpdated")
+        assert.deepStrictEqual(
+          sent.map(({ connection, delivered }) => [connection, delivered]),
+          [
+            [1, false],
+            [2, true]
+          ]
+        )
+      })
+    )
+
+    it.live("a connection that thaws gets what was held back, in order, and answers again", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* server.freeze()
+        yield* server.emitAll([update(a, 1), update(a, 2)])
+        client.socket.send(ClientMessage.encodeFrame({ _tag: "SubscribeOutput", taskId: a }))
+        const before = yield* server.log
+        yield* server.thaw()
+        yield* server.emit(update(a, 3))
+        assert.deepStrictEqual(
+          [yield* client.message, yield* client.message, yield* client.message],
+          [update(a, 1), update(a, 2), update(a, 3)]
+        )
+        assert.deepStrictEqual(yield* client.message, { _tag: "OutputSubscribed", taskId: a })
+        yield* client.roundTrip
+        const delivered = (log: ServerLog.ServerLog) => log.filter(isKind("Sent")).map(({ delivered }) => delivered)
+        assert.deepStrictEqual(delivered(before), [true, false, false])
+        assert.deepStrictEqual(delivered(yield* server.log), [true, true, true, true, true])
+        assert.deepStrictEqual(tags(yield* server.log).slice(-4), ["Thawed", "Sent", "Received", "Sent"])
+      })
+    )
+
+    it.live("a verb that names a connection leaves the others alone", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        const other = yield* dial(server.wsUrl)
+        yield* server.kill(2)
+        yield* other.closed
+        yield* client.roundTrip
+        assert.deepStrictEqual(
+          (yield* server.connections).map(({ id }) => id),
+          [1]
+        )
+      })
+    )
+  })
+
+  describe("the log", () => {
+    it.live("holds everything in one order, numbered without a gap", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* server.emit(update(a, 1))
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* server.emit(update(a, 2), { as: "binary" })
+        yield* server.garbage()
+        yield* server.freeze()
+        yield* server.emit(update(a, 3))
+        yield* server.kill()
+        yield* server.refuse(1, 500)
+        yield* Effect.flip(dial(server.wsUrl))
+        const log = yield* server.log
+        assert.deepStrictEqual(
+          log.map(({ seq: _seq, at: _at, ...entry }) => entry),
+          [
+            { _tag: "Opened", connection: 1 },
+            { _tag: "Unheard", emission: 1, message: update(a, 1) },
+            { _tag: "Received", connection: 1, message: { _tag: "SubscribeAll" } },
+            {
+              _tag: "Sent",
+              connection: 1,
+              emission: 2,
+              message: { _tag: "SubscribedAll" },
+              as: "text",
+              delivered: true
+            },
+            { _tag: "Sent", connection: 1, emission: 3, message: update(a, 2), as: "binary", delivered: true },
+            { _tag: "SentRaw", connection: 1, emission: 4, raw: `{"type":"taskUpdated",`, as: "text", delivered: true },
+            { _tag: "Frozen", connection: 1 },
+            { _tag: "Sent", connection: 1, emission: 5, message: update(a, 3), as: "text", delivered: false },
+            { _tag: "Killed", connection: 1 },
+            { _tag: "Refused", status: 500 }
+          ]
+        )
+        assert.deepStrictEqual(
+          log.map(({ seq }) => seq),
+          log.map((_, index) => index + 1)
+        )
+      })
+    )
+
+    it.live("one message to two connections is one emission", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start({ acknowledge: false })
+        const other = yield* dial(server.wsUrl)
+        for (const { socket } of [client, other]) socket.send(ClientMessage.encodeFrame({ _tag: "SubscribeAll" }))
+        yield* Effect.forEach([1, 2], (id) => server.awaitReceived(({ connection }) => connection === id))
+        yield* server.emitAll([update(a, 1), update(a, 2)])
+        assert.deepStrictEqual(
+          (yield* server.log).filter(isKind("Sent")).map(({ connection, emission }) => [connection, emission]),
+          [
+            [1, 1],
+            [2, 1],
+            [1, 2],
+            [2, 2]
+          ]
+        )
+      })
+    )
+
+    it.live("can leave messages out, and keeps the rest", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start({ keepMessages: false })
+        yield* server.emit(update(a))
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* server.emit(update(a))
+        yield* server.emitRaw("raw")
+        assert.deepStrictEqual(yield* client.message, update(a))
+        yield* server.freeze()
+        yield* server.emit(update(b))
+        yield* server.thaw()
+        yield* client.frame
+        assert.deepStrictEqual(yield* client.message, update(b))
+        assert.deepStrictEqual(tags(yield* server.log), ["Opened", "Received", "Frozen", "Thawed"])
+      })
+    )
+
+    it.live("received gives the requests of each connection", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        const other = yield* dial(server.wsUrl)
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* other.request({ _tag: "Subscribe", taskId: a })
+        assert.deepStrictEqual(
+          (yield* server.received).map(({ connection, message }) => [connection, message._tag]),
+          [
+            [1, "SubscribeAll"],
+            [2, "Subscribe"]
+          ]
+        )
+      })
+    )
+
+    it.live("whoever waits is told of what has been and of what comes", () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make()
+        const second = yield* Effect.forkScoped(server.awaitConnection(2))
+        const unsubscribed = yield* Effect.forkScoped(
+          server.awaitReceived(({ message }) => message._tag === "UnsubscribeAll")
+        )
+        const client = yield* dial(server.wsUrl)
+        yield* client.request({ _tag: "SubscribeAll" })
+        assert.strictEqual((yield* server.awaitConnection(1)).id, 1)
+        yield* server.awaitReceived(({ message }) => message._tag === "SubscribeAll")
+        assert.isUndefined(second.pollUnsafe())
+        yield* dial(server.wsUrl)
+        assert.strictEqual((yield* Fiber.join(second)).id, 2)
+        assert.isUndefined(unsubscribed.pollUnsafe())
+        yield* client.request({ _tag: "UnsubscribeAll" })
+        assert.strictEqual((yield* Fiber.join(unsubscribed)).connection, 1)
+      })
+    )
+  })
+
+  describe("play", () => {
+    const workload = Workload.make({ tasks: 3, outputsPerTask: 4, meanIntervalMillis: 1000 })
+    const offsets = (log: ServerLog.ServerLog) => log.filter(isKind("Unheard")).map(({ at }) => at)
+
+    it.effect("emits each message at its time", () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make()
+        const playing = yield* Effect.forkScoped(server.play(workload))
+        yield* TestClock.adjust(Workload.summary(workload).durationMillis)
+        yield* Fiber.join(playing)
+        const log = yield* server.log
+        assert.deepStrictEqual(
+          offsets(log),
+          workload.map(({ at }) => at)
+        )
+        assert.deepStrictEqual(
+          log.filter(isKind("Unheard")).map(({ message }) => message),
+          workload.map(({ message }) => message)
+        )
+      })
+    )
+
+    it.effect("plays faster when told to, and at once at an infinite speed", () =>
+      Effect.gen(function* () {
+        const twice = yield* MockMeshServer.make()
+        const playing = yield* Effect.forkScoped(twice.play(workload, { speed: 2 }))
+        yield* TestClock.adjust(Workload.summary(workload).durationMillis)
+        yield* Fiber.join(playing)
+        assert.deepStrictEqual(
+          offsets(yield* twice.log),
+          workload.map(({ at }) => Math.ceil(at / 2))
+        )
+        const atOnce = yield* MockMeshServer.make()
+        yield* atOnce.play(workload, { speed: Infinity })
+        assert.lengthOf(new Set(offsets(yield* atOnce.log)), 1)
+        assert.lengthOf(yield* atOnce.log, workload.length)
+      })
+    )
+
+    it.live("waits for the network, instead of filling the memory", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start({ keepMessages: false })
+        const options = { tasks: 2, outputsPerTask: 100, toolUseRatio: 0, contentSize: 64_000 }
+        const requests = Workload.taskIds(options).map((taskId) => ({ _tag: "SubscribeOutput", taskId }) as const)
+        yield* client.request(...requests)
+        let most = 0
+        // Nothing fits this predicate: it looks at the buffer whenever a message is sent.
+        const looking = yield* server
+          .awaitEntry((entry): entry is ServerLog.Sent => {
+            if (entry._tag === "Sent") {
+              for (const { bufferedBytes } of Effect.runSync(server.connections)) most = Math.max(most, bufferedBytes)
+            }
+            return false
+          })
+          .pipe(Effect.forkScoped({ startImmediately: true }))
+        yield* server.play(Workload.make(options), { speed: Infinity })
+        yield* Fiber.interrupt(looking)
+        assert.isAbove(most, 0)
+        assert.isBelow(most, 1_300_000)
+        for (let i = 0; i < 200; i++) yield* client.message
+      })
+    )
+  })
+
+  describe("drain", () => {
+    /** More than the network takes from a client that does not read. */
+    const flood = (server: MockMeshServer.Service) =>
+      server.emitRawAll(Array.from({ length: 32 }, () => new Uint8Array(1 << 20)))
+
+    const buffered = (server: MockMeshServer.Service) =>
+      Effect.map(server.connections, (connections) => connections.map(({ bufferedBytes }) => bufferedBytes))
+
+    it.live("waits until a slow client has taken what was sent", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start({ keepMessages: false })
+        yield* server.drain()
+        client.socket.pause()
+        yield* flood(server)
+        const [before = 0] = yield* buffered(server)
+        assert.isAbove(before, 0)
+        yield* server.drain(before)
+        const draining = yield* Effect.forkScoped(server.drain())
+        const other = yield* dial(server.wsUrl)
+        yield* other.roundTrip
+        assert.isUndefined(draining.pollUnsafe())
+        client.socket.resume()
+        yield* Fiber.join(draining)
+        assert.deepStrictEqual(yield* buffered(server), [0, 0])
+      })
+    )
+
+    for (const verb of ["freeze", "kill"] as const) {
+      it.live(`does not wait for what a ${verb} has made hopeless`, () =>
+        Effect.gen(function* () {
+          const { server, client } = yield* start({ keepMessages: false })
+          client.socket.pause()
+          yield* flood(server)
+          const draining = yield* Effect.forkScoped(server.drain())
+          const other = yield* dial(server.wsUrl)
+          yield* other.roundTrip
+          assert.isUndefined(draining.pollUnsafe())
+          yield* server[verb](1)
+          yield* Fiber.join(draining)
+          yield* server.drain()
+        })
+      )
+    }
+  })
+
+  describe("the scope", () => {
+    it.live("its end cuts every connection, answers no dial any more, and gives the port back", () =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const server = yield* Scope.provide(MockMeshServer.make(), scope)
+        const [frozen, closing, plain] = [
+          yield* dial(server.wsUrl),
+          yield* dial(server.wsUrl),
+          yield* dial(server.wsUrl)
+        ]
+        yield* server.freeze(1)
+        yield* server.emit(notice("never arrives"))
+        // A client that does not read does not answer the close either.
+        closing.socket.pause()
+        yield* server.close(1001, "", 2)
+        yield* server.stallDial(1)
+        const stalled = yield* Effect.forkScoped(Effect.flip(dial(server.wsUrl)))
+        yield* server.awaitEntry(isKind("Stalled"))
+
+        yield* Scope.close(scope, Exit.void)
+        closing.socket.resume()
+        for (const client of [frozen, closing, plain]) yield* client.closed
+        assert.strictEqual((yield* Fiber.join(stalled)).status, 0)
+        assert.deepStrictEqual(
+          (yield* server.log).filter(isKind("Killed")).map(({ connection }) => connection),
+          [1, 3]
+        )
+        assert.deepStrictEqual(yield* server.connections, [])
+        const again = yield* MockMeshServer.make({ port: server.port })
+        assert.strictEqual(again.url, server.url)
+      })
+    )
+
+    it.live("a port that is taken is an error that names it", () =>
+      Effect.gen(function* () {
+        const { port } = yield* MockMeshServer.make()
+        const error = yield* Effect.flip(MockMeshServer.make({ port }))
+        assert.strictEqual(error._tag, "ListenError")
+        assert.strictEqual(error.port, port)
+      })
+    )
+
+    it.live("the layer serves for as long as it lives", () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.MockMeshServer
+        const client = yield* dial(server.wsUrl)
+        yield* client.roundTrip
+        assert.strictEqual(server.wsUrl, `${server.url.replace("http", "ws")}/api/v1/mesh/tasks/subscribe`)
+      }).pipe(Effect.provide(MockMeshServer.layer()))
+    )
+  })
+})

@@ -1,4 +1,5 @@
 import * as Http from "node:http"
+import type { Duplex } from "node:stream"
 import { ClientMessage, ServerMessage, TaskId } from "@makima-stream/core"
 import { MockMeshServer, Workload, type ServerLog } from "@makima-stream/test-kit"
 import { assert, describe, it } from "@effect/vitest"
@@ -91,37 +92,50 @@ const isKind =
   (entry: ServerLog.Entry): entry is Extract<ServerLog.Entry, { readonly _tag: Tag }> =>
     entry._tag === tag
 
-/** The opcodes of the frames that a handshake over bare HTTP is followed by, FIN bit included. */
-const opcodes = (url: string, count: number) =>
-  Effect.callback<ReadonlyArray<number>, Error>((resume) => {
+/**
+ * A client without a WebSocket library: sees frames as they are on the wire,
+ * and does not do what it does not want to.
+ */
+const dialBare = (url: string, headers?: Readonly<Record<string, string>>) =>
+  Effect.gen(function* () {
     const request = Http.request(url.replace("ws:", "http:"), {
       headers: {
         connection: "upgrade",
         upgrade: "websocket",
         "sec-websocket-version": "13",
-        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA=="
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        ...headers
       }
     })
-    request.on("error", (error) => resume(Effect.fail(error)))
-    request.on("upgrade", (_, socket, head) => {
-      let bytes: Buffer = head
-      const read = () => {
-        const codes: Array<number> = []
-        // Frames of a server are not masked, and these are short: two bytes of header, then the payload.
-        for (let at = 0; at + 1 < bytes.length; at += 2 + (bytes[at + 1] ?? 0)) codes.push(bytes[at] ?? 0)
-        if (codes.length < count) return
-        socket.destroy()
-        resume(Effect.succeed(codes))
-      }
-      socket.on("error", () => {})
-      socket.on("data", (chunk: Buffer) => {
-        bytes = Buffer.concat([bytes, chunk])
+    yield* Effect.addFinalizer(() => Effect.sync(() => request.destroy()))
+    const firstBytes = yield* Queue.unbounded<number>()
+    const socket = yield* Effect.callback<Duplex, Error>((resume) => {
+      request.on("error", (error) => resume(Effect.fail(error)))
+      request.on("upgrade", (_, socket, head: Buffer) => {
+        let rest = head
+        const read = () => {
+          // Frames of a server are not masked, and these are short: two bytes of header, then the payload.
+          while (rest.length > 1 && rest.length >= 2 + (rest[1] ?? 0)) {
+            Queue.offerUnsafe(firstBytes, rest[0] ?? 0)
+            rest = rest.subarray(2 + (rest[1] ?? 0))
+          }
+        }
+        socket.on("error", () => {})
+        socket.on("data", (chunk: Buffer) => {
+          rest = Buffer.concat([rest, chunk])
+          read()
+        })
         read()
+        resume(Effect.succeed(socket))
       })
-      read()
+      request.end()
     })
-    request.end()
-    return Effect.sync(() => request.destroy())
+    yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+    return {
+      socket,
+      /** The first byte of the next frame: FIN, RSV1 and the opcode. */
+      firstByte: Queue.take(firstBytes)
+    }
   })
 
 describe("MockMeshServer", () => {
@@ -230,6 +244,7 @@ describe("MockMeshServer", () => {
         const server = yield* MockMeshServer.make()
         const refusal = yield* Effect.flip(dial(server.wsUrl.replace("subscribe", "publish")))
         assert.strictEqual(refusal.status, 404)
+        yield* dial(`${server.wsUrl}?client=test`)
         const { client } = yield* start({ path: "/feed" })
         yield* client.request({ _tag: "SubscribeAll" })
       })
@@ -295,16 +310,16 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("compression is off unless asked for", () =>
+    it.live("compression is off unless asked for, and then every frame is compressed", () =>
       Effect.gen(function* () {
         const plain = yield* start(undefined, { perMessageDeflate: true })
         assert.strictEqual(plain.client.socket.extensions, "")
         const { server, client } = yield* start({ perMessageDeflate: true }, { perMessageDeflate: true })
-        assert.include(client.socket.extensions, "permessage-deflate")
-        yield* client.request({ _tag: "SubscribeAll" })
-        yield* server.emit(update(a))
-        yield* server.drain()
-        assert.deepStrictEqual(yield* client.message, update(a))
+        const bare = yield* dialBare(server.wsUrl, { "sec-websocket-extensions": "permessage-deflate" })
+        yield* server.emit(notice("hi"))
+        assert.deepStrictEqual(yield* client.message, notice("hi"))
+        // Text with FIN and RSV1.
+        assert.strictEqual(yield* bare.firstByte, 0xc1)
       })
     )
   })
@@ -332,12 +347,11 @@ describe("MockMeshServer", () => {
     it.live("a fragmented frame really is three", () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.make()
-        const reader = yield* Effect.forkScoped(opcodes(server.wsUrl, 4))
-        yield* server.awaitConnection(1)
+        const client = yield* dialBare(server.wsUrl)
         yield* server.emit(notice("fragments"), { as: "fragmented" })
         yield* server.emit(notice("whole"))
         // Text without FIN, a continuation without, a continuation with; then text with FIN.
-        assert.deepStrictEqual(yield* Fiber.join(reader), [0x01, 0x00, 0x80, 0x81])
+        for (const byte of [0x01, 0x00, 0x80, 0x81]) assert.strictEqual(yield* client.firstByte, byte)
       })
     )
 
@@ -395,14 +409,18 @@ describe("MockMeshServer", () => {
         yield* server.emitAll([update(a, 1), update(a, 2)])
         yield* server.close(4408, "too slow")
         assert.strictEqual(yield* server.emit(update(a, 3)), 0)
+        // The client does not know yet, and what it asks for now comes too late.
+        client.socket.send(ClientMessage.encodeFrame({ _tag: "UnsubscribeAll" }))
         assert.deepStrictEqual(yield* client.closed, { code: 4408, reason: "too slow" })
         assert.deepStrictEqual([yield* client.message, yield* client.message], [update(a, 1), update(a, 2)])
         assert.strictEqual(yield* client.unread, 0)
-        const closed = (yield* server.log).filter(isKind("Closed"))
+        const log = yield* server.log
+        const closed = log.filter(isKind("Closed"))
         assert.deepStrictEqual(
           closed.map(({ by, code, reason }) => ({ by, code, reason })),
           [{ by: "server", code: 4408, reason: "too slow" }]
         )
+        assert.lengthOf(log.filter(isKind("Received")), 1)
       })
     )
 
@@ -415,6 +433,18 @@ describe("MockMeshServer", () => {
         assert.deepStrictEqual(yield* server.connections, [])
         yield* server.kill()
         assert.deepStrictEqual(tags(yield* server.log), ["Opened", "Closed"])
+      })
+    )
+
+    it.live("a client that has begun to close is sent nothing more", () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make()
+        const client = yield* dialBare(server.wsUrl)
+        // A close frame with a mask of zeros; the TCP connection stays open.
+        client.socket.write(new Uint8Array([0x88, 0x80, 0, 0, 0, 0]))
+        assert.strictEqual(yield* client.firstByte, 0x88)
+        assert.strictEqual(yield* server.emit(notice("late")), 0)
+        assert.strictEqual(yield* server.emitRaw("late"), 0)
       })
     )
 
@@ -436,14 +466,15 @@ describe("MockMeshServer", () => {
         yield* server.freeze(1)
         yield* server.emit(update(a))
         client.socket.ping("anybody there?")
+        client.socket.send(ClientMessage.encodeFrame({ _tag: "UnsubscribeAll" }))
         // The other connection is alive, so by its third answer this one would have been answered too.
         assert.deepStrictEqual(yield* other.message, update(a))
         for (let i = 0; i < 3; i++) yield* other.roundTrip
         assert.deepStrictEqual(
-          (yield* server.connections).map(({ id, frozen }) => [id, frozen]),
+          (yield* server.connections).map(({ id, frozen, interest }) => [id, frozen, interest.all]),
           [
-            [1, true],
-            [2, false]
+            [1, true, true],
+            [2, false, true]
           ]
         )
         yield* server.kill(1)
@@ -654,27 +685,32 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("waits for the network, instead of filling the memory", () =>
+    it.live("waits for a client that does not read, instead of filling the memory", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start({ keepMessages: false })
-        const options = { tasks: 2, outputsPerTask: 100, toolUseRatio: 0, contentSize: 64_000 }
+        const other = yield* dial(server.wsUrl)
+        // Far more than the network takes from a client that does not read.
+        const options = { tasks: 2, outputsPerTask: 250, toolUseRatio: 0, contentSize: 64_000 }
         const requests = Workload.taskIds(options).map((taskId) => ({ _tag: "SubscribeOutput", taskId }) as const)
         yield* client.request(...requests)
         let most = 0
         // Nothing fits this predicate: it looks at the buffer whenever a message is sent.
-        const looking = yield* server
-          .awaitEntry((entry): entry is ServerLog.Sent => {
-            if (entry._tag === "Sent") {
-              for (const { bufferedBytes } of Effect.runSync(server.connections)) most = Math.max(most, bufferedBytes)
-            }
-            return false
-          })
-          .pipe(Effect.forkScoped({ startImmediately: true }))
-        yield* server.play(Workload.make(options), { speed: Infinity })
-        yield* Fiber.interrupt(looking)
-        assert.isAbove(most, 0)
+        const look = (entry: ServerLog.Entry): entry is never => {
+          if (entry._tag === "Sent") {
+            for (const { bufferedBytes } of Effect.runSync(server.connections)) most = Math.max(most, bufferedBytes)
+          }
+          return false
+        }
+        yield* Effect.forkScoped(server.awaitEntry(look), { startImmediately: true })
+        client.socket.pause()
+        const playing = yield* Effect.forkScoped(server.play(Workload.make(options), { speed: Infinity }))
+        for (let i = 0; i < 100; i++) yield* other.roundTrip
+        assert.isUndefined(playing.pollUnsafe())
+        client.socket.resume()
+        yield* Fiber.join(playing)
+        assert.isAbove(most, 1_000_000)
         assert.isBelow(most, 1_300_000)
-        for (let i = 0; i < 200; i++) yield* client.message
+        for (let i = 0; i < 500; i++) yield* client.frame
       })
     )
   })
@@ -706,10 +742,15 @@ describe("MockMeshServer", () => {
       })
     )
 
-    for (const verb of ["freeze", "kill"] as const) {
-      it.live(`does not wait for what a ${verb} has made hopeless`, () =>
+    for (const [verb, perMessageDeflate] of [
+      ["freeze", false],
+      ["kill", false],
+      ["kill", true]
+    ] as const) {
+      const compressed = perMessageDeflate ? ", also while it is compressed" : ""
+      it.live(`does not wait for what a ${verb} has made hopeless${compressed}`, () =>
         Effect.gen(function* () {
-          const { server, client } = yield* start({ keepMessages: false })
+          const { server, client } = yield* start({ keepMessages: false, perMessageDeflate }, { perMessageDeflate })
           client.socket.pause()
           yield* flood(server)
           const draining = yield* Effect.forkScoped(server.drain())
@@ -748,8 +789,14 @@ describe("MockMeshServer", () => {
         for (const client of [frozen, closing, plain]) yield* client.closed
         assert.strictEqual((yield* Fiber.join(stalled)).status, 0)
         assert.deepStrictEqual(
-          (yield* server.log).filter(isKind("Killed")).map(({ connection }) => connection),
-          [1, 3]
+          (yield* server.log).flatMap((entry) =>
+            entry._tag === "Killed" || entry._tag === "Closed" ? [[entry._tag, entry.connection]] : []
+          ),
+          [
+            ["Closed", 2],
+            ["Killed", 1],
+            ["Killed", 3]
+          ]
         )
         assert.deepStrictEqual(yield* server.connections, [])
         const again = yield* MockMeshServer.make({ port: server.port })

@@ -30,17 +30,17 @@ export const make = (webSocket: WebSocket, socket: Duplex): AcceptedSocket => {
   let frozen = false
   const waiting = new Set<{ readonly limit: number; readonly callback: () => void }>()
 
+  /** Nothing leaves any more, or not until a thaw. */
+  const isHopeless = (): boolean => frozen || webSocket.readyState === webSocket.CLOSED
+
   const flushed = (): void => {
     for (const waiter of waiting) {
-      if (!frozen && webSocket.bufferedAmount > waiter.limit) continue
+      if (!isHopeless() && webSocket.bufferedAmount > waiter.limit) continue
       waiting.delete(waiter)
       waiter.callback()
     }
   }
-  webSocket.on("close", () => {
-    for (const { callback } of waiting) callback()
-    waiting.clear()
-  })
+  webSocket.on("close", flushed)
 
   return {
     isOpen: () => webSocket.readyState === webSocket.OPEN,
@@ -76,7 +76,7 @@ export const make = (webSocket: WebSocket, socket: Duplex): AcceptedSocket => {
     kill: () => webSocket.terminate(),
     close: (code, reason) => webSocket.close(code, reason),
     onDrained(limit, callback) {
-      if (frozen || webSocket.readyState === webSocket.CLOSED || webSocket.bufferedAmount <= limit) {
+      if (isHopeless() || webSocket.bufferedAmount <= limit) {
         callback()
         return () => {}
       }

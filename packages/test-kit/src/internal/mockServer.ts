@@ -76,8 +76,7 @@ export const make = (options: Options): MockServer => {
   const upgrader = new WebSocketServer({
     noServer: true,
     clientTracking: false,
-    // No threshold: a compressing server is asked for to see compressed frames, and the feed's are small.
-    perMessageDeflate: options.perMessageDeflate ? { threshold: 0 } : false
+    perMessageDeflate: options.perMessageDeflate
   })
   const sockets = new Set<Duplex>()
   const known: Array<Connection> = []
@@ -97,8 +96,6 @@ export const make = (options: Options): MockServer => {
     const fault = faults.shift()
     if (fault?._tag === "Stall") {
       recorder.append({ _tag: "Stalled" })
-      // Read on, or the client's leaving would go unnoticed.
-      socket.resume()
       return
     }
     if (fault?._tag === "Refuse") return refuse(socket, fault.status, fault.headers)

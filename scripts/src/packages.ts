@@ -1,0 +1,276 @@
+/**
+ * The packages as a stranger gets them: packs each, looks at the tarballs
+ * (publint, Are The Types Wrong, source maps), installs them with npm into an
+ * empty project outside the workspace, type-checks every declaration of ours and
+ * a program there, and runs the program on Node 22 and on this Node.
+ *
+ * Run by `pnpm run packages`, after `pnpm run build`.
+ */
+import { checkPackage, createPackageFromTarballData, type Problem } from "@arethetypeswrong/core"
+import { execFile } from "node:child_process"
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { dirname, join, posix, resolve } from "node:path"
+import { promisify } from "node:util"
+import { publint } from "publint"
+import { formatMessage } from "publint/utils"
+
+/** The oldest Node line that the packages promise, as it is today. */
+const oldestNode = "22.23.3"
+
+const root = resolve(import.meta.dirname, "../..")
+const exec = promisify(execFile)
+const failures: Array<string> = []
+
+interface Manifest {
+  readonly name: string
+  readonly version: string
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies?: Readonly<Record<string, string>>
+}
+
+// `JSON.parse` knows nothing; npm has validated what is read here.
+const readManifest = async (path: string) => JSON.parse(await readFile(path, "utf8")) as Manifest
+
+const step = async <A>(name: string, run: () => Promise<A>): Promise<A> => {
+  const start = performance.now()
+  const result = await run()
+  console.log(`${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${name}`)
+  return result
+}
+
+/** Runs a command, and gives what it printed even where it failed. */
+const run = async (cwd: string, command: string, args: ReadonlyArray<string>) => {
+  try {
+    const { stdout, stderr } = await exec(command, args, { cwd, maxBuffer: 64 * 1024 * 1024 })
+    return { ok: true, stdout, output: stdout + stderr }
+  } catch (error) {
+    if (!(error instanceof Error) || !("stdout" in error) || !("stderr" in error)) throw error
+    return { ok: false, stdout: String(error.stdout), output: `${error.message}\n${error.stdout}\n${error.stderr}` }
+  }
+}
+
+const mustRun = async (cwd: string, command: string, args: ReadonlyArray<string>) => {
+  const result = await run(cwd, command, args)
+  if (!result.ok) throw new Error(`${command} ${args.join(" ")} failed\n${result.output}`)
+  return result.stdout
+}
+
+// ---------------------------------------------------------------------------
+// packing
+// ---------------------------------------------------------------------------
+
+interface Tarball {
+  readonly name: string
+  readonly path: string
+  readonly data: Uint8Array<ArrayBuffer>
+  /** Paths inside the package, such as `dist/index.js`, with their text. */
+  readonly files: ReadonlyMap<string, string>
+  readonly manifest: Manifest
+}
+
+const pack = async (directory: string, destination: string): Promise<Tarball> => {
+  const pnpm = process.env["npm_execpath"]
+  if (pnpm === undefined) throw new Error("run this by `pnpm run packages`")
+  const isScript = /\.[cm]?js$/.test(pnpm)
+  await mustRun(directory, isScript ? process.execPath : pnpm, [
+    ...(isScript ? [pnpm] : []),
+    "pack",
+    "--pack-destination",
+    destination
+  ])
+  const { name, version } = await readManifest(join(directory, "package.json"))
+  const path = join(destination, `${name.replace("@", "").replace("/", "-")}-${version}.tgz`)
+  const data = new Uint8Array(await readFile(path))
+  const contents = createPackageFromTarballData(data)
+  const inside = `/node_modules/${name}/`
+  const files = new Map(contents.listFiles().map((file) => [file.slice(inside.length), contents.readFile(file)]))
+  const manifest = JSON.parse(files.get("package.json") ?? "{}") as Manifest
+  return { name, path, data, files, manifest }
+}
+
+/** The public modules of a package, as a program spells them: `@makima-stream/core/MeshEvent`. */
+const publicModules = ({ name, files }: Tarball): ReadonlyArray<string> =>
+  [...files.keys()]
+    .filter((file) => file.startsWith("dist/") && file.endsWith(".d.ts") && !file.includes("/internal/"))
+    .map((file) => file.slice("dist/".length, -".d.ts".length))
+    .map((module) => (module === "index" ? name : `${name}/${module}`))
+
+// ---------------------------------------------------------------------------
+// looking at the tarballs
+// ---------------------------------------------------------------------------
+
+/** Every built file comes from a source that is packed too, and every map leads to it. */
+const checkContents = ({ name, files, manifest }: Tarball): void => {
+  for (const file of ["README.md", "LICENSE", "package.json", "dist/index.js", "dist/index.d.ts"]) {
+    if (!files.has(file)) failures.push(`${name}: ${file} is not in the package`)
+  }
+  for (const [file, text] of files) {
+    if (!file.startsWith("dist/")) continue
+    const source = file.replace(/^dist\//, "src/").replace(/(\.d\.ts|\.js)(\.map)?$/, ".ts")
+    if (!files.has(source)) failures.push(`${name}: ${file} has no ${source}: it is stale, run \`pnpm run clean\``)
+    if (!file.endsWith(".map")) {
+      if (!files.has(`${file}.map`)) failures.push(`${name}: ${file} has no source map`)
+      continue
+    }
+    const { sources } = JSON.parse(text) as { readonly sources: ReadonlyArray<string> }
+    for (const relative of sources) {
+      const target = posix.join(dirname(file), relative)
+      if (!files.has(target)) failures.push(`${name}: ${file} leads to ${target}, which is not in the package`)
+    }
+  }
+  const text = JSON.stringify(manifest)
+  if (text.includes("workspace:")) failures.push(`${name}: the packed package.json speaks of the workspace`)
+  if (text.includes(`"./src/`)) failures.push(`${name}: the packed package.json exports sources`)
+}
+
+const describe = (problem: Problem): string =>
+  "entrypoint" in problem ? `${problem.kind} at ${problem.entrypoint} (${problem.resolutionKind})` : problem.kind
+
+/**
+ * Only ESM is offered, so what a CommonJS importer or TypeScript's old `node10`
+ * resolution sees is no problem: `attw --profile esm-only`.
+ */
+const isEsmProblem = (problem: Problem): boolean =>
+  !("resolutionKind" in problem && (problem.resolutionKind === "node10" || problem.resolutionKind === "node16-cjs"))
+
+const lint = async (tarball: Tarball): Promise<void> => {
+  const { messages } = await publint({ pack: { tarball: tarball.data.buffer }, strict: true })
+  for (const message of messages) {
+    failures.push(`${tarball.name}: publint: ${formatMessage(message, { ...tarball.manifest }, { color: false })}`)
+  }
+  const entrypoints = publicModules(tarball).map((module) => module.replace(tarball.name, "."))
+  const analysis = await checkPackage(createPackageFromTarballData(tarball.data), { entrypoints })
+  if (analysis.types === false) {
+    failures.push(`${tarball.name}: has no types`)
+  } else {
+    for (const problem of analysis.problems.filter(isEsmProblem)) {
+      failures.push(`${tarball.name}: are the types wrong: ${describe(problem)}`)
+    }
+  }
+}
+
+// ---------------------------------------------------------------------------
+// the project outside the workspace
+// ---------------------------------------------------------------------------
+
+const installedVersion = async (name: string) =>
+  (await readManifest(join(root, "node_modules", name, "package.json"))).version
+
+const install = async (project: string, tarballs: ReadonlyArray<Tarball>): Promise<string> => {
+  const peers = new Set(tarballs.flatMap(({ manifest }) => Object.keys(manifest.peerDependencies ?? {})))
+  const versions: Record<string, string> = {}
+  for (const name of [...peers, "typescript", "@types/node", "@types/ws"]) {
+    if (!tarballs.some((tarball) => tarball.name === name)) versions[name] = await installedVersion(name)
+  }
+  // The npm package `node` downloads one of these when it is installed; this is the same without running a script.
+  const platform = process.platform === "win32" ? "win" : process.platform
+  const node22 = `node-${platform}-${process.arch}`
+  const manifest = {
+    name: "stranger",
+    private: true,
+    type: "module",
+    dependencies: {
+      ...Object.fromEntries(tarballs.map(({ name, path }) => [name, `file:${path}`])),
+      ...versions,
+      [node22]: oldestNode
+    }
+  }
+  await writeFile(join(project, "package.json"), JSON.stringify(manifest, undefined, 2))
+  await mustRun(project, "npm", [
+    "install",
+    "--ignore-scripts",
+    "--prefer-offline",
+    "--no-audit",
+    "--no-fund",
+    "--no-package-lock",
+    "--loglevel=error"
+  ])
+  return join(project, "node_modules", node22, "bin", process.platform === "win32" ? "node.exe" : "node")
+}
+
+/** Type-checks everything the packages declare, and the program, which it also compiles. */
+const typeCheck = async (project: string, tarballs: ReadonlyArray<Tarball>): Promise<void> => {
+  const modules = tarballs.flatMap(publicModules)
+  await cp(join(root, "scripts/stranger/program.ts"), join(project, "src/program.ts"))
+  await writeFile(
+    join(project, "src/everything.ts"),
+    modules.map((module, i) => `export type * as M${i} from "${module}"\n`).join("")
+  )
+  const compilerOptions = {
+    target: "ES2023",
+    lib: ["ES2023", "DOM", "DOM.Iterable", "DOM.AsyncIterable"],
+    types: ["node"],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    skipLibCheck: false,
+    rootDir: "src",
+    outDir: "dist"
+  }
+  const resolutions = [
+    { module: "NodeNext", moduleResolution: "NodeNext" },
+    { module: "ESNext", moduleResolution: "Bundler", noEmit: true }
+  ]
+  const outputs = await Promise.all(
+    resolutions.map(async (resolution) => {
+      const config = `tsconfig.${resolution.module}.json`
+      await writeFile(
+        join(project, config),
+        JSON.stringify({ compilerOptions: { ...compilerOptions, ...resolution }, include: ["src"] })
+      )
+      return run(project, process.execPath, ["node_modules/typescript/bin/tsc", "-p", config, "--pretty", "false"])
+    })
+  )
+  const complaints = outputs.flatMap(({ output }) => output.split("\n").filter((line) => /error TS\d+/.test(line)))
+  // Under `skipLibCheck: false` the compiler also checks what others declare, which is not ours to mend.
+  const foreign = complaints.filter(
+    (line) => line.startsWith("node_modules/") && !tarballs.some(({ name }) => line.includes(`node_modules/${name}/`))
+  )
+  if (foreign.length > 0) {
+    const where = new Set(foreign.map((line) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(line)?.[1]))
+    console.log(`          (not counted: ${foreign.length} complaints about declarations of ${[...where].join(", ")})`)
+  }
+  const ours = complaints.filter((line) => !foreign.includes(line))
+  failures.push(...new Set(ours.map((line) => `types: ${line}`)))
+  if (complaints.length === 0) {
+    for (const { ok, output } of outputs) if (!ok) failures.push(`types: ${output}`)
+  }
+}
+
+const expected = JSON.stringify(["hello", "done"])
+
+const runOn = async (project: string, node: string): Promise<void> => {
+  const version = (await mustRun(project, node, ["--version"])).trim()
+  const { output, ok } = await run(project, node, ["dist/program.js"])
+  if (!ok || output.trim() !== expected) failures.push(`Node ${version}: expected ${expected}, got: ${output}`)
+  const hidden = await run(project, node, ["-e", `import("@makima-stream/core/internal/wire")`])
+  if (!hidden.output.includes("ERR_PACKAGE_PATH_NOT_EXPORTED")) {
+    failures.push(`Node ${version}: internal modules can be imported`)
+  }
+}
+
+// ---------------------------------------------------------------------------
+
+const directory = await mkdtemp(join(tmpdir(), "makima-stream-packages-"))
+try {
+  const names = await readdir(join(root, "packages"))
+  const project = join(directory, "project")
+  await mkdir(join(project, "src"), { recursive: true })
+
+  const tarballs = await step("pack", () =>
+    Promise.all(names.map((name) => pack(join(root, "packages", name), directory)))
+  )
+  tarballs.forEach(checkContents)
+  await step("publint and Are The Types Wrong", () => Promise.all(tarballs.map(lint)))
+  const node22 = await step("npm install in an empty project", () => install(project, tarballs))
+  await step("type-check, with skipLibCheck off", () => typeCheck(project, tarballs))
+  await step(`run on Node ${oldestNode}`, () => runOn(project, node22))
+  await step(`run on Node ${process.versions.node}`, () => runOn(project, process.execPath))
+} finally {
+  await rm(directory, { recursive: true, force: true })
+}
+
+for (const failure of failures) console.error(failure)
+console.log(failures.length === 0 ? "packages: all good" : `packages: ${failures.length} problems`)
+process.exitCode = failures.length === 0 ? 0 : 1

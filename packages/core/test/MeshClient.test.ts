@@ -1,5 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, References, Result, Schedule, Scope, Stream, SubscriptionRef } from "effect"
+import {
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  References,
+  Result,
+  Schedule,
+  Scope,
+  Stream,
+  SubscriptionRef
+} from "effect"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
 import { ScriptedMesh } from "@makima-stream/test-kit"

@@ -1,0 +1,64 @@
+/**
+ * The shared client with the socket for Node under it: one layer for the common
+ * case.
+ *
+ * `MeshClient.layer` over `NodeMeshSocket.layer` is the same by hand.
+ *
+ * @since 0.1.0
+ */
+import * as Layer from "effect/Layer"
+import type { Endpoint } from "@makima-stream/core"
+import { MeshClient } from "@makima-stream/core"
+import type * as MeshConfig from "./MeshConfig.ts"
+import * as NodeMeshSocket from "./NodeMeshSocket.ts"
+
+/**
+ * A client of the server at `socket.url`.
+ *
+ * **Example** (A client of a server of one's own)
+ *
+ * ```ts
+ * import { Layer } from "effect"
+ * import { NodeMeshClient } from "@makima-stream/node"
+ *
+ * const live = NodeMeshClient.layer({
+ *   socket: { url: "http://127.0.0.1:8080" },
+ *   client: { connectionIdle: "1 minute" }
+ * })
+ * console.log(Layer.isLayer(live)) // true
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: {
+  /** The server, the key, and how the socket is tuned. */
+  readonly socket: NodeMeshSocket.Options
+  /** How the client behaves. */
+  readonly client?: MeshClient.Options
+}): Layer.Layer<MeshClient.MeshClient, Endpoint.InvalidUrl> =>
+  MeshClient.layer(options.client).pipe(Layer.provide(NodeMeshSocket.layer(options.socket)))
+
+/**
+ * A client of the server that the environment names: `MAKIMA_API_URL` (default:
+ * the public server) and `MAKIMA_API_KEY`.
+ *
+ * **Example** (The client of a deployed program)
+ *
+ * ```ts
+ * import { Layer } from "effect"
+ * import { NodeMeshClient } from "@makima-stream/node"
+ *
+ * console.log(Layer.isLayer(NodeMeshClient.layerConfig())) // true
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (options?: {
+  /** How the socket is tuned. */
+  readonly socket?: NodeMeshSocket.ConnectionOptions
+  /** How the client behaves. */
+  readonly client?: MeshClient.Options
+}): Layer.Layer<MeshClient.MeshClient, MeshConfig.MeshConfigError> =>
+  MeshClient.layer(options?.client).pipe(Layer.provide(NodeMeshSocket.layerConfig(options?.socket)))

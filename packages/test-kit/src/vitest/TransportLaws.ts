@@ -1,0 +1,66 @@
+/**
+ * The laws of `TransportLaws` as a suite of tests.
+ *
+ * @since 0.1.0
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as TransportLaws from "../TransportLaws.ts"
+
+export * from "../TransportLaws.ts"
+
+/**
+ * Runs every law over a transport, each on a fresh harness.
+ *
+ * **Details**
+ *
+ * A law that the transport is known to break is run too, and its test fails
+ * when the law is kept: the table in the documentation would be wrong. No law is
+ * skipped.
+ *
+ * **Example** (A socket of one's own)
+ *
+ * ```ts
+ * import { Layer } from "effect"
+ * import { Socket } from "effect/socket"
+ * import { TransportLaws } from "@makima-stream/test-kit/vitest"
+ *
+ * // In a test file:
+ * const run = () =>
+ *   TransportLaws.suite("the global WebSocket", TransportLaws.layerMock(({ timings, wsUrl }) =>
+ *     Socket.layerWebSocket(wsUrl, { openTimeout: timings.connectTimeout }).pipe(
+ *       Layer.provide(Socket.layerWebSocketConstructorGlobal)
+ *     )
+ *   ), { cannot: { backpressure: "It cannot be paused." } })
+ * console.log(typeof run) // function
+ * ```
+ *
+ * @category suites
+ * @since 0.1.0
+ */
+export const suite = <E>(
+  name: string,
+  harness: Layer.Layer<TransportLaws.Harness, E>,
+  options?: Omit<TransportLaws.Transport<E>, "name" | "harness">
+): void => {
+  const test = options?.clock === "test" ? it.effect : it.live
+  describe(name, () => {
+    for (const law of TransportLaws.names) {
+      const { check, promise } = TransportLaws.laws[law]
+      const run = Effect.provide(Effect.scoped(check), harness)
+      const reason = options?.cannot?.[law]
+      if (reason === undefined) {
+        test(promise, () => run)
+      } else {
+        test(`CANNOT: ${promise} (${reason})`, () =>
+          run.pipe(
+            Effect.matchEffect({
+              onSuccess: () => Effect.sync(() => assert.fail("the law is kept: take it out of `cannot`")),
+              onFailure: (error) => (error instanceof TransportLaws.LawBroken ? Effect.void : Effect.fail(error))
+            })
+          ))
+      }
+    }
+  })
+}

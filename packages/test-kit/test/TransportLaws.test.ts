@@ -1,0 +1,28 @@
+import { readFileSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import * as TransportLaws from "../src/vitest/TransportLaws.ts"
+import { saboteurs } from "./support/saboteurs.ts"
+import { transports } from "./support/transports.ts"
+
+for (const { name, harness, ...options } of transports) TransportLaws.suite(name, harness, options)
+
+describe("TransportLaws", () => {
+  for (const name of TransportLaws.names) {
+    it.effect(`see a socket that breaks the law: ${TransportLaws.laws[name].promise}`, () =>
+      Effect.gen(function* () {
+        const harness = Layer.effect(
+          TransportLaws.Harness,
+          Effect.map(TransportLaws.Harness, (good) => ({ ...good, socket: saboteurs[name](good.socket) }))
+        ).pipe(Layer.provide(TransportLaws.layerScripted))
+        const run = Effect.provide(Effect.scoped(TransportLaws.laws[name].check), harness)
+        assert.strictEqual((yield* Effect.flip(run))._tag, "LawBroken")
+      })
+    )
+  }
+
+  it("fill the table in the documentation", () => {
+    const page = readFileSync(new URL("../../../docs/transports.md", import.meta.url), "utf8")
+    assert.include(page, TransportLaws.table(transports))
+  })
+})

@@ -1,0 +1,51 @@
+import { NodeSocket, NodeWS } from "@effect/platform-node"
+import { Layer } from "effect"
+import { Socket } from "effect/socket"
+import { NodeMeshSocket } from "@makima-stream/node"
+import * as TransportLaws from "../../src/TransportLaws.ts"
+
+const oneCurrent =
+  "Effect's `Socket.fromWebSocket` has one current connection per service: a second reader takes the writers of the first, and a writer without a connection waits for the next one."
+
+const noStatus =
+  "The WebSocket API tells a refused handshake from a failed one by nothing: there is no status and no header."
+
+const noPing = "No heartbeat: the WebSocket API has no ping, and nothing else notices a silent peer."
+
+const strictText = "The WebSocket library ends the connection at the first bad byte."
+
+/** Every socket that the laws are run over: the columns of the table in `docs/transports.md`. */
+export const transports = [
+  {
+    name: "`ScriptedMesh`",
+    harness: TransportLaws.layerScripted,
+    clock: "test"
+  },
+  {
+    name: "`NodeMeshSocket`",
+    harness: TransportLaws.layerMock(({ timings, url }) => NodeMeshSocket.layer({ url, ...timings }))
+  },
+  {
+    name: "Effect's `Socket` on `NodeWS`",
+    harness: TransportLaws.layerMock(({ timings, wsUrl }) =>
+      Socket.layerWebSocket(wsUrl, { openTimeout: timings.connectTimeout }).pipe(
+        Layer.provide(NodeWS.layerWebSocketConstructor)
+      )
+    ),
+    cannot: { ownWriter: oneCurrent, lateWrites: oneCurrent, refused: noStatus, freeze: noPing, badText: strictText }
+  },
+  {
+    name: "Effect's `Socket` on Node's global `WebSocket`",
+    harness: TransportLaws.layerMock(({ timings, wsUrl }) =>
+      NodeSocket.layerWebSocket(wsUrl, { openTimeout: timings.connectTimeout })
+    ),
+    cannot: {
+      ownWriter: oneCurrent,
+      lateWrites: oneCurrent,
+      refused: noStatus,
+      freeze: noPing,
+      badText: strictText,
+      backpressure: "The WebSocket API cannot be paused: frames pile up in memory."
+    }
+  }
+] as const satisfies ReadonlyArray<TransportLaws.Transport<unknown>>

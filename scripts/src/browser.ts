@@ -1,0 +1,254 @@
+/**
+ * Core in a browser: bundles it with Vite, says what it weighs, and runs a page
+ * in Chromium against the mock server.
+ *
+ * Run by `pnpm run browser`, after `pnpm run build`. Needs Chromium:
+ * `apt-get install chromium`, or a path in `CHROMIUM`. With `--bundle-only` it
+ * bundles and weighs, and runs nothing.
+ */
+import { MockMeshServer } from "@makima-stream/test-kit"
+import { TaskId } from "@makima-stream/core"
+import { Data, Deferred, Effect, Schema } from "effect"
+import { spawn } from "node:child_process"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { createServer } from "node:http"
+import { tmpdir } from "node:os"
+import { extname, join, resolve } from "node:path"
+import { gzipSync } from "node:zlib"
+import { build, createLogger } from "vite"
+
+/** What the shared client may weigh, minified and gzipped, without `effect`, in bytes. */
+const budget = 12 * 1024
+
+const root = resolve(import.meta.dirname, "../..")
+const source = join(root, "scripts/browser")
+
+class BrowserFailure extends Data.TaggedError("BrowserFailure")<{ readonly message: string }> {}
+
+// ---------------------------------------------------------------------------
+// bundling
+// ---------------------------------------------------------------------------
+
+const isEffect = /^effect(\/|$)/
+
+/** A module that is not in a file: what a program imports, and nothing else. */
+const virtual = (name: string, code: string) => ({
+  name: "virtual",
+  resolveId: (id: string) => (id === name ? id : undefined),
+  load: (id: string) => (id === name ? code : undefined)
+})
+
+const bundle = async (
+  outDir: string,
+  options: { readonly entry: string; readonly code?: string; readonly external?: RegExp }
+): Promise<void> => {
+  const { code, entry, external } = options
+  // What Vite warns of here, such as a Node module that it leaves out, would break a page.
+  const logger = createLogger("warn")
+  const warnings: Array<string> = []
+  logger.warn = (message) => void warnings.push(message)
+  await build({
+    root: source,
+    configFile: false,
+    customLogger: logger,
+    logLevel: "warn",
+    plugins: code === undefined ? [] : [virtual(entry, code)],
+    // What is published, not its source.
+    resolve: {
+      alias: [
+        { find: /^@makima-stream\/core$/, replacement: join(root, "packages/core/dist/index.js") },
+        { find: /^@makima-stream\/core\/(.*)$/, replacement: join(root, "packages/core/dist/$1.js") }
+      ]
+    },
+    build: {
+      outDir,
+      emptyOutDir: true,
+      modulePreload: { polyfill: false },
+      chunkSizeWarningLimit: 10_000,
+      rolldownOptions: {
+        input: code === undefined ? join(source, entry) : entry,
+        ...(external === undefined ? {} : { external }),
+        preserveEntrySignatures: code === undefined ? false : "strict"
+      }
+    }
+  })
+  if (warnings.length > 0) throw new BrowserFailure({ message: `Vite warned:\n${warnings.join("\n")}` })
+}
+
+const scripts = (directory: string): ReadonlyArray<string> =>
+  readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".js"))
+    .map((file) => join(directory, file))
+
+/** Bytes, minified and gzipped. */
+const weigh = (directory: string): number =>
+  scripts(directory).reduce((sum, file) => sum + gzipSync(readFileSync(file), { level: 9 }).length, 0)
+
+const kib = (bytes: number): string => `${(bytes / 1024).toFixed(1)} KiB`
+
+// ---------------------------------------------------------------------------
+// running
+// ---------------------------------------------------------------------------
+
+const chromiumPath = [process.env["CHROMIUM"], "/usr/bin/chromium", "/usr/bin/chromium-browser"].find(
+  (path) => path !== undefined && existsSync(path)
+)
+
+/** Serves the bundle on a free port, and gives what the page posts. */
+const serve = (directory: string) =>
+  Effect.gen(function* () {
+    const reported = yield* Deferred.make<string>()
+    const server = createServer((request, response) => {
+      if (request.method === "POST") {
+        const chunks: Array<Buffer> = []
+        request.on("data", (chunk: Buffer) => chunks.push(chunk))
+        request.on("end", () => {
+          Deferred.doneUnsafe(reported, Effect.succeed(Buffer.concat(chunks).toString()))
+          response.end()
+        })
+        return
+      }
+      const path = new URL(request.url ?? "/", "http://localhost").pathname
+      const file = join(directory, path === "/" ? "index.html" : path)
+      if (!existsSync(file)) return void response.writeHead(404).end()
+      response.writeHead(200, { "content-type": extname(file) === ".html" ? "text/html" : "text/javascript" })
+      response.end(readFileSync(file))
+    })
+    yield* Effect.acquireRelease(
+      Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+      () =>
+        Effect.callback<void>((resume) => {
+          server.closeAllConnections()
+          server.close(() => resume(Effect.void))
+        })
+    )
+    const address = server.address()
+    const port = typeof address === "object" && address !== null ? address.port : 0
+    return { url: `http://127.0.0.1:${port}/`, reported: Deferred.await(reported) }
+  })
+
+/** Opens a page in a browser of its own, which lives as long as the scope. */
+const openPage = (chromium: string, url: string) =>
+  Effect.gen(function* () {
+    const profile = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "makima-stream-chromium-"))),
+      (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }))
+    )
+    const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    const quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    const output: Array<string> = []
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const spawned = spawn(
+          chromium,
+          [
+            ...flags,
+            ...quiet,
+            `--user-data-dir=${profile}`,
+            "--enable-logging=stderr",
+            "--remote-debugging-port=0",
+            url
+          ],
+          { stdio: ["ignore", "ignore", "pipe"] }
+        )
+        spawned.stderr.on("data", (chunk: Buffer) => output.push(chunk.toString()))
+        return spawned
+      }),
+      (spawned) =>
+        Effect.callback<void>((resume) => {
+          if (spawned.exitCode !== null || spawned.signalCode !== null) return resume(Effect.void)
+          spawned.once("exit", () => resume(Effect.void))
+          spawned.kill("SIGKILL")
+        })
+    )
+    const died = Effect.callback<never, BrowserFailure>((resume) => {
+      const fail = () => resume(Effect.fail(new BrowserFailure({ message: `Chromium ended:\n${output.join("")}` })))
+      child.once("error", fail)
+      child.once("exit", fail)
+    })
+    return { died, output: Effect.sync(() => output.join("")) }
+  })
+
+const a = TaskId.make("a")
+
+/** What the server does to the page, in order. */
+const scenario = Effect.fnUntraced(function* (server: MockMeshServer.Service) {
+  const subscribed = (connection: number) =>
+    server.awaitReceived((entry) => entry.connection === connection && entry.message._tag === "SubscribeOutput")
+  yield* subscribed(1)
+  yield* server.emit({ _tag: "TaskUpdated", taskId: a, version: 1, status: "running" })
+  yield* server.garbage()
+  yield* server.emit({ _tag: "TaskOutput", taskId: a, messageType: "assistant", content: "grüße" }, { as: "binary" })
+  yield* server.drain()
+  yield* server.close(1012)
+  yield* subscribed(2)
+  yield* server.emit({ _tag: "TaskUpdated", taskId: a, version: 2, status: "done" })
+})
+
+const expected = [
+  "Connected",
+  "TaskUpdated running",
+  "Resync BadFrame",
+  "TaskOutput grüße",
+  "Disconnected ConnectionClosed",
+  "Connected",
+  "Resync Reconnected",
+  "TaskUpdated done"
+]
+
+const runPage = Effect.fnUntraced(function* (chromium: string, directory: string) {
+  const server = yield* MockMeshServer.make()
+  const { reported, url } = yield* serve(directory)
+  const page = yield* openPage(chromium, `${url}?feed=${encodeURIComponent(server.wsUrl)}`)
+  yield* Effect.forkScoped(scenario(server))
+  const report = yield* reported.pipe(
+    Effect.raceFirst(page.died),
+    Effect.timeoutOrElse({
+      duration: "60 seconds",
+      orElse: () =>
+        Effect.flatMap(page.output, (output) =>
+          Effect.fail(new BrowserFailure({ message: `the page reported nothing\n${output}` }))
+        )
+    })
+  )
+  const lines = yield* Schema.decodeEffect(Schema.fromJsonString(Schema.Array(Schema.String)))(report)
+  if (lines.join("\n") !== expected.join("\n")) {
+    return yield* new BrowserFailure({ message: `expected:\n${expected.join("\n")}\n\ngot:\n${lines.join("\n")}` })
+  }
+}, Effect.scoped)
+
+// ---------------------------------------------------------------------------
+
+const directory = mkdtempSync(join(tmpdir(), "makima-stream-browser-"))
+try {
+  console.log("minified and gzipped:")
+  const measure = async (name: string, code: string): Promise<number> => {
+    const outDir = join(directory, name.replaceAll(" ", "-"))
+    await bundle(outDir, { entry: "virtual.js", code, external: isEffect })
+    const bytes = weigh(outDir)
+    console.log(`${kib(bytes).padStart(10)}  ${name}, without effect`)
+    return bytes
+  }
+  await measure("MeshStream.connect", `export { connect } from "@makima-stream/core/MeshStream"`)
+  const client = await measure("MeshClient", `export * from "@makima-stream/core/MeshClient"`)
+  await measure("all of core", `export * from "@makima-stream/core"`)
+  await bundle(join(directory, "small"), { entry: "small.ts" })
+  console.log(`${kib(weigh(join(directory, "small"))).padStart(10)}  a small program, with effect`)
+  if (client > budget) throw new BrowserFailure({ message: `MeshClient is heavier than its budget of ${kib(budget)}` })
+
+  const page = join(directory, "page")
+  await bundle(page, { entry: "index.html" })
+  if (process.argv.includes("--bundle-only")) {
+    console.log("browser: bundled only, nothing was run")
+  } else if (chromiumPath === undefined) {
+    throw new BrowserFailure({ message: "there is no Chromium: `apt-get install chromium`, or a path in CHROMIUM" })
+  } else {
+    await Effect.runPromise(runPage(chromiumPath, page))
+    console.log(`browser: ${expected.length} events in order, in ${chromiumPath}`)
+  }
+} catch (error) {
+  console.error(error instanceof BrowserFailure ? `browser: ${error.message}` : error)
+  process.exitCode = 1
+} finally {
+  rmSync(directory, { recursive: true, force: true })
+}

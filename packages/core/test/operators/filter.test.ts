@@ -1,0 +1,319 @@
+import { assert, describe, it } from "@effect/vitest"
+import { MeshEvent, MeshStream, TaskStatus } from "@makima-stream/core"
+import type { TaskId } from "@makima-stream/core"
+import { Effect, Stream } from "effect"
+import {
+  a,
+  at,
+  b,
+  c,
+  connected,
+  disconnected,
+  events,
+  output,
+  place,
+  resync,
+  serverError,
+  through,
+  unknownMessage,
+  updated
+} from "../support/events.ts"
+
+const one: ReadonlyArray<MeshEvent.MeshEvent> = [
+  connected(),
+  updated(a, { version: 1, status: "running" }),
+  output(a, "hello"),
+  updated(b, { version: 1, status: "failed", updatedFields: ["status"] }),
+  output(b, "bye", { messageType: "result" }),
+  serverError,
+  unknownMessage,
+  disconnected(),
+  resync(),
+  resync(a),
+  updated(b, { version: 2 })
+]
+
+type Filter = (self: Stream.Stream<MeshEvent.MeshEvent>) => Stream.Stream<MeshEvent.MeshEvent>
+
+const filters: Record<string, Filter> = {
+  outputOnly: MeshStream.outputOnly,
+  "outputOnly with Resync": MeshStream.outputOnly({ keepResync: true }),
+  updatesOnly: MeshStream.updatesOnly,
+  "updatesOnly with Resync": MeshStream.updatesOnly({ keepResync: true }),
+  serverErrors: MeshStream.serverErrors,
+  dataOnly: MeshStream.dataOnly,
+  "dataOnly with Resync": MeshStream.dataOnly({ keepResync: true }),
+  lifecycleOnly: MeshStream.lifecycleOnly,
+  "filterTask of one": MeshStream.filterTask(a),
+  "filterTask of two": MeshStream.filterTask([a, b]),
+  "filterTask by predicate": MeshStream.filterTask((id) => id !== a),
+  filterStatus: MeshStream.filterStatus(["running", "failed"]),
+  "filterStatus with Resync": MeshStream.filterStatus("failed", { keepResync: true }),
+  filterMessageType: MeshStream.filterMessageType("assistant"),
+  "filterMessageType with Resync": MeshStream.filterMessageType(["assistant", "result"], { keepResync: true }),
+  fieldsChanged: MeshStream.fieldsChanged("plan"),
+  "fieldsChanged with all that may have": MeshStream.fieldsChanged(["plan", "name"], {
+    keepResync: true,
+    keepUnspecified: true
+  })
+}
+
+/** What passes a filter, as the tags. */
+const tags = (filter: Filter) => Effect.map(through(one, filter), (events) => events.map((event) => event._tag))
+
+describe("narrowing to a kind of event", () => {
+  it.effect("outputOnly lets nothing but output through", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* through(one, MeshStream.outputOnly), [one[2], one[4]])
+    })
+  )
+
+  it.effect("updatesOnly lets nothing but updates through", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* through(one, MeshStream.updatesOnly), [one[1], one[3], one[10]])
+    })
+  )
+
+  it.effect("serverErrors lets nothing but the server's errors through", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* through(one, MeshStream.serverErrors), [serverError])
+    })
+  )
+
+  it.effect("dataOnly drops the lifecycle, lifecycleOnly drops the rest, and together they are all", () =>
+    Effect.gen(function* () {
+      const data = yield* through(one, MeshStream.dataOnly)
+      const lifecycle = yield* through(one, MeshStream.lifecycleOnly)
+      assert.deepStrictEqual(lifecycle, [one[0], one[7], one[8], one[9]])
+      assert.deepStrictEqual(
+        data,
+        one.filter((event) => !MeshEvent.isLifecycle(event))
+      )
+      assert.strictEqual(data.length + lifecycle.length, one.length)
+    })
+  )
+
+  it.effect("keepResync keeps every Resync where it stood, and no other lifecycle event", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* tags(MeshStream.outputOnly({ keepResync: true })), [
+        "TaskOutput",
+        "TaskOutput",
+        "Resync",
+        "Resync"
+      ])
+      assert.deepStrictEqual(yield* tags(MeshStream.dataOnly({ keepResync: true })), [
+        "TaskUpdated",
+        "TaskOutput",
+        "TaskUpdated",
+        "TaskOutput",
+        "ServerError",
+        "UnknownMessage",
+        "Resync",
+        "Resync",
+        "TaskUpdated"
+      ])
+      assert.deepStrictEqual(yield* tags(MeshStream.serverErrors({ keepResync: true })), [
+        "ServerError",
+        "Resync",
+        "Resync"
+      ])
+    })
+  )
+
+  it.effect("bare, called, and data-first are the same operator", () =>
+    Effect.gen(function* () {
+      const feed = Stream.fromArray(one)
+      const bare = yield* Stream.runCollect(feed.pipe(MeshStream.updatesOnly))
+      assert.strictEqual(bare.length, 3)
+      assert.deepStrictEqual(yield* Stream.runCollect(feed.pipe(MeshStream.updatesOnly())), bare)
+      assert.deepStrictEqual(yield* Stream.runCollect(feed.pipe(MeshStream.updatesOnly({ keepResync: false }))), bare)
+      assert.deepStrictEqual(yield* Stream.runCollect(MeshStream.updatesOnly(feed)), bare)
+      assert.deepStrictEqual(
+        yield* Stream.runCollect(MeshStream.updatesOnly(feed, { keepResync: true })),
+        yield* Stream.runCollect(feed.pipe(MeshStream.updatesOnly({ keepResync: true })))
+      )
+    })
+  )
+})
+
+describe("filterTask", () => {
+  it.effect("keeps what names the task, and the lifecycle that concerns every task", () =>
+    Effect.gen(function* () {
+      const kept = yield* through([...one, resync(b)], MeshStream.filterTask(a))
+      assert.deepStrictEqual(kept, [one[0], one[1], one[2], one[7], one[8], one[9]])
+    })
+  )
+
+  it.effect("drops the server's errors and unknown messages, which name no task", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(
+        yield* through(
+          [serverError, unknownMessage],
+          MeshStream.filterTask(() => true)
+        ),
+        []
+      )
+    })
+  )
+
+  it.effect("takes many ids, also from an iterable that can be read only once, for any number of runs", () =>
+    Effect.gen(function* () {
+      const ids = function* () {
+        yield a
+        yield b
+      }
+      const filtered = MeshStream.filterTask(Stream.make(updated(a), updated(c), updated(b)), ids())
+      assert.deepStrictEqual(yield* Stream.runCollect(filtered), [updated(a), updated(b)])
+      assert.deepStrictEqual(yield* Stream.runCollect(filtered), [updated(a), updated(b)])
+    })
+  )
+
+  it.effect("asks a predicate for each element, with the id alone", () =>
+    Effect.gen(function* () {
+      const asked: Array<ReadonlyArray<unknown>> = []
+      const filter = MeshStream.filterTask((...args: [TaskId.TaskId]) => {
+        asked.push(args)
+        return args[0] === b
+      })
+      assert.deepStrictEqual(yield* through([updated(a), connected(), output(b, "")], filter), [
+        connected(),
+        output(b, "")
+      ])
+      assert.deepStrictEqual(asked, [[a], [b]])
+    })
+  )
+
+  it.effect("takes what other operators make of events", () =>
+    Effect.gen(function* () {
+      const lines = yield* through([output(a, "one"), output(b, "two")], (feed) =>
+        feed.pipe(MeshStream.lines, MeshStream.filterTask(b))
+      )
+      assert.deepStrictEqual(
+        lines.map((line) => line.text),
+        ["two"]
+      )
+    })
+  )
+})
+
+describe("filterStatus", () => {
+  it.effect("takes one status, several, or a predicate", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* through(one, MeshStream.filterStatus("failed")), [one[3]])
+      assert.deepStrictEqual(yield* through(one, MeshStream.filterStatus(["running", "failed"])), [one[1], one[3]])
+      assert.deepStrictEqual(yield* through(one, MeshStream.filterStatus(TaskStatus.isTerminal)), [one[3]])
+      assert.deepStrictEqual(
+        yield* Stream.runCollect(MeshStream.filterStatus(Stream.fromArray(one), "running", { keepResync: true })),
+        [one[1], one[8], one[9]]
+      )
+    })
+  )
+
+  it.effect("never lets an update without a status through", () =>
+    Effect.gen(function* () {
+      const all = yield* through(
+        one,
+        MeshStream.filterStatus(() => true)
+      )
+      assert.deepStrictEqual(all, [one[1], one[3]])
+    })
+  )
+})
+
+describe("filterMessageType", () => {
+  it.effect("takes one type, several, or a predicate, also of a type never seen before", () =>
+    Effect.gen(function* () {
+      const input = [...one, output(c, "?", { messageType: "novel" })]
+      assert.deepStrictEqual(yield* through(input, MeshStream.filterMessageType("result")), [one[4]])
+      assert.deepStrictEqual(yield* through(input, MeshStream.filterMessageType(["assistant", "result"])), [
+        one[2],
+        one[4]
+      ])
+      assert.deepStrictEqual(
+        yield* through(
+          input,
+          MeshStream.filterMessageType((type) => type === "novel")
+        ),
+        [input[11]]
+      )
+    })
+  )
+})
+
+describe("fieldsChanged", () => {
+  const named = updated(a, { updatedFields: ["name", "plan"] })
+  const other = updated(a, { updatedFields: ["status"] })
+  const none = updated(a, { updatedFields: [] })
+  const silent = updated(a, { version: 7 })
+  const input = [named, other, none, silent, output(a, "plan"), resync()]
+
+  it.effect("keeps the updates that changed any of the fields", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* through(input, MeshStream.fieldsChanged("plan")), [named])
+      assert.deepStrictEqual(yield* through(input, MeshStream.fieldsChanged(["status", "plan"])), [named, other])
+      assert.deepStrictEqual(
+        yield* through(
+          input,
+          MeshStream.fieldsChanged((field) => field.startsWith("st"))
+        ),
+        [other]
+      )
+    })
+  )
+
+  it.effect("drops an update that does not say what it changed, unless asked to keep it", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(
+        yield* through(
+          input,
+          MeshStream.fieldsChanged(() => true)
+        ),
+        [named, other]
+      )
+      assert.deepStrictEqual(
+        yield* through(input, MeshStream.fieldsChanged("plan", { keepUnspecified: true, keepResync: true })),
+        [named, silent, resync()]
+      )
+    })
+  )
+})
+
+describe("laws of filters", () => {
+  for (const [name, filter] of Object.entries(filters)) {
+    it.effect.prop(`${name} is idempotent`, [events], ([events]) =>
+      Effect.gen(function* () {
+        const once = yield* through(events, filter)
+        assert.deepStrictEqual(yield* through(once, filter), once)
+      })
+    )
+
+    it.effect.prop(`${name} commutes with every other filter`, [events], ([events]) =>
+      Effect.gen(function* () {
+        for (const other of Object.values(filters)) {
+          assert.deepStrictEqual(
+            yield* through(events, (feed) => other(filter(feed))),
+            yield* through(events, (feed) => filter(other(feed)))
+          )
+        }
+      })
+    )
+
+    it.effect.prop(
+      `${name} keeps or drops a Resync at any position, and what is around it is the same`,
+      [events, place],
+      ([events, place]) =>
+        Effect.gen(function* () {
+          const index = at(place, events)
+          const before = events.slice(0, index)
+          const after = events.slice(index)
+          for (const gap of [resync(), resync(a), resync(b)]) {
+            assert.deepStrictEqual(yield* through([...before, gap, ...after], filter), [
+              ...(yield* through(before, filter)),
+              ...(yield* through([gap], filter)),
+              ...(yield* through(after, filter))
+            ])
+          }
+        })
+    )
+  }
+})

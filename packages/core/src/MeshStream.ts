@@ -103,4 +103,5 @@ const isRef = (interest: ConnectOptions["interest"]): interest is SubscriptionRe
 
 export * from "./internal/operators/filter.ts"
 export type { Events, KeepResync, Kept, Selector } from "./internal/operators/options.ts"
+export * from "./internal/operators/order.ts"
 export * from "./internal/operators/toolUse.ts"

@@ -101,7 +101,9 @@ export const connect = (options: ConnectOptions): Stream.Stream<MeshEvent, MeshE
 const isRef = (interest: ConnectOptions["interest"]): interest is SubscriptionRef.SubscriptionRef<Interest> =>
   SubscriptionRef.isSubscriptionRef(interest)
 
+export * from "./internal/operators/end.ts"
 export * from "./internal/operators/filter.ts"
 export type { Events, KeepResync, Kept, Selector } from "./internal/operators/options.ts"
 export * from "./internal/operators/order.ts"
+export * from "./internal/operators/result.ts"
 export * from "./internal/operators/toolUse.ts"

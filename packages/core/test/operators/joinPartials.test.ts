@@ -1,0 +1,370 @@
+import { assert, describe, it } from "@effect/vitest"
+import { MeshStream, TaskId } from "@makima-stream/core"
+import type { MeshEvent } from "@makima-stream/core"
+import { Effect, Stream } from "effect"
+import {
+  a,
+  at,
+  b,
+  connected,
+  disconnected,
+  events,
+  output,
+  piece,
+  place,
+  resync,
+  serverError,
+  sizes,
+  through,
+  unknownMessage,
+  updated
+} from "../support/events.ts"
+import { conventions, messages, weave, whole } from "../support/messages.ts"
+
+const unfinished = (
+  taskId: TaskId.TaskId,
+  content: string,
+  why: MeshStream.UnfinishedReason,
+  members: Parameters<typeof piece>[2] = {}
+): MeshStream.JoinedOutput => ({ ...piece(taskId, content, members), unfinished: true, why })
+
+const result = (taskId: TaskId.TaskId) => output(taskId, "done", { messageType: "result" })
+
+describe("joinPartials", () => {
+  it.effect("holds pieces until the message is closed, and gives the closing output in their place", () =>
+    Effect.gen(function* () {
+      const closing = output(a, "Hello", { isPartial: false, costUsd: 1 })
+      assert.deepStrictEqual(yield* through([piece(a, "Hel"), piece(a, "lo"), closing], MeshStream.joinPartials), [
+        closing
+      ])
+    })
+  )
+
+  it.effect("an empty closing output gets the text of the pieces, and keeps its other members", () =>
+    Effect.gen(function* () {
+      const closing = output(a, "", { costUsd: 1 })
+      assert.deepStrictEqual(yield* through([piece(a, "Hel"), piece(a, "lo"), closing], MeshStream.joinPartials), [
+        { ...closing, content: "Hello" }
+      ])
+    })
+  )
+
+  it.effect("each closing output starts the next message anew", () =>
+    Effect.gen(function* () {
+      const input = [piece(a, "1"), output(a, ""), piece(a, "2"), output(a, ""), output(a, "")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials), [
+        output(a, "1"),
+        output(a, "2"),
+        output(a, "")
+      ])
+    })
+  )
+
+  it.effect("with snapshots, a piece takes the place of the one before", () =>
+    Effect.gen(function* () {
+      const input = [piece(a, "He"), piece(a, "Hello"), piece(a, "Hey"), output(a, "")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ pieces: "snapshot" })), [output(a, "Hey")])
+    })
+  )
+
+  it.effect("closed by a piece, the closing output is the last part of the text", () =>
+    Effect.gen(function* () {
+      const input = [piece(a, "Hel"), output(a, "lo"), output(a, "!")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ closing: "piece" })), [
+        output(a, "Hello"),
+        output(a, "!")
+      ])
+    })
+  )
+
+  it.effect("tasks and message types are joined apart", () =>
+    Effect.gen(function* () {
+      const tool = { messageType: "tool_result" }
+      const input = [
+        piece(a, "a"),
+        piece(b, "b"),
+        piece(a, "t", tool),
+        piece(a, "A"),
+        output(b, ""),
+        output(a, "", tool),
+        output(a, "")
+      ]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials), [
+        output(b, "b"),
+        output(a, "t", tool),
+        output(a, "aA")
+      ])
+    })
+  )
+
+  it.effect("lets every other event pass at once", () =>
+    Effect.gen(function* () {
+      const others = [connected(), updated(a), output(b, "x"), serverError, unknownMessage, disconnected()]
+      assert.deepStrictEqual(
+        yield* through([piece(a, "Hel"), ...others, output(a, "Hello")], MeshStream.joinPartials),
+        [...others, output(a, "Hello")]
+      )
+    })
+  )
+
+  it.effect("gives pending text unfinished right before a Resync that concerns its task", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(
+        yield* through([piece(a, "He"), piece(a, "l"), piece(b, "x"), resync(a), resync()], MeshStream.joinPartials),
+        [unfinished(a, "Hel", "Resync"), resync(a), unfinished(b, "x", "Resync"), resync()]
+      )
+    })
+  )
+
+  it.effect("what follows a Resync is a text of its own", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(
+        yield* through([piece(a, "He"), resync(), piece(a, "o"), output(a, "")], MeshStream.joinPartials),
+        [unfinished(a, "He", "Resync"), resync(), output(a, "o")]
+      )
+    })
+  )
+
+  it.effect("gives pending text unfinished when the stream ends, and when it fails", () =>
+    Effect.gen(function* () {
+      const input = [piece(a, "He", { costUsd: 1 }), piece(a, "l", { costUsd: 2 }), piece(b, "x")]
+      const expected = [unfinished(a, "Hel", "Ended", { costUsd: 2 }), unfinished(b, "x", "Ended")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials), expected)
+
+      const seen: Array<MeshEvent.MeshEvent> = []
+      const error = yield* Stream.fromArray(input).pipe(
+        Stream.concat(Stream.fail("lost")),
+        MeshStream.joinPartials,
+        Stream.runForEach((event) => Effect.sync(() => seen.push(event))),
+        Effect.flip
+      )
+      assert.strictEqual(error, "lost")
+      assert.deepStrictEqual(seen, expected)
+    })
+  )
+
+  it.effect("gives what a run left open unfinished before the run's result, but not another task's", () =>
+    Effect.gen(function* () {
+      const input = [piece(a, "He"), piece(b, "x"), piece(a, "do", { messageType: "result" }), result(a), output(b, "")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials), [
+        unfinished(a, "He", "RunEnded"),
+        result(a),
+        output(b, "x")
+      ])
+    })
+  )
+
+  it.effect("text that would outgrow maxLength comes out, and starts anew", () =>
+    Effect.gen(function* () {
+      const input = [piece(a, "abc"), piece(a, "de"), piece(a, "f"), output(a, "")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxLength: 5 })), [
+        unfinished(a, "abcde", "TooLong"),
+        output(a, "f")
+      ])
+    })
+  )
+
+  it.effect("a piece longer than maxLength comes out by itself, after what was waiting", () =>
+    Effect.gen(function* () {
+      const input = [piece(a, "ab"), piece(a, "123456"), piece(a, "c"), output(a, "")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxLength: 5 })), [
+        unfinished(a, "ab", "TooLong"),
+        unfinished(a, "123456", "TooLong"),
+        output(a, "c")
+      ])
+    })
+  )
+
+  it.effect("maxLength counts all of a task's text, and that of no other task", () =>
+    Effect.gen(function* () {
+      const tool = { messageType: "tool_result" }
+      const input = [piece(a, "abc"), piece(b, "abc"), piece(a, "12", tool), piece(a, "3", tool), output(a, "", tool)]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxLength: 5 })), [
+        unfinished(a, "abc", "TooLong"),
+        unfinished(a, "12", "TooLong", tool),
+        output(a, "3", tool),
+        unfinished(b, "abc", "Ended")
+      ])
+    })
+  )
+
+  it.effect("closed messages make room again", () =>
+    Effect.gen(function* () {
+      const input = [piece(a, "abcd"), output(a, ""), piece(a, "efgh"), output(a, "")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxLength: 5 })), [
+        output(a, "abcd"),
+        output(a, "efgh")
+      ])
+    })
+  )
+
+  it.effect("a snapshot that grows past maxLength comes out once a piece, without the one that it replaces", () =>
+    Effect.gen(function* () {
+      const input = [piece(a, "abc"), piece(a, "abcde"), piece(a, "abcdef"), piece(a, "abc"), output(a, "")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ pieces: "snapshot", maxLength: 5 })), [
+        unfinished(a, "abcdef", "TooLong"),
+        output(a, "abc")
+      ])
+    })
+  )
+
+  it.effect("a task more than maxTasks drives the oldest text out", () =>
+    Effect.gen(function* () {
+      const c = TaskId.make("c")
+      // a has newer text than b.
+      const input = [piece(a, "1"), piece(b, "x"), piece(a, "2"), piece(c, "y"), output(a, ""), output(b, "")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxTasks: 2 })), [
+        unfinished(b, "x", "Evicted"),
+        output(a, "12"),
+        output(b, ""),
+        unfinished(c, "y", "Ended")
+      ])
+    })
+  )
+
+  it.effect("a closed task takes no place", () =>
+    Effect.gen(function* () {
+      const input = [piece(a, "1"), output(a, ""), piece(b, "x"), output(b, "")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxTasks: 1 })), [
+        output(a, "1"),
+        output(b, "x")
+      ])
+    })
+  )
+
+  it.effect("a seventeenth message type of a task drives the oldest out", () =>
+    Effect.gen(function* () {
+      const types = Array.from({ length: 17 }, (_, i) => ({ messageType: `type ${i}` }))
+      const joined = yield* through(
+        types.map((type, i) => piece(a, `${i}`, type)),
+        MeshStream.joinPartials
+      )
+      assert.deepStrictEqual(
+        joined,
+        types.map((type, i) => unfinished(a, `${i}`, i === 0 ? "Evicted" : "Ended", type))
+      )
+    })
+  )
+
+  it.effect("empty pieces alone make no unfinished message", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* through([piece(a, ""), resync(), piece(a, "")], MeshStream.joinPartials), [
+        resync()
+      ])
+    })
+  )
+
+  it.effect("data-first takes the options too", () =>
+    Effect.gen(function* () {
+      const feed = Stream.make(piece(a, "Hel"), output(a, "lo"))
+      assert.deepStrictEqual(yield* Stream.runCollect(MeshStream.joinPartials(feed)), [output(a, "lo")])
+      assert.deepStrictEqual(yield* Stream.runCollect(MeshStream.joinPartials(feed, { closing: "piece" })), [
+        output(a, "Hello")
+      ])
+    })
+  )
+
+  for (const { name, options, send } of conventions) {
+    it.effect.prop(`gives back the whole messages: ${name}`, [messages], ([messages]) =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(
+          yield* through(messages.flatMap(send), MeshStream.joinPartials(options)),
+          messages.map(whole)
+        )
+      })
+    )
+
+    it.effect.prop(`joins each task for itself: ${name}`, [messages, sizes], ([messages, turns]) =>
+      Effect.gen(function* () {
+        const of = (taskId: TaskId.TaskId) => messages.filter((message) => message.taskId === taskId)
+        const joined = yield* through(
+          weave([of(a).flatMap(send), of(b).flatMap(send)], turns),
+          MeshStream.joinPartials(options)
+        )
+        for (const task of [a, b]) {
+          assert.deepStrictEqual(
+            joined.filter((event) => event.taskId === task),
+            of(task).map(whole)
+          )
+        }
+      })
+    )
+  }
+
+  it.effect.prop(
+    "loses no text and doubles none, whatever the bounds and the gaps",
+    [events, sizes],
+    ([events, sizes]) =>
+      Effect.gen(function* () {
+        const joined = yield* through(
+          events,
+          MeshStream.joinPartials({ closing: "piece", maxLength: sizes[0] ?? 1, maxTasks: sizes[1] ?? 1 })
+        )
+        const textOf = (events: ReadonlyArray<MeshEvent.MeshEvent>, task: TaskId.TaskId, messageType: string) =>
+          events
+            .flatMap((event) =>
+              event._tag === "TaskOutput" && event.taskId === task && event.messageType === messageType
+                ? [event.content]
+                : []
+            )
+            .join("")
+        for (const task of ["a", "b", "c"].map((id) => TaskId.make(id))) {
+          for (const type of ["assistant", "tool_use", "result"]) {
+            assert.strictEqual(textOf(joined, task, type), textOf(events, task, type))
+          }
+        }
+        const others = (events: ReadonlyArray<MeshEvent.MeshEvent>) =>
+          events.filter((event) => event._tag !== "TaskOutput")
+        assert.deepStrictEqual(others(joined), others(events))
+      })
+  )
+
+  it.effect.prop("gives no piece that is not marked unfinished, and is idempotent", [events], ([events]) =>
+    Effect.gen(function* () {
+      const joined = yield* through(events, MeshStream.joinPartials)
+      for (const event of joined) {
+        if (event._tag === "TaskOutput") assert.strictEqual(event.isPartial === true, event.unfinished === true)
+      }
+      assert.deepStrictEqual(yield* through(joined, MeshStream.joinPartials), joined)
+    })
+  )
+
+  it.effect.prop(
+    "a Resync at any position ends all text before it as the end of the stream does, and nothing crosses it",
+    [events, place],
+    ([events, place]) =>
+      Effect.gen(function* () {
+        const index = at(place, events)
+        const before = yield* through(events.slice(0, index), MeshStream.joinPartials)
+        const after = yield* through(events.slice(index), MeshStream.joinPartials)
+        assert.deepStrictEqual(
+          yield* through([...events.slice(0, index), resync(), ...events.slice(index)], MeshStream.joinPartials),
+          [
+            ...before.map((event) => ("why" in event && event.why === "Ended" ? { ...event, why: "Resync" } : event)),
+            resync(),
+            ...after
+          ]
+        )
+      })
+  )
+
+  it.effect.prop(
+    "a Resync of one task at any position does this to that task alone",
+    [events, place],
+    ([events, place]) =>
+      Effect.gen(function* () {
+        const index = at(place, events)
+        const withGap = [...events.slice(0, index), resync(a), ...events.slice(index)]
+        const joined = yield* through(withGap, MeshStream.joinPartials)
+        assert.deepStrictEqual(
+          yield* through(joined, MeshStream.filterTask(a)),
+          yield* through(withGap, (feed) => feed.pipe(MeshStream.filterTask(a), MeshStream.joinPartials))
+        )
+        const without = yield* through(events, MeshStream.joinPartials)
+        assert.deepStrictEqual(
+          yield* through(joined, MeshStream.filterTask(b)),
+          yield* through(without, MeshStream.filterTask(b))
+        )
+      })
+  )
+})

@@ -1,0 +1,171 @@
+/**
+ * What holds for every operator that makes a stream of a stream.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { MeshStream } from "@makima-stream/core"
+import type { MeshEvent } from "@makima-stream/core"
+import { Deferred, Effect, Exit, Fiber, Option, Pull, Ref, Schema, Scope, Stream } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import {
+  a,
+  b,
+  connected,
+  events,
+  inArrays,
+  output,
+  piece,
+  resync,
+  serverError,
+  sizes,
+  updated
+} from "../support/events.ts"
+
+type Operator = <E, R>(self: Stream.Stream<MeshEvent.MeshEvent, E, R>) => Stream.Stream<unknown, E, R>
+
+const keepResync = true
+const any = () => true
+
+const operators: Record<string, Operator> = {
+  outputOnly: (self) => MeshStream.outputOnly(self, { keepResync }),
+  updatesOnly: (self) => MeshStream.updatesOnly(self),
+  serverErrors: (self) => MeshStream.serverErrors(self, { keepResync }),
+  dataOnly: (self) => MeshStream.dataOnly(self),
+  lifecycleOnly: (self) => MeshStream.lifecycleOnly(self),
+  filterTask: (self) => MeshStream.filterTask(self, [a, b]),
+  filterStatus: (self) => MeshStream.filterStatus(self, any, { keepResync }),
+  filterMessageType: (self) => MeshStream.filterMessageType(self, "assistant"),
+  fieldsChanged: (self) => MeshStream.fieldsChanged(self, "plan", { keepResync }),
+  toolUse: (self) => MeshStream.toolUse(self, Schema.Unknown, { keepResync }),
+  dedupeUpdates: (self) => MeshStream.dedupeUpdates(self),
+  markGaps: (self) => MeshStream.markGaps(self),
+  statusChanges: (self) => MeshStream.statusChanges(self, { keepResync }),
+  untilTerminal: (self) => MeshStream.untilTerminal(self, [a, b]),
+  joinPartials: (self) => MeshStream.joinPartials(self),
+  "joinPartials within tight bounds": (self) =>
+    MeshStream.joinPartials(self, { pieces: "snapshot", maxLength: 3, maxTasks: 2 }),
+  text: (self) => MeshStream.text(self, { keepResync }),
+  lines: (self) => MeshStream.lines(self, { messageType: any, keepResync }),
+  "lines within tight bounds": (self) =>
+    MeshStream.lines(self, { messageType: any, ends: "newline", maxLength: 2, maxTasks: 2 })
+}
+
+/** The arrays that a stream emits. */
+const arrays = <A, E, R>(self: Stream.Stream<A, E, R>): Effect.Effect<Array<ReadonlyArray<A>>, E, R> =>
+  Effect.gen(function* () {
+    const seen: Array<ReadonlyArray<A>> = []
+    yield* Stream.runForEachArray(self, (array) => Effect.sync(() => seen.push(array)))
+    return seen
+  })
+
+/** What a stream emits next, and none where it ended. */
+const step = <A>(pull: Pull.Pull<A>): Effect.Effect<Option.Option<A>> =>
+  Effect.map(pull, Option.some<A>).pipe(Pull.catchDone(() => Effect.succeed(Option.none<A>())))
+
+/** One event of each kind, with a version and a status that no operator takes for a repetition. */
+const oneOfEach = (n: number): NonEmptyReadonlyArray<MeshEvent.MeshEvent> => [
+  connected(),
+  output(a, "x\n"),
+  output(a, "", { messageType: "tool_use", toolInput: {} }),
+  updated(a, { version: n, status: `${n}`, updatedFields: ["plan"] }),
+  serverError,
+  resync()
+]
+
+const isUnfinished = (element: unknown): boolean =>
+  typeof element === "object" && element !== null && "unfinished" in element
+
+for (const [name, operator] of Object.entries(operators)) {
+  describe(name, () => {
+    it.effect.prop("gives the same elements however the input is split, and no empty array", [events, sizes], (input) =>
+      Effect.gen(function* () {
+        const [events, sizes] = input
+        const whole = yield* Stream.runCollect(operator(Stream.fromArray(events)))
+        const split = yield* arrays(operator(inArrays(events, sizes)))
+        assert.deepStrictEqual(split.flat(), whole)
+        assert.isTrue(split.every((array) => array.length > 0))
+      })
+    )
+
+    it.effect.prop("leaves the arrays that it is given as they were", [events], ([events]) =>
+      Effect.gen(function* () {
+        const input = Object.freeze(events.map((event) => Object.freeze(event)))
+        yield* Stream.runDrain(operator(Stream.fromArray(input)))
+      })
+    )
+
+    it.effect.prop("keeps its state apart in each run, also in runs at the same time", [events, sizes], (input) =>
+      Effect.gen(function* () {
+        const [events, sizes] = input
+        const stream = operator(inArrays(events, sizes))
+        const alone = yield* arrays(stream)
+        const first = yield* Stream.toPull(stream)
+        const second = yield* Stream.toPull(stream)
+        for (const expected of alone) {
+          assert.deepStrictEqual(yield* step(first), Option.some(expected))
+          assert.deepStrictEqual(yield* step(second), Option.some(expected))
+        }
+        assert.isTrue(Option.isNone(yield* step(first)))
+        assert.isTrue(Option.isNone(yield* step(second)))
+      })
+    )
+
+    it.effect.prop("fails with what its input fails with, after all that it would have given", [events], ([events]) =>
+      Effect.gen(function* () {
+        const input = Stream.fromArray(events)
+        const whole = yield* Stream.runCollect(operator(input))
+        const seen: Array<unknown> = []
+        const exit = yield* operator(Stream.concat(input, Stream.fail("lost"))).pipe(
+          Stream.runForEach((element) => Effect.sync(() => seen.push(element))),
+          Effect.exit
+        )
+        assert.deepStrictEqual(seen, whole)
+        // Only an operator that ends by itself can miss the failure.
+        if (name !== "untilTerminal") assert.deepStrictEqual(exit, Exit.fail("lost"))
+      })
+    )
+
+    it.effect("does not pull ahead of its consumer, and closes its input with itself", () =>
+      Effect.gen(function* () {
+        const pulls = yield* Ref.make(0)
+        const closed = yield* Ref.make(false)
+        const feed = Stream.fromEffectRepeat(Ref.updateAndGet(pulls, (n) => n + 1)).pipe(
+          Stream.mapArray(([n]) => oneOfEach(n)),
+          Stream.ensuring(Ref.set(closed, true))
+        )
+        const scope = yield* Scope.make()
+        const pull = yield* Scope.provide(Stream.toPull(operator(feed)), scope)
+        assert.strictEqual(yield* Ref.get(pulls), 0)
+        yield* pull
+        assert.strictEqual(yield* Ref.get(pulls), 1)
+        yield* pull
+        assert.strictEqual(yield* Ref.get(pulls), 2)
+        yield* Scope.close(scope, Exit.void)
+        assert.isTrue(yield* Ref.get(closed))
+      })
+    )
+
+    it.effect("interrupted in the middle of a pull, it leaves nothing running and nothing said", () =>
+      Effect.gen(function* () {
+        const started = yield* Deferred.make<void>()
+        const released = yield* Ref.make(false)
+        const seen: Array<unknown> = []
+        const hanging = Stream.fromEffect(
+          Effect.acquireUseRelease(
+            Effect.void,
+            () => Effect.andThen(Deferred.succeed(started, undefined), Effect.never),
+            () => Ref.set(released, true)
+          )
+        )
+        const fiber = yield* operator(Stream.concat(Stream.make(piece(a, "x")), Stream.drain(hanging))).pipe(
+          Stream.runForEach((element) => Effect.sync(() => seen.push(element))),
+          Effect.forkChild
+        )
+        yield* Deferred.await(started)
+        yield* Fiber.interrupt(fiber)
+        assert.isTrue(yield* Ref.get(released))
+        // What is held comes out when the stream ends, not when its consumer leaves.
+        assert.deepStrictEqual(seen.filter(isUnfinished), [])
+      })
+    )
+  })
+}

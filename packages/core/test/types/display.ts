@@ -1,0 +1,22 @@
+/**
+ * Streams whose displayed types `display.test.ts` reads: what the compiler
+ * writes into a declaration file is what an editor shows.
+ */
+import { Schema } from "effect"
+import { Interest, MeshStream, TaskId } from "@makima-stream/core"
+
+const feed = MeshStream.connect({ interest: Interest.all })
+const id = TaskId.make("7f1c")
+
+export const outputOnly = feed.pipe(MeshStream.outputOnly)
+export const outputWithResync = feed.pipe(MeshStream.outputOnly({ keepResync: true }))
+export const ofTask = feed.pipe(MeshStream.filterTask(id), MeshStream.updatesOnly)
+export const dedupeUpdates = feed.pipe(MeshStream.dedupeUpdates)
+export const markGaps = feed.pipe(MeshStream.markGaps)
+export const statusChanges = feed.pipe(MeshStream.statusChanges)
+export const untilTerminal = feed.pipe(MeshStream.untilTerminal(id))
+export const takeResult = feed.pipe(MeshStream.takeResult(id))
+export const joinPartials = feed.pipe(MeshStream.outputOnly, MeshStream.joinPartials)
+export const text = feed.pipe(MeshStream.text)
+export const lines = feed.pipe(MeshStream.lines({ keepResync: true }))
+export const toolUse = feed.pipe(MeshStream.toolUse({ Bash: Schema.Struct({ command: Schema.String }) }))

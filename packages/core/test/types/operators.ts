@@ -1,0 +1,188 @@
+/**
+ * What the operators make of types. Nothing here runs: the file is its own test,
+ * as long as it compiles.
+ */
+import type { Effect } from "effect"
+import { Schema, Stream } from "effect"
+import type { Socket } from "effect/socket"
+import { Interest, MeshStream, TaskId } from "@makima-stream/core"
+import type { MeshError, MeshEvent, ServerMessage } from "@makima-stream/core"
+
+type Equal<X, Y> = (<T>() => T extends X ? 1 : 2) extends <T>() => T extends Y ? 1 : 2 ? true : false
+
+/** Compiles only where both types are the same: neither wider nor narrower, and not `any`. */
+declare const same: <X, Y>(..._: Equal<X, Y> extends true ? [] : ["these types differ"]) => void
+
+type Feed<A> = Stream.Stream<A, MeshError.MeshError, Socket.Socket>
+type Resync = MeshEvent.Resync
+
+declare const flag: boolean
+declare const bare: Stream.Stream<MeshEvent.MeshEvent>
+const feed = MeshStream.connect({ interest: Interest.all })
+const id = TaskId.make("7f1c")
+
+// Bare in a pipe, called, with options, data-first: the same narrowed type, with E and R kept.
+
+const bareOutput = feed.pipe(MeshStream.outputOnly)
+const calledOutput = feed.pipe(MeshStream.outputOnly())
+const firstOutput = MeshStream.outputOnly(feed)
+const offOutput = feed.pipe(MeshStream.outputOnly({ keepResync: false }))
+same<typeof bareOutput, Feed<ServerMessage.TaskOutput>>()
+same<typeof calledOutput, Feed<ServerMessage.TaskOutput>>()
+same<typeof firstOutput, Feed<ServerMessage.TaskOutput>>()
+same<typeof offOutput, Feed<ServerMessage.TaskOutput>>()
+
+const markedOutput = feed.pipe(MeshStream.outputOnly({ keepResync: true }))
+const firstMarkedOutput = MeshStream.outputOnly(feed, { keepResync: true })
+const perhapsOutput = feed.pipe(MeshStream.outputOnly({ keepResync: flag }))
+same<typeof markedOutput, Feed<ServerMessage.TaskOutput | Resync>>()
+same<typeof firstMarkedOutput, Feed<ServerMessage.TaskOutput | Resync>>()
+// An option that is known at run time only may keep it.
+same<typeof perhapsOutput, Feed<ServerMessage.TaskOutput | Resync>>()
+
+const updates = feed.pipe(MeshStream.updatesOnly)
+const markedUpdates = feed.pipe(MeshStream.updatesOnly({ keepResync: true }))
+const errors = feed.pipe(MeshStream.serverErrors)
+const markedErrors = MeshStream.serverErrors(feed, { keepResync: true })
+const data = feed.pipe(MeshStream.dataOnly)
+const markedData = feed.pipe(MeshStream.dataOnly({ keepResync: true }))
+const lifecycle = feed.pipe(MeshStream.lifecycleOnly)
+same<typeof updates, Feed<ServerMessage.TaskUpdated>>()
+same<typeof markedUpdates, Feed<ServerMessage.TaskUpdated | Resync>>()
+same<typeof errors, Feed<ServerMessage.ServerError>>()
+same<typeof markedErrors, Feed<ServerMessage.ServerError | Resync>>()
+same<typeof data, Feed<MeshEvent.Data>>()
+same<typeof markedData, Feed<MeshEvent.Data | Resync>>()
+same<typeof lifecycle, Feed<MeshEvent.Lifecycle>>()
+
+// One after another: what was taken out of the type stays out.
+
+const composed = feed.pipe(
+  Stream.take(10),
+  MeshStream.dedupeUpdates,
+  MeshStream.filterTask(id),
+  MeshStream.dataOnly,
+  MeshStream.outputOnly({ keepResync: true }),
+  MeshStream.filterMessageType("result", { keepResync: true })
+)
+same<typeof composed, Feed<ServerMessage.TaskOutput>>()
+const nothing = feed.pipe(MeshStream.updatesOnly, MeshStream.outputOnly)
+same<typeof nothing, Feed<never>>()
+const pure = bare.pipe(MeshStream.updatesOnly)
+same<typeof pure, Stream.Stream<ServerMessage.TaskUpdated>>()
+
+// By task: the data that names none is gone. Takes what other operators make.
+
+type OfTask = Exclude<MeshEvent.MeshEvent, ServerMessage.ServerError | ServerMessage.UnknownMessage>
+const one = feed.pipe(MeshStream.filterTask(id))
+const many = MeshStream.filterTask(feed, new Set([id]))
+const some = feed.pipe(MeshStream.filterTask((id) => id.startsWith("7")))
+const lineOfTask = feed.pipe(MeshStream.lines, MeshStream.filterTask([id]))
+same<typeof one, Feed<OfTask>>()
+same<typeof many, Feed<OfTask>>()
+same<typeof some, Feed<OfTask>>()
+same<typeof lineOfTask, Feed<MeshStream.TaskLine>>()
+
+// By status, message type, field.
+
+const failures = feed.pipe(MeshStream.filterStatus("failed"))
+const markedFailures = MeshStream.filterStatus(feed, ["failed"], { keepResync: true })
+const changes = feed.pipe(MeshStream.statusChanges)
+const markedChanges = feed.pipe(MeshStream.statusChanges({ keepResync: true, maxTasks: 10 }))
+const firstChanges = MeshStream.statusChanges(feed, { maxTasks: 10 })
+const results = feed.pipe(MeshStream.filterMessageType("result"))
+const plans = MeshStream.fieldsChanged(feed, "plan", { keepUnspecified: true })
+const markedPlans = feed.pipe(MeshStream.fieldsChanged("plan", { keepResync: true }))
+same<typeof failures, Feed<MeshStream.StatusUpdated>>()
+same<typeof markedFailures, Feed<MeshStream.StatusUpdated | Resync>>()
+same<typeof changes, Feed<MeshStream.StatusUpdated>>()
+same<typeof markedChanges, Feed<MeshStream.StatusUpdated | Resync>>()
+same<typeof firstChanges, Feed<MeshStream.StatusUpdated>>()
+same<typeof results, Feed<ServerMessage.TaskOutput>>()
+same<typeof plans, Feed<ServerMessage.TaskUpdated>>()
+same<typeof markedPlans, Feed<ServerMessage.TaskUpdated | Resync>>()
+same<MeshStream.StatusUpdated["status"], string>()
+
+// Tools: each name with its own input, or all with one.
+
+const Bash = Schema.Struct({ command: Schema.String })
+const Sleep = Schema.Struct({ seconds: Schema.NumberFromString })
+const tools = feed.pipe(MeshStream.toolUse({ Bash, Sleep }))
+const anyTool = MeshStream.toolUse(feed, Bash, { keepResync: true })
+same<
+  typeof tools,
+  Feed<
+    | MeshStream.ToolUse<{ readonly command: string }, "Bash">
+    | MeshStream.ToolUseMismatch<"Bash">
+    | MeshStream.ToolUse<{ readonly seconds: number }, "Sleep">
+    | MeshStream.ToolUseMismatch<"Sleep">
+  >
+>()
+same<typeof anyTool, Feed<MeshStream.ToolUse<{ readonly command: string }> | MeshStream.ToolUseMismatch | Resync>>()
+
+// Order: what passes keeps its type, and markGaps adds its mark.
+
+const once = feed.pipe(MeshStream.dedupeUpdates({ maxTasks: 10 }))
+const onceFirst = MeshStream.dedupeUpdates(updates)
+const marked = feed.pipe(MeshStream.markGaps)
+const markedUpdatesOnly = updates.pipe(MeshStream.markGaps({ maxTasks: 10 }))
+same<typeof once, Feed<MeshEvent.MeshEvent>>()
+same<typeof onceFirst, Feed<ServerMessage.TaskUpdated>>()
+same<typeof marked, Feed<MeshEvent.MeshEvent>>()
+same<typeof markedUpdatesOnly, Feed<ServerMessage.TaskUpdated | Resync>>()
+
+// Ends.
+
+const until = updates.pipe(MeshStream.untilTerminal(id))
+const untilFirst = MeshStream.untilTerminal(updates, [id], { terminal: "archived" })
+const result = feed.pipe(MeshStream.takeResult(id))
+const resultFirst = MeshStream.takeResult(bare, id, { grace: "1 second" })
+same<typeof until, Feed<ServerMessage.TaskUpdated>>()
+same<typeof untilFirst, Feed<ServerMessage.TaskUpdated>>()
+same<
+  typeof result,
+  Effect.Effect<MeshStream.TaskResult, MeshError.MeshError | MeshStream.TaskFailed | MeshStream.NoResult, Socket.Socket>
+>()
+same<typeof resultFirst, Effect.Effect<MeshStream.TaskResult, MeshStream.TaskFailed | MeshStream.NoResult>>()
+
+// Text.
+
+const joined = feed.pipe(MeshStream.joinPartials)
+const joinedOutput = feed.pipe(MeshStream.joinPartials({ pieces: "snapshot" }), MeshStream.outputOnly)
+const joinedFirst = MeshStream.joinPartials(markedOutput, { maxLength: 10 })
+const said = feed.pipe(MeshStream.text)
+const markedSaid = feed.pipe(MeshStream.text({ keepResync: true }))
+const lines = feed.pipe(MeshStream.lines)
+const markedLines = MeshStream.lines(feed, { keepResync: true, ends: "newline" })
+same<typeof joined, Feed<Exclude<MeshEvent.MeshEvent, ServerMessage.TaskOutput> | MeshStream.JoinedOutput>>()
+same<typeof joinedOutput, Feed<MeshStream.JoinedOutput>>()
+same<typeof joinedFirst, Feed<MeshStream.JoinedOutput | Resync>>()
+same<typeof said, Feed<string>>()
+same<typeof markedSaid, Feed<string | Resync>>()
+same<typeof lines, Feed<MeshStream.TaskLine>>()
+same<typeof markedLines, Feed<MeshStream.TaskLine | Resync>>()
+
+// Generic code can use them too.
+
+export const generic = <A extends MeshEvent.MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => {
+  const narrowed = self.pipe(MeshStream.filterTask(id), MeshStream.dedupeUpdates, MeshStream.outputOnly)
+  return narrowed.pipe(Stream.map((output: ServerMessage.TaskOutput) => output.content))
+}
+
+// What is no stream of events, or no option, is refused.
+
+const numbers = Stream.make(1)
+// @ts-expect-error numbers are no events
+numbers.pipe(MeshStream.outputOnly)
+// @ts-expect-error numbers are no events
+numbers.pipe(MeshStream.joinPartials)
+// @ts-expect-error a string is no task id
+feed.pipe(MeshStream.filterTask("7f1c"))
+// @ts-expect-error lifecycle events have no content
+markedOutput.pipe(Stream.map((event) => event.content))
+// @ts-expect-error there is no such convention
+feed.pipe(MeshStream.joinPartials({ pieces: "chunks" }))
+// @ts-expect-error a schema that needs a service cannot decode on the spot
+feed.pipe(MeshStream.toolUse({ Bash: needy }))
+
+declare const needy: Schema.Codec<string, string, Socket.Socket>

@@ -158,11 +158,7 @@ describe("filterTask", () => {
 
   it.effect("takes many ids, also from an iterable that can be read only once, for any number of runs", () =>
     Effect.gen(function* () {
-      const ids = function* () {
-        yield a
-        yield b
-      }
-      const filtered = MeshStream.filterTask(Stream.make(updated(a), updated(c), updated(b)), ids())
+      const filtered = MeshStream.filterTask(Stream.make(updated(a), updated(c), updated(b)), [a, b].values())
       assert.deepStrictEqual(yield* Stream.runCollect(filtered), [updated(a), updated(b)])
       assert.deepStrictEqual(yield* Stream.runCollect(filtered), [updated(a), updated(b)])
     })

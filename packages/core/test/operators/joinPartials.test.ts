@@ -19,7 +19,7 @@ import {
   unknownMessage,
   updated
 } from "../support/events.ts"
-import { conventions, messages, weave, whole } from "../support/messages.ts"
+import { conventions, messages, ofTask, weave, whole } from "../support/messages.ts"
 
 const unfinished = (
   taskId: TaskId.TaskId,
@@ -29,6 +29,15 @@ const unfinished = (
 ): MeshStream.JoinedOutput => ({ ...piece(taskId, content, members), unfinished: true, why })
 
 const result = (taskId: TaskId.TaskId) => output(taskId, "done", { messageType: "result" })
+
+const textOf = (events: ReadonlyArray<MeshEvent.MeshEvent>, task: TaskId.TaskId, messageType: string) =>
+  events
+    .flatMap((event) =>
+      event._tag === "TaskOutput" && event.taskId === task && event.messageType === messageType ? [event.content] : []
+    )
+    .join("")
+
+const others = (events: ReadonlyArray<MeshEvent.MeshEvent>) => events.filter((event) => event._tag !== "TaskOutput")
 
 describe("joinPartials", () => {
   it.effect("holds pieces until the message is closed, and gives the closing output in their place", () =>
@@ -156,10 +165,10 @@ describe("joinPartials", () => {
 
   it.effect("text that would outgrow maxLength comes out, and starts anew", () =>
     Effect.gen(function* () {
-      const input = [piece(a, "abc"), piece(a, "de"), piece(a, "f"), output(a, "")]
+      const input = [piece(a, "abc"), piece(a, "de"), piece(a, "fg"), piece(a, "hij"), output(a, "")]
       assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxLength: 5 })), [
         unfinished(a, "abcde", "TooLong"),
-        output(a, "f")
+        output(a, "fghij")
       ])
     })
   )
@@ -190,10 +199,22 @@ describe("joinPartials", () => {
 
   it.effect("closed messages make room again", () =>
     Effect.gen(function* () {
-      const input = [piece(a, "abcd"), output(a, ""), piece(a, "efgh"), output(a, "")]
-      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxLength: 5 })), [
+      const tool = { messageType: "tool_result" }
+      const input = [piece(a, "1", tool), piece(a, "abcd"), output(a, ""), piece(a, "efgh"), output(a, "")]
+      assert.deepStrictEqual(
+        yield* through([...input, output(a, "", tool)], MeshStream.joinPartials({ maxLength: 5 })),
+        [output(a, "abcd"), output(a, "efgh"), output(a, "1", tool)]
+      )
+    })
+  )
+
+  it.effect("a snapshot counts in place of the one that it replaces", () =>
+    Effect.gen(function* () {
+      const tool = { messageType: "tool_result" }
+      const input = [piece(a, "1", tool), piece(a, "abc"), piece(a, "abcd"), output(a, ""), output(a, "", tool)]
+      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ pieces: "snapshot", maxLength: 5 })), [
         output(a, "abcd"),
-        output(a, "efgh")
+        output(a, "1", tool)
       ])
     })
   )
@@ -222,19 +243,27 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("a closed task takes no place", () =>
+  it.effect("a task whose text came out takes no place", () =>
     Effect.gen(function* () {
-      const input = [piece(a, "1"), output(a, ""), piece(b, "x"), output(b, "")]
-      assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxTasks: 1 })), [
-        output(a, "1"),
-        output(b, "x")
-      ])
+      const c = TaskId.make("c")
+      for (const end of [output(a, ""), resync(a)]) {
+        const joined = yield* through(
+          [piece(b, "x"), piece(a, "1"), end, piece(c, "y"), output(b, ""), output(c, "")],
+          MeshStream.joinPartials({ maxTasks: 2 })
+        )
+        assert.deepStrictEqual(joined.slice(-2), [output(b, "x"), output(c, "y")])
+      }
     })
   )
 
-  it.effect("a seventeenth message type of a task drives the oldest out", () =>
+  it.effect("sixteen message types of a task are held, and a seventeenth drives the oldest out", () =>
     Effect.gen(function* () {
       const types = Array.from({ length: 17 }, (_, i) => ({ messageType: `type ${i}` }))
+      const sixteen = types.slice(0, 16).map((type) => piece(a, "x", type))
+      assert.deepStrictEqual(yield* through([...sixteen, ...sixteen, resync()], MeshStream.joinPartials), [
+        ...types.slice(0, 16).map((type) => unfinished(a, "xx", "Resync", type)),
+        resync()
+      ])
       const joined = yield* through(
         types.map((type, i) => piece(a, `${i}`, type)),
         MeshStream.joinPartials
@@ -243,6 +272,17 @@ describe("joinPartials", () => {
         joined,
         types.map((type, i) => unfinished(a, `${i}`, i === 0 ? "Evicted" : "Ended", type))
       )
+    })
+  )
+
+  it.effect("does not join again what was left unfinished", () =>
+    Effect.gen(function* () {
+      const once = yield* through(
+        [piece(a, "abcde"), piece(a, "f"), output(a, "")],
+        MeshStream.joinPartials({ maxLength: 5 })
+      )
+      assert.deepStrictEqual(once, [unfinished(a, "abcde", "TooLong"), output(a, "f")])
+      assert.deepStrictEqual(yield* through(once, MeshStream.joinPartials), once)
     })
   )
 
@@ -276,15 +316,14 @@ describe("joinPartials", () => {
 
     it.effect.prop(`joins each task for itself: ${name}`, [messages, sizes], ([messages, turns]) =>
       Effect.gen(function* () {
-        const of = (taskId: TaskId.TaskId) => messages.filter((message) => message.taskId === taskId)
         const joined = yield* through(
-          weave([of(a).flatMap(send), of(b).flatMap(send)], turns),
+          weave([ofTask(messages, a).flatMap(send), ofTask(messages, b).flatMap(send)], turns),
           MeshStream.joinPartials(options)
         )
         for (const task of [a, b]) {
           assert.deepStrictEqual(
             joined.filter((event) => event.taskId === task),
-            of(task).map(whole)
+            ofTask(messages, task).map(whole)
           )
         }
       })
@@ -300,21 +339,11 @@ describe("joinPartials", () => {
           events,
           MeshStream.joinPartials({ closing: "piece", maxLength: sizes[0] ?? 1, maxTasks: sizes[1] ?? 1 })
         )
-        const textOf = (events: ReadonlyArray<MeshEvent.MeshEvent>, task: TaskId.TaskId, messageType: string) =>
-          events
-            .flatMap((event) =>
-              event._tag === "TaskOutput" && event.taskId === task && event.messageType === messageType
-                ? [event.content]
-                : []
-            )
-            .join("")
         for (const task of ["a", "b", "c"].map((id) => TaskId.make(id))) {
           for (const type of ["assistant", "tool_use", "result"]) {
             assert.strictEqual(textOf(joined, task, type), textOf(events, task, type))
           }
         }
-        const others = (events: ReadonlyArray<MeshEvent.MeshEvent>) =>
-          events.filter((event) => event._tag !== "TaskOutput")
         assert.deepStrictEqual(others(joined), others(events))
       })
   )

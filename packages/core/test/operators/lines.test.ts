@@ -16,7 +16,7 @@ import {
   through,
   updated
 } from "../support/events.ts"
-import { conventions, messages, weave, whole } from "../support/messages.ts"
+import { conventions, messages, ofTask, weave, whole } from "../support/messages.ts"
 
 const line = (text: string, taskId = a, messageType = "assistant"): MeshStream.TaskLine => ({
   _tag: "TaskLine",
@@ -126,6 +126,20 @@ describe("lines", () => {
     })
   )
 
+  it.effect("reads the message that closes pieces from before a Resync from its beginning", () =>
+    Effect.gen(function* () {
+      for (const gap of [resync(), resync(a)]) {
+        const input = [piece(a, "one\ntw"), gap, output(a, "one\ntwo")]
+        assert.deepStrictEqual(yield* through(input, MeshStream.lines), [
+          line("one"),
+          part("tw", "Resync"),
+          line("one"),
+          line("two")
+        ])
+      }
+    })
+  )
+
   it.effect("gives an open line unfinished when the stream fails", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
@@ -222,9 +236,27 @@ describe("lines", () => {
     })
   )
 
-  it.effect("a seventeenth message type of a task drives the oldest open line out", () =>
+  it.effect("a task whose lines came out takes no place", () =>
+    Effect.gen(function* () {
+      const c = TaskId.make("c")
+      for (const end of [output(a, "1"), resync(a)]) {
+        const lines = yield* through(
+          [piece(b, "x"), piece(a, "1"), end, piece(c, "y"), output(b, "x"), output(c, "y")],
+          MeshStream.lines({ maxTasks: 2 })
+        )
+        assert.deepStrictEqual(lines.slice(-2), [line("x", b), line("y", c)])
+      }
+    })
+  )
+
+  it.effect("sixteen message types of a task are held, and a seventeenth drives the oldest open line out", () =>
     Effect.gen(function* () {
       const types = Array.from({ length: 17 }, (_, i) => `type ${i}`)
+      const sixteen = types.slice(0, 16).map((messageType) => piece(a, "x", { messageType }))
+      assert.deepStrictEqual(
+        yield* through([...sixteen, ...sixteen], MeshStream.lines({ messageType: () => true })),
+        types.slice(0, 16).map((type) => part("xx", "Ended", a, type))
+      )
       assert.deepStrictEqual(
         yield* through(
           types.map((messageType, i) => piece(a, `${i}`, { messageType })),
@@ -259,12 +291,14 @@ describe("lines", () => {
               messageType: () => true,
               maxLength: (sizes[0] ?? 1) + 1
             })
-            const of = (taskId: TaskId.TaskId) => messages.filter((message) => message.taskId === taskId)
-            const actual = yield* through(weave([of(a).flatMap(send), of(b).flatMap(send)], sizes), lines)
+            const actual = yield* through(
+              weave([ofTask(messages, a).flatMap(send), ofTask(messages, b).flatMap(send)], sizes),
+              lines
+            )
             for (const task of [a, b]) {
               assert.deepStrictEqual(
                 actual.filter((line) => line.taskId === task),
-                yield* through(of(task).map(whole), lines)
+                yield* through(ofTask(messages, task).map(whole), lines)
               )
             }
           })

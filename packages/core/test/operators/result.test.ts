@@ -154,6 +154,22 @@ describe("takeResult", () => {
     })
   )
 
+  it.effect("a feed that has always more to say of other tasks does not prolong the wait", () =>
+    Effect.gen(function* () {
+      const busy = Stream.fromEffectRepeat(Effect.as(TestClock.adjust("1 second"), s(b, "running")))
+      const seen = yield* Ref.make(0)
+      const feed = Stream.concat(
+        feedOf(s(a, "done")),
+        Stream.tap(busy, () => Ref.update(seen, (n) => n + 1))
+      )
+      assert.deepStrictEqual(
+        yield* Effect.flip(MeshStream.takeResult(feed, a)),
+        new MeshStream.NoResult({ taskId: a, status: "done" })
+      )
+      assert.isAtMost(yield* Ref.get(seen), 5)
+    })
+  )
+
   it.effect("a task that is started again calls the wait off", () =>
     Effect.gen(function* () {
       const { feed, send } = yield* openFeed

@@ -28,6 +28,10 @@ export const messages: Arbitrary.Arbitrary<Array<Message>> = Arbitrary.map(
   (messages) => messages.map((message) => ({ ...message, taskId: TaskId.make(message.taskId) }))
 )
 
+/** One task's messages. */
+export const ofTask = (messages: ReadonlyArray<Message>, taskId: TaskId.TaskId): ReadonlyArray<Message> =>
+  messages.filter((message) => message.taskId === taskId)
+
 /** A message as one output. */
 export const whole = ({ messageType, parts, taskId }: Message): ServerMessage.TaskOutput =>
   output(taskId, parts.join(""), { messageType, costUsd: parts.length })
@@ -69,8 +73,13 @@ export const conventions: ReadonlyArray<{
     send: (message) => [...snapshots(message), whole(message)]
   },
   {
-    name: "snapshots closed by nothing",
+    name: "snapshots closed by the whole text, whatever is said of the closing",
     options: { pieces: "snapshot", closing: "piece" },
+    send: (message) => [...snapshots(message), whole(message)]
+  },
+  {
+    name: "snapshots closed by nothing",
+    options: { pieces: "snapshot" },
     send: (message) => [...snapshots(message), closing(message, "")]
   }
 ]

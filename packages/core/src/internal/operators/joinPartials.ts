@@ -71,7 +71,6 @@ interface Waiting {
 const unfinished = (last: TaskOutput, content: string, why: UnfinishedReason): JoinedOutput => ({
   ...last,
   content,
-  isPartial: true,
   unfinished: true,
   why
 })

@@ -144,7 +144,7 @@ class Splitter {
   /** What a text that repeats the open message from its beginning adds to it. */
   #newsOf(open: Open, content: string, partial: boolean, out: Out): string {
     const { mark, read } = open
-    if (content.length >= read && content.slice(read - mark.length, read) === mark) {
+    if (content.slice(read - mark.length, read) === mark) {
       return detach(content.slice(read))
     }
     if (content === "" && !partial) return ""
@@ -173,7 +173,7 @@ class Splitter {
         start = cut
       }
       if (newline === -1) break
-      const returned = newline > start && all.charCodeAt(newline - 1) === 13
+      const returned = all.charCodeAt(newline - 1) === 13
       const { messageType, taskId } = open
       out.push({ _tag: "TaskLine", taskId, messageType, text: all.slice(start, returned ? newline - 1 : newline) })
       start = newline + 1

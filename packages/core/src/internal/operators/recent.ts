@@ -16,6 +16,7 @@ export class Recent<K, V> {
   readonly #max: number
   // A Map iterates in the order of insertion, so its first key is the oldest.
   readonly #entries = new Map<K, V>()
+  /** The key that was set last. Where its entry was deleted since, setting it again appends it anyway. */
   #newest: K | undefined = undefined
 
   /** A bound below 1 counts as 1: an operator must remember the task at hand. */
@@ -45,12 +46,10 @@ export class Recent<K, V> {
 
   delete(key: K): void {
     this.#entries.delete(key)
-    if (key === this.#newest) this.#newest = undefined
   }
 
   clear(): void {
     this.#entries.clear()
-    this.#newest = undefined
   }
 
   /** From the oldest to the newest. */

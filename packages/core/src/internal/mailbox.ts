@@ -1,0 +1,200 @@
+/**
+ * A bounded queue between one fiber that puts and one that pulls: what a queue
+ * core (`shedQueue`, or `boundedQueue` here) becomes once somebody waits at
+ * either end.
+ *
+ * The putting side is plain calls, so that a batch costs no Effect an element;
+ * only where there is no room does it wait for `room`. It calls `wake` when it is
+ * done with a batch, and always before it waits: a consumer that was not woken
+ * would never make the room.
+ *
+ * The pulling side is a `Pull`. It may be interrupted and run again; nothing is
+ * lost by that.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type * as Pull from "effect/Pull"
+import type * as Scope from "effect/Scope"
+
+/** A bounded queue without waiting. */
+export interface Core<In, Out> {
+  readonly capacity: number
+  readonly size: number
+  /** Takes the element in, or changes nothing because there is no room. */
+  readonly offer: (element: In) => "accepted" | "full"
+  readonly takeAll: () => Array<Out>
+  /** Told of elements that go past the queue. */
+  readonly observe: (elements: ReadonlyArray<In>) => void
+}
+
+/** A core that gives up nothing. */
+export const boundedQueue = <A>(capacity: number): Core<A, A> => {
+  let held: Array<A> = []
+  return {
+    capacity,
+    get size() {
+      return held.length
+    },
+    offer(element) {
+      if (held.length >= capacity) return "full"
+      held.push(element)
+      return "accepted"
+    },
+    takeAll() {
+      const taken = held
+      held = []
+      return taken
+    },
+    observe() {}
+  }
+}
+
+export interface Mailbox<In, Out, E> {
+  /** Takes the element in; `false` when there is no room. A mailbox that has ended or was left takes all and keeps none. */
+  readonly offer: (element: In) => boolean
+  /** Whether the consumer is waiting and has nothing to come for. */
+  readonly isIdle: () => boolean
+  /** Gives a batch to a consumer that is idle, past the queue. */
+  readonly pass: (batch: NonEmptyReadonlyArray<In & Out>) => void
+  /** Lets a consumer that is waiting see what was put. */
+  readonly wake: () => void
+  /** Whether an offer may be made now: there is room, or the consumer was given the chance to make some. */
+  readonly isReady: () => boolean
+  /** Gives a consumer that could run the chance to come before anything is given up for it. */
+  readonly giveWay: Effect.Effect<void>
+  /** Waits until an offer that found no room may find some. */
+  readonly room: Effect.Effect<void>
+  /** Nothing more will be put. The consumer gets what is held, and then this. */
+  readonly end: (cause: Cause.Cause<E | Cause.Done>) => void
+  /** The consumer will not come again: what is held is let go, and what is put from now on too. */
+  readonly leave: () => void
+  readonly pull: Pull.Pull<NonEmptyReadonlyArray<Out>, E>
+}
+
+export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, E> => {
+  let passed: NonEmptyReadonlyArray<Out> | undefined
+  let ended: Cause.Cause<E | Cause.Done> | undefined
+  let left = false
+  let isWaiting = false
+  let isBlocked = false
+  let gaveWay = false
+  const items = Latch.makeUnsafe(false)
+  const space = Latch.makeUnsafe(false)
+
+  const room = Effect.suspend(() => {
+    if (left || ended !== undefined || core.size < core.capacity) return Effect.void
+    isBlocked = true
+    space.closeUnsafe()
+    return space.await
+  })
+
+  const unblock = (): void => {
+    isBlocked = false
+    space.openUnsafe()
+  }
+
+  const pull: Mailbox<In, Out, E>["pull"] = Effect.withFiber((fiber) => {
+    isWaiting = false
+    if (passed !== undefined) {
+      const batch = passed
+      passed = undefined
+      return Effect.succeed(batch)
+    }
+    if (core.size > 0) {
+      gaveWay = false
+      // A task of its own, because an open latch runs the fiber that waits for it at once: the consumer has this batch
+      // before the other side fills the queue again.
+      if (isBlocked) fiber.currentDispatcher.scheduleTask(unblock, 0)
+      const taken = core.takeAll()
+      return isNonEmpty(taken) ? Effect.succeed(taken) : pull
+    }
+    if (ended !== undefined) return Effect.failCause(ended)
+    isWaiting = true
+    items.closeUnsafe()
+    return Effect.flatMap(items.await, () => pull)
+  })
+
+  return {
+    offer: (element) => left || ended !== undefined || core.offer(element) === "accepted",
+    isIdle: () => isWaiting && passed === undefined && core.size === 0,
+    pass(batch) {
+      if (left || ended !== undefined) return
+      core.observe(batch)
+      passed = batch
+      items.openUnsafe()
+    },
+    wake() {
+      if (isWaiting && core.size > 0) items.openUnsafe()
+    },
+    isReady: () => gaveWay || core.size < core.capacity,
+    giveWay: Effect.suspend(() => {
+      // A consumer that was woken may have been here already.
+      if (core.size < core.capacity) return Effect.void
+      gaveWay = true
+      return Effect.yieldNow
+    }),
+    room,
+    end(cause) {
+      if (ended !== undefined) return
+      ended = cause
+      unblock()
+      items.openUnsafe()
+    },
+    leave() {
+      left = true
+      passed = undefined
+      core.takeAll()
+      unblock()
+    },
+    pull
+  }
+}
+
+/**
+ * A fiber of the scope moves what `upstream` gives into a queue, and the pull
+ * that is returned takes it out. It runs ahead of the consumer as far as the
+ * queue lets it, and waits there.
+ *
+ * A consumer that is waiting gets the batch as it came, past the queue, so
+ * nothing is ever given up for a consumer that keeps up.
+ */
+export const relay = <A extends Out, Out, E>(
+  upstream: Pull.Pull<NonEmptyReadonlyArray<A>, E>,
+  scope: Scope.Scope,
+  core: Core<A, Out>
+): Effect.Effect<Pull.Pull<NonEmptyReadonlyArray<Out>, E>> => {
+  const box = make<A, Out, E>(core)
+
+  const put = (batch: NonEmptyReadonlyArray<A>, from: number): Effect.Effect<void> => {
+    if (box.isIdle()) {
+      const rest = from === 0 ? batch : batch.slice(from)
+      if (isNonEmpty(rest)) box.pass(rest)
+      return Effect.void
+    }
+    for (let i = from; i < batch.length; i++) {
+      if (!box.isReady()) {
+        box.wake()
+        return Effect.flatMap(box.giveWay, () => put(batch, i))
+      }
+      // Within bounds, which the type of an index does not say.
+      if (!box.offer(batch[i] as A)) {
+        box.wake()
+        return Effect.flatMap(box.room, () => put(batch, i))
+      }
+    }
+    box.wake()
+    return Effect.void
+  }
+
+  return upstream.pipe(
+    Effect.flatMap((batch) => put(batch, 0)),
+    Effect.forever({ disableYield: true }),
+    Effect.onExit((exit) => Effect.sync(() => exit._tag === "Failure" && box.end(exit.cause))),
+    Effect.forkIn(scope),
+    Effect.as(box.pull)
+  )
+}
+
+const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

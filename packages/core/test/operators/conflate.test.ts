@@ -1,0 +1,213 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Context, Effect, Fiber, Schema, Stream } from "effect"
+import type { MeshEvent, Resync } from "../../src/MeshEvent.ts"
+import * as MeshStream from "../../src/MeshStream.ts"
+import type { TaskOutput, TaskUpdated } from "../../src/ServerMessage.ts"
+import { TaskId } from "../../src/TaskId.ts"
+import { settle } from "../support/follow.ts"
+import { chunked, fromChunks, history, piece, said, sizes, updated, withGapAt } from "../support/histories.ts"
+import { pauseAfterFirst, watched } from "../support/slow.ts"
+
+const a = TaskId.make("a")
+const b = TaskId.make("b")
+
+const overflow = (dropped: number, taskId?: TaskId): Resync => ({
+  _tag: "Resync",
+  epoch: 0,
+  ...(taskId === undefined ? {} : { taskId }),
+  reason: { _tag: "Overflow", dropped }
+})
+
+const isMark = (event: MeshEvent): boolean => event._tag === "Resync" && event.reason._tag === "Overflow"
+
+const isUpdate = (event: MeshEvent): boolean => event._tag === "TaskUpdated"
+
+const capacities = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 12 })))
+
+/** What a consumer gets that is busy with an element of its own while the whole feed comes. */
+const takenAfterPause = (
+  chunks: ReadonlyArray<readonly [MeshEvent, ...Array<MeshEvent>]>,
+  options?: MeshStream.ConflateUpdatesOptions
+) =>
+  Effect.gen(function* () {
+    const paused = yield* pauseAfterFirst(
+      Stream.concat(fromChunks([[said(b, "first")]]), fromChunks(chunks)).pipe(MeshStream.conflateUpdates(options ?? {}))
+    )
+    yield* settle
+    return (yield* paused.resume).slice(1)
+  })
+
+describe("conflateUpdates", () => {
+  it.effect.prop(
+    "gives a consumer that keeps up everything, as it came",
+    [history, sizes],
+    Effect.fnUntraced(function* ([events, sizes]) {
+      const chunks = chunked(events, sizes)
+      const taken = yield* fromChunks(chunks).pipe(MeshStream.conflateUpdates, Stream.chunks, Stream.runCollect)
+      assert.deepStrictEqual(taken, chunks)
+    })
+  )
+
+  it.effect.prop(
+    "gives a slow consumer the newest update of each task, and all the rest untouched",
+    [history, sizes],
+    Effect.fnUntraced(function* ([events, sizes]) {
+      const taken = yield* takenAfterPause(chunked(events, sizes))
+      const newest = new Map<TaskId, number>()
+      for (const event of events) {
+        if (event._tag === "TaskUpdated" && event.version !== undefined) newest.set(event.taskId, event.version)
+      }
+      const updates = taken.filter((event) => event._tag === "TaskUpdated")
+      assert.strictEqual(new Set(updates.map(({ taskId }) => taskId)).size, updates.length)
+      for (const { taskId, version } of updates) assert.strictEqual(version, newest.get(taskId))
+      assert.deepStrictEqual(
+        taken.filter((event) => !isMark(event) && !isUpdate(event)),
+        events.filter((event) => !isUpdate(event))
+      )
+    })
+  )
+
+  it.effect.prop(
+    "gives the same however the feed is cut into chunks",
+    [history, sizes, capacities],
+    Effect.fnUntraced(function* ([events, sizes, capacity]) {
+      assert.deepStrictEqual(
+        yield* takenAfterPause(chunked(events, sizes), { capacity }),
+        yield* takenAfterPause(chunked(events, [1]), { capacity })
+      )
+    })
+  )
+
+  it.effect("joins what the updates said, in the place of the newest, and marks the others", () =>
+    Effect.gen(function* () {
+      const taken = yield* takenAfterPause([
+        [{ ...updated(a, "running", 1), updatedFields: ["status"] }],
+        [updated(b, "running", 1), said(a, "x")],
+        [{ _tag: "TaskUpdated", taskId: a, version: 2, updatedFields: ["title"] }]
+      ])
+      assert.deepStrictEqual(taken, [
+        overflow(1, a),
+        updated(b, "running", 1),
+        said(a, "x"),
+        { ...updated(a, "running", 2), updatedFields: ["status", "title"] }
+      ])
+    })
+  )
+
+  it.effect("keeps a Resync at every place, and conflates across it", () =>
+    Effect.gen(function* () {
+      const events: ReadonlyArray<MeshEvent> = [updated(a, "running", 1), said(a, "x"), updated(a, "done", 2)]
+      for (let index = 0; index <= events.length; index++) {
+        const marked = withGapAt(events, index)
+        const taken = yield* takenAfterPause(chunked(marked, [2]))
+        assert.deepStrictEqual(taken, [
+          ...(index === 0 ? [...marked.slice(0, 1), { ...overflow(1, a), epoch: 1 }] : [overflow(1, a)]),
+          ...marked.slice(index === 0 ? 2 : 1)
+        ])
+      }
+    })
+  )
+
+  it.effect("stops reading when it is full of outputs, partial ones too", () =>
+    Effect.gen(function* () {
+      const read: Array<string> = []
+      const contents = ["1", "2", "3", "4", "5", "6"]
+      const paused = yield* pauseAfterFirst(
+        Stream.fromIterable(contents).pipe(
+          Stream.rechunk(1),
+          Stream.map((content) => piece(a, content)),
+          Stream.tap(({ content }) => Effect.sync(() => read.push(content))),
+          MeshStream.conflateUpdates({ capacity: 2 })
+        )
+      )
+      yield* settle
+      assert.deepStrictEqual(read, ["1", "2", "3", "4"])
+      assert.deepStrictEqual(
+        yield* paused.resume,
+        contents.map((content) => piece(a, content))
+      )
+    })
+  )
+
+  it.effect("takes any number of updates of the tasks it holds without stopping the feed", () =>
+    Effect.gen(function* () {
+      const versions = Array.from({ length: 1000 }, (_, index) => index + 1)
+      const paused = yield* pauseAfterFirst(
+        Stream.make<[MeshEvent]>(said(b, "first")).pipe(
+          Stream.concat(Stream.fromIterable(versions).pipe(Stream.map((version) => updated(a, "running", version)))),
+          MeshStream.conflateUpdates({ capacity: 1 })
+        )
+      )
+      yield* settle
+      assert.deepStrictEqual(yield* paused.resume, [
+        said(b, "first"),
+        overflow(999, a),
+        updated(a, "running", 1000)
+      ])
+    })
+  )
+
+  it.effect("gives what it holds before the failure of the feed", () =>
+    Effect.gen(function* () {
+      const paused = yield* pauseAfterFirst(
+        Stream.make(said(a, "1")).pipe(
+          Stream.concat(Stream.make(said(a, "2"))),
+          Stream.concat(Stream.fail("broken")),
+          MeshStream.conflateUpdates
+        )
+      )
+      yield* settle
+      assert.strictEqual(yield* Effect.flip(paused.resume), "broken")
+      assert.deepStrictEqual(paused.events, [said(a, "1"), said(a, "2")])
+    })
+  )
+
+  it.effect("leaves nothing running when the consumer is interrupted", () =>
+    Effect.gen(function* () {
+      const feed = watched()
+      const fiber = yield* Stream.runDrain(MeshStream.conflateUpdates(feed.stream)).pipe(Effect.forkChild)
+      yield* settle
+      assert.isTrue(feed.isReading())
+      yield* Fiber.interrupt(fiber)
+      assert.isFalse(feed.isReading())
+      assert.isTrue(feed.isReleased())
+    })
+  )
+
+  it.effect("starts anew with each run", () =>
+    Effect.gen(function* () {
+      const stream = Stream.make(updated(a, "running", 1), updated(a, "done", 2)).pipe(MeshStream.conflateUpdates)
+      assert.deepStrictEqual(yield* Stream.runCollect(stream), yield* Stream.runCollect(stream))
+    })
+  )
+})
+
+class Setting extends Context.Service<Setting, number>()("test/Setting") {}
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+
+const same = <A, B>(..._: Same<A, B> extends true ? [] : [A, "is not", B]): void => {}
+
+describe("the types of the buffering operators", () => {
+  it("keep the elements, the error and the requirements, however they are called", () => {
+    const updates = Stream.fromEffect(Effect.flatMap(Setting, () => Effect.fail("broken" as const))).pipe(
+      Stream.map((): TaskUpdated | TaskOutput => updated(a, "running"))
+    )
+    type Out = Stream.Stream<TaskUpdated | TaskOutput | Resync, "broken", Setting>
+    const bare = updates.pipe(MeshStream.conflateUpdates)
+    const withOptions = updates.pipe(MeshStream.conflateUpdates({ capacity: 1 }))
+    const dataFirst = MeshStream.conflateUpdates(updates, { capacity: 1 })
+    same<typeof bare, Out>()
+    same<typeof withOptions, Out>()
+    same<typeof dataFirst, Out>()
+    const shedBare = updates.pipe(MeshStream.sheddingBuffer)
+    const shedWithOptions = updates.pipe(MeshStream.sheddingBuffer({ capacity: 1 }))
+    const shedDataFirst = MeshStream.sheddingBuffer(updates)
+    same<typeof shedBare, Out>()
+    same<typeof shedWithOptions, Out>()
+    same<typeof shedDataFirst, Out>()
+    for (const stream of [bare, withOptions, dataFirst, shedBare, shedWithOptions, shedDataFirst]) {
+      assert.isTrue(Stream.isStream(stream))
+    }
+  })
+})

@@ -1,0 +1,206 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Effect, Fiber, Schema, Stream } from "effect"
+import type { MeshEvent, Resync } from "../../src/MeshEvent.ts"
+import * as MeshStream from "../../src/MeshStream.ts"
+import { TaskId } from "../../src/TaskId.ts"
+import { settle } from "../support/follow.ts"
+import { chunked, fromChunks, history, piece, said, sizes, updated, withGapAt } from "../support/histories.ts"
+import { pauseAfterFirst, watched } from "../support/slow.ts"
+
+const a = TaskId.make("a")
+const b = TaskId.make("b")
+
+const overflow = (dropped: number, taskId?: TaskId): Resync => ({
+  _tag: "Resync",
+  epoch: 0,
+  ...(taskId === undefined ? {} : { taskId }),
+  reason: { _tag: "Overflow", dropped }
+})
+
+const dropped = (events: ReadonlyArray<MeshEvent>): number =>
+  events.reduce(
+    (sum, event) => (event._tag === "Resync" && event.reason._tag === "Overflow" ? sum + event.reason.dropped : sum),
+    0
+  )
+
+const isSheddable = (event: MeshEvent): boolean =>
+  event._tag === "TaskUpdated" || (event._tag === "TaskOutput" && event.isPartial === true)
+
+const isMark = (event: MeshEvent): boolean => event._tag === "Resync" && event.reason._tag === "Overflow"
+
+const capacities = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 12 })))
+
+describe("sheddingBuffer", () => {
+  it.effect.prop(
+    "gives a consumer that keeps up everything, as it came",
+    [history, sizes],
+    Effect.fnUntraced(function* ([events, sizes]) {
+      const chunks = chunked(events, sizes)
+      const taken = yield* fromChunks(chunks).pipe(
+        MeshStream.sheddingBuffer({ capacity: 1 }),
+        Stream.chunks,
+        Stream.runCollect
+      )
+      assert.deepStrictEqual(taken, chunks)
+    })
+  )
+
+  it.effect.prop(
+    "loses only what it marks to a consumer that does not, and never a whole output or a lifecycle element",
+    [history, sizes, sizes, capacities],
+    Effect.fnUntraced(function* ([events, sizes, pauses, capacity]) {
+      let count = 0
+      const taken = yield* fromChunks(chunked(events, sizes)).pipe(
+        MeshStream.sheddingBuffer({ capacity }),
+        Stream.tap(() => Effect.repeat(Effect.yieldNow, { times: pauses[count++ % pauses.length] ?? 1 })),
+        Stream.runCollect
+      )
+      assert.strictEqual(taken.filter((event) => !isMark(event)).length + dropped(taken), events.length)
+      assert.deepStrictEqual(
+        taken.filter((event) => !isMark(event) && !isSheddable(event)),
+        events.filter((event) => !isSheddable(event))
+      )
+    })
+  )
+
+  it.effect.prop(
+    "gives the same however the feed is cut into chunks",
+    [history, sizes, capacities],
+    Effect.fnUntraced(function* ([events, sizes, capacity]) {
+      const start = fromChunks([[said(b, "first")]])
+      const taken = (chunks: ReadonlyArray<readonly [MeshEvent, ...Array<MeshEvent>]>) =>
+        Effect.gen(function* () {
+          const paused = yield* pauseAfterFirst(
+            Stream.concat(start, fromChunks(chunks)).pipe(MeshStream.sheddingBuffer({ capacity }))
+          )
+          yield* settle
+          return yield* paused.resume
+        })
+      assert.deepStrictEqual(yield* taken(chunked(events, sizes)), yield* taken(chunked(events, [1])))
+    })
+  )
+
+  it.effect("conflates, then sheds, and marks each loss in its place", () =>
+    Effect.gen(function* () {
+      const paused = yield* pauseAfterFirst(
+        Stream.concat(
+          Stream.make(said(a, "first")),
+          Stream.make(
+            updated(a, "running", 1),
+            piece(b, "1"),
+            said(a, "x"),
+            updated(a, "done", 2),
+            piece(b, "2"),
+            said(b, "y")
+          )
+        ).pipe(MeshStream.sheddingBuffer({ capacity: 4 }))
+      )
+      yield* settle
+      assert.deepStrictEqual(yield* paused.resume, [
+        said(a, "first"),
+        overflow(2),
+        said(a, "x"),
+        updated(a, "done", 2),
+        piece(b, "2"),
+        said(b, "y")
+      ])
+    })
+  )
+
+  it.effect("stops reading when nothing may be given up, and goes on when the consumer comes", () =>
+    Effect.gen(function* () {
+      const read: Array<string> = []
+      const whole = ["1", "2", "3", "4", "5", "6"]
+      const paused = yield* pauseAfterFirst(
+        Stream.fromIterable(whole).pipe(
+          Stream.rechunk(1),
+          Stream.map((content) => said(a, content)),
+          Stream.tap(({ content }) => Effect.sync(() => read.push(content))),
+          MeshStream.sheddingBuffer({ capacity: 2 })
+        )
+      )
+      yield* settle
+      // One with the consumer, two in the buffer, one on its way into it.
+      assert.deepStrictEqual(read, ["1", "2", "3", "4"])
+      assert.deepStrictEqual(
+        yield* paused.resume,
+        whole.map((content) => said(a, content))
+      )
+    })
+  )
+
+  it.effect("keeps a Resync at every place of a full buffer", () =>
+    Effect.gen(function* () {
+      const events: ReadonlyArray<MeshEvent> = [
+        updated(a, "running", 1),
+        piece(a, "1"),
+        said(a, "x"),
+        updated(a, "done", 2),
+        piece(a, "2")
+      ]
+      for (let index = 0; index <= events.length; index++) {
+        const marked = withGapAt(events, index)
+        const paused = yield* pauseAfterFirst(
+          Stream.concat(Stream.make(said(b, "first")), Stream.fromIterable(marked)).pipe(
+            MeshStream.sheddingBuffer({ capacity: 2 })
+          )
+        )
+        yield* settle
+        const taken = yield* paused.resume
+        const kept = (event: MeshEvent) => !isMark(event) && !isSheddable(event)
+        assert.deepStrictEqual(taken.slice(1).filter(kept), marked.filter(kept))
+        assert.strictEqual(taken.filter((event) => !isMark(event)).length - 1 + dropped(taken), marked.length)
+      }
+    })
+  )
+
+  it.effect("gives what it holds before the failure of the feed", () =>
+    Effect.gen(function* () {
+      const paused = yield* pauseAfterFirst(
+        Stream.make(said(a, "1")).pipe(
+          Stream.concat(Stream.make(said(a, "2"))),
+          Stream.concat(Stream.fail("broken")),
+          MeshStream.sheddingBuffer
+        )
+      )
+      yield* settle
+      assert.strictEqual(yield* Effect.flip(paused.resume), "broken")
+      assert.deepStrictEqual(paused.events, [said(a, "1"), said(a, "2")])
+    })
+  )
+
+  it.effect("leaves nothing running when the consumer is interrupted", () =>
+    Effect.gen(function* () {
+      const feed = watched()
+      const fiber = yield* Stream.runDrain(MeshStream.sheddingBuffer(feed.stream)).pipe(Effect.forkChild)
+      yield* settle
+      assert.isTrue(feed.isReading())
+      yield* Fiber.interrupt(fiber)
+      assert.isFalse(feed.isReading())
+      assert.isTrue(feed.isReleased())
+    })
+  )
+
+  it.effect("lets go of a feed that waits for room when the consumer is interrupted", () =>
+    Effect.gen(function* () {
+      const feed = watched()
+      const paused = yield* pauseAfterFirst(
+        Stream.concat(
+          Stream.fromIterable(["1", "2", "3", "4"]).pipe(
+            Stream.rechunk(1),
+            Stream.map((content) => said(a, content))
+          ),
+          feed.stream
+        ).pipe(
+          Stream.onExit(() => Effect.sync(() => ended.push("upstream"))),
+          MeshStream.sheddingBuffer({ capacity: 1 })
+        )
+      )
+      const ended: Array<string> = []
+      yield* settle
+      yield* Fiber.interrupt(paused.fiber)
+      assert.deepStrictEqual(ended, ["upstream"])
+      assert.isFalse(feed.isReading())
+    })
+  )
+})

@@ -63,6 +63,21 @@ describe("mailbox", () => {
     })
   )
 
+  it.effect("is ready while there is room, and after the consumer did not use its chance", () =>
+    Effect.gen(function* () {
+      const box = make(1)
+      yield* box.giveWay
+      assert.isTrue(box.isReady())
+      box.offer(1)
+      assert.isFalse(box.isReady())
+      yield* box.giveWay
+      assert.isTrue(box.isReady())
+      yield* box.pull
+      box.offer(2)
+      assert.isFalse(box.isReady())
+    })
+  )
+
   it.effect("gives what it holds, and then the end, again and again", () =>
     Effect.gen(function* () {
       const box = make(2)

@@ -154,6 +154,32 @@ describe("sheddingBuffer", () => {
     })
   )
 
+  it.effect("marks a loss with the epoch of a connection that it passed on before", () =>
+    Effect.gen(function* () {
+      const connected: MeshEvent = { _tag: "Connected", epoch: 3, at: 0 }
+      const paused = yield* pauseAfterFirst(
+        fromChunks<MeshEvent>([[connected], [piece(a, "1"), said(a, "x")]]).pipe(
+          MeshStream.sheddingBuffer({ capacity: 1 })
+        )
+      )
+      yield* settle
+      assert.deepStrictEqual(yield* paused.resume, [connected, { ...overflow(1, a), epoch: 3 }, said(a, "x")])
+    })
+  )
+
+  it.effect("gives up nothing for a consumer that only lets others run", () =>
+    Effect.gen(function* () {
+      const events = Array.from({ length: 50 }, (_, index) => piece(a, String(index)))
+      const taken = yield* Stream.fromIterable(events).pipe(
+        Stream.rechunk(1),
+        MeshStream.sheddingBuffer({ capacity: 1 }),
+        Stream.tap(() => Effect.yieldNow),
+        Stream.runCollect
+      )
+      assert.deepStrictEqual(taken, events)
+    })
+  )
+
   it.effect("gives what it holds before the failure of the feed", () =>
     Effect.gen(function* () {
       const paused = yield* pauseAfterFirst(

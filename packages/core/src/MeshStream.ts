@@ -102,4 +102,5 @@ const isRef = (interest: ConnectOptions["interest"]): interest is SubscriptionRe
   SubscriptionRef.isSubscriptionRef(interest)
 
 export * from "./internal/operators/conflate.ts"
+export * from "./internal/operators/groupByTask.ts"
 export * from "./internal/operators/shed.ts"

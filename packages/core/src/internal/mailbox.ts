@@ -12,7 +12,7 @@
  * lost by that.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Pull from "effect/Pull"
@@ -68,7 +68,7 @@ export interface Mailbox<In, Out, E> {
   readonly room: Effect.Effect<void>
   /** Nothing more will be put. The consumer gets what is held, and then this. */
   readonly end: (cause: Cause.Cause<E | Cause.Done>) => void
-  /** The consumer will not come again: what is held is let go, and what is put from now on too. */
+  /** The consumer will not come again: what is held is let go, and what is put from now on too. If it does, it is over. */
   readonly leave: () => void
   readonly pull: Pull.Pull<NonEmptyReadonlyArray<Out>, E>
 }
@@ -76,7 +76,6 @@ export interface Mailbox<In, Out, E> {
 export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, E> => {
   let passed: NonEmptyReadonlyArray<Out> | undefined
   let ended: Cause.Cause<E | Cause.Done> | undefined
-  let left = false
   let isWaiting = false
   let isBlocked = false
   let gaveWay = false
@@ -84,7 +83,7 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
   const space = Latch.makeUnsafe(false)
 
   const room = Effect.suspend(() => {
-    if (left || ended !== undefined || core.size < core.capacity) return Effect.void
+    if (ended !== undefined || core.size < core.capacity) return Effect.void
     isBlocked = true
     space.closeUnsafe()
     return space.await
@@ -117,10 +116,10 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
   })
 
   return {
-    offer: (element) => left || ended !== undefined || core.offer(element) === "accepted",
+    offer: (element) => ended !== undefined || core.offer(element) === "accepted",
     isIdle: () => isWaiting && passed === undefined && core.size === 0,
     pass(batch) {
-      if (left || ended !== undefined) return
+      if (ended !== undefined) return
       core.observe(batch)
       passed = batch
       items.openUnsafe()
@@ -143,7 +142,7 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
       items.openUnsafe()
     },
     leave() {
-      left = true
+      ended ??= Cause.fail(Cause.Done())
       passed = undefined
       core.takeAll()
       unblock()

@@ -31,7 +31,9 @@ const takenAfterPause = (
 ) =>
   Effect.gen(function* () {
     const paused = yield* pauseAfterFirst(
-      Stream.concat(fromChunks([[said(b, "first")]]), fromChunks(chunks)).pipe(MeshStream.conflateUpdates(options ?? {}))
+      Stream.concat(fromChunks([[said(b, "first")]]), fromChunks(chunks)).pipe(
+        MeshStream.conflateUpdates(options ?? {})
+      )
     )
     yield* settle
     return (yield* paused.resume).slice(1)
@@ -139,11 +141,7 @@ describe("conflateUpdates", () => {
         )
       )
       yield* settle
-      assert.deepStrictEqual(yield* paused.resume, [
-        said(b, "first"),
-        overflow(999, a),
-        updated(a, "running", 1000)
-      ])
+      assert.deepStrictEqual(yield* paused.resume, [said(b, "first"), overflow(999, a), updated(a, "running", 1000)])
     })
   )
 

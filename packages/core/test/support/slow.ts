@@ -20,7 +20,9 @@ export const pauseAfterFirst = <A, E, R>(
     const fiber = yield* Stream.runForEach(stream, (event) =>
       Effect.suspend(() => {
         events.push(event)
-        return events.length === 1 ? Effect.andThen(Deferred.succeed(first, undefined), Deferred.await(gate)) : Effect.void
+        return events.length === 1
+          ? Effect.andThen(Deferred.succeed(first, undefined), Deferred.await(gate))
+          : Effect.void
       })
     ).pipe(Effect.forkScoped)
     yield* Effect.raceFirst(Deferred.await(first), Effect.exit(Fiber.join(fiber)))

@@ -26,6 +26,8 @@ import type { TaskId } from "../../TaskId.ts"
 import * as TaskStatus from "../../TaskStatus.ts"
 import * as Mailbox from "../mailbox.ts"
 import { capacityOf } from "../shedQueue.ts"
+import type { Selector } from "./options.ts"
+import { toPredicate } from "./options.ts"
 
 /**
  * Options of `groupByTask`.
@@ -52,7 +54,7 @@ export interface GroupByTaskOptions {
    */
   readonly linger?: Duration.Input | undefined
   /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
-  readonly terminal?: ReadonlySet<string> | undefined
+  readonly terminal?: Selector<string> | undefined
 }
 
 /**
@@ -166,7 +168,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   const bufferSize = capacityOf(options.bufferSize ?? 256)
   const idleFor = Duration.toMillis(options.idleTimeToLive ?? "1 hour")
   const linger = Duration.toMillis(options.linger ?? "5 seconds")
-  const terminal = options.terminal ?? TaskStatus.defaultTerminal
+  const isTerminal = toPredicate(options.terminal ?? TaskStatus.defaultTerminal)
   const clock = yield* Clock.Clock
 
   const out = Mailbox.make<Entry, Entry, E>(Mailbox.boundedQueue(maxWaiting))
@@ -177,14 +179,13 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
 
   const end = (group: Group<A, E>, cause: Cause.Cause<E | Cause.Done>): void => {
     groups.delete(group.taskId)
-    touched.delete(group)
     idle.members.delete(group)
     ending.members.delete(group)
     group.box.end(cause)
   }
 
   const endAll = (cause: Cause.Cause<E | Cause.Done>): void => {
-    for (const group of [...groups.values()]) end(group, cause)
+    for (const group of groups.values()) end(group, cause)
     out.end(cause)
   }
 
@@ -221,7 +222,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   const hear = (group: Group<A, E>, event: A): void => {
     touched.add(group)
     const wasEnding = group.isEnding
-    if (event._tag === "TaskUpdated" && event.status !== undefined) group.isEnding = terminal.has(event.status)
+    if (event._tag === "TaskUpdated" && event.status !== undefined) group.isEnding = isTerminal(event.status)
     if (group.isEnding && linger === 0) return end(group, done)
     // Once for each batch and group, because all of a batch has one time.
     if (group.heardAt === now && group.isEnding === wasEnding) return
@@ -238,7 +239,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
     for (const event of batch) {
       const taskId = "taskId" in event ? event.taskId : undefined
       if (taskId === undefined) {
-        for (const group of [...groups.values()]) {
+        for (const group of groups.values()) {
           while (!group.box.offer(event)) yield* wait(group.box.room)
           touched.add(group)
         }

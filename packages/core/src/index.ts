@@ -2,6 +2,7 @@
  * @since 0.1.0
  */
 export * as ClientMessage from "./ClientMessage.ts"
+export * as CostLedger from "./CostLedger.ts"
 export * as DecodeError from "./DecodeError.ts"
 export * as Endpoint from "./Endpoint.ts"
 export * as Interest from "./Interest.ts"
@@ -11,7 +12,10 @@ export * as MeshEvent from "./MeshEvent.ts"
 export * as MeshMetrics from "./MeshMetrics.ts"
 export * as MeshSession from "./MeshSession.ts"
 export * as MeshStream from "./MeshStream.ts"
+export * as Projection from "./Projection.ts"
 export * as ReconnectPolicy from "./ReconnectPolicy.ts"
 export * as ServerMessage from "./ServerMessage.ts"
+export * as TaskBoard from "./TaskBoard.ts"
 export * as TaskId from "./TaskId.ts"
+export * as TaskState from "./TaskState.ts"
 export * as TaskStatus from "./TaskStatus.ts"

@@ -1,0 +1,307 @@
+/**
+ * All tasks of a feed and what is known of each, in bounded memory.
+ *
+ * A pure reducer over events, and the operators that run it: a `TaskState` for
+ * each task that an event named, until the task is let go.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Roster from "./internal/roster.ts"
+import * as Reduce from "./internal/taskState.ts"
+import type { MeshEvent } from "./MeshEvent.ts"
+import * as Projection from "./Projection.ts"
+import type { TaskId } from "./TaskId.ts"
+import type * as TaskState from "./TaskState.ts"
+
+/**
+ * Options of a board.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options extends TaskState.Options {
+  /** How long a task stays on the board after its end. Default: 1 hour. */
+  readonly endedFor?: Duration.Input | undefined
+  /** How many ended tasks stay at most; the one that ended first goes. Default: 1000. */
+  readonly maxEnded?: number | undefined
+  /**
+   * How many tasks stay in all. Beyond it the ended ones go first, and then the
+   * live one that was not heard of for about the longest. Default: 10,000.
+   */
+  readonly maxTasks?: number | undefined
+}
+
+/**
+ * `Options` with the defaults filled in.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Settings extends Roster.Limits, Reduce.Meaning {}
+
+export type {
+  /**
+   * The order in which tasks are let go.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Order
+} from "./internal/roster.ts"
+
+/**
+ * All tasks, and what is known of each.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TaskBoard {
+  /** By id, in no order. */
+  readonly tasks: HashMap.HashMap<TaskId, TaskState.TaskState>
+  /** How many ended tasks were let go. */
+  readonly evicted: number
+  /** How many tasks were let go that were not known to have ended, because there were too many. */
+  readonly forgotten: number
+  /** The options that it was made with. */
+  readonly settings: Settings
+  /** In which order tasks are let go. */
+  readonly order: Roster.Order
+}
+
+/**
+ * A board without tasks.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options?: Options): TaskBoard => ({
+  tasks: HashMap.empty(),
+  evicted: 0,
+  forgotten: 0,
+  settings: {
+    ...Reduce.meaningOf(options),
+    ...Roster.limitsOf({
+      endedFor: options?.endedFor ?? "1 hour",
+      maxEnded: options?.maxEnded ?? 1000,
+      maxTasks: options?.maxTasks ?? 10_000
+    })
+  },
+  order: Roster.emptyOrder
+})
+
+/**
+ * The board after one event.
+ *
+ * **Details**
+ *
+ * - An event that names a task updates its state as `TaskState.update` does, and
+ *   puts the task on the board if it is not there; a `Resync` that names it too.
+ * - A `Resync` that names no task counts as a gap in every live task.
+ * - Everything else, `Connected` and `Disconnected` included, changes no task.
+ * - Every event lets go of the tasks whose time is over at `at`.
+ *
+ * `at` is the time to put down, in milliseconds since 1970. Takes constant time,
+ * and for a `Resync` that names no task, time in proportion to the tasks.
+ *
+ * **Gotchas**
+ *
+ * - A task that was let go comes back as a new one with its next event. An output
+ *   that trails the end of its task by more than `endedFor` so leaves a task
+ *   without status, which goes when there are more than `maxTasks`.
+ * - A task whose end fell into a gap stays live for the same time.
+ *
+ * **Example** (Two tasks)
+ *
+ * ```ts
+ * import { TaskBoard, TaskId } from "@makima-stream/core"
+ *
+ * const update = (id: string, status: string) =>
+ *   ({ _tag: "TaskUpdated", taskId: TaskId.make(id), status }) as const
+ *
+ * const board = TaskBoard.fold(TaskBoard.make(), [update("a", "running"), update("b", "done")], 1000)
+ * console.log(TaskBoard.live(board).map((task) => task.taskId)) // ["a"]
+ * ```
+ *
+ * @category reducers
+ * @since 0.1.0
+ */
+export const update = (self: TaskBoard, event: MeshEvent, at: number): TaskBoard => {
+  const { settings } = self
+  const updated: Roster.Roster<TaskState.TaskState> =
+    "taskId" in event && event.taskId !== undefined
+      ? updateTask(self, event.taskId, event, at)
+      : event._tag === "Resync"
+        ? updateLive(self, event, at)
+        : self
+  let { evicted, forgotten } = self
+  const { tasks, order } = Roster.trim(updated, settings, at, (task) => {
+    if (task.endedAt === undefined) forgotten++
+    else evicted++
+  })
+  return tasks === self.tasks ? self : { tasks, evicted, forgotten, settings, order }
+}
+
+const updateTask = (self: TaskBoard, taskId: TaskId, event: MeshEvent, at: number) => {
+  const known = Option.getOrUndefined(HashMap.get(self.tasks, taskId))
+  const before = known ?? Reduce.make(taskId)
+  const after = Reduce.step(before, event, at, self.settings)
+  return after === before ? self : Roster.set(self, known, after)
+}
+
+const updateLive = (self: TaskBoard, event: MeshEvent, at: number) => ({
+  // A gap changes nothing of the order in which tasks go.
+  tasks: HashMap.map(self.tasks, (task) => Reduce.step(task, event, at, self.settings)),
+  order: self.order
+})
+
+/**
+ * The board after several events at one time: `update` for each.
+ *
+ * @category reducers
+ * @since 0.1.0
+ */
+export const fold = (self: TaskBoard, events: ReadonlyArray<MeshEvent>, at: number): TaskBoard => {
+  let board = self
+  for (const event of events) board = update(board, event, at)
+  return board
+}
+
+/**
+ * What is known of one task.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const get: {
+  /** What is known of one task. */
+  (taskId: TaskId): (self: TaskBoard) => Option.Option<TaskState.TaskState>
+  /** What is known of one task. */
+  (self: TaskBoard, taskId: TaskId): Option.Option<TaskState.TaskState>
+} = dual(2, (self: TaskBoard, taskId: TaskId): Option.Option<TaskState.TaskState> => HashMap.get(self.tasks, taskId))
+
+/**
+ * The tasks that are not known to have ended, about in the order in which they
+ * came.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const live = (self: TaskBoard): Array<TaskState.TaskState> => Roster.entriesOf(self, "live")
+
+/**
+ * The tasks that have ended, in the order of their ends.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const ended = (self: TaskBoard): Array<TaskState.TaskState> => Roster.entriesOf(self, "ended")
+
+/**
+ * The reducer of a board, for `Projection` and for projections built on it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const reducer = (options?: Options): Projection.Reducer<TaskBoard, MeshEvent> => ({
+  initial: make(options),
+  fold
+})
+
+/**
+ * The boards of a feed, one for each batch that changes it.
+ *
+ * **When to use**
+ *
+ * Use it for a dashboard, or for anything that asks about more than one task.
+ *
+ * **Details**
+ *
+ * Emits as `Projection.scan` does, with the times of the `Clock`. `Connected` and
+ * `Disconnected` change nothing; `Resync` counts in the `gaps` of the tasks that
+ * it concerns. Ended tasks go when an event comes after their time, so a feed
+ * that is silent keeps them.
+ *
+ * **Example** (How many tasks are live)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { TaskBoard, TaskId } from "@makima-stream/core"
+ *
+ * const update = (id: string, status: string) =>
+ *   ({ _tag: "TaskUpdated", taskId: TaskId.make(id), status }) as const
+ *
+ * const counts = Stream.make(update("a", "running"), update("b", "running"), update("a", "done")).pipe(
+ *   Stream.rechunk(1),
+ *   TaskBoard.scan,
+ *   Stream.map((board) => TaskBoard.live(board).length)
+ * )
+ * console.log(await Effect.runPromise(Stream.runCollect(counts))) // [1, 2, 1]
+ * ```
+ *
+ * @category operators
+ * @since 0.1.0
+ */
+export const scan: {
+  /** The boards of a feed: see `scan`. */
+  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = {}>(
+    selfOrOptions?: Arg,
+    options?: Options
+  ): [Arg] extends [Stream.Stream<infer _A, infer E, infer R>]
+    ? Stream.Stream<TaskBoard, E, R>
+    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskBoard, E, R>
+} = dual(
+  (args) => Stream.isStream(args[0]),
+  <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: Options): Stream.Stream<TaskBoard, E, R> =>
+    Projection.scan(self, reducer(options))
+)
+
+/**
+ * Keeps a board up to date in a fiber of the scope.
+ *
+ * **Details**
+ *
+ * See `Projection.run` for what it gives and where a failure of the feed shows.
+ *
+ * **Example** (Reading the board)
+ *
+ * ```ts
+ * import { Effect, Stream, SubscriptionRef } from "effect"
+ * import { TaskBoard, TaskId } from "@makima-stream/core"
+ *
+ * const program = Effect.gen(function* () {
+ *   const feed = Stream.make({ _tag: "TaskUpdated", taskId: TaskId.make("a"), status: "running" } as const)
+ *   const running = yield* TaskBoard.run(feed)
+ *   yield* running.join
+ *   return TaskBoard.live(yield* SubscriptionRef.get(running.ref)).length
+ * })
+ * console.log(await Effect.runPromise(Effect.scoped(program))) // 1
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const run: {
+  /** Keeps a board up to date in a fiber of the scope: see `run`. */
+  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = {}>(
+    selfOrOptions?: Arg,
+    options?: Options
+  ): [Arg] extends [Stream.Stream<infer _A, infer E, infer R>]
+    ? Effect.Effect<Projection.Projection<TaskBoard, E>, never, R | Scope.Scope>
+    : <A extends MeshEvent, E, R>(
+        self: Stream.Stream<A, E, R>
+      ) => Effect.Effect<Projection.Projection<TaskBoard, E>, never, R | Scope.Scope>
+} = dual(
+  (args) => Stream.isStream(args[0]),
+  <A extends MeshEvent, E, R>(
+    self: Stream.Stream<A, E, R>,
+    options?: Options
+  ): Effect.Effect<Projection.Projection<TaskBoard, E>, never, R | Scope.Scope> =>
+    Projection.run(self, reducer(options))
+)

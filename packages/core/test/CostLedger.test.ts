@@ -1,0 +1,201 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Context, Effect, HashMap, Option, Schema, Stream, SubscriptionRef } from "effect"
+import type { Scope } from "effect"
+import * as CostLedger from "../src/CostLedger.ts"
+import type { MeshEvent } from "../src/MeshEvent.ts"
+import type { Projection } from "../src/Projection.ts"
+import * as TaskBoard from "../src/TaskBoard.ts"
+import { TaskId } from "../src/TaskId.ts"
+import {
+  chunked,
+  fromChunks,
+  gap,
+  history,
+  piece,
+  result,
+  said,
+  sizes,
+  tasks,
+  updated,
+  withGapAt
+} from "./support/histories.ts"
+
+const a = TaskId.make("a")
+const b = TaskId.make("b")
+
+const small = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 })))
+
+const foldAll = (events: ReadonlyArray<MeshEvent>, options?: CostLedger.Options) =>
+  CostLedger.fold(CostLedger.make(options), events, 0)
+
+const total = (events: ReadonlyArray<MeshEvent>) => foldAll(events).totalUsd
+
+const sum = (ledger: CostLedger.CostLedger) =>
+  HashMap.reduce(ledger.tasks, ledger.rolledUsd, (sum, { costUsd }) => sum + costUsd)
+
+describe("CostLedger", () => {
+  it.prop("is the same however the events are split", [history, sizes, small], ([events, sizes, maxEnded]) => {
+    const empty = CostLedger.make({ maxEnded })
+    const whole = CostLedger.fold(empty, events, 1000)
+    const split = chunked(events, sizes).reduce((ledger, chunk) => CostLedger.fold(ledger, chunk, 1000), empty)
+    const single = events.reduce((ledger, event) => CostLedger.update(ledger, event, 1000), empty)
+    assert.deepStrictEqual(split, whole)
+    assert.deepStrictEqual(single, whole)
+  })
+
+  it.prop("agrees with the board about each task", [history], ([events]) => {
+    const ledger = foldAll(events)
+    const board = TaskBoard.fold(TaskBoard.make(), events, 0)
+    for (const taskId of tasks) {
+      const entry = Option.getOrUndefined(CostLedger.get(ledger, taskId))
+      const state = Option.getOrUndefined(TaskBoard.get(board, taskId))
+      assert.strictEqual(entry?.costUsd ?? 0, state?.costUsd ?? 0)
+      assert.strictEqual(entry?.durationMs ?? 0, state?.durationMs ?? 0)
+      assert.strictEqual(entry?.runs ?? 1, state?.runs ?? 1)
+      assert.strictEqual(entry?.status, state?.status)
+      assert.strictEqual(entry?.endedAt, state?.endedAt)
+    }
+  })
+
+  it.prop("has in its total what its entries and the rolled up tasks cost", [history, small, small], (inputs) => {
+    const [events, maxEnded, maxTasks] = inputs
+    let ledger = CostLedger.make({ maxEnded, maxTasks })
+    for (const [index, event] of events.entries()) {
+      ledger = CostLedger.update(ledger, event, index)
+      assert.strictEqual(ledger.totalUsd, sum(ledger))
+      assert.isAtMost(HashMap.size(ledger.tasks), Math.max(1, maxTasks))
+    }
+  })
+
+  it.prop("costs the same when every event comes twice", [history], ([events]) => {
+    assert.strictEqual(total(events.flatMap((event) => [event, event])), total(events))
+  })
+
+  it.prop("costs the same when a result comes again at any later place of its run", [history, small], (inputs) => {
+    const [events, which] = inputs
+    const results = events.filter((event) => event._tag === "TaskOutput" && event.messageType === "result")
+    const again = results[which % Math.max(1, results.length)]
+    if (again?._tag !== "TaskOutput") return
+    const from = events.indexOf(again)
+    for (let index = from + 1; index <= events.length; index++) {
+      const next = events[index]
+      const repeated = [...events.slice(0, index), again, ...events.slice(index)]
+      assert.strictEqual(total(repeated), total(events))
+      // The next result of this task replaces this one, or belongs to another run: from there on it is no repeat of
+      // the latest.
+      if (next?._tag === "TaskOutput" && next.taskId === again.taskId && next.messageType === "result") break
+    }
+  })
+
+  it("counts a result once, however often it comes", () => {
+    const events = [updated(a, "running"), result(a, 1, 10), result(a, 1, 10), updated(a, "done"), result(a, 1, 10)]
+    assert.strictEqual(total(events), 1)
+  })
+
+  it("counts a result again that comes anew in the next run, unless it says the same", () => {
+    const first = [updated(a, "running"), result(a, 1, 10), updated(a, "done"), updated(a, "running")]
+    assert.strictEqual(total([...first, result(a, 1, 10)]), 1)
+    assert.strictEqual(total([...first, result(a, 1, 11)]), 2)
+    assert.strictEqual(total([...first, result(a, 1, 11), result(a, 1, 10)]), 2)
+    assert.strictEqual(total([...first, { ...result(a, 1, 10), isError: true }]), 2)
+  })
+
+  it("gives a result that trails the end of its run to that run", () => {
+    const events = [
+      updated(a, "running"),
+      updated(a, "done"),
+      result(a, 1, 10),
+      updated(a, "running"),
+      result(a, 2, 20)
+    ]
+    assert.strictEqual(total(events), 3)
+    assert.strictEqual(Option.getOrThrow(CostLedger.get(foldAll(events), a)).runs, 2)
+  })
+
+  it("replaces the cost of a run, and does not take one terminal status after another for a run", () => {
+    assert.strictEqual(
+      total([updated(a, "running"), result(a, 1, 10), updated(a, "done"), updated(a, "merged"), result(a, 2, 20)]),
+      2
+    )
+  })
+
+  it("begins no run with an update that came late", () => {
+    assert.strictEqual(total([updated(a, "done", 5), result(a, 1, 10), updated(a, "running", 4), result(a, 2, 20)]), 2)
+  })
+
+  it("counts nothing but whole results that name a cost", () => {
+    const events: ReadonlyArray<MeshEvent> = [
+      { ...said(a, "x"), costUsd: 1 },
+      { ...piece(a, "x"), messageType: "result", costUsd: 1 },
+      said(a, "x", "result")
+    ]
+    assert.strictEqual(total(events), 0)
+  })
+
+  it("keeps what ended tasks cost in the total after it lets them go", () => {
+    const ledger = foldAll([result(a, 1, 10), updated(a, "done"), result(b, 2, 20), updated(b, "done"), gap], {
+      maxEnded: 1
+    })
+    assert.deepStrictEqual(
+      [ledger.totalUsd, ledger.rolledUsd, ledger.rolledTasks, HashMap.size(ledger.tasks)],
+      [3, 1, 1, 1]
+    )
+    const later = CostLedger.update(ledger, gap, 24 * 60 * 60 * 1000)
+    assert.deepStrictEqual([later.totalUsd, later.rolledUsd, later.rolledTasks], [3, 3, 2])
+  })
+
+  it("counts gaps, of a task or of everything, wherever they stand, and nothing else for them", () => {
+    const events = [updated(a, "running"), result(a, 1, 10), updated(a, "done")]
+    for (let index = 0; index <= events.length; index++) {
+      const { gaps, ...marked } = foldAll(withGapAt(events, index))
+      const { gaps: _, ...plain } = foldAll(events)
+      assert.strictEqual(gaps, 1)
+      assert.deepStrictEqual([marked.totalUsd, [...marked.tasks]], [plain.totalUsd, [...plain.tasks]])
+    }
+    assert.strictEqual(foldAll([{ _tag: "Resync", epoch: 1, taskId: a, reason: { _tag: "JoinedLate" } }]).gaps, 1)
+  })
+
+  it("gives the same object for what changes nothing", () => {
+    const ledger = foldAll([result(a, 1, 10)])
+    for (const event of [said(a, "x"), result(a, 1, 10), { _tag: "Connected", epoch: 1, at: 0 } as const]) {
+      assert.strictEqual(CostLedger.update(ledger, event, 1), ledger)
+    }
+  })
+
+  describe("over a stream", () => {
+    it.effect.prop(
+      "ends in the same total however the feed is cut into chunks",
+      [history, sizes],
+      Effect.fnUntraced(function* ([events, sizes]) {
+        const running = yield* fromChunks(chunked(events, sizes)).pipe(CostLedger.run)
+        yield* running.join
+        assert.strictEqual((yield* SubscriptionRef.get(running.ref)).totalUsd, total(events))
+        const last = yield* fromChunks(chunked(events, sizes)).pipe(CostLedger.scan, Stream.runLast)
+        assert.strictEqual(Option.match(last, { onNone: () => 0, onSome: ({ totalUsd }) => totalUsd }), total(events))
+      }, Effect.scoped)
+    )
+
+    it("keeps the error and the requirements, however it is called", () => {
+      class Setting extends Context.Service<Setting, number>()("test/Setting") {}
+      type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+      const results = Stream.fromEffect(Effect.flatMap(Setting, () => Effect.fail("broken" as const))).pipe(
+        Stream.map(() => result(a, 1, 10))
+      )
+      const bare = results.pipe(CostLedger.scan)
+      const withOptions = results.pipe(CostLedger.scan({ maxEnded: 1 }))
+      const dataFirst = CostLedger.scan(results, { maxEnded: 1 })
+      const running = results.pipe(CostLedger.run)
+      const runningWithOptions = results.pipe(CostLedger.run({ maxEnded: 1 }))
+      type Out = Stream.Stream<CostLedger.CostLedger, "broken", Setting>
+      type Running = Effect.Effect<Projection<CostLedger.CostLedger, "broken">, never, Setting | Scope.Scope>
+      const same: readonly [
+        Same<typeof bare, Out>,
+        Same<typeof withOptions, Out>,
+        Same<typeof dataFirst, Out>,
+        Same<typeof running, Running>,
+        Same<typeof runningWithOptions, Running>
+      ] = [true, true, true, true, true]
+      assert.notInclude(same, false)
+    })
+  })
+})

@@ -1,0 +1,252 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Context, Effect, HashMap, Option, Schema, Stream, SubscriptionRef } from "effect"
+import type { Scope } from "effect"
+import { TestClock } from "effect/testing"
+import type { MeshEvent } from "../src/MeshEvent.ts"
+import type { Projection } from "../src/Projection.ts"
+import * as TaskBoard from "../src/TaskBoard.ts"
+import { TaskId } from "../src/TaskId.ts"
+import * as TaskState from "../src/TaskState.ts"
+import {
+  chunked,
+  fromChunks,
+  gap,
+  history,
+  said,
+  sizes,
+  taskOf,
+  tasks,
+  updated,
+  withGapAt
+} from "./support/histories.ts"
+
+const id = (name: string) => TaskId.make(name)
+const a = id("a")
+const b = id("b")
+const c = id("c")
+
+const ids = (states: ReadonlyArray<TaskState.TaskState>) => states.map(({ taskId }) => String(taskId))
+
+const small = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 })))
+
+/** Folds with the time of each event being its place. */
+const foldInTime = (board: TaskBoard.TaskBoard, events: ReadonlyArray<MeshEvent>) =>
+  events.reduce((board, event, index) => TaskBoard.update(board, event, index), board)
+
+describe("TaskBoard", () => {
+  it.prop("is the same however the events are split", [history, sizes, small], ([events, sizes, maxEnded]) => {
+    const empty = TaskBoard.make({ maxEnded })
+    const whole = TaskBoard.fold(empty, events, 1000)
+    const split = chunked(events, sizes).reduce((board, chunk) => TaskBoard.fold(board, chunk, 1000), empty)
+    const single = events.reduce((board, event) => TaskBoard.update(board, event, 1000), empty)
+    assert.deepStrictEqual(split, whole)
+    assert.deepStrictEqual(single, whole)
+  })
+
+  it.prop("has for each task what TaskState has from its first event on", [history], ([events]) => {
+    const board = foldInTime(TaskBoard.make(), events)
+    for (const taskId of tasks) {
+      const from = events.findIndex((event) => taskOf(event) === taskId)
+      const state = TaskBoard.get(board, taskId)
+      assert.strictEqual(Option.isSome(state), from >= 0)
+      if (state._tag === "None") continue
+      const alone = events.reduce(
+        (state, event, index) => (index < from ? state : TaskState.update(state, event, index)),
+        TaskState.make(taskId)
+      )
+      assert.deepStrictEqual(state.value, alone)
+    }
+  })
+
+  it.prop("has every task in one of two lines, the ended in the order of their ends", [history], ([events]) => {
+    const board = foldInTime(TaskBoard.make(), events)
+    const live = TaskBoard.live(board)
+    const ended = TaskBoard.ended(board)
+    assert.sameMembers(ids([...live, ...ended]), [...HashMap.keys(board.tasks)].map(String))
+    assert.isTrue(live.every(TaskState.isLive))
+    const ends = ended.map(({ endedAt }) => endedAt ?? -1)
+    assert.deepStrictEqual(
+      ends,
+      [...ends].sort((x, y) => x - y)
+    )
+    assert.notInclude(ends, -1)
+  })
+
+  it.prop(
+    "stays within its limits, and counts what it lets go",
+    [history, small, small],
+    ([events, maxEnded, maxTasks]) => {
+      let board = TaskBoard.make({ maxEnded, maxTasks })
+      let added = 0
+      for (const [index, event] of events.entries()) {
+        const taskId = taskOf(event)
+        const isNew = taskId !== undefined && !HashMap.has(board.tasks, taskId)
+        board = TaskBoard.update(board, event, index)
+        if (isNew) added++
+        assert.isAtMost(HashMap.size(board.tasks), Math.max(1, maxTasks))
+        assert.isAtMost(TaskBoard.ended(board).length, maxEnded)
+        assert.strictEqual(HashMap.size(board.tasks), TaskBoard.ended(board).length + TaskBoard.live(board).length)
+        assert.strictEqual(added, HashMap.size(board.tasks) + board.evicted + board.forgotten)
+      }
+    }
+  )
+
+  it("gives the same object for what changes nothing", () => {
+    const board = TaskBoard.fold(TaskBoard.make(), [updated(a, "running", 2)], 0)
+    for (const event of [
+      updated(a, "done", 1),
+      { _tag: "Connected", epoch: 1, at: 0 } as const,
+      { _tag: "ServerError", code: "ERROR", message: "" } as const
+    ]) {
+      assert.strictEqual(TaskBoard.update(board, event, 1), board)
+    }
+  })
+
+  it("lets a task go when its time after its end is over, with whatever event comes", () => {
+    const board = TaskBoard.fold(TaskBoard.make({ endedFor: "10 seconds" }), [updated(a, "done"), said(b, "x")], 0)
+    const before = TaskBoard.update(board, gap, 9_999)
+    assert.deepStrictEqual(ids(TaskBoard.ended(before)), ["a"])
+    const after = TaskBoard.update(before, { _tag: "Connected", epoch: 2, at: 0 }, 10_000)
+    assert.deepStrictEqual([ids(TaskBoard.live(after)), ids(TaskBoard.ended(after)), after.evicted], [["b"], [], 1])
+  })
+
+  it("counts the time from the first end, and again after a task went on", () => {
+    const board = TaskBoard.make({ endedFor: "10 seconds" })
+    const ended = TaskBoard.update(board, updated(a, "done"), 0)
+    const merged = TaskBoard.update(ended, updated(a, "merged"), 5_000)
+    assert.deepStrictEqual(ids(TaskBoard.ended(TaskBoard.update(merged, gap, 10_000))), [])
+    const again = TaskBoard.fold(merged, [updated(a, "running"), updated(a, "failed")], 6_000)
+    assert.deepStrictEqual(ids(TaskBoard.ended(TaskBoard.update(again, gap, 15_999))), ["a"])
+    assert.deepStrictEqual(ids(TaskBoard.ended(TaskBoard.update(again, gap, 16_000))), [])
+  })
+
+  it("lets the task go that ended first when there are too many", () => {
+    const board = foldInTime(TaskBoard.make({ maxEnded: 2 }), [
+      updated(a, "done"),
+      updated(b, "done"),
+      updated(a, "running"),
+      updated(c, "done"),
+      updated(a, "failed")
+    ])
+    assert.deepStrictEqual([ids(TaskBoard.ended(board)), board.evicted], [["c", "a"], 1])
+  })
+
+  it("lets the ended go first when there are too many in all, then the live that was not heard of for longest", () => {
+    const board = foldInTime(TaskBoard.make({ maxTasks: 3 }), [
+      updated(a, "running"),
+      updated(b, "running"),
+      updated(c, "done"),
+      said(id("d"), "x")
+    ])
+    assert.deepStrictEqual([ids(TaskBoard.live(board)), board.evicted, board.forgotten], [["a", "b", "d"], 1, 0])
+    const crowded = [said(a, "x"), said(id("e"), "x"), said(id("d"), "x"), said(id("f"), "x")].reduce(
+      (board, event, index) => TaskBoard.update(board, event, 10 + index),
+      board
+    )
+    assert.sameMembers(ids(TaskBoard.live(crowded)), ["e", "d", "f"])
+    assert.strictEqual(crowded.forgotten, 2)
+  })
+
+  it("keeps the newest task of many", () => {
+    const events = Array.from({ length: 100 }, (_, index) => said(id(`t${index}`), "x"))
+    const board = foldInTime(TaskBoard.make({ maxTasks: 3 }), events)
+    assert.deepStrictEqual(ids(TaskBoard.live(board)), ["t97", "t98", "t99"])
+    assert.strictEqual(board.forgotten, 97)
+  })
+
+  it("counts a gap of everything for the live tasks alone, wherever it stands", () => {
+    const events = [updated(a, "running"), updated(b, "running"), updated(a, "done")]
+    const gaps = [0, 1, 2, 3].map((index) => {
+      const board = TaskBoard.fold(TaskBoard.make(), withGapAt(events, index), 0)
+      return [a, b].map((taskId) => Option.getOrThrow(TaskBoard.get(board, taskId)).gaps)
+    })
+    assert.deepStrictEqual(gaps, [
+      [0, 0],
+      [1, 0],
+      [1, 1],
+      [0, 1]
+    ])
+  })
+
+  it("puts a task on the board that only a gap names", () => {
+    const board = TaskBoard.update(
+      TaskBoard.make(),
+      { _tag: "Resync", epoch: 1, taskId: a, reason: { _tag: "JoinedLate" } },
+      7
+    )
+    assert.deepStrictEqual(
+      TaskBoard.live(board).map(({ gaps, firstEventAt }) => [gaps, firstEventAt]),
+      [[1, 7]]
+    )
+  })
+
+  it("takes the caller's word for which statuses end a task", () => {
+    const board = TaskBoard.fold(
+      TaskBoard.make({ terminal: ["parked"] }),
+      [updated(a, "done"), updated(b, "parked")],
+      0
+    )
+    assert.deepStrictEqual([ids(TaskBoard.live(board)), ids(TaskBoard.ended(board))], [["a"], ["b"]])
+  })
+
+  describe("over a stream", () => {
+    it.effect("gives a board for each batch that changes it, with the clock's times", () =>
+      Effect.gen(function* () {
+        const boards = yield* fromChunks<MeshEvent>([
+          [updated(a, "running"), updated(b, "done")],
+          [{ _tag: "Connected", epoch: 1, at: 0 }],
+          [said(a, "x")]
+        ]).pipe(
+          Stream.chunks,
+          Stream.tap(() => TestClock.adjust("30 minutes")),
+          Stream.flatMap((chunk) => Stream.fromArray(chunk)),
+          TaskBoard.scan,
+          Stream.runCollect
+        )
+        assert.deepStrictEqual(
+          boards.map((board) => [ids(TaskBoard.live(board)), ids(TaskBoard.ended(board))]),
+          [
+            [["a"], ["b"]],
+            [["a"], []]
+          ]
+        )
+      })
+    )
+
+    it.effect.prop(
+      "ends in the same state however the feed is cut into chunks",
+      [history, sizes],
+      Effect.fnUntraced(function* ([events, sizes]) {
+        const running = yield* fromChunks(chunked(events, sizes)).pipe(TaskBoard.run)
+        yield* running.join
+        assert.deepStrictEqual(
+          TaskBoard.live(yield* SubscriptionRef.get(running.ref)),
+          TaskBoard.live(TaskBoard.fold(TaskBoard.make(), events, 0))
+        )
+      }, Effect.scoped)
+    )
+
+    it("keeps the error and the requirements, however it is called", () => {
+      class Setting extends Context.Service<Setting, number>()("test/Setting") {}
+      type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+      const updates = Stream.fromEffect(Effect.flatMap(Setting, () => Effect.fail("broken" as const))).pipe(
+        Stream.map(() => updated(a, "running"))
+      )
+      const bare = updates.pipe(TaskBoard.scan)
+      const withOptions = updates.pipe(TaskBoard.scan({ maxEnded: 1 }))
+      const dataFirst = TaskBoard.scan(updates, { maxEnded: 1 })
+      const running = updates.pipe(TaskBoard.run)
+      const runningWithOptions = updates.pipe(TaskBoard.run({ maxEnded: 1 }))
+      type Out = Stream.Stream<TaskBoard.TaskBoard, "broken", Setting>
+      type Running = Effect.Effect<Projection<TaskBoard.TaskBoard, "broken">, never, Setting | Scope.Scope>
+      const same: readonly [
+        Same<typeof bare, Out>,
+        Same<typeof withOptions, Out>,
+        Same<typeof dataFirst, Out>,
+        Same<typeof running, Running>,
+        Same<typeof runningWithOptions, Running>
+      ] = [true, true, true, true, true]
+      assert.notInclude(same, false)
+    })
+  })
+})

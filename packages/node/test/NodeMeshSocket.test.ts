@@ -133,7 +133,7 @@ describe("NodeMeshSocket", () => {
     )
 
     const badCredentials: ReadonlyArray<readonly [string, NodeMeshSocket.Options["apiKey"], string]> = [
-      ["fail", Effect.fail(new Error("the-key")), "The credentials effect failed with Error"],
+      ["fail", Effect.fail(new Socket.CloseEvent(1000, "the-key")), "The credentials effect failed with an error"],
       ["fail with a tag", Effect.fail({ _tag: "VaultSealed" }), "The credentials effect failed with VaultSealed"],
       ["fail with a string", Effect.fail("the-key"), "The credentials effect failed with a string"],
       ["die", Effect.die(new TypeError("the-key")), "The credentials effect died with TypeError"],

@@ -208,8 +208,7 @@ describe("secrecy", () => {
           Stream.runCollect,
           Effect.tapCause((cause) => Effect.logError("ended", cause)),
           Effect.withSpan("follow"),
-          Effect.provide(NodeMeshSocket.layer(socketOptions)),
-          Effect.provide(Logger.layer([logger])),
+          Effect.provide(Layer.merge(NodeMeshSocket.layer(socketOptions), Logger.layer([logger]))),
           Effect.provideService(References.MinimumLogLevel, "Trace"),
           Effect.withTracer(tracer)
         )

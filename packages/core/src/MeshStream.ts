@@ -102,5 +102,15 @@ const isRef = (interest: ConnectOptions["interest"]): interest is SubscriptionRe
   SubscriptionRef.isSubscriptionRef(interest)
 
 export * from "./internal/operators/conflate.ts"
+export * from "./internal/operators/end.ts"
+export * from "./internal/operators/filter.ts"
 export * from "./internal/operators/groupByTask.ts"
+export * from "./internal/operators/joinPartials.ts"
+export * from "./internal/operators/lines.ts"
+export type { Events, KeepResync, Kept, Selector } from "./internal/operators/options.ts"
+export * from "./internal/operators/order.ts"
+export type { PieceOptions, UnfinishedReason } from "./internal/operators/pieces.ts"
+export * from "./internal/operators/result.ts"
 export * from "./internal/operators/shed.ts"
+export * from "./internal/operators/text.ts"
+export * from "./internal/operators/toolUse.ts"

@@ -4,7 +4,7 @@ import type { MeshEvent } from "@makima-stream/core"
 import { Effect, Schema, Stream } from "effect"
 import { a, at, b, connected, events, output, place, resync, through, updated } from "../support/events.ts"
 
-const tool = (toolName: string | undefined, toolInput?: Schema.Json, isPartial?: boolean) =>
+const tool = (toolName: string | undefined, toolInput?: Exclude<Schema.Json, null>, isPartial?: boolean) =>
   output(a, "", {
     messageType: "tool_use",
     ...(toolName === undefined ? {} : { toolName }),

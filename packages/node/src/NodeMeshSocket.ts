@@ -10,13 +10,14 @@
  *
  * @since 0.1.0
  */
-import { Endpoint, MeshError } from "@makima-stream/core"
+import { Endpoint, MeshError, MeshMetrics } from "@makima-stream/core"
 import * as Clock from "effect/Clock"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
@@ -317,7 +318,11 @@ const fromEndpoint = (
       yield* Heartbeat.run(connection, {
         interval,
         deadline,
-        onRoundTrip: heartbeat.onRoundTrip,
+        onRoundTrip: (roundTrip) =>
+          Effect.andThen(
+            Metric.update(MeshMetrics.heartbeatRoundTrip, Duration.toMillis(roundTrip)),
+            heartbeat.onRoundTrip?.(roundTrip) ?? Effect.void
+          ),
         now: () => monotonicMillis(clock)
       }).pipe(Effect.raceFirst(connection.ended), Effect.forkIn(scope, { startImmediately: true }))
     }

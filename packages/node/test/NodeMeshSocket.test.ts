@@ -6,10 +6,11 @@ import {
   MeshStream,
   ReconnectPolicy,
   type DecodeError,
-  type MeshEvent
+  type MeshEvent,
+  MeshMetrics
 } from "@makima-stream/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Layer, Redacted, Schema, Scope, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Layer, Metric, Redacted, Schema, Scope, Stream } from "effect"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
 import { isUtf8 } from "node:buffer"
@@ -869,7 +870,8 @@ describe("NodeMeshSocket", () => {
           yield* reader.pull
         }
         assert.deepStrictEqual(trips, [0, 0, 0, 0])
-      })
+        assert.strictEqual((yield* Metric.value(MeshMetrics.heartbeatRoundTrip)).count, 4)
+      }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
     )
 
     it.effect("a consumer that holds reads back is not taken for a dead server", () =>

@@ -17,6 +17,7 @@ type Feed<A> = Stream.Stream<A, MeshError.MeshError, Socket.Socket>
 type Resync = MeshEvent.Resync
 
 declare const flag: boolean
+declare const needy: Schema.Codec<string, string, Socket.Socket>
 declare const bare: Stream.Stream<MeshEvent.MeshEvent>
 const feed = MeshStream.connect({ interest: Interest.all })
 const id = TaskId.make("7f1c")
@@ -172,17 +173,17 @@ export const generic = <A extends MeshEvent.MeshEvent, E, R>(self: Stream.Stream
 // What is no stream of events, or no option, is refused.
 
 const numbers = Stream.make(1)
-// @ts-expect-error numbers are no events
-numbers.pipe(MeshStream.outputOnly)
-// @ts-expect-error numbers are no events
-numbers.pipe(MeshStream.joinPartials)
-// @ts-expect-error a string is no task id
-feed.pipe(MeshStream.filterTask("7f1c"))
-// @ts-expect-error lifecycle events have no content
-markedOutput.pipe(Stream.map((event) => event.content))
-// @ts-expect-error there is no such convention
-feed.pipe(MeshStream.joinPartials({ pieces: "chunks" }))
-// @ts-expect-error a schema that needs a service cannot decode on the spot
-feed.pipe(MeshStream.toolUse({ Bash: needy }))
-
-declare const needy: Schema.Codec<string, string, Socket.Socket>
+export const refused = [
+  // @ts-expect-error numbers are no events
+  numbers.pipe(MeshStream.outputOnly),
+  // @ts-expect-error numbers are no events
+  numbers.pipe(MeshStream.joinPartials),
+  // @ts-expect-error a string is no task id
+  feed.pipe(MeshStream.filterTask("7f1c")),
+  // @ts-expect-error a Resync has no content
+  markedOutput.pipe(Stream.map((event) => event.content)),
+  // @ts-expect-error there is no such convention
+  feed.pipe(MeshStream.joinPartials({ pieces: "chunks" })),
+  // @ts-expect-error a schema that needs a service cannot decode on the spot
+  feed.pipe(MeshStream.toolUse({ Bash: needy }))
+]

@@ -40,7 +40,7 @@ export interface KeepResync {
  * @category models
  * @since 0.1.0
  */
-export type Kept<O> = O extends { readonly keepResync?: false | undefined } ? never : Resync
+export type Kept<O> = "keepResync" extends keyof O ? (true extends O["keepResync"] ? Resync : never) : never
 
 /**
  * Which values are meant: one, any of several, or those that a predicate takes.

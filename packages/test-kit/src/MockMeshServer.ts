@@ -22,6 +22,7 @@ import type * as Scope from "effect/Scope"
 import type { DecodeError } from "@makima-stream/core/DecodeError"
 import type { Interest } from "@makima-stream/core/Interest"
 import type { ServerMessage } from "@makima-stream/core/ServerMessage"
+import * as Garbage from "./internal/garbage.ts"
 import * as Server from "./internal/mockServer.ts"
 import * as Recorder from "./internal/recorder.ts"
 import type { Encoding, Entry, Opened, Received, ServerLog } from "./ServerLog.ts"
@@ -46,11 +47,13 @@ export interface Options {
    * none, is refused with 401. Default: no key is asked for.
    */
   readonly apiKey?: Redacted.Redacted
+  /** Whether requests are acknowledged. Default: `true`. */
+  readonly acknowledge?: boolean
   /**
-   * Whether requests are acknowledged; `withoutTask` leaves the task out of the
-   * acknowledgement, as the protocol allows. Default: `true`.
+   * Whether acknowledgements name their task, which the protocol leaves open.
+   * Default: `true`.
    */
-  readonly acknowledge?: boolean | "withoutTask"
+  readonly nameTasks?: boolean
   /** Whether to compress where the client offers it. Default: `false`. */
   readonly perMessageDeflate?: boolean
   /**
@@ -245,13 +248,6 @@ export class MockMeshServer extends Context.Service<MockMeshServer, Service>()(
   "@makima-stream/test-kit/MockMeshServer"
 ) {}
 
-const garbageFrames: Readonly<Record<DecodeError["problem"], string | Uint8Array>> = {
-  InvalidJson: `{"type":"taskUpdated",`,
-  InvalidMessage: `{"type":"taskUpdated","taskId":7}`,
-  InvalidUtf8: new Uint8Array([0x7b, 0xff, 0xfe, 0x7d]),
-  NotAnObject: "[]"
-}
-
 /** How much may be buffered on a connection before `play` waits, in bytes. */
 const highWaterMark = 1 << 20
 /** How many messages `play` emits at most before it looks at what is buffered. */
@@ -294,6 +290,7 @@ export const make = Effect.fnUntraced(function* (
     path,
     apiKey: options?.apiKey,
     acknowledge: options?.acknowledge ?? true,
+    nameTasks: options?.nameTasks ?? true,
     perMessageDeflate: options?.perMessageDeflate ?? false,
     recorder
   })
@@ -384,7 +381,7 @@ export const make = Effect.fnUntraced(function* (
     emitAll,
     emitRaw: (frame, options) => emitRawAll([frame], options),
     emitRawAll,
-    garbage: (problem = "InvalidJson") => emitRawAll([garbageFrames[problem]]),
+    garbage: (problem = "InvalidJson") => emitRawAll([Garbage.frames[problem]]),
     play,
     drain,
     kill: (connection) => each(connection, server.kill),

@@ -202,7 +202,7 @@ describe("MockMeshServer", () => {
 
     it.live("acknowledgements may leave the task out", () =>
       Effect.gen(function* () {
-        const { client } = yield* start({ acknowledge: "withoutTask" })
+        const { client } = yield* start({ nameTasks: false })
         assert.deepStrictEqual(yield* client.request({ _tag: "Subscribe", taskId: a }), [{ _tag: "Subscribed" }])
       })
     )

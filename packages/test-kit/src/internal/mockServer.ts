@@ -27,7 +27,8 @@ import type { Recorder } from "./recorder.ts"
 export interface Options {
   readonly path: string
   readonly apiKey: Redacted.Redacted | undefined
-  readonly acknowledge: boolean | "withoutTask"
+  readonly acknowledge: boolean
+  readonly nameTasks: boolean
   readonly perMessageDeflate: boolean
   readonly recorder: Recorder
 }
@@ -151,10 +152,8 @@ export const make = (options: Options): MockServer => {
     }
     const acknowledgements = connection.feed.handle(decoded.success)
     recorder.append({ _tag: "Received", connection: connection.id, message: decoded.success })
-    if (options.acknowledge === false) return
-    for (const message of acknowledgements) {
-      answer(connection, options.acknowledge === "withoutTask" ? { _tag: message._tag } : message)
-    }
+    if (!options.acknowledge) return
+    for (const message of acknowledgements) answer(connection, options.nameTasks ? message : { _tag: message._tag })
   }
 
   const answer = (connection: Connection, message: ServerMessage.ServerMessage): void => {

@@ -1,0 +1,131 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { MockMeshServer } from "@makima-stream/test-kit"
+
+const program = fileURLToPath(new URL("../src/demo.ts", import.meta.url))
+
+interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the demo as a person would, with nothing on its standard input. */
+const demo = (args: ReadonlyArray<string>, env: Record<string, string> = {}): Effect.Effect<Ended> =>
+  Effect.callback<Ended>((resume) => {
+    const child = spawn(process.execPath, [program, ...args], {
+      env: { PATH: process.env.PATH, ...env },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    let stdout = ""
+    let stderr = ""
+    child.stdout.on("data", (chunk) => (stdout += String(chunk)))
+    child.stderr.on("data", (chunk) => (stderr += String(chunk)))
+    child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
+    return Effect.sync(() => child.kill("SIGKILL"))
+  })
+
+/** One line, no stack trace. */
+const assertOneLine = (stderr: string, includes: string) => {
+  assert.match(stderr, /^[^\n]+\n$/)
+  assert.include(stderr, includes)
+  assert.notMatch(stderr, /\bat .*:\d+/)
+}
+
+describe("pnpm demo", () => {
+  it.live(
+    "follows 24 tasks through three cuts, loses nothing unmarked, and says so in its last line",
+    () =>
+      Effect.gen(function* () {
+        const { code, stderr, stdout } = yield* demo([])
+        assert.deepStrictEqual([code, stderr], [0, ""])
+        const lines = stdout.trimEnd().split("\n")
+        const result = JSON.parse(lines.at(-1) ?? "")
+        assert.deepStrictEqual(Object.keys(result), [
+          "events",
+          "updates",
+          "outputs",
+          "reconnects",
+          "resyncs",
+          "lostWhileConnected",
+          "duplicates",
+          "outOfOrder",
+          "unmarkedGaps",
+          "tasks",
+          "costUsd"
+        ])
+        assert.deepInclude(result, {
+          lostWhileConnected: 0,
+          duplicates: 0,
+          outOfOrder: 0,
+          unmarkedGaps: 0,
+          tasks: 24
+        })
+        assert.isAtLeast(result.reconnects, 3)
+        assert.strictEqual(result.resyncs, result.reconnects)
+        assert.strictEqual(result.events, result.updates + result.outputs)
+        assert.isAbove(result.outputs, 0)
+        assert.isAbove(result.costUsd, 0)
+        // The three ways, as they look from the client's side.
+        assert.include(stdout, "The connection was lost")
+        assert.include(stdout, "has been silent")
+        assert.include(stdout, "HTTP status 503")
+      }),
+    30_000
+  )
+
+  it.live(
+    "prints nothing but the object with --json",
+    () =>
+      Effect.gen(function* () {
+        const { code, stdout } = yield* demo(["--json", "--seed", "7", "--tasks", "3"])
+        assert.strictEqual(code, 0)
+        assert.match(stdout, /^\{[^\n]+\}\n$/)
+        assert.strictEqual(JSON.parse(stdout).tasks, 3)
+      }),
+    30_000
+  )
+
+  it.live(
+    "says what is wrong with its command line in one line, with exit code 2",
+    () =>
+      Effect.gen(function* () {
+        const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+          [["--nope"], "--nope"],
+          [["--tasks", "0"], "--tasks"],
+          [["--seed", "x"], "--seed"],
+          [["stray"], "stray"],
+          [["--url", "nonsense"], "URL"],
+          [["--url", "https://user:hunter2@host"], "URL"],
+          [["--url", "http://127.0.0.1:1"], "MAKIMA_API_KEY"],
+          [["--url", "http://127.0.0.1:1", "--seed", "1"], "--seed"]
+        ]
+        yield* Effect.forEach(
+          cases,
+          ([args, includes]) =>
+            Effect.map(demo(args), ({ code, stderr, stdout }) => {
+              assert.deepStrictEqual([code, stdout], [2, ""], args.join(" "))
+              assertOneLine(stderr, includes)
+              assert.notInclude(stderr, "hunter2")
+            }),
+          { concurrency: 2 }
+        )
+      }),
+    30_000
+  )
+
+  it.live(
+    "says that its key was refused in one line, with exit code 1",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make({ apiKey: Redacted.make("right") })
+        const { code, stderr } = yield* demo(["--json", "--url", server.url], { MAKIMA_API_KEY: "wrong" })
+        assert.strictEqual(code, 1)
+        assertOneLine(stderr, "401")
+        assert.notInclude(stderr, "wrong")
+      }),
+    30_000
+  )
+})

@@ -1,0 +1,219 @@
+/**
+ * What every public docstring must have.
+ *
+ * - A module has a header with `@since`.
+ * - An export has a description, `@since` and `@category`.
+ * - A function and a service have an example: a ```ts fence.
+ * - A member of an interface, of a class or of a service, and a field of a
+ *   schema, has a comment of its own, or its name in backticks in the docstring
+ *   of the declaration or in that of one that the docstring names (see `X`).
+ *   `_tag` and `taskId` mean the same everywhere and need none.
+ *
+ * Public is what a package exports: not `internal/`, and not what is tagged
+ * `@internal`.
+ */
+import ts from "typescript"
+
+/** Something that a docstring lacks. */
+export interface Gap {
+  readonly file: string
+  readonly line: number
+  readonly what: string
+}
+
+const selfEvident = new Set(["_tag", "taskId"])
+
+interface Member {
+  readonly name: string
+  readonly node: ts.Node
+}
+
+interface Declaration {
+  readonly name: string
+  readonly node: ts.Node
+  readonly docs: string
+  readonly members: ReadonlyArray<Member>
+  readonly needsExample: boolean
+}
+
+const docsOf = (node: ts.Node): string =>
+  ts
+    .getJSDocCommentsAndTags(node)
+    .filter(ts.isJSDoc)
+    .map((doc) => doc.getText())
+    .at(-1) ?? ""
+
+const description = (docs: string): string => docs.replace(/^\/\*\*|\*\/$|^\s*\* ?|^.*@\w.*$/gm, "").trim()
+
+const isExported = (node: ts.Node): boolean =>
+  ts.canHaveModifiers(node) &&
+  (ts.getModifiers(node) ?? []).some((modifier) => modifier.kind === ts.SyntaxKind.ExportKeyword)
+
+const named = (nodes: Iterable<ts.TypeElement | ts.ClassElement | ts.ObjectLiteralElementLike>): Array<Member> => {
+  const members: Array<Member> = []
+  for (const node of nodes) {
+    if (node.name === undefined || ts.isPrivateIdentifier(node.name)) continue
+    if (ts.canHaveModifiers(node) && ts.getModifiers(node)?.some(isHiding) === true) continue
+    members.push({ name: node.name.getText().replace(/^["']|["']$/g, ""), node })
+  }
+  return members
+}
+
+const isHiding = ({ kind }: ts.Modifier): boolean =>
+  kind === ts.SyntaxKind.PrivateKeyword || kind === ts.SyntaxKind.ProtectedKeyword
+
+/** The members that a type spells out itself. */
+const membersOfType = (type: ts.TypeNode): ReadonlyArray<Member> => {
+  if (ts.isTypeLiteralNode(type)) return named(type.members)
+  if (ts.isUnionTypeNode(type) || ts.isIntersectionTypeNode(type)) return type.types.flatMap(membersOfType)
+  return ts.isParenthesizedTypeNode(type) ? membersOfType(type.type) : []
+}
+
+/** The fields of the schemas that an expression builds: the object literals among the arguments of `Schema.…`. */
+const fieldsOf = (expression: ts.Expression): ReadonlyArray<Member> => {
+  const members: Array<Member> = []
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node) && /^Schema\.(Struct|Tagged|Class|Error)/.test(node.expression.getText())) {
+      for (const argument of node.arguments) {
+        if (!ts.isObjectLiteralExpression(argument)) continue
+        members.push(...named(argument.properties))
+        // The cases of a tagged union have fields of their own.
+        for (const property of argument.properties) {
+          if (ts.isPropertyAssignment(property) && ts.isObjectLiteralExpression(property.initializer)) {
+            members.push(...named(property.initializer.properties))
+          }
+        }
+      }
+    }
+    ts.forEachChild(node, visit)
+  }
+  visit(expression)
+  return members
+}
+
+/** Whether calling it is what it is for. */
+const isFunction = (initializer: ts.Expression | undefined): boolean => {
+  if (initializer === undefined) return false
+  if (ts.isArrowFunction(initializer) || ts.isFunctionExpression(initializer)) return true
+  return ts.isCallExpression(initializer) && /^(Effect\.fn|(Function\.)?dual\b)/.test(initializer.expression.getText())
+}
+
+const declarationsOf = (statement: ts.Statement): ReadonlyArray<Declaration> => {
+  const docs = docsOf(statement)
+  if (ts.isExportDeclaration(statement)) {
+    const clause = statement.exportClause
+    // The docstrings of what it passes on are where that is.
+    if (clause === undefined) return []
+    if (ts.isNamespaceExport(clause)) {
+      return [{ name: clause.name.text, node: statement, docs, members: [], needsExample: false }]
+    }
+    return clause.elements.map((element) => ({
+      name: element.name.text,
+      node: element,
+      docs: docsOf(element) || docs,
+      members: [],
+      needsExample: false
+    }))
+  }
+  if (!isExported(statement)) return []
+  if (ts.isVariableStatement(statement)) {
+    return statement.declarationList.declarations.map((declaration) => ({
+      name: declaration.name.getText(),
+      node: declaration,
+      docs,
+      members: declaration.initializer === undefined ? [] : fieldsOf(declaration.initializer),
+      needsExample: isFunction(declaration.initializer)
+    }))
+  }
+  if (ts.isFunctionDeclaration(statement)) {
+    return [{ name: statement.name?.text ?? "default", node: statement, docs, members: [], needsExample: true }]
+  }
+  if (ts.isInterfaceDeclaration(statement)) {
+    return [
+      { name: statement.name.text, node: statement, docs, members: named(statement.members), needsExample: false }
+    ]
+  }
+  if (ts.isTypeAliasDeclaration(statement)) {
+    const members = membersOfType(statement.type)
+    return [{ name: statement.name.text, node: statement, docs, members, needsExample: false }]
+  }
+  if (ts.isClassDeclaration(statement)) {
+    const bases = statement.heritageClauses?.flatMap(({ types }) => types) ?? []
+    const typeArguments = bases.flatMap(({ expression }) => {
+      const found: Array<ts.TypeNode> = []
+      const visit = (node: ts.Node): void => {
+        if (ts.isCallExpression(node)) found.push(...(node.typeArguments ?? []))
+        ts.forEachChild(node, visit)
+      }
+      visit(expression)
+      return found
+    })
+    const shape = [...typeArguments, ...bases.flatMap((base) => base.typeArguments ?? [])].flatMap(membersOfType)
+    const fields = bases.flatMap(({ expression }) =>
+      ts.isCallExpression(expression) && expression.getText().startsWith("Schema.")
+        ? expression.arguments.filter(ts.isObjectLiteralExpression).flatMap(({ properties }) => named(properties))
+        : []
+    )
+    return [
+      {
+        name: statement.name?.text ?? "default",
+        node: statement,
+        docs,
+        members: [...named(statement.members), ...shape, ...fields],
+        needsExample: bases.some(({ expression }) => expression.getText().startsWith("Context.Service"))
+      }
+    ]
+  }
+  return [{ name: statement.getText().slice(0, 40), node: statement, docs, members: [], needsExample: false }]
+}
+
+/** Looks at one module. `isIndex`: it only names the others, which have docstrings of their own. */
+export const check = (source: ts.SourceFile, isIndex: boolean): ReadonlyArray<Gap> => {
+  const gaps: Array<Gap> = []
+  const report = (node: ts.Node, what: string): void => {
+    const { line } = source.getLineAndCharacterOfPosition(node.getStart(source))
+    gaps.push({ file: source.fileName, line: line + 1, what })
+  }
+
+  const comments = ts.getLeadingCommentRanges(source.text, 0) ?? []
+  const header = comments[0] === undefined ? "" : source.text.slice(comments[0].pos, comments[0].end)
+  const first = source.statements[0]
+  const headerIsFirstExport = first !== undefined && isExported(first) && comments.length === 1
+  if (!header.startsWith("/**") || !header.includes("@since") || headerIsFirstExport) {
+    gaps.push({ file: source.fileName, line: 1, what: "the module has no header with @since" })
+  }
+  if (isIndex) return gaps
+
+  const declarations = source.statements.flatMap(declarationsOf).filter(({ docs }) => !docs.includes("@internal"))
+  // A schema and its type have one name, and share what they say of their members. So do overloads.
+  const docsOfName = new Map<string, string>()
+  for (const { docs, name } of declarations) docsOfName.set(name, `${docsOfName.get(name) ?? ""}${docs}`)
+  const membersSeen = new Set<string>()
+  /** What is said of a name's members, there and where the docstring leads. */
+  const aboutMembers = (name: string): string => {
+    const own = docsOfName.get(name) ?? ""
+    const others = [...own.matchAll(/\bsee `(\w+)`/gi)].map(([, other = ""]) => docsOfName.get(other) ?? "")
+    return [own, ...others].join("\n")
+  }
+
+  for (const { docs, members, name, needsExample, node } of declarations) {
+    const all = aboutMembers(name)
+    if (docs === "") {
+      report(node, `${name}: no docstring`)
+      continue
+    }
+    if (description(docs) === "") report(node, `${name}: the docstring does not say what it does`)
+    if (!docs.includes("@since")) report(node, `${name}: no @since`)
+    if (!docs.includes("@category")) report(node, `${name}: no @category`)
+    if (needsExample && !(docsOfName.get(name) ?? "").includes("```ts")) report(node, `${name}: no example`)
+    for (const member of members) {
+      const key = `${name}.${member.name}`
+      if (selfEvident.has(member.name) || membersSeen.has(key)) continue
+      membersSeen.add(key)
+      const own = docsOf(member.node)
+      const mentioned = new RegExp(`\`${member.name.replaceAll("$", "\\$")}\\b`).test(all)
+      if (description(own) === "" && !mentioned) report(member.node, `${key}: not documented`)
+    }
+  }
+  return gaps
+}

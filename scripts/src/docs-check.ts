@@ -44,11 +44,9 @@ const run = async (script: string, args: ReadonlyArray<string>): Promise<{ ok: b
 const sources = globSync("packages/*/src/**/*.ts", { cwd: root }).sort()
 const isPublic = (file: string): boolean => !file.includes("/internal/")
 
-for (const file of sources.filter(isPublic)) {
-  const source = ts.createSourceFile(file, read(file), ts.ScriptTarget.Latest, true)
-  for (const gap of Docstrings.check(source, file.endsWith("/index.ts"))) {
-    problems.push(`${gap.file}:${gap.line}: ${gap.what}`)
-  }
+const parse = (file: string) => ts.createSourceFile(file, read(file), ts.ScriptTarget.Latest, true)
+for (const gap of Docstrings.checkAll(sources.filter(isPublic), parse)) {
+  problems.push(`${gap.file}:${gap.line}: ${gap.what}`)
 }
 
 // ---------------------------------------------------------------------------
@@ -128,7 +126,14 @@ const runExamples = async (): Promise<void> => {
 const runTests = async (): Promise<void> => {
   const tests = [...byPath].filter(([, fence]) => fence.isTest && fence.run)
   if (tests.length === 0) return
-  const { ok, output } = await run("node_modules/vitest/vitest.mjs", ["run", "--root", out, "--reporter", "dot", "--silent"])
+  const { ok, output } = await run("node_modules/vitest/vitest.mjs", [
+    "run",
+    "--root",
+    out,
+    "--reporter",
+    "dot",
+    "--silent"
+  ])
   if (!ok)
     // Which test it was and why; the stacks would bury that.
     problems.push(

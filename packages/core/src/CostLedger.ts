@@ -56,6 +56,7 @@ export interface Options {
  * @since 0.1.0
  */
 export interface Settings extends Roster.Limits {
+  /** Whether a status ends a task. */
   readonly isTerminal: (status: string) => boolean
 }
 
@@ -93,7 +94,9 @@ export interface TaskCost {
   readonly durationMs: number
   /** How many runs were seen, counting from 1. */
   readonly runs: number
+  /** The newest status. */
   readonly status?: string
+  /** The newest version. */
   readonly version?: number
   /** When its last update or result came, in milliseconds since 1970. */
   readonly lastEventAt?: number
@@ -273,6 +276,15 @@ export const fold = (self: CostLedger, events: ReadonlyArray<MeshEvent>, at: num
 /**
  * What one task cost, as long as it has an entry.
  *
+ * **Example** (A task that nobody spoke of)
+ *
+ * ```ts
+ * import { Option } from "effect"
+ * import { CostLedger, TaskId } from "@makima-stream/core"
+ *
+ * console.log(Option.isSome(CostLedger.get(CostLedger.make(), TaskId.make("7f1c")))) // false
+ * ```
+ *
  * @category getters
  * @since 0.1.0
  */
@@ -285,6 +297,17 @@ export const get: {
 
 /**
  * The reducer of a ledger, for `Projection` and for projections built on it.
+ *
+ * **Example** (Folding a recording)
+ *
+ * ```ts
+ * import { CostLedger, TaskId } from "@makima-stream/core"
+ *
+ * const { fold, initial } = CostLedger.reducer()
+ * const taskId = TaskId.make("7f1c")
+ * const result = { _tag: "TaskOutput", taskId, messageType: "result", content: "ok", costUsd: 0.5 } as const
+ * console.log(fold(initial, [result], 0).totalUsd) // 0.5
+ * ```
  *
  * @category constructors
  * @since 0.1.0

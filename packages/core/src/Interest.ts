@@ -23,8 +23,11 @@ import type { TaskId } from "./TaskId.ts"
  * @since 0.1.0
  */
 export interface Interest {
+  /** Whether the updates of every task are wanted. */
   readonly all: boolean
+  /** The tasks whose updates are wanted, where not all are. */
   readonly updates: ReadonlySet<TaskId>
+  /** The tasks whose output is wanted. */
   readonly output: ReadonlySet<TaskId>
 }
 
@@ -135,6 +138,14 @@ export const union = (...interests: ReadonlyArray<Interest>): Interest => ({
 /**
  * Whether nothing is wanted.
  *
+ * **Example** (Asking for no task at all)
+ *
+ * ```ts
+ * import { Interest } from "@makima-stream/core"
+ *
+ * console.log(Interest.isEmpty(Interest.output([]))) // true
+ * ```
+ *
  * @category predicates
  * @since 0.1.0
  */
@@ -145,6 +156,15 @@ const sameSet = (a: ReadonlySet<TaskId>, b: ReadonlySet<TaskId>): boolean =>
 
 /**
  * Whether two interests want the same.
+ *
+ * **Example** (The order does not matter)
+ *
+ * ```ts
+ * import { Interest, TaskId } from "@makima-stream/core"
+ *
+ * const [a, b] = [TaskId.make("a"), TaskId.make("b")]
+ * console.log(Interest.equals(Interest.updates([a, b]), Interest.updates([b, a]))) // true
+ * ```
  *
  * @category predicates
  * @since 0.1.0

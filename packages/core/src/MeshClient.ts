@@ -136,9 +136,9 @@ export interface Options extends MeshSession.Options {
  *
  * - `Idle`: nobody wants anything, or the client was closed.
  * - `Connecting`: a dial is under way, after `attempt` that failed or ended.
- * - `Online`: connected.
- * - `Offline`: waiting until `retryAt` for the next dial.
- * - `Failed`: given up; the next consumer dials anew.
+ * - `Online`: connected, by the connection that is the `epoch`-th, `since` when.
+ * - `Offline`: waiting until `retryAt` for the next dial, for the `reason` given.
+ * - `Failed`: given up with the `error`; the next consumer dials anew.
  *
  * @category models
  * @since 0.1.0
@@ -257,6 +257,21 @@ interface Consumer {
 
 /**
  * Makes a client. Its scope owns the connection and every fiber.
+ *
+ * **Example** (A client for one part of a program)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshClient } from "@makima-stream/core"
+ * import { ScriptedMesh } from "@makima-stream/test-kit"
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* MeshClient.make({ subscriptionIdle: "1 minute" })
+ *   return yield* client.updates().pipe(Stream.take(1), Stream.runCollect)
+ * })
+ * const events = await Effect.runPromise(Effect.scoped(Effect.provide(program, ScriptedMesh.layer)))
+ * console.log(events.map((event) => event._tag)) // ["Connected"]
+ * ```
  *
  * @category constructors
  * @since 0.1.0
@@ -728,6 +743,22 @@ export const make = Effect.fnUntraced(function* (
 /**
  * The client as a layer, over whatever `Socket` there is.
  *
+ * **Example** (A client that is always connected)
+ *
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { MeshClient } from "@makima-stream/core"
+ * import { ScriptedMesh } from "@makima-stream/test-kit"
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* MeshClient.MeshClient
+ *   yield* client.awaitOnline
+ *   return "online"
+ * })
+ * const layer = Layer.provide(MeshClient.layer({ keepAlive: true }), ScriptedMesh.layer)
+ * console.log(await Effect.runPromise(Effect.provide(program, layer))) // online
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */
@@ -736,6 +767,18 @@ export const layer = (options?: Options): Layer.Layer<MeshClient, never, Socket.
 
 /**
  * The client as a layer, with options from configuration.
+ *
+ * **Example** (How long the connection outlives its consumers, from the environment)
+ *
+ * ```ts
+ * import { Config, Duration, Layer } from "effect"
+ * import { MeshClient } from "@makima-stream/core"
+ *
+ * const layer = MeshClient.layerConfig({
+ *   connectionIdle: Config.Duration("MESH_CONNECTION_IDLE").pipe(Config.withDefault(Duration.seconds(30)))
+ * })
+ * console.log(Layer.isLayer(layer)) // true
+ * ```
  *
  * @category layers
  * @since 0.1.0

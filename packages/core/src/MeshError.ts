@@ -25,6 +25,7 @@ const id = <const Name extends string>(name: Name) => `@makima-stream/core/MeshE
  * @since 0.1.0
  */
 export class DialFailed extends Schema.TaggedError<DialFailed>(id("DialFailed"))("DialFailed", {
+  /** What the platform said. */
   cause: Schema.Defect()
 }) {
   /** What happened, in one line. */
@@ -60,6 +61,7 @@ export class DialTimeout extends Schema.TaggedError<DialTimeout>(id("DialTimeout
 export class HandshakeRejected extends Schema.TaggedError<HandshakeRejected>(id("HandshakeRejected"))(
   "HandshakeRejected",
   {
+    /** The HTTP status. */
     status: Schema.Int,
     /** The server's `Retry-After`, in milliseconds from the answer. */
     retryAfterMillis: Schema.optionalKey(Schema.Finite)
@@ -86,6 +88,7 @@ export class HandshakeRejected extends Schema.TaggedError<HandshakeRejected>(id(
 export class TlsFailed extends Schema.TaggedError<TlsFailed>(id("TlsFailed"))("TlsFailed", {
   /** The TLS library's code, such as `SELF_SIGNED_CERT_IN_CHAIN`. */
   code: Schema.String,
+  /** What the platform said. */
   cause: Schema.Defect()
 }) {
   /** What happened, in one line. */
@@ -102,7 +105,10 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>(id("TlsFailed"))("T
  */
 export class CredentialsFailed extends Schema.TaggedError<CredentialsFailed>(id("CredentialsFailed"))(
   "CredentialsFailed",
-  { cause: Schema.Defect() }
+  {
+    /** What the effect failed with. */
+    cause: Schema.Defect()
+  }
 ) {
   /** What happened, in one line. The cause's own text is left out: it may name the secret. */
   override get message(): string {
@@ -117,6 +123,7 @@ export class CredentialsFailed extends Schema.TaggedError<CredentialsFailed>(id(
  * @since 0.1.0
  */
 export class ConnectionLost extends Schema.TaggedError<ConnectionLost>(id("ConnectionLost"))("ConnectionLost", {
+  /** What the platform said, where it said anything. */
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   /** What happened, in one line. */
@@ -134,6 +141,7 @@ export class ConnectionLost extends Schema.TaggedError<ConnectionLost>(id("Conne
 export class ConnectionClosed extends Schema.TaggedError<ConnectionClosed>(id("ConnectionClosed"))("ConnectionClosed", {
   /** The close code of RFC 6455, section 7.4, or of the application (4000 to 4999). */
   code: Schema.Int,
+  /** The text of the close frame, where it has one. */
   closeReason: Schema.optionalKey(Schema.String)
 }) {
   /** What happened, in one line. */
@@ -182,6 +190,7 @@ export class FrameTooLarge extends Schema.TaggedError<FrameTooLarge>(id("FrameTo
  * @since 0.1.0
  */
 export class BadFrame extends Schema.TaggedError<BadFrame>(id("BadFrame"))("BadFrame", {
+  /** What was wrong with the frame. */
   error: DecodeError
 }) {
   /** What happened, in one line. */
@@ -198,7 +207,9 @@ export class BadFrame extends Schema.TaggedError<BadFrame>(id("BadFrame"))("BadF
  * @since 0.1.0
  */
 export class TooManyBadFrames extends Schema.TaggedError<TooManyBadFrames>(id("TooManyBadFrames"))("TooManyBadFrames", {
+  /** How many. */
   count: Schema.Int,
+  /** What was wrong with the last one. */
   last: DecodeError
 }) {
   /** What happened, in one line. */
@@ -291,6 +302,7 @@ export type ConnectionReason = typeof ConnectionReason.Type
 export class RetriesExhausted extends Schema.TaggedError<RetriesExhausted>(id("RetriesExhausted"))("RetriesExhausted", {
   /** How many times in a row a connection, or the attempt at one, ended. */
   attempts: Schema.Int,
+  /** Why the last one ended. */
   last: ConnectionReason
 }) {
   /** What happened, in one line. */

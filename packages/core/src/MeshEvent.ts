@@ -51,6 +51,7 @@ export interface Connected extends Schema.Schema.Type<typeof Connected> {}
  *   attempt that failed; 0 where there was none yet.
  * - `opened`: whether a connection ended (`true`) or an attempt at one failed
  *   (`false`).
+ * - `reason`: why.
  * - `attempt`: how many of these there have been in a row since the last stable
  *   connection, from 1.
  * - `retryInMillis`: how long until the next attempt. Absent where there is
@@ -83,7 +84,7 @@ export interface Disconnected extends Schema.Schema.Type<typeof Disconnected> {}
  * **Details**
  *
  * - `Reconnected`: nobody was connected for `downMillis` milliseconds.
- * - `BadFrame`: a frame could not be read; what it said is lost.
+ * - `BadFrame`: a frame could not be read, as `error` tells; what it said is lost.
  * - `VersionGap`: an update's `version` jumped from `lastVersion` to `version`
  *   (see `MeshStream.markGaps`).
  * - `Overflow`: the consumer was too slow for the policy that it declared, and
@@ -110,9 +111,9 @@ export const ResyncReason = Schema.TaggedUnion({
 export type ResyncReason = typeof ResyncReason.Type
 
 /**
- * Events may have been missed at this place, for the `reason` given. `taskId`
- * names the task where only one is concerned and that is known; without it any
- * task may be.
+ * Events may have been missed at this place, for the `reason` given, on the
+ * connection that is the `epoch`-th. `taskId` names the task where only one is
+ * concerned and that is known; without it any task may be.
  *
  * @category schemas
  * @since 0.1.0

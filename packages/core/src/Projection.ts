@@ -39,6 +39,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
  * @since 0.1.0
  */
 export interface Reducer<S, in A> {
+  /** The state before the first event. */
   readonly initial: S
   readonly fold: (state: S, events: ReadonlyArray<A>, at: number) => S
 }

@@ -58,9 +58,11 @@ const ToolInput = Schema.Json.pipe(
  *
  * **Details**
  *
- * `messageType` is an open set; to be expected are `assistant`, `tool_use`,
+ * `content` is what was said, as text. `messageType` is an open set; to be expected are `assistant`, `tool_use`,
  * `tool_result`, `result` (the last of a run, with `costUsd` in US dollars and
- * `durationMs` in milliseconds), `system`, `error` and `raw`. `isPartial` marks
+ * `durationMs` in milliseconds), `system`, `error` and `raw`. `toolName` and
+ * `toolInput`, any JSON, tell of a tool that is used; `isError` that it failed, or
+ * that the run did. `isPartial` marks
  * a piece of a message that is still being written. Output carries no sequence
  * number: a lost one can be suspected, never proven.
  *

@@ -176,6 +176,15 @@ export const fold = (self: TaskBoard, events: ReadonlyArray<MeshEvent>, at: numb
 /**
  * What is known of one task.
  *
+ * **Example** (A task that nobody spoke of)
+ *
+ * ```ts
+ * import { Option } from "effect"
+ * import { TaskBoard, TaskId } from "@makima-stream/core"
+ *
+ * console.log(Option.isSome(TaskBoard.get(TaskBoard.make(), TaskId.make("7f1c")))) // false
+ * ```
+ *
  * @category getters
  * @since 0.1.0
  */
@@ -198,6 +207,18 @@ export const live = (self: TaskBoard): Array<TaskState.TaskState> => Roster.entr
 /**
  * The tasks that have ended, in the order of their ends.
  *
+ * **Example** (One of two)
+ *
+ * ```ts
+ * import { TaskBoard, TaskId } from "@makima-stream/core"
+ *
+ * const update = (id: string, status: string) =>
+ *   ({ _tag: "TaskUpdated", taskId: TaskId.make(id), status }) as const
+ *
+ * const board = TaskBoard.fold(TaskBoard.make(), [update("a", "running"), update("b", "done")], 1000)
+ * console.log(TaskBoard.ended(board).map((task) => task.taskId)) // ["b"]
+ * ```
+ *
  * @category getters
  * @since 0.1.0
  */
@@ -205,6 +226,16 @@ export const ended = (self: TaskBoard): Array<TaskState.TaskState> => Roster.ent
 
 /**
  * The reducer of a board, for `Projection` and for projections built on it.
+ *
+ * **Example** (Folding a recording)
+ *
+ * ```ts
+ * import { TaskBoard, TaskId } from "@makima-stream/core"
+ *
+ * const { fold, initial } = TaskBoard.reducer({ maxEnded: 10 })
+ * const update = { _tag: "TaskUpdated", taskId: TaskId.make("7f1c"), status: "running" } as const
+ * console.log(TaskBoard.live(fold(initial, [update], 0)).length) // 1
+ * ```
  *
  * @category constructors
  * @since 0.1.0

@@ -142,6 +142,17 @@ export const update = (self: TaskState, event: MeshEvent, at: number, options?: 
 /**
  * The state after several events at one time: `update` for each.
  *
+ * **Example** (A run that cost something)
+ *
+ * ```ts
+ * import { TaskId, TaskState } from "@makima-stream/core"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const result = { _tag: "TaskOutput", taskId, messageType: "result", content: "ok", costUsd: 0.5 } as const
+ * const state = TaskState.fold(TaskState.make(taskId), [result, { _tag: "TaskUpdated", taskId, status: "done" }], 0)
+ * console.log(state.costUsd, TaskState.isLive(state)) // 0.5 false
+ * ```
+ *
  * @category reducers
  * @since 0.1.0
  */
@@ -285,6 +296,16 @@ export const run: {
 
 /**
  * The reducer of one task, for `Projection` and for projections built on it.
+ *
+ * **Example** (Folding a recording)
+ *
+ * ```ts
+ * import { TaskId, TaskState } from "@makima-stream/core"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const { fold, initial } = TaskState.reducer(taskId)
+ * console.log(fold(initial, [{ _tag: "TaskUpdated", taskId, status: "running" }], 0).status) // running
+ * ```
  *
  * @category constructors
  * @since 0.1.0

@@ -58,6 +58,7 @@ export class MeshConfigError extends Schema.TaggedError<MeshConfigError>(
 )("MeshConfigError", {
   /** The variable's name. */
   variable: Schema.String,
+  /** Whether the variable is missing, holds what it must not, or cannot be read. */
   problem: Schema.Literals(["Missing", "Invalid", "Unreadable"]),
   /** What is wrong, in words. Holds nothing of the variable's value. */
   detail: Schema.String

@@ -31,16 +31,24 @@ export const Fault = Schema.TaggedUnion({
   /** Milliseconds of virtual time pass. */
   Advance: { millis: between(1, 120_000) },
   /** The server closes every connection with a close frame. */
-  Close: { code: Schema.Literals([1000, 1001, 1011, 1012, 1013, 4000, 4408, 4429]) },
-  /** Every connection breaks off; `drop` loses what the program has not read yet. */
-  Kill: { drop: Schema.Boolean },
+  Close: {
+    /** The close code. */
+    code: Schema.Literals([1000, 1001, 1011, 1012, 1013, 4000, 4408, 4429])
+  },
+  /** Every connection breaks off. */
+  Kill: {
+    /** Whether what the program has not read yet is lost. */
+    drop: Schema.Boolean
+  },
   /** Every connection is left half-open. */
   Freeze: {},
   /** Every connection is live again. */
   Thaw: {},
   /** The next dials are refused with an HTTP status. */
   Refuse: {
+    /** How many dials. */
     times: between(1, 8),
+    /** The HTTP status. */
     status: Schema.Literals([429, 500, 502, 503]),
     /** The answer's `Retry-After`; 0 for none. */
     retryAfterSeconds: between(0, 60)
@@ -56,11 +64,17 @@ export const Fault = Schema.TaggedUnion({
   /** The next messages arrive together, in reverse. */
   Reorder: { times: between(2, 4) },
   /** Requests are acknowledged by themselves, by hand, or not at all from now on. */
-  SetAcknowledge: { mode: Schema.Literals(["auto", "manual", "never"]) },
+  SetAcknowledge: {
+    /** Which of the three. */
+    mode: Schema.Literals(["auto", "manual", "never"])
+  },
   /** Acknowledgements that are held back are sent. */
   Acknowledge: { times: between(1, 3) },
   /** Every connection gets a frame that is no message. */
-  Garbage: { problem: Schema.Literals(["InvalidJson", "InvalidMessage", "InvalidUtf8", "NotAnObject"]) }
+  Garbage: {
+    /** What is wrong with the frame. */
+    problem: Schema.Literals(["InvalidJson", "InvalidMessage", "InvalidUtf8", "NotAnObject"])
+  }
 })
 
 /**

@@ -153,9 +153,11 @@ export const clientFrame: Arbitrary.Arbitrary<string | Uint8Array> = Arbitrary.m
  * @since 0.1.0
  */
 export interface DamagedFrame {
+  /** What happened to it. */
   readonly damage: "Prefix" | "BitFlip" | "TypeSwap" | "HostileKey"
   /** The message that the frame held before. */
   readonly message: ServerMessage.ServerMessage
+  /** The frame as it is now. */
   readonly frame: string | Uint8Array
 }
 

@@ -117,7 +117,9 @@ export interface Connection {
  * @since 0.1.0
  */
 export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream/test-kit/ListenError")("ListenError", {
+  /** The port that was asked for. */
   port: Schema.Int,
+  /** What the platform said. */
   cause: Schema.Defect()
 }) {
   /** What happened, in one line. */
@@ -423,6 +425,17 @@ const toConnection = ({ id, headers, apiKey, feed, socket }: Server.Connection):
 
 /**
  * A server for the life of the layer: see `make`.
+ *
+ * **Example** (A server that asks for a key)
+ *
+ * ```ts
+ * import { Effect, Redacted } from "effect"
+ * import { MockMeshServer } from "@makima-stream/test-kit"
+ *
+ * const path = MockMeshServer.MockMeshServer.use(({ wsUrl }) => Effect.succeed(new URL(wsUrl).pathname))
+ * const server = MockMeshServer.layer({ apiKey: Redacted.make("secret") })
+ * console.log(await Effect.runPromise(Effect.provide(path, server))) // /api/v1/mesh/tasks/subscribe
+ * ```
  *
  * @category layers
  * @since 0.1.0

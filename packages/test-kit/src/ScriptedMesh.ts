@@ -51,7 +51,7 @@ export interface Connection {
 }
 
 /**
- * A request that the server received, on connection `connection`.
+ * A request (`message`) that the server received, on connection `connection`.
  *
  * @category models
  * @since 0.1.0
@@ -62,8 +62,8 @@ export interface Received {
 }
 
 /**
- * A frame that the server sent to connection `connection`: the message in it,
- * or the raw frame where it was sent as such.
+ * A frame that the server sent to connection `connection`: the `message` in it,
+ * `undefined` where it was sent as a raw frame, and the `frame` itself.
  *
  * @category models
  * @since 0.1.0
@@ -81,7 +81,9 @@ export interface Sent {
  * @since 0.1.0
  */
 export class NotReceived extends Data.TaggedError("NotReceived")<{
+  /** What was waited for, in words. */
   readonly waitedFor: string
+  /** What came instead. */
   readonly received: ReadonlyArray<Received>
 }> {
   /** What was waited for, and what came instead. */
@@ -156,6 +158,23 @@ interface Link {
  *
  * The verbs that break a connection (`close`, `kill`, `freeze`, `thaw`) take the
  * `id` of one, or concern all that are open.
+ *
+ * **Example** (A connection that breaks off)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Interest, MeshStream } from "@makima-stream/core"
+ * import { ScriptedMesh } from "@makima-stream/test-kit"
+ *
+ * const program = Effect.gen(function* () {
+ *   const mesh = yield* ScriptedMesh.ScriptedMesh
+ *   yield* Effect.forkChild(Effect.andThen(mesh.awaitConnection(), mesh.kill()))
+ *   const feed = MeshStream.connect({ interest: Interest.all })
+ *   return yield* feed.pipe(Stream.take(2), Stream.runCollect)
+ * })
+ * const events = await Effect.runPromise(Effect.provide(program, ScriptedMesh.layer))
+ * console.log(events.map((event) => event._tag)) // ["Connected", "Disconnected"]
+ * ```
  *
  * @category services
  * @since 0.1.0
@@ -635,6 +654,23 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
 
 /**
  * A scripted mesh, and the `Socket` that leads to it.
+ *
+ * **Example** (A server that never acknowledges)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshClient } from "@makima-stream/core"
+ * import { ScriptedMesh } from "@makima-stream/test-kit"
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* MeshClient.make()
+ *   yield* client.updates().pipe(Stream.take(1), Stream.runDrain)
+ *   return yield* client.subscriptions
+ * })
+ * const mesh = ScriptedMesh.layerWith({ acknowledge: "never" })
+ * const { confirmed, requested } = await Effect.runPromise(Effect.scoped(Effect.provide(program, mesh)))
+ * console.log(requested.all, confirmed.all) // true false
+ * ```
  *
  * @category layers
  * @since 0.1.0

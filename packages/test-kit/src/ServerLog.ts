@@ -19,7 +19,9 @@ import type { ServerMessage } from "@makima-stream/core/ServerMessage"
  * @since 0.1.0
  */
 export interface Stamp {
+  /** Its number in the log. */
   readonly seq: number
+  /** When, in milliseconds since 1970. */
   readonly at: number
 }
 
@@ -44,6 +46,7 @@ export interface Opened extends Stamp {
  */
 export interface Refused extends Stamp {
   readonly _tag: "Refused"
+  /** The HTTP status. */
   readonly status: number
 }
 
@@ -65,7 +68,9 @@ export interface Stalled extends Stamp {
  */
 export interface Received extends Stamp {
   readonly _tag: "Received"
+  /** The number of the connection. */
   readonly connection: number
+  /** The request. */
   readonly message: ClientMessage
 }
 
@@ -77,7 +82,9 @@ export interface Received extends Stamp {
  */
 export interface Unreadable extends Stamp {
   readonly _tag: "Unreadable"
+  /** The number of the connection. */
   readonly connection: number
+  /** Why it is none. */
   readonly error: DecodeError
 }
 
@@ -107,9 +114,12 @@ export type Encoding = "text" | "binary" | "fragmented"
  */
 export interface Sent extends Stamp {
   readonly _tag: "Sent"
+  /** The number of the connection. */
   readonly connection: number
   readonly emission: number
+  /** The message. */
   readonly message: ServerMessage
+  /** How the frame travels. */
   readonly as: Encoding
   readonly delivered: boolean
 }
@@ -123,9 +133,12 @@ export interface Sent extends Stamp {
  */
 export interface SentRaw extends Stamp {
   readonly _tag: "SentRaw"
+  /** The number of the connection. */
   readonly connection: number
   readonly emission: number
+  /** The frame. */
   readonly raw: string | Uint8Array
+  /** How the frame travels. */
   readonly as: Encoding
   readonly delivered: boolean
 }
@@ -138,7 +151,9 @@ export interface SentRaw extends Stamp {
  */
 export interface Unheard extends Stamp {
   readonly _tag: "Unheard"
+  /** The number of the message among all that were emitted. */
   readonly emission: number
+  /** The message. */
   readonly message: ServerMessage
 }
 
@@ -150,6 +165,7 @@ export interface Unheard extends Stamp {
  */
 export interface Frozen extends Stamp {
   readonly _tag: "Frozen"
+  /** The number of the connection. */
   readonly connection: number
 }
 
@@ -161,6 +177,7 @@ export interface Frozen extends Stamp {
  */
 export interface Thawed extends Stamp {
   readonly _tag: "Thawed"
+  /** The number of the connection. */
   readonly connection: number
 }
 
@@ -174,9 +191,12 @@ export interface Thawed extends Stamp {
  */
 export interface Closed extends Stamp {
   readonly _tag: "Closed"
+  /** The number of the connection. */
   readonly connection: number
+  /** Who closed it. */
   readonly by: "client" | "server"
   readonly code: number
+  /** What the close frame gave as the reason; empty where it gave none. */
   readonly reason: string
 }
 
@@ -188,6 +208,7 @@ export interface Closed extends Stamp {
  */
 export interface Killed extends Stamp {
   readonly _tag: "Killed"
+  /** The number of the connection. */
   readonly connection: number
 }
 

@@ -77,13 +77,30 @@ export interface Server {
  * `connectTimeout` fails, and a silent peer is noticed within `silence`. Where
  * it has no such setting, a law will tell.
  *
+ * **Example** (Checking one law by hand)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { TransportLaws } from "@makima-stream/test-kit"
+ *
+ * const [name] = TransportLaws.names
+ * const checked = Effect.scoped(TransportLaws.laws[name ?? "order"].check).pipe(
+ *   Effect.provide(TransportLaws.layerScripted),
+ *   Effect.provide(TestClock.layer())
+ * )
+ * await Effect.runPromise(checked)
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */
 export class Harness extends Context.Service<
   Harness,
   {
+    /** The socket under test. */
     readonly socket: Socket.Socket
+    /** The server that it leads to. */
     readonly server: Server
     /** Lets time pass: real time for a real network, virtual time for a scripted one. */
     readonly advance: (duration: Duration.Input) => Effect.Effect<void>
@@ -97,7 +114,9 @@ export class Harness extends Context.Service<
  * @since 0.1.0
  */
 export interface Timings {
+  /** How long a dial may take before it fails. */
   readonly connectTimeout: Duration.Duration
+  /** A ping each `interval`, and an answer to it within `deadline`. */
   readonly heartbeat: { readonly interval: Duration.Duration; readonly deadline: Duration.Duration }
 }
 
@@ -220,7 +239,9 @@ export class LawBroken extends Data.TaggedError("LawBroken")<{
  * @since 0.1.0
  */
 export interface Law {
+  /** What is promised. */
   readonly promise: string
+  /** Fails where the promise is broken. */
   readonly check: Effect.Effect<void, LawBroken, Harness | Scope.Scope>
 }
 
@@ -633,7 +654,9 @@ export type LawName = keyof typeof laws
  * @since 0.1.0
  */
 export interface Transport<E = never> {
+  /** What it is called in tests and tables. */
   readonly name: string
+  /** Makes a fresh harness around the socket. */
   readonly harness: Layer.Layer<Harness, E>
   readonly cannot?: { readonly [Name in LawName]?: string }
   /** `test` for a harness in virtual time. Default: `live`. */

@@ -30,7 +30,9 @@ export type Message = TaskUpdated | TaskOutput
  * @since 0.1.0
  */
 export interface Entry {
+  /** When it is sent, in whole milliseconds from the start of the workload. */
   readonly at: number
+  /** What is sent. */
   readonly message: Message
 }
 

@@ -3,15 +3,17 @@
  *
  * - A module has a header with `@since`.
  * - An export has a description, `@since` and `@category`.
- * - A function and a service have an example: a ```ts fence.
+ * - A function and a service have an example, a ```ts fence, or are used in one
+ *   of their module.
  * - A member of an interface, of a class or of a service, and a field of a
  *   schema, has a comment of its own, or its name in backticks in the docstring
  *   of the declaration or in that of one that the docstring names (see `X`).
  *   `_tag` and `taskId` mean the same everywhere and need none.
  *
- * Public is what a package exports: not `internal/`, and not what is tagged
- * `@internal`.
+ * Public is what a package exports: the modules outside `internal/`, and what
+ * they export again from inside; but not what is tagged `@internal`.
  */
+import { basename, dirname, join } from "node:path"
 import ts from "typescript"
 
 /** Something that a docstring lacks. */
@@ -100,21 +102,8 @@ const isFunction = (initializer: ts.Expression | undefined): boolean => {
 
 const declarationsOf = (statement: ts.Statement): ReadonlyArray<Declaration> => {
   const docs = docsOf(statement)
-  if (ts.isExportDeclaration(statement)) {
-    const clause = statement.exportClause
-    // The docstrings of what it passes on are where that is.
-    if (clause === undefined) return []
-    if (ts.isNamespaceExport(clause)) {
-      return [{ name: clause.name.text, node: statement, docs, members: [], needsExample: false }]
-    }
-    return clause.elements.map((element) => ({
-      name: element.name.text,
-      node: element,
-      docs: docsOf(element) || docs,
-      members: [],
-      needsExample: false
-    }))
-  }
+  // What is exported again has its docstring where it is.
+  if (ts.isExportDeclaration(statement)) return []
   if (!isExported(statement)) return []
   if (ts.isVariableStatement(statement)) {
     return statement.declarationList.declarations.map((declaration) => ({
@@ -167,8 +156,41 @@ const declarationsOf = (statement: ts.Statement): ReadonlyArray<Declaration> => 
   return [{ name: statement.getText().slice(0, 40), node: statement, docs, members: [], needsExample: false }]
 }
 
-/** Looks at one module. `isIndex`: it only names the others, which have docstrings of their own. */
-export const check = (source: ts.SourceFile, isIndex: boolean): ReadonlyArray<Gap> => {
+/** The modules whose exports a module exports again, and which names: all where that is absent. */
+const passedOn = (
+  source: ts.SourceFile
+): ReadonlyArray<{ readonly file: string; readonly names?: ReadonlySet<string> }> =>
+  source.statements.filter(ts.isExportDeclaration).flatMap(({ exportClause, moduleSpecifier }) => {
+    if (moduleSpecifier === undefined || !ts.isStringLiteral(moduleSpecifier)) return []
+    if (!moduleSpecifier.text.startsWith(".")) return []
+    const file = join(dirname(source.fileName), moduleSpecifier.text)
+    if (exportClause === undefined) return [{ file }]
+    if (ts.isNamespaceExport(exportClause)) return []
+    const names = exportClause.elements.map(({ name, propertyName }) => (propertyName ?? name).text)
+    return [{ file, names: new Set(names) }]
+  })
+
+/** Looks at the modules of one package, given those outside `internal/`. */
+export const checkAll = (
+  modules: ReadonlyArray<string>,
+  parse: (file: string) => ts.SourceFile
+): ReadonlyArray<Gap> => {
+  const gaps: Array<Gap> = []
+  const seen = new Set<string>()
+  const look = (file: string, names?: ReadonlySet<string>): void => {
+    const key = `${file} ${names === undefined ? "" : [...names].join()}`
+    if (seen.has(key)) return
+    seen.add(key)
+    const source = parse(file)
+    gaps.push(...check(source, names))
+    for (const other of passedOn(source)) if (other.file.includes("/internal/")) look(other.file, other.names)
+  }
+  for (const file of modules) look(file)
+  return gaps
+}
+
+/** Looks at one module, or at some of its exports. */
+const check = (source: ts.SourceFile, names: ReadonlySet<string> | undefined): ReadonlyArray<Gap> => {
   const gaps: Array<Gap> = []
   const report = (node: ts.Node, what: string): void => {
     const { line } = source.getLineAndCharacterOfPosition(node.getStart(source))
@@ -179,16 +201,20 @@ export const check = (source: ts.SourceFile, isIndex: boolean): ReadonlyArray<Ga
   const header = comments[0] === undefined ? "" : source.text.slice(comments[0].pos, comments[0].end)
   const first = source.statements[0]
   const headerIsFirstExport = first !== undefined && isExported(first) && comments.length === 1
-  if (!header.startsWith("/**") || !header.includes("@since") || headerIsFirstExport) {
+  const isInternal = source.fileName.includes("/internal/")
+  if (!isInternal && (!header.startsWith("/**") || !header.includes("@since") || headerIsFirstExport)) {
     gaps.push({ file: source.fileName, line: 1, what: "the module has no header with @since" })
   }
-  if (isIndex) return gaps
+  // An index only names the modules, which have headers of their own.
+  if (source.fileName.endsWith("/index.ts")) return gaps
 
   const declarations = source.statements.flatMap(declarationsOf).filter(({ docs }) => !docs.includes("@internal"))
   // A schema and its type have one name, and share what they say of their members. So do overloads.
   const docsOfName = new Map<string, string>()
   for (const { docs, name } of declarations) docsOfName.set(name, `${docsOfName.get(name) ?? ""}${docs}`)
   const membersSeen = new Set<string>()
+  const moduleName = basename(source.fileName, ".ts")
+  const allDocs = declarations.map(({ docs }) => docs).join("\n")
   /** What is said of a name's members, there and where the docstring leads. */
   const aboutMembers = (name: string): string => {
     const own = docsOfName.get(name) ?? ""
@@ -197,6 +223,7 @@ export const check = (source: ts.SourceFile, isIndex: boolean): ReadonlyArray<Ga
   }
 
   for (const { docs, members, name, needsExample, node } of declarations) {
+    if (names?.has(name) === false) continue
     const all = aboutMembers(name)
     if (docs === "") {
       report(node, `${name}: no docstring`)
@@ -205,7 +232,8 @@ export const check = (source: ts.SourceFile, isIndex: boolean): ReadonlyArray<Ga
     if (description(docs) === "") report(node, `${name}: the docstring does not say what it does`)
     if (!docs.includes("@since")) report(node, `${name}: no @since`)
     if (!docs.includes("@category")) report(node, `${name}: no @category`)
-    if (needsExample && !(docsOfName.get(name) ?? "").includes("```ts")) report(node, `${name}: no example`)
+    const isUsed = new RegExp(`\\b${moduleName}\\.${name}\\b`).test(allDocs)
+    if (needsExample && !isUsed && !(docsOfName.get(name) ?? "").includes("```ts")) report(node, `${name}: no example`)
     for (const member of members) {
       const key = `${name}.${member.name}`
       if (selfEvident.has(member.name) || membersSeen.has(key)) continue

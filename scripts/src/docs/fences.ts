@@ -149,12 +149,12 @@ const isInsideToken = (source: ts.SourceFile, position: number): boolean => {
 export const normalise = (text: string): string => text.replace(/\s+/g, "").replace(/['`]/g, `"`)
 
 /** A name for a fence's file that says where it came from. */
-export const fileName = ({ file, isTest, line }: Fence): string => {
+export const fileName = ({ file, isTest, line, run }: Fence): string => {
   const directory = file
     .split("/")
     .slice(0, -1)
     .filter((part) => part !== "src")
     .join("-")
   const name = basename(file).replace(/\.(ts|md)$/, "")
-  return `${directory === "" ? "" : `${directory}-`}${name}-${line}${isTest ? ".test" : ""}.ts`
+  return `${directory === "" ? "" : `${directory}-`}${name}-${line}${isTest && run ? ".test" : ""}.ts`
 }

@@ -49,7 +49,9 @@ const atLeast = (min: number, value: number): number => (value >= min ? Math.flo
  * @since 0.1.0
  */
 export interface Order {
+  /** Those that are not known to have ended, about in the order in which they were last heard of. */
   readonly live: Line
+  /** Those that have, in the order of their ends. */
   readonly ended: Line
 }
 

@@ -21,19 +21,20 @@ export * from "../TransportLaws.ts"
  *
  * **Example** (A socket of one's own)
  *
- * ```ts
+ * ```ts no-run
  * import { Layer } from "effect"
  * import { Socket } from "effect/socket"
  * import { TransportLaws } from "@makima-stream/test-kit/vitest"
  *
- * // In a test file:
- * const run = () =>
- *   TransportLaws.suite("the global WebSocket", TransportLaws.layerMock(({ timings, wsUrl }) =>
+ * TransportLaws.suite(
+ *   "the global WebSocket",
+ *   TransportLaws.layerMock(({ timings, wsUrl }) =>
  *     Socket.layerWebSocket(wsUrl, { openTimeout: timings.connectTimeout }).pipe(
  *       Layer.provide(Socket.layerWebSocketConstructorGlobal)
  *     )
- *   ), { cannot: { backpressure: "It cannot be paused." } })
- * console.log(typeof run) // function
+ *   ),
+ *   { cannot: { backpressure: "It cannot be paused." } } // and every other law that it breaks
+ * )
  * ```
  *
  * @category suites

@@ -319,6 +319,7 @@ export const filterTask: {
  * @since 0.1.0
  */
 export interface StatusUpdated extends ServerMessage.TaskUpdated {
+  /** As it stands on the wire: an open set. */
   readonly status: string
 }
 

@@ -31,7 +31,9 @@ import { Recent } from "./recent.ts"
  * @since 0.1.0
  */
 export interface JoinedOutput extends TaskOutput {
+  /** Present where the rest of the message is missing. */
   readonly unfinished?: true
+  /** Why it is missing. */
   readonly why?: UnfinishedReason
 }
 

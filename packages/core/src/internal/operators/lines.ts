@@ -27,9 +27,13 @@ import { Recent } from "./recent.ts"
 export interface TaskLine {
   readonly _tag: "TaskLine"
   readonly taskId: TaskId
+  /** That of the output that the line comes from. */
   readonly messageType: string
+  /** The line, without its line end. */
   readonly text: string
+  /** Present where the rest of the line is missing. */
   readonly unfinished?: true
+  /** Why it is missing. */
   readonly why?: UnfinishedReason
 }
 

@@ -11,7 +11,12 @@ import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
 
-/** Any stream of events. */
+/**
+ * Any stream of events.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Events = Stream.Stream<MeshEvent, unknown, unknown>
 
 /** Whether a `dual` function was called with the stream as its first argument. */

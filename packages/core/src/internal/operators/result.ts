@@ -19,8 +19,9 @@ import { isDataFirst, toPredicate } from "./options.ts"
 import type { Selector } from "./options.ts"
 
 /**
- * What a task's run came to: the agent's last words, what the run cost in US
- * dollars, and how long it took in milliseconds, where the server says so.
+ * What a task's run came to: the agent's last words (`content`), what the run
+ * cost in US dollars (`costUsd`), and how long it took in milliseconds
+ * (`durationMs`), where the server says so.
  *
  * @category schemas
  * @since 0.1.0

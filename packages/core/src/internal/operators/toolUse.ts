@@ -20,8 +20,8 @@ import type { KeepResync, Kept } from "./options.ts"
  *
  * **Details**
  *
- * `toolName` is `undefined` where the output names no tool. `output` is the
- * event as it came.
+ * `toolName` is `undefined` where the output names no tool. `input` is what the
+ * schema made of the tool's input. `output` is the event as it came.
  *
  * @category models
  * @since 0.1.0
@@ -36,7 +36,7 @@ export interface ToolUse<out Input, out Name extends string | undefined = string
 
 /**
  * An agent used a tool with an input that is not of the expected shape, or with
- * none. `error` says what was expected.
+ * none. `error` says what was expected; for the other members see `ToolUse`.
  *
  * @category models
  * @since 0.1.0

@@ -60,6 +60,8 @@ for (const method of ["log", "info", "warn", "error", "debug"] as const) {
 const finish = (): void => {
   if (current === undefined) return
   const { job, output, settled, start } = current
+  if (process.exitCode !== undefined) note(`it sets the exit code ${process.exitCode}`)
+  process.exitCode = undefined
   if (!settled) note("it waits for something that never comes")
   if (job.expected !== undefined && normalise(output) !== normalise(job.expected.join(""))) {
     note(

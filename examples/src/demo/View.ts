@@ -4,6 +4,7 @@
  */
 import { Clock, Effect, HashMap, Option } from "effect"
 import type { Scope } from "effect"
+import { CliOutput } from "effect/cli"
 import { TaskBoard } from "@makima-stream/core"
 import type { MeshEvent, TaskState } from "@makima-stream/core"
 import * as Tally from "./Tally.ts"
@@ -89,6 +90,18 @@ const statusColour = (status: string | undefined): number => {
 const oneLine = (text: string): string =>
   [...text].map((character) => (character < " " || character === "\u007f" ? " " : character)).join("")
 
+/** As much of a text as fits into a number of columns, of which some characters take two. */
+const fit = (text: string, columns: number): string => {
+  let width = 0
+  let fitting = ""
+  for (const character of text) {
+    width += CliOutput.displayWidth(character)
+    if (width > columns) break
+    fitting += character
+  }
+  return fitting
+}
+
 const row = (task: TaskState.TaskState, width: number): string => {
   const status = (task.status ?? "?").padEnd(11)
   const gap = task.gaps > 0 ? colour(33, "gap") : "   "
@@ -98,7 +111,7 @@ const row = (task: TaskState.TaskState, width: number): string => {
   const cost = usd(task.costUsd).padStart(10)
   // Colours take no columns, so the columns are counted without them.
   const left = width - (8 + 2 + 11 + 1 + 3 + 1 + 4 + 1 + 10 + 2)
-  return `${head}${cost}  ${dim(said.slice(0, Math.max(0, left)))}`
+  return `${head}${cost}  ${dim(fit(said, left))}`
 }
 
 const bar = (done: number, of: number, width: number): string => {
@@ -119,9 +132,12 @@ const frame = (
     .slice(0, Math.max(1, rows - 7))
   const online = tally.connection.startsWith("online")
   return [
-    `${colour(online ? 32 : 31, "●")} ${oneLine(tally.connection).slice(0, Math.max(0, columns - 2))}`,
+    `${colour(online ? 32 : 31, "●")} ${fit(oneLine(tally.connection), columns - 2)}`,
     bar(Tally.ended(tally), expected ?? Tally.tasks(tally), Math.min(40, Math.max(10, columns - 24))),
-    `${tally.updates} updates, ${tally.outputs} outputs, ${tally.connections} connections, ${tally.resyncs} resyncs, ${usd(tally.ledger.totalUsd)}`,
+    fit(
+      `${tally.updates} updates, ${tally.outputs} outputs, ${tally.connections} connections, ${tally.resyncs} resyncs, ${usd(tally.ledger.totalUsd)}`,
+      columns
+    ),
     "",
     dim("task      status      gap  outs       cost  last said"),
     ...table.map((task) => row(task, columns))

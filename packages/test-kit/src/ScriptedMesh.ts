@@ -9,7 +9,6 @@
  * @since 0.1.0
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
@@ -26,6 +25,8 @@ import * as MeshError from "@makima-stream/core/MeshError"
 import * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as Feed from "./internal/feed.ts"
 import * as Garbage from "./internal/garbage.ts"
+import * as Recorder from "./internal/recorder.ts"
+import type { ServerLog } from "./ServerLog.ts"
 
 /**
  * A connection as the server sees it. `id` counts the connections of one mesh
@@ -46,7 +47,10 @@ export interface Connection {
   readonly closeCode: number | undefined
   /** What is subscribed on it. */
   readonly interest: Interest.Interest
-  /** How many frames have arrived at the program's side and have not been pulled. */
+  /**
+   * How many frames have arrived at the program's side and have not been pulled.
+   * Of a connection that has ended: never will be.
+   */
   readonly unread: number
 }
 
@@ -136,10 +140,14 @@ interface Link {
   readonly id: number
   readonly feed: Feed.Feed
   /** Frames at the program's side, not pulled yet. */
-  inbox: Array<string | Uint8Array>
+  inbox: Array<Sent>
+  /** Whether the program has let go of it. */
+  released: boolean
   frozen: boolean
   /** What happens once the connection thaws: frames, requests and a close, in their order. */
   held: Array<() => void>
+  /** Where in the log the frames are that a freeze holds back. */
+  heldPlaces: Array<number>
   open: boolean
   endedBy: Connection["endedBy"]
   closeCode: number | undefined
@@ -216,6 +224,12 @@ export class ScriptedMesh extends Context.Service<
     readonly refuse: (n: number, status: number, headers?: Readonly<Record<string, string>>) => Effect.Effect<void>
     /** Takes the next `n` dials and never answers them. Queues up behind `refuse`, and before later ones. */
     readonly stallDial: (n: number) => Effect.Effect<void>
+    /**
+     * Ends every fault: thaws, forgets what was to happen to later dials and
+     * messages, sends what is held for `reorder`, and acknowledges by itself,
+     * beginning with the acknowledgements that are held back.
+     */
+    readonly heal: Effect.Effect<void>
     /** Lets every dial take this long from now on. */
     readonly delayDial: (duration: Duration.Input) => Effect.Effect<void>
     /** Drops the next `n` messages that are emitted, for every connection. */
@@ -232,6 +246,10 @@ export class ScriptedMesh extends Context.Service<
     readonly received: Effect.Effect<ReadonlyArray<Received>>
     /** Every frame that was sent, oldest first, acknowledgements included. */
     readonly sent: Effect.Effect<ReadonlyArray<Sent>>
+    /** Every frame that the program has pulled, oldest first. */
+    readonly pulled: Effect.Effect<ReadonlyArray<Sent>>
+    /** Everything that happened at the server, oldest first: what `Audit` compares a consumer with. */
+    readonly log: Effect.Effect<ServerLog>
     /** What is subscribed on the newest open connection; nothing where there is none. */
     readonly subscriptions: Effect.Effect<Interest.Interest>
     /** Waits until there have been `n` connections (default 1), and gives the n-th. */
@@ -276,381 +294,461 @@ export class ScriptedMesh extends Context.Service<
  * @since 0.1.0
  */
 export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> =>
-  Effect.sync(() => {
-    const connectTimeout = Duration.toMillis(options?.connectTimeout ?? "10 seconds")
-    const heartbeat = options?.heartbeat ?? { interval: "15 seconds", deadline: "10 seconds" }
-    const nameTasks = options?.nameTasks ?? true
-    const maxBatch = options?.maxBatch ?? Number.POSITIVE_INFINITY
+  Effect.clockWith((clock) =>
+    Effect.sync(() => {
+      const connectTimeout = Duration.toMillis(options?.connectTimeout ?? "10 seconds")
+      const heartbeat = options?.heartbeat ?? { interval: "15 seconds", deadline: "10 seconds" }
+      const nameTasks = options?.nameTasks ?? true
+      const maxBatch = options?.maxBatch ?? Number.POSITIVE_INFINITY
 
-    const links: Array<Link> = []
-    const dials: Array<number> = []
-    const received: Array<Received> = []
-    const sent: Array<Sent> = []
-    const byScope = new WeakMap<Scope.Scope, Link>()
-    const watchers = new Set<() => void>()
+      const links: Array<Link> = []
+      const dials: Array<number> = []
+      const received: Array<Received> = []
+      const sent: Array<Sent> = []
+      const pulled: Array<Sent> = []
+      const recorder = Recorder.make({ clock, keepMessages: true })
+      let emissions = 0
+      const byScope = new WeakMap<Scope.Scope, Link>()
+      const watchers = new Set<() => void>()
 
-    let acknowledgeMode = options?.acknowledge ?? "auto"
-    let dialDelay = 0
-    let dialFaults: Array<
-      { readonly _tag: "Stall" } | { readonly _tag: "Refuse"; readonly status: number; readonly retryAfter?: string }
-    > = []
-    let toDrop = 0
-    let toDuplicate = 0
-    let toReorder = 0
-    let reordering: Array<ServerMessage.ServerMessage> = []
+      let acknowledgeMode = options?.acknowledge ?? "auto"
+      let dialDelay = 0
+      let dialFaults: Array<
+        { readonly _tag: "Stall" } | { readonly _tag: "Refuse"; readonly status: number; readonly retryAfter?: string }
+      > = []
+      let toDrop = 0
+      let toDuplicate = 0
+      let toReorder = 0
+      let reordering: Array<ServerMessage.ServerMessage> = []
 
-    const changed = () => {
-      for (const watcher of watchers) watcher()
-    }
+      const changed = () => {
+        for (const watcher of watchers) watcher()
+      }
 
-    const openLinks = (id?: number) => links.filter((link) => link.open && (id === undefined || link.id === id))
+      const openLinks = (id?: number) => links.filter((link) => link.open && (id === undefined || link.id === id))
 
-    // ---------------------------------------------------------------------------
-    // server to client
-    // ---------------------------------------------------------------------------
+      // ---------------------------------------------------------------------------
+      // server to client
+      // ---------------------------------------------------------------------------
 
-    const whenThawed = (link: Link, happen: () => void): void => {
-      if (link.frozen) link.held.push(happen)
-      else happen()
-    }
+      const whenThawed = (link: Link, happen: () => void): void => {
+        if (link.frozen) link.held.push(happen)
+        else happen()
+      }
 
-    const deliver = (link: Link, frame: string | Uint8Array, message?: ServerMessage.ServerMessage): void => {
-      if (!link.open) return
-      sent.push({ connection: link.id, message, frame })
-      whenThawed(link, () => {
-        link.inbox.push(frame)
-        link.notify?.()
-      })
-      changed()
-    }
+      const deliver = (
+        link: Link,
+        frame: string | Uint8Array,
+        emission: number,
+        message?: ServerMessage.ServerMessage
+      ): void => {
+        if (!link.open) return
+        const what: Sent = { connection: link.id, message, frame }
+        sent.push(what)
+        const body = {
+          connection: link.id,
+          emission,
+          as: typeof frame === "string" ? "text" : "binary",
+          delivered: !link.frozen
+        } as const
+        const place = recorder.append(
+          message === undefined ? { _tag: "SentRaw", ...body, raw: frame } : { _tag: "Sent", ...body, message }
+        )
+        if (link.frozen && place !== undefined) link.heldPlaces.push(place)
+        whenThawed(link, () => {
+          link.inbox.push(what)
+          link.notify?.()
+        })
+        changed()
+      }
 
-    const send = (link: Link, message: ServerMessage.ServerMessage): void =>
-      deliver(link, Result.getOrThrow(ServerMessage.encodeFrame(message)), message)
+      const send = (link: Link, message: ServerMessage.ServerMessage, emission: number = ++emissions): void =>
+        deliver(link, Result.getOrThrow(ServerMessage.encodeFrame(message)), emission, message)
 
-    const broadcast = (message: ServerMessage.ServerMessage): void => {
-      for (const link of openLinks()) if (link.feed.wants(message)) send(link, message)
-    }
+      const broadcast = (message: ServerMessage.ServerMessage): void => {
+        const emission = ++emissions
+        const wanting = openLinks().filter((link) => link.feed.wants(message))
+        if (wanting.length === 0) recorder.append({ _tag: "Unheard", emission, message })
+        for (const link of wanting) send(link, message, emission)
+      }
 
-    const emitOne = (message: ServerMessage.ServerMessage): void => {
-      if (toDrop > 0) {
-        toDrop--
-      } else if (toReorder > 0) {
-        reordering.push(message)
-        if (--toReorder === 0) {
-          const reversed = reordering.toReversed()
-          reordering = []
-          for (const held of reversed) broadcast(held)
-        }
-      } else {
-        broadcast(message)
-        if (toDuplicate > 0) {
-          toDuplicate--
+      const broadcastRaw = (frame: string | Uint8Array): Effect.Effect<void> =>
+        Effect.suspend(() => {
+          const emission = ++emissions
+          return each(undefined, (link) => deliver(link, frame, emission))
+        })
+
+      const sendReordered = (): void => {
+        const reversed = reordering.toReversed()
+        reordering = []
+        for (const held of reversed) broadcast(held)
+      }
+
+      const emitOne = (message: ServerMessage.ServerMessage): void => {
+        if (toDrop > 0) {
+          toDrop--
+        } else if (toReorder > 0) {
+          reordering.push(message)
+          if (--toReorder === 0) sendReordered()
+        } else {
           broadcast(message)
-        }
-      }
-    }
-
-    const end = (link: Link, endedBy: Connection["endedBy"], error: Socket.SocketError): void => {
-      if (!link.open) return
-      link.open = false
-      link.endedBy = endedBy
-      link.error = error
-      link.held = []
-      link.unacknowledged = []
-      link.notify?.()
-      changed()
-    }
-
-    // ---------------------------------------------------------------------------
-    // client to server
-    // ---------------------------------------------------------------------------
-
-    const anonymous = (acknowledgement: ServerMessage.Acknowledgement): ServerMessage.Acknowledgement =>
-      nameTasks ? acknowledgement : { _tag: acknowledgement._tag }
-
-    const receive = (link: Link, frame: string | Uint8Array): void => {
-      const message = ClientMessage.decodeFrame(frame)
-      if (Result.isFailure(message)) {
-        return send(link, { _tag: "ServerError", code: "BAD_REQUEST", message: message.failure.message })
-      }
-      received.push({ connection: link.id, message: message.success })
-      const acknowledgements = link.feed.handle(message.success).map(anonymous)
-      switch (acknowledgeMode) {
-        case "auto":
-          for (const acknowledgement of acknowledgements) send(link, acknowledgement)
-          break
-        case "manual":
-          link.unacknowledged.push(...acknowledgements)
-          break
-        case "never":
-          break
-      }
-      changed()
-    }
-
-    const write = (link: Link, frames: ReadonlyArray<string | Uint8Array | Socket.CloseEvent>) =>
-      Effect.suspend(() => {
-        for (const frame of frames) {
-          if (!link.open) {
-            return Effect.fail(
-              new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: new Error("not connected") }) })
-            )
-          }
-          if (Socket.isCloseEvent(frame)) {
-            link.closeCode = frame.code
-            end(link, "client", closeError(frame.code, frame.reason))
-          } else {
-            whenThawed(link, () => receive(link, frame))
+          if (toDuplicate > 0) {
+            toDuplicate--
+            broadcast(message)
           }
         }
-        return Effect.void
-      })
-
-    // ---------------------------------------------------------------------------
-    // the socket
-    // ---------------------------------------------------------------------------
-
-    const accept = (scope: Scope.Scope): Link => {
-      const link: Link = {
-        id: links.length + 1,
-        feed: Feed.make(),
-        inbox: [],
-        frozen: false,
-        held: [],
-        open: true,
-        endedBy: undefined,
-        closeCode: undefined,
-        error: undefined,
-        notify: undefined,
-        unacknowledged: []
       }
-      links.push(link)
-      byScope.set(scope, link)
-      changed()
-      return link
-    }
 
-    const reader: Socket.Socket["reader"] = Effect.gen(function* () {
-      const scope = yield* Effect.scope
-      const clock = yield* Clock.Clock
-      dials.push(clock.currentTimeMillisUnsafe())
-      changed()
-      if (dialDelay >= connectTimeout) {
-        yield* Effect.sleep(connectTimeout)
-        return yield* openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
+      const end = (
+        link: Link,
+        endedBy: Exclude<Connection["endedBy"], undefined>,
+        error: Socket.SocketError,
+        closing: { readonly code: number; readonly reason?: string | undefined } = { code: 1006 }
+      ): void => {
+        if (!link.open) return
+        recorder.append(
+          endedBy === "kill"
+            ? { _tag: "Killed", connection: link.id }
+            : {
+                _tag: "Closed",
+                connection: link.id,
+                by: endedBy === "close" ? "server" : "client",
+                code: closing.code,
+                reason: closing.reason ?? ""
+              }
+        )
+        link.open = false
+        link.endedBy = endedBy
+        link.error = error
+        link.held = []
+        link.unacknowledged = []
+        link.notify?.()
+        changed()
       }
-      if (dialDelay > 0) yield* Effect.sleep(dialDelay)
-      const [fault, ...later] = dialFaults
-      dialFaults = later
-      if (fault?._tag === "Stall") {
-        yield* Effect.sleep(connectTimeout - dialDelay)
-        return yield* openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
+
+      // ---------------------------------------------------------------------------
+      // client to server
+      // ---------------------------------------------------------------------------
+
+      const anonymous = (acknowledgement: ServerMessage.Acknowledgement): ServerMessage.Acknowledgement =>
+        nameTasks ? acknowledgement : { _tag: acknowledgement._tag }
+
+      const receive = (link: Link, frame: string | Uint8Array): void => {
+        const message = ClientMessage.decodeFrame(frame)
+        if (Result.isFailure(message)) {
+          recorder.append({ _tag: "Unreadable", connection: link.id, error: message.failure })
+          return send(link, { _tag: "ServerError", code: "BAD_REQUEST", message: message.failure.message })
+        }
+        received.push({ connection: link.id, message: message.success })
+        recorder.append({ _tag: "Received", connection: link.id, message: message.success })
+        const acknowledgements = link.feed.handle(message.success).map(anonymous)
+        switch (acknowledgeMode) {
+          case "auto":
+            for (const acknowledgement of acknowledgements) send(link, acknowledgement)
+            break
+          case "manual":
+            link.unacknowledged.push(...acknowledgements)
+            break
+          case "never":
+            break
+        }
+        changed()
       }
-      if (fault?._tag === "Refuse") {
-        const retryAfterMillis = parseRetryAfter(fault.retryAfter, clock.currentTimeMillisUnsafe())
-        return yield* openError(
-          new MeshError.HandshakeRejected({
-            status: fault.status,
-            ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+
+      const write = (link: Link, frames: ReadonlyArray<string | Uint8Array | Socket.CloseEvent>) =>
+        Effect.suspend(() => {
+          for (const frame of frames) {
+            if (!link.open) {
+              return Effect.fail(
+                new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: new Error("not connected") }) })
+              )
+            }
+            if (Socket.isCloseEvent(frame)) {
+              link.closeCode = frame.code
+              end(link, "client", closeError(frame.code, frame.reason), frame)
+            } else {
+              whenThawed(link, () => receive(link, frame))
+            }
+          }
+          return Effect.void
+        })
+
+      // ---------------------------------------------------------------------------
+      // the socket
+      // ---------------------------------------------------------------------------
+
+      const accept = (scope: Scope.Scope): Link => {
+        const link: Link = {
+          id: links.length + 1,
+          feed: Feed.make(),
+          inbox: [],
+          frozen: false,
+          held: [],
+          heldPlaces: [],
+          released: false,
+          open: true,
+          endedBy: undefined,
+          closeCode: undefined,
+          error: undefined,
+          notify: undefined,
+          unacknowledged: []
+        }
+        links.push(link)
+        recorder.append({ _tag: "Opened", connection: link.id })
+        byScope.set(scope, link)
+        changed()
+        return link
+      }
+
+      const reader: Socket.Socket["reader"] = Effect.gen(function* () {
+        const scope = yield* Effect.scope
+        dials.push(clock.currentTimeMillisUnsafe())
+        changed()
+        if (dialDelay >= connectTimeout) {
+          recorder.append({ _tag: "Stalled" })
+          yield* Effect.sleep(connectTimeout)
+          return yield* openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
+        }
+        if (dialDelay > 0) yield* Effect.sleep(dialDelay)
+        const [fault, ...later] = dialFaults
+        dialFaults = later
+        if (fault?._tag === "Stall") {
+          recorder.append({ _tag: "Stalled" })
+          yield* Effect.sleep(connectTimeout - dialDelay)
+          return yield* openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
+        }
+        if (fault?._tag === "Refuse") {
+          recorder.append({ _tag: "Refused", status: fault.status })
+          const retryAfterMillis = parseRetryAfter(fault.retryAfter, clock.currentTimeMillisUnsafe())
+          return yield* openError(
+            new MeshError.HandshakeRejected({
+              status: fault.status,
+              ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+            })
+          )
+        }
+        const link = accept(scope)
+        yield* Scope.addFinalizer(
+          scope,
+          Effect.sync(() => {
+            if (link.open) link.closeCode = 1000
+            end(link, "client", closeError(1000), { code: 1000 })
+            link.released = true
+            link.notify?.()
           })
         )
-      }
-      const link = accept(scope)
-      yield* Scope.addFinalizer(
-        scope,
-        Effect.sync(() => {
-          if (link.open) link.closeCode = 1000
-          end(link, "client", closeError(1000))
-          link.inbox = []
-        })
-      )
-      if (heartbeat !== false) yield* Effect.forkIn(watchSilence(link, heartbeat), scope)
+        if (heartbeat !== false) yield* Effect.forkIn(watchSilence(link, heartbeat), scope)
 
-      const take = Effect.sync(() => {
-        const batch = link.inbox.slice(0, maxBatch)
-        link.inbox = link.inbox.slice(batch.length)
-        changed()
-        return batch
+        const take = Effect.sync(() => {
+          if (link.released) return []
+          const batch = link.inbox.slice(0, maxBatch)
+          link.inbox = link.inbox.slice(batch.length)
+          pulled.push(...batch)
+          changed()
+          return batch.map(({ frame }) => frame)
+        })
+        const pull: Socket.Reader["pull"] = Effect.callback<void>((resume) => {
+          if (link.inbox.length > 0 || link.error !== undefined || link.released) return resume(Effect.void)
+          link.notify = () => {
+            link.notify = undefined
+            resume(Effect.void)
+          }
+          return Effect.sync(() => {
+            link.notify = undefined
+          })
+        }).pipe(
+          Effect.andThen(take),
+          Effect.flatMap((batch) => {
+            if (isNonEmpty(batch)) return Effect.succeed(batch)
+            return Effect.fail(link.error ?? closeError(1006))
+          })
+        )
+        return { pull, upgrade: Socket.SocketUpgradeError.unsupported }
       })
-      const pull: Socket.Reader["pull"] = Effect.callback<void>((resume) => {
-        if (link.inbox.length > 0 || link.error !== undefined) return resume(Effect.void)
-        link.notify = () => {
-          link.notify = undefined
-          resume(Effect.void)
-        }
-        return Effect.sync(() => {
-          link.notify = undefined
-        })
-      }).pipe(
-        Effect.andThen(take),
-        Effect.flatMap((batch) => {
-          if (isNonEmpty(batch)) return Effect.succeed(batch)
-          return Effect.fail(link.error ?? closeError(1006))
-        })
-      )
-      return { pull, upgrade: Socket.SocketUpgradeError.unsupported }
-    })
 
-    /** The transport's heartbeat, in virtual time: it only ever matters while the connection is frozen. */
-    const watchSilence = (link: Link, timing: Exclude<typeof heartbeat, false>) => {
-      const deadlineMillis = Duration.toMillis(timing.deadline)
-      const silence = Duration.toMillis(timing.interval) + deadlineMillis
-      return watchUntil(() => link.frozen).pipe(
-        Effect.andThen(
-          Effect.raceFirst(
-            Effect.as(Effect.sleep(silence), true),
-            Effect.as(
-              watchUntil(() => !link.frozen),
-              false
+      /** The transport's heartbeat, in virtual time: it only ever matters while the connection is frozen. */
+      const watchSilence = (link: Link, timing: Exclude<typeof heartbeat, false>) => {
+        const deadlineMillis = Duration.toMillis(timing.deadline)
+        const silence = Duration.toMillis(timing.interval) + deadlineMillis
+        return watchUntil(() => link.frozen).pipe(
+          Effect.andThen(
+            Effect.raceFirst(
+              Effect.as(Effect.sleep(silence), true),
+              Effect.as(
+                watchUntil(() => !link.frozen),
+                false
+              )
             )
-          )
-        ),
-        Effect.map((silent) => {
-          if (silent) end(link, "heartbeat", readError(new MeshError.HeartbeatTimeout({ deadlineMillis })))
-        }),
-        Effect.repeat({ until: () => !link.open })
-      )
-    }
-
-    const watchUntil = (condition: () => boolean): Effect.Effect<void> =>
-      Effect.callback<void>((resume) => {
-        if (condition()) return resume(Effect.void)
-        const watcher = () => {
-          if (!condition()) return
-          watchers.delete(watcher)
-          resume(Effect.void)
-        }
-        watchers.add(watcher)
-        return Effect.sync(() => watchers.delete(watcher))
-      })
-
-    const newestOpen = Effect.sync(() => openLinks().at(-1))
-
-    // A writer belongs to the reader of its scope; without one it waits for the next connection, as Effect's does.
-    const writer: Socket.Socket["writer"] = Effect.map(Effect.scope, (scope) => {
-      const mine = Effect.suspend((): Effect.Effect<Link> => {
-        const own = byScope.get(scope)
-        if (own !== undefined) return Effect.succeed(own)
-        return watchUntil(() => openLinks().length > 0).pipe(
-          Effect.andThen(newestOpen),
-          Effect.flatMap((link) => (link === undefined ? mine : Effect.succeed(link)))
+          ),
+          Effect.map((silent) => {
+            if (silent) end(link, "heartbeat", readError(new MeshError.HeartbeatTimeout({ deadlineMillis })))
+          }),
+          Effect.repeat({ until: () => !link.open })
         )
-      })
-      return {
-        write: (chunk) => Effect.flatMap(mine, (link) => write(link, [chunk])),
-        writeAll: (chunks) => Effect.flatMap(mine, (link) => write(link, chunks))
       }
-    })
 
-    // ---------------------------------------------------------------------------
-    // eyes
-    // ---------------------------------------------------------------------------
+      const watchUntil = (condition: () => boolean): Effect.Effect<void> =>
+        Effect.callback<void>((resume) => {
+          if (condition()) return resume(Effect.void)
+          const watcher = () => {
+            if (!condition()) return
+            watchers.delete(watcher)
+            resume(Effect.void)
+          }
+          watchers.add(watcher)
+          return Effect.sync(() => watchers.delete(watcher))
+        })
 
-    const view = (link: Link): Connection => ({
-      id: link.id,
-      open: link.open,
-      frozen: link.frozen,
-      endedBy: link.endedBy,
-      closeCode: link.closeCode,
-      interest: link.feed.interest(),
-      unread: link.inbox.length
-    })
+      const newestOpen = Effect.sync(() => openLinks().at(-1))
 
-    const awaitSome = <A>(waitedFor: string, find: () => A | undefined): Effect.Effect<A, NotReceived> =>
-      Effect.gen(function* () {
-        const found = Deferred.makeUnsafe<A>()
-        const look = () => {
-          const value = find()
-          if (value !== undefined) Deferred.doneUnsafe(found, Effect.succeed(value))
+      // A writer belongs to the reader of its scope; without one it waits for the next connection, as Effect's does.
+      const writer: Socket.Socket["writer"] = Effect.map(Effect.scope, (scope) => {
+        const mine = Effect.suspend((): Effect.Effect<Link> => {
+          const own = byScope.get(scope)
+          if (own !== undefined) return Effect.succeed(own)
+          return watchUntil(() => openLinks().length > 0).pipe(
+            Effect.andThen(newestOpen),
+            Effect.flatMap((link) => (link === undefined ? mine : Effect.succeed(link)))
+          )
+        })
+        return {
+          write: (chunk) => Effect.flatMap(mine, (link) => write(link, [chunk])),
+          writeAll: (chunks) => Effect.flatMap(mine, (link) => write(link, chunks))
         }
-        watchers.add(look)
-        look()
-        const giveUp = Effect.yieldNow.pipe(
-          Effect.repeat({ times: patience }),
-          Effect.andThen(Effect.suspend(() => Effect.fail(new NotReceived({ waitedFor, received: [...received] }))))
-        )
-        return yield* Effect.raceFirst(Deferred.await(found), giveUp).pipe(
-          Effect.ensuring(Effect.sync(() => watchers.delete(look)))
-        )
       })
 
-    /** Does something to one open connection, or to all of them. */
-    const each = (id: number | undefined, f: (link: Link) => void): Effect.Effect<void> =>
-      Effect.sync(() => openLinks(id).forEach(f))
+      // ---------------------------------------------------------------------------
+      // eyes
+      // ---------------------------------------------------------------------------
 
-    return ScriptedMesh.of({
-      socket: Socket.make({ reader, writer }),
-      emit: (...messages) => Effect.sync(() => messages.forEach(emitOne)),
-      emitRaw: (frame) => each(undefined, (link) => deliver(link, frame)),
-      garbage: (problem = "InvalidJson") => each(undefined, (link) => deliver(link, Garbage.frames[problem])),
-      acknowledge: (n = Number.POSITIVE_INFINITY) =>
-        Effect.sync(() => {
-          for (const link of openLinks()) {
-            for (const acknowledgement of link.unacknowledged.splice(0, n)) send(link, acknowledgement)
+      const view = (link: Link): Connection => ({
+        id: link.id,
+        open: link.open,
+        frozen: link.frozen,
+        endedBy: link.endedBy,
+        closeCode: link.closeCode,
+        interest: link.feed.interest(),
+        unread: link.inbox.length
+      })
+
+      const awaitSome = <A>(waitedFor: string, find: () => A | undefined): Effect.Effect<A, NotReceived> =>
+        Effect.gen(function* () {
+          const found = Deferred.makeUnsafe<A>()
+          const look = () => {
+            const value = find()
+            if (value !== undefined) Deferred.doneUnsafe(found, Effect.succeed(value))
           }
+          watchers.add(look)
+          look()
+          const giveUp = Effect.yieldNow.pipe(
+            Effect.repeat({ times: patience }),
+            Effect.andThen(Effect.suspend(() => Effect.fail(new NotReceived({ waitedFor, received: [...received] }))))
+          )
+          return yield* Effect.raceFirst(Deferred.await(found), giveUp).pipe(
+            Effect.ensuring(Effect.sync(() => watchers.delete(look)))
+          )
+        })
+
+      /** Does something to one open connection, or to all of them. */
+      const each = (id: number | undefined, f: (link: Link) => void): Effect.Effect<void> =>
+        Effect.sync(() => openLinks(id).forEach(f))
+
+      const thaw = (link: Link): void => {
+        if (!link.frozen) return
+        link.frozen = false
+        recorder.append({ _tag: "Thawed", connection: link.id })
+        recorder.deliver(link.heldPlaces.splice(0))
+        for (const happen of link.held.splice(0)) if (link.open) happen()
+        changed()
+      }
+
+      const sendAcknowledgements = (n: number): void => {
+        for (const link of openLinks()) {
+          for (const acknowledgement of link.unacknowledged.splice(0, n)) send(link, acknowledgement)
+        }
+      }
+
+      return ScriptedMesh.of({
+        socket: Socket.make({ reader, writer }),
+        emit: (...messages) => Effect.sync(() => messages.forEach(emitOne)),
+        emitRaw: broadcastRaw,
+        garbage: (problem = "InvalidJson") => broadcastRaw(Garbage.frames[problem]),
+        acknowledge: (n = Number.POSITIVE_INFINITY) => Effect.sync(() => sendAcknowledgements(n)),
+        setAcknowledge: (mode) =>
+          Effect.sync(() => {
+            acknowledgeMode = mode
+          }),
+        close: (code, reason, connection) =>
+          each(connection, (link) =>
+            whenThawed(link, () => end(link, "close", closeError(code, reason), { code, reason }))
+          ),
+        kill: (connection, killOptions) =>
+          each(connection, (link) => {
+            if (killOptions?.drop === true) link.inbox = []
+            end(link, "kill", closeError(1006))
+          }),
+        freeze: (connection) =>
+          each(connection, (link) => {
+            if (link.frozen) return
+            link.frozen = true
+            recorder.append({ _tag: "Frozen", connection: link.id })
+            changed()
+          }),
+        thaw: (connection) => each(connection, thaw),
+        refuse: (n, status, headers) =>
+          Effect.sync(() => {
+            const retryAfter = Object.entries(headers ?? {}).find(([name]) => name.toLowerCase() === "retry-after")?.[1]
+            for (let i = 0; i < n; i++) {
+              dialFaults.push({ _tag: "Refuse", status, ...(retryAfter === undefined ? {} : { retryAfter }) })
+            }
+          }),
+        stallDial: (n) =>
+          Effect.sync(() => {
+            for (let i = 0; i < n; i++) dialFaults.push({ _tag: "Stall" })
+          }),
+        heal: Effect.sync(() => {
+          openLinks().forEach(thaw)
+          dialFaults = []
+          dialDelay = 0
+          toDrop = 0
+          toDuplicate = 0
+          toReorder = 0
+          sendReordered()
+          acknowledgeMode = "auto"
+          sendAcknowledgements(Number.POSITIVE_INFINITY)
         }),
-      setAcknowledge: (mode) =>
-        Effect.sync(() => {
-          acknowledgeMode = mode
-        }),
-      close: (code, reason, connection) =>
-        each(connection, (link) => whenThawed(link, () => end(link, "close", closeError(code, reason)))),
-      kill: (connection, killOptions) =>
-        each(connection, (link) => {
-          if (killOptions?.drop === true) link.inbox = []
-          end(link, "kill", closeError(1006))
-        }),
-      freeze: (connection) =>
-        each(connection, (link) => {
-          link.frozen = true
-          changed()
-        }),
-      thaw: (connection) =>
-        each(connection, (link) => {
-          link.frozen = false
-          for (const happen of link.held.splice(0)) if (link.open) happen()
-          changed()
-        }),
-      refuse: (n, status, headers) =>
-        Effect.sync(() => {
-          const retryAfter = Object.entries(headers ?? {}).find(([name]) => name.toLowerCase() === "retry-after")?.[1]
-          for (let i = 0; i < n; i++) {
-            dialFaults.push({ _tag: "Refuse", status, ...(retryAfter === undefined ? {} : { retryAfter }) })
-          }
-        }),
-      stallDial: (n) =>
-        Effect.sync(() => {
-          for (let i = 0; i < n; i++) dialFaults.push({ _tag: "Stall" })
-        }),
-      delayDial: (duration) =>
-        Effect.sync(() => {
-          dialDelay = Duration.toMillis(duration)
-        }),
-      dropNext: (n) =>
-        Effect.sync(() => {
-          toDrop += n
-        }),
-      duplicateNext: (n) =>
-        Effect.sync(() => {
-          toDuplicate += n
-        }),
-      reorder: (n) =>
-        Effect.sync(() => {
-          toReorder += n
-        }),
-      connections: Effect.sync(() => links.map(view)),
-      dials: Effect.sync(() => [...dials]),
-      received: Effect.sync(() => [...received]),
-      sent: Effect.sync(() => [...sent]),
-      subscriptions: Effect.map(newestOpen, (link) => link?.feed.interest() ?? Interest.empty),
-      awaitConnection: (n = 1) =>
-        awaitSome(`Connection ${n}`, () => {
-          const link = links[n - 1]
-          return link === undefined ? undefined : view(link)
-        }),
-      awaitReceived: (predicate) => awaitSome("The request", () => received.find(predicate))
+        delayDial: (duration) =>
+          Effect.sync(() => {
+            dialDelay = Duration.toMillis(duration)
+          }),
+        dropNext: (n) =>
+          Effect.sync(() => {
+            toDrop += n
+          }),
+        duplicateNext: (n) =>
+          Effect.sync(() => {
+            toDuplicate += n
+          }),
+        reorder: (n) =>
+          Effect.sync(() => {
+            toReorder += n
+          }),
+        connections: Effect.sync(() => links.map(view)),
+        dials: Effect.sync(() => [...dials]),
+        received: Effect.sync(() => [...received]),
+        sent: Effect.sync(() => [...sent]),
+        pulled: Effect.sync(() => [...pulled]),
+        log: Effect.sync(recorder.snapshot),
+        subscriptions: Effect.map(newestOpen, (link) => link?.feed.interest() ?? Interest.empty),
+        awaitConnection: (n = 1) =>
+          awaitSome(`Connection ${n}`, () => {
+            const link = links[n - 1]
+            return link === undefined ? undefined : view(link)
+          }),
+        awaitReceived: (predicate) => awaitSome("The request", () => received.find(predicate))
+      })
     })
-  })
+  )
 
 /**
  * A scripted mesh, and the `Socket` that leads to it.

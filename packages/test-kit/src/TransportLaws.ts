@@ -26,18 +26,11 @@ import * as MeshError from "@makima-stream/core/MeshError"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as MockMeshServer from "./MockMeshServer.ts"
 import * as ScriptedMesh from "./ScriptedMesh.ts"
+import type { Encoding } from "./ServerLog.ts"
 
 // ---------------------------------------------------------------------------
 // the harness
 // ---------------------------------------------------------------------------
-
-/**
- * How a frame travels: as text, as binary, or as text in several fragments.
- *
- * @category models
- * @since 0.1.0
- */
-export type Encoding = "text" | "binary" | "fragmented"
 
 /**
  * The server at the other end of the socket under test.

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Result, Scope } from "effect"
+import { Duration, Effect, Exit, Fiber, Result, Scope, Stream } from "effect"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
-import { ClientMessage, Interest, MeshError, ServerMessage, TaskId } from "@makima-stream/core"
+import { ClientMessage, Interest, MeshError, MeshEvent, MeshStream, ServerMessage, TaskId } from "@makima-stream/core"
+import * as Audit from "../src/Audit.ts"
 import * as ScriptedMesh from "../src/ScriptedMesh.ts"
 
 const a = TaskId.make("a")
@@ -420,6 +421,133 @@ describe("ScriptedMesh", () => {
         yield* mesh.emitRaw("after")
         assert.deepStrictEqual(yield* third.pull, ["after"])
         assert.strictEqual((yield* Effect.flip(first.say({ _tag: "SubscribeAll" }))).reason._tag, "SocketWriteError")
+      })
+    )
+  })
+
+  describe("the log", () => {
+    it.effect("says what happened, when, in its order", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ connectTimeout: "1 second" })
+        yield* mesh.emit(update(1))
+        yield* mesh.refuse(1, 503)
+        yield* reasonOf(mesh.socket.reader)
+        yield* mesh.stallDial(1)
+        const stalled = yield* Effect.forkChild(reasonOf(mesh.socket.reader))
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(stalled)
+        const first = yield* dial(mesh)
+        yield* first.say({ _tag: "SubscribeAll" })
+        yield* first.writer.write("?")
+        yield* mesh.freeze()
+        yield* mesh.emit(update(2))
+        yield* mesh.thaw()
+        yield* mesh.garbage()
+        yield* first.hangUp
+        yield* dial(mesh)
+        yield* mesh.kill()
+        yield* dial(mesh)
+        yield* mesh.close(1001, "bye")
+        const log = yield* mesh.log
+        assert.deepStrictEqual(
+          log.map(({ seq }) => seq),
+          log.map((_, index) => index + 1)
+        )
+        assert.deepStrictEqual(
+          log.map(({ _tag, at }) => [_tag, at]),
+          [
+            ["Unheard", 0],
+            ["Refused", 0],
+            ["Stalled", 0],
+            ...[
+              "Opened",
+              "Received",
+              "Sent",
+              "Unreadable",
+              "Sent",
+              "Frozen",
+              "Sent",
+              "Thawed",
+              "SentRaw",
+              "Closed",
+              "Opened",
+              "Killed",
+              "Opened",
+              "Closed"
+            ].map((tag) => [tag, 1000])
+          ]
+        )
+        assert.isTrue(log.every((entry) => entry._tag !== "Sent" || entry.delivered))
+        assert.deepStrictEqual(
+          log.flatMap((entry) => (entry._tag === "Closed" ? [[entry.by, entry.code, entry.reason]] : [])),
+          [
+            ["client", 1000, ""],
+            ["server", 1001, "bye"]
+          ]
+        )
+      })
+    )
+
+    it.effect("is what an audit needs", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        const events: Array<MeshEvent.MeshEvent> = []
+        yield* MeshStream.connect({ interest: Interest.all }).pipe(
+          Stream.runForEach((event) => Effect.sync(() => events.push(event))),
+          Effect.provideService(Socket.Socket, mesh.socket),
+          Effect.forkScoped
+        )
+        yield* mesh.awaitReceived(() => true)
+        yield* mesh.emit(update(1), update(2))
+        yield* mesh.freeze()
+        yield* mesh.emit(update(3))
+        yield* TestClock.adjust("1 minute")
+        yield* mesh.emit(update(4), update(5))
+        yield* settle
+        const report = Audit.compare(yield* mesh.log, events)
+        assert.isTrue(Audit.isClean(report))
+        assert.deepStrictEqual([report.received, report.missedWhileAway, report.epochs], [4, 1, 2])
+        const lossy = events.filter((event) => event._tag !== "TaskUpdated" || event.version !== 1)
+        assert.isFalse(Audit.isClean(Audit.compare(yield* mesh.log, lossy)))
+      })
+    )
+
+    it.effect("of what was pulled tells what the program took from what only arrived", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ maxBatch: 1 })
+        const { hangUp, pull } = yield* dial(mesh)
+        for (const frame of ["1", "2", "3"]) yield* mesh.emitRaw(frame)
+        yield* pull
+        yield* hangUp
+        assert.strictEqual((yield* reasonOf(pull))._tag, "ConnectionClosed")
+        assert.deepStrictEqual(yield* mesh.pulled, (yield* mesh.sent).slice(0, 1))
+        assert.strictEqual((yield* mesh.connections)[0]?.unread, 2)
+      })
+    )
+  })
+
+  describe("healing", () => {
+    it.effect("ends every fault", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
+        yield* mesh.refuse(1, 503)
+        yield* mesh.stallDial(1)
+        yield* mesh.delayDial("1 second")
+        yield* mesh.heal
+        const { pull, say } = yield* dial(mesh)
+        yield* mesh.setAcknowledge("manual")
+        yield* say({ _tag: "SubscribeAll" })
+        yield* mesh.reorder(3)
+        yield* mesh.emit(update(1), update(2))
+        yield* mesh.freeze()
+        yield* mesh.heal
+        assert.deepStrictEqual(yield* pull, yield* frames(update(2), update(1), { _tag: "SubscribedAll" }))
+        yield* mesh.dropNext(1)
+        yield* mesh.duplicateNext(1)
+        yield* mesh.heal
+        yield* mesh.emit(update(3))
+        yield* say({ _tag: "Subscribe", taskId: a })
+        assert.deepStrictEqual(yield* pull, yield* frames(update(3), { _tag: "Subscribed", taskId: a }))
       })
     )
   })

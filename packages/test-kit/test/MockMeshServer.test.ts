@@ -1,16 +1,20 @@
 import * as Http from "node:http"
 import type { Duplex } from "node:stream"
-import { ClientMessage, ServerMessage, TaskId } from "@makima-stream/core"
-import { MockMeshServer, Workload, type ServerLog } from "@makima-stream/test-kit"
+import { ClientMessage, Interest, MeshStream, ServerMessage, TaskId } from "@makima-stream/core"
+import { Audit, MockMeshServer, Workload, type ServerLog } from "@makima-stream/test-kit"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { WebSocket, type ClientOptions } from "ws"
 
@@ -763,6 +767,59 @@ describe("MockMeshServer", () => {
         })
       )
     }
+  })
+
+  describe("a whole run", () => {
+    it.live("of a real consumer through every fault is clean by the log", () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make()
+        const options = { tasks: 5, outputsPerTask: 30 }
+        const ids = Workload.taskIds(options)
+        const consumer = yield* MeshStream.connect({
+          interest: Interest.union(Interest.all, Interest.output(ids)),
+          policy: { schedule: Schedule.spaced("1 millis"), minDelay: "1 millis" }
+        }).pipe(
+          Stream.takeUntil((event) => event._tag === "ServerError"),
+          Stream.runCollect,
+          Effect.provide(Layer.provide(Socket.layerWebSocket(server.wsUrl), Socket.layerWebSocketConstructorGlobal)),
+          Effect.forkScoped
+        )
+        const messages = Workload.make(options).map(({ message }) => message)
+        const emitSome = Effect.suspend(() => server.emitAll(messages.splice(0, 30)))
+        const subscribed = (connection: number) =>
+          server.awaitReceived(
+            (received) =>
+              received.connection === connection &&
+              received.message._tag === "SubscribeOutput" &&
+              received.message.taskId === ids.at(-1)
+          )
+
+        yield* subscribed(1)
+        yield* emitSome
+        yield* server.kill()
+        // Nobody is there for these.
+        yield* emitSome
+        yield* server.refuse(1, 503)
+        yield* subscribed(2)
+        yield* server.garbage()
+        yield* emitSome
+        yield* server.close(1012)
+        yield* subscribed(3)
+        yield* server.emit(messages.shift() ?? notice("none left"), { as: "fragmented" })
+        yield* server.freeze()
+        yield* emitSome
+        yield* server.kill()
+        yield* subscribed(4)
+        yield* server.emitAll(messages)
+        yield* server.emit(notice("end"))
+
+        const report = Audit.compare(yield* server.log, yield* Fiber.join(consumer))
+        assert.isTrue(Audit.isClean(report), JSON.stringify(report))
+        assert.strictEqual(report.epochs, 4)
+        assert.isAtLeast(report.missedWhileAway, 60)
+        assert.strictEqual(report.received + report.missedWhileAway, Workload.make(options).length + 1)
+      })
+    )
   })
 
   describe("the scope", () => {

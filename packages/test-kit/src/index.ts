@@ -2,6 +2,7 @@
  * @since 0.1.0
  */
 export * as Audit from "./Audit.ts"
+export * as ChaosProxy from "./ChaosProxy.ts"
 export * as FaultSchedule from "./FaultSchedule.ts"
 export * as MeshArbitrary from "./MeshArbitrary.ts"
 export * as MockMeshServer from "./MockMeshServer.ts"

@@ -1,0 +1,183 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Queue, type Scope } from "effect"
+import * as Net from "node:net"
+import * as ChaosProxy from "../src/ChaosProxy.ts"
+
+/** One side of a connection: what has come, chunk by chunk, and how it ended. */
+interface Side {
+  readonly socket: Net.Socket
+  readonly chunks: Queue.Queue<Buffer>
+  /** `end` for an orderly end, `reset` for a broken one. */
+  readonly ended: Effect.Effect<"end" | "reset">
+}
+
+const watch = (socket: Net.Socket): Side => {
+  const chunks = Effect.runSync(Queue.unbounded<Buffer>())
+  const ended = Deferred.makeUnsafe<"end" | "reset">()
+  socket.on("data", (chunk) => Queue.offerUnsafe(chunks, Buffer.from(chunk)))
+  socket.on("end", () => Deferred.doneUnsafe(ended, Effect.succeed("end")))
+  socket.on("error", () => Deferred.doneUnsafe(ended, Effect.succeed("reset")))
+  socket.on("close", () => Deferred.doneUnsafe(ended, Effect.succeed("reset")))
+  return { socket, chunks, ended: Deferred.await(ended) }
+}
+
+/** Takes chunks until this many bytes have come. */
+const bytes = ({ chunks }: Side, count: number): Effect.Effect<{ readonly data: Buffer; readonly pieces: number }> =>
+  Effect.gen(function* () {
+    const taken: Array<Buffer> = []
+    let size = 0
+    while (size < count) {
+      const chunk = yield* Queue.take(chunks)
+      taken.push(chunk)
+      size += chunk.length
+    }
+    return { data: Buffer.concat(taken), pieces: taken.length }
+  })
+
+/** A server behind a proxy. */
+const setup = Effect.gen(function* () {
+  const accepted = yield* Queue.unbounded<Side>()
+  const server = Net.createServer({ allowHalfOpen: true }, (socket) => {
+    Queue.offerUnsafe(accepted, watch(socket))
+  })
+  const target = yield* Effect.acquireRelease(
+    Effect.callback<number>((resume) => {
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        resume(typeof address === "object" && address !== null ? Effect.succeed(address.port) : Effect.die("no port"))
+      })
+    }),
+    () => Effect.sync(() => server.close())
+  )
+  const proxy = yield* ChaosProxy.make({ target })
+  const connect: Effect.Effect<readonly [Side, Side], never, Scope.Scope> = Effect.gen(function* () {
+    const socket = yield* Effect.acquireRelease(
+      Effect.sync(() => Net.connect({ port: proxy.port, host: "127.0.0.1", allowHalfOpen: true })),
+      (socket) => Effect.sync(() => socket.destroy())
+    )
+    const near = watch(socket)
+    const far = yield* Queue.take(accepted)
+    return [near, far]
+  })
+  return { proxy, connect }
+})
+
+const injuries = (proxy: ChaosProxy.ChaosProxy) =>
+  Effect.map(proxy.connections, (connections) => connections.map(({ injury }) => injury))
+
+describe("ChaosProxy", () => {
+  it.live("passes bytes and ends on, both ways and in order, and leaves no mark", () =>
+    Effect.gen(function* () {
+      const { proxy, connect } = yield* setup
+      const [near, far] = yield* connect
+      const data = Buffer.alloc(1_000_000, "0123456789")
+      near.socket.end(data)
+      assert.isTrue((yield* bytes(far, data.length)).data.equals(data))
+      assert.strictEqual(yield* far.ended, "end")
+      // The other direction is still open.
+      far.socket.end("answer")
+      assert.strictEqual((yield* bytes(near, 6)).data.toString(), "answer")
+      assert.strictEqual(yield* near.ended, "end")
+      assert.deepStrictEqual(yield* injuries(proxy), [undefined])
+    })
+  )
+
+  it.live("cuts what it passes at every byte where it is told to, and loses none", () =>
+    Effect.gen(function* () {
+      const { proxy, connect } = yield* setup
+      const [near, far] = yield* connect
+      yield* proxy.shape({ pieceBytes: 1 })
+      near.socket.write("a".repeat(2000))
+      const { data, pieces } = yield* bytes(far, 2000)
+      assert.strictEqual(data.toString(), "a".repeat(2000))
+      // The kernel may join some of them again.
+      assert.isAbove(pieces, 200)
+    })
+  )
+
+  it.live("is as slow as it is told to be", () =>
+    Effect.gen(function* () {
+      const { proxy, connect } = yield* setup
+      const [near, far] = yield* connect
+      yield* proxy.shape({ bytesPerSecond: 10_000, latencyMillis: 50 })
+      const start = performance.now()
+      near.socket.write("x".repeat(1000))
+      yield* bytes(far, 1000)
+      // Timers count in whole milliseconds.
+      assert.isAtLeast(performance.now() - start, 148)
+    })
+  )
+
+  it.live("kills what is open, on both sides, and nothing that comes later", () =>
+    Effect.gen(function* () {
+      const { proxy, connect } = yield* setup
+      const [near, far] = yield* connect
+      yield* proxy.kill
+      assert.strictEqual(yield* near.ended, "reset")
+      assert.strictEqual(yield* far.ended, "reset")
+      const [, later] = yield* connect
+      assert.isFalse(later.socket.destroyed)
+      assert.deepStrictEqual(yield* injuries(proxy), ["killed", undefined])
+    })
+  )
+
+  it.live("frozen, passes nothing and tells neither side of the other's end; thawed, all of it in order", () =>
+    Effect.gen(function* () {
+      const { proxy, connect } = yield* setup
+      const [near, far] = yield* connect
+      yield* proxy.freeze
+      near.socket.end("held back")
+      // A connection that came later is passed on at once, so the proxy has had its turn by then.
+      const [other, otherFar] = yield* connect
+      other.socket.write("passed")
+      yield* bytes(otherFar, 6)
+      const reading = yield* Effect.forkChild(bytes(far, 9))
+      assert.isUndefined(reading.pollUnsafe())
+      assert.isFalse(far.socket.readableEnded)
+      yield* proxy.thaw
+      assert.strictEqual((yield* Fiber.join(reading)).data.toString(), "held back")
+      assert.strictEqual(yield* far.ended, "end")
+      assert.deepStrictEqual(yield* injuries(proxy), ["frozen", undefined])
+    })
+  )
+
+  it.live("keeps a frozen connection open on the far side when the near side breaks off", () =>
+    Effect.gen(function* () {
+      const { proxy, connect } = yield* setup
+      const [near, far] = yield* connect
+      yield* proxy.freeze
+      near.socket.resetAndDestroy()
+      const [other, otherFar] = yield* connect
+      other.socket.write("passed")
+      yield* bytes(otherFar, 6)
+      assert.isFalse(far.socket.destroyed)
+      yield* proxy.thaw
+      assert.strictEqual(yield* far.ended, "reset")
+    })
+  )
+
+  it.live("resets a client whose server is not there, and its scope leaves no connection", () =>
+    Effect.gen(function* () {
+      const { target } = yield* Effect.scoped(Effect.map(setup, ({ proxy }) => ({ target: proxy.port })))
+      const near = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const proxy = yield* ChaosProxy.make({ target })
+          const side = watch(Net.connect({ port: proxy.port, host: "127.0.0.1" }))
+          assert.strictEqual(yield* side.ended, "reset")
+          const waiting = yield* Effect.map(setup, ({ connect }) => connect)
+          return yield* Effect.map(waiting, ([near]) => near)
+        })
+      )
+      yield* near.ended
+      assert.isTrue(near.socket.destroyed || near.socket.readableEnded)
+    })
+  )
+
+  it.live("says which port it could not have", () =>
+    Effect.gen(function* () {
+      const { proxy } = yield* setup
+      const error = yield* Effect.flip(ChaosProxy.make({ target: proxy.port, port: proxy.port }))
+      assert.strictEqual(error.message, `The proxy could not listen on port ${proxy.port}`)
+    })
+  )
+})

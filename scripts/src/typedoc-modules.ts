@@ -1,0 +1,27 @@
+/**
+ * A TypeDoc plugin: a module has the name by which programs import it, and the
+ * header of its file as its description. (TypeDoc takes a header for one only
+ * where a tag says so.)
+ */
+import { readFileSync } from "node:fs"
+import { join, resolve } from "node:path"
+import { type Application, Comment, Converter, ReflectionKind } from "typedoc"
+
+const packages = resolve(import.meta.dirname, "../../packages")
+
+const header = (file: string): string => {
+  const comment = /^\/\*\*[\s\S]*?\*\//.exec(readFileSync(file, "utf8"))?.[0] ?? ""
+  return comment
+    .replace(/^\/\*\*\n| *\*\/$|^ \* ?/gm, "")
+    .replace(/^@since .*$/m, "")
+    .trim()
+}
+
+export const load = (app: Application): void => {
+  app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
+    for (const module of project.getReflectionsByKind(ReflectionKind.Module)) {
+      module.comment ??= new Comment([{ kind: "text", text: header(join(packages, `${module.name}.ts`)) }])
+      module.name = `@makima-stream/${module.name.replace("/src/", "/")}`
+    }
+  })
+}

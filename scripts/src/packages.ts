@@ -119,6 +119,9 @@ const checkContents = ({ name, files, manifest }: Tarball): void => {
       if (!files.has(target)) failures.push(`${name}: ${file} leads to ${target}, which is not in the package`)
     }
   }
+  if (!(files.get("CHANGELOG.md") ?? "").includes(`## ${manifest.version}\n`)) {
+    failures.push(`${name}: CHANGELOG.md says nothing of version ${manifest.version}`)
+  }
   const text = JSON.stringify(manifest)
   if (text.includes("workspace:")) failures.push(`${name}: the packed package.json speaks of the workspace`)
   if (text.includes(`"./src/`)) failures.push(`${name}: the packed package.json exports sources`)
@@ -262,6 +265,8 @@ try {
     Promise.all(names.map((name) => pack(join(root, "packages", name), directory)))
   )
   tarballs.forEach(checkContents)
+  const versions = new Set(tarballs.map(({ manifest }) => manifest.version))
+  if (versions.size > 1) failures.push(`the packages have different versions: ${[...versions].join(", ")}`)
   await step("publint and Are The Types Wrong", () => Promise.all(tarballs.map(lint)))
   const node22 = await step("npm install in an empty project", () => install(project, tarballs))
   await step("type-check, with skipLibCheck off", () => typeCheck(project, tarballs))

@@ -48,8 +48,8 @@ const stamp = {
 const frame = Schema.Union([Schema.Struct({ text: Schema.String }), Schema.Struct({ base64: Schema.String })])
 
 /**
- * The first line: what this is, in which version, and when it began, in
- * milliseconds since 1970.
+ * The first line: what this is, in which `version` of the format, and when it
+ * began (`startedAt`, in milliseconds since 1970).
  *
  * @category format
  * @since 0.1.0
@@ -65,11 +65,13 @@ export const Header = Schema.TaggedStruct("Recording", {
  * **Details**
  *
  * - `Opened`, `DialFailed`, `Ended`: a connection's life. A dial that failed has
- *   the epoch of the connection before it. `Ended` has no reason where it was
+ *   the epoch of the connection before it. `Ended` has no `reason` where it was
  *   the program that hung up.
- * - `Received`, `Sent`: a frame from the server, and one to it. A frame that was
+ * - `Received`, `Sent`: a `frame` from the server, and one to it. A frame that was
  *   sent was handed to the socket, which says nothing of its arrival.
  * - `Finished`: the last line of a recording that was not cut off.
+ *
+ * `at` is in milliseconds since the recording began.
  *
  * @category format
  * @since 0.1.0
@@ -118,8 +120,10 @@ export type Played = Exclude<Entry, { readonly _tag: "Finished" }>
 export class RecordingError extends Schema.TaggedError<RecordingError>("@makima-stream/test-kit/RecordingError")(
   "RecordingError",
   {
+    /** How far it can be read. */
     problem: Schema.Literals(["NotARecording", "UnknownVersion", "Damaged", "CutOff"]),
     line: Schema.Int,
+    /** What is wrong with the line, where there is more to say. */
     detail: Schema.optionalKey(Schema.String)
   }
 ) {
@@ -490,6 +494,20 @@ export const toFile = (
 
 /**
  * The lines of a recording in a file.
+ *
+ * **Example** (A program on what was recorded)
+ *
+ * ```ts
+ * import { NodeFileSystem } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { Recording } from "@makima-stream/test-kit"
+ *
+ * const replayed = Layer.provide(
+ *   Recording.layerReplay(Recording.fromFile("session.jsonl"), { timing: "asPulled" }),
+ *   NodeFileSystem.layer
+ * )
+ * console.log(Layer.isLayer(replayed)) // true
+ * ```
  *
  * @category reading
  * @since 0.1.0

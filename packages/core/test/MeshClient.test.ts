@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import {
   Deferred,
   Duration,
@@ -22,6 +22,7 @@ import type { MeshEvent } from "../src/MeshEvent.ts"
 import type { ServerMessage } from "../src/ServerMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
 import { follow, settle } from "./support/follow.ts"
+import { closesEverything, itLeavesNothing } from "./support/leaves.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
@@ -54,6 +55,7 @@ const plain = { schedule: Schedule.spaced("2 seconds") }
 const setup = (options?: MeshClient.Options & { readonly mesh?: ScriptedMesh.Options }) =>
   Effect.gen(function* () {
     const mesh = yield* ScriptedMesh.make(options?.mesh)
+    yield* closesEverything(mesh)
     const client = yield* MeshClient.make({ policy: plain, ...options }).pipe(
       Effect.provideService(Socket.Socket, mesh.socket)
     )
@@ -101,32 +103,34 @@ const stalled = <A extends MeshEvent>(stream: Stream.Stream<A, MeshError.MeshErr
 
 describe("MeshClient", () => {
   describe("subscribing", () => {
-    it.effect("is acquiring: the first consumer asks, the last one out gives up, those between cost nothing", () =>
-      Effect.gen(function* () {
-        const { mesh, client } = yield* setup()
-        const first = yield* follow(client.output(a))
-        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
-        const second = yield* follow(client.output(a))
-        const third = yield* follow(client.output(a))
-        yield* settle
-        yield* mesh.emit(said("hello"))
-        yield* settle
-        for (const { events } of [first, second, third]) assert.deepStrictEqual(data(events), ["a: hello"])
-        yield* Fiber.interrupt(first.fiber)
-        yield* Fiber.interrupt(third.fiber)
-        yield* TestClock.adjust("1 minute")
-        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
-        yield* Fiber.interrupt(second.fiber)
-        yield* TestClock.adjust(Duration.millis(4999))
-        yield* settle
-        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
-        yield* TestClock.adjust(Duration.millis(1))
-        yield* settle
-        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a", "UnsubscribeOutput a"])
-      })
+    itLeavesNothing(
+      "is acquiring: the first consumer asks, the last one out gives up, those between cost nothing",
+      () =>
+        Effect.gen(function* () {
+          const { mesh, client } = yield* setup()
+          const first = yield* follow(client.output(a))
+          yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+          const second = yield* follow(client.output(a))
+          const third = yield* follow(client.output(a))
+          yield* settle
+          yield* mesh.emit(said("hello"))
+          yield* settle
+          for (const { events } of [first, second, third]) assert.deepStrictEqual(data(events), ["a: hello"])
+          yield* Fiber.interrupt(first.fiber)
+          yield* Fiber.interrupt(third.fiber)
+          yield* TestClock.adjust("1 minute")
+          assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
+          yield* Fiber.interrupt(second.fiber)
+          yield* TestClock.adjust(Duration.millis(4999))
+          yield* settle
+          assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
+          yield* TestClock.adjust(Duration.millis(1))
+          yield* settle
+          assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a", "UnsubscribeOutput a"])
+        })
     )
 
-    it.effect("again within the idle time costs nothing on the wire", () =>
+    itLeavesNothing("again within the idle time costs nothing on the wire", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const first = yield* follow(client.output(a))
@@ -140,7 +144,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("opens one connection for all", () =>
+    itLeavesNothing("opens one connection for all", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         yield* follow(client.updates())
@@ -151,7 +155,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("gives each consumer what it asked for, and nothing else", () =>
+    itLeavesNothing("gives each consumer what it asked for, and nothing else", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const all = yield* follow(client.updates())
@@ -178,7 +182,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("to all updates and to one task's gives each update once", () =>
+    itLeavesNothing("to all updates and to one task's gives each update once", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const both = yield* follow(client.events(Interest.union(Interest.all, Interest.task(a))))
@@ -189,59 +193,61 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("in every interleaving of two consumers that leave and join the same task ends with what is wanted", () =>
-      Effect.gen(function* () {
-        // Four moves of two consumers, each order of them, with the server acknowledging after none, some or all.
-        const moves = ["join 0", "leave 0", "join 1", "leave 1"]
-        const orders = permutations(moves).filter(
-          (order) =>
-            order.indexOf("join 0") < order.indexOf("leave 0") && order.indexOf("join 1") < order.indexOf("leave 1")
-        )
-        assert.strictEqual(orders.length, 6)
-        for (const order of orders) {
-          for (const turns of [0, 1, 2, 3, 5, 50]) {
-            for (const acknowledge of ["auto", "manual", "never"] as const) {
-              yield* Effect.gen(function* () {
-                const { mesh, client } = yield* setup({
-                  subscriptionIdle: 0,
-                  connectionIdle: "1 hour",
-                  mesh: { acknowledge }
-                })
-                // Somebody else keeps the connection.
-                yield* follow(client.updates(b))
-                yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe")
-                const consumers: Array<Fiber.Fiber<void, MeshError.MeshError>> = []
-                for (const move of [...order, "join 0"]) {
-                  const [verb, name] = move.split(" ")
-                  const index = Number(name)
-                  if (verb === "join") consumers[index] = (yield* follow(client.output(a))).fiber
-                  else if (consumers[index] !== undefined) yield* Effect.forkChild(Fiber.interrupt(consumers[index]))
-                  yield* Effect.yieldNow.pipe(Effect.repeat({ times: turns }))
-                  if (acknowledge === "manual" && turns % 2 === 1) yield* mesh.acknowledge(1)
-                }
-                yield* mesh.acknowledge()
-                yield* settle
-                yield* mesh.acknowledge()
-                yield* TestClock.adjust("1 minute")
-                yield* settle
-                assert.deepStrictEqual(
-                  (yield* mesh.subscriptions).output,
-                  new Set([a]),
-                  `${order.join(", ")} with ${turns} turns and ${acknowledge} acknowledgements`
-                )
-                // On the wire, each request of the task is the opposite of the one before it.
-                const own = (yield* requests(mesh)).filter((request) => request.endsWith(" a"))
-                own.forEach((request, n) =>
-                  assert.strictEqual(request, n % 2 === 0 ? "SubscribeOutput a" : "UnsubscribeOutput a")
-                )
-              }).pipe(Effect.scoped)
+    itLeavesNothing(
+      "in every interleaving of two consumers that leave and join the same task ends with what is wanted",
+      () =>
+        Effect.gen(function* () {
+          // Four moves of two consumers, each order of them, with the server acknowledging after none, some or all.
+          const moves = ["join 0", "leave 0", "join 1", "leave 1"]
+          const orders = permutations(moves).filter(
+            (order) =>
+              order.indexOf("join 0") < order.indexOf("leave 0") && order.indexOf("join 1") < order.indexOf("leave 1")
+          )
+          assert.strictEqual(orders.length, 6)
+          for (const order of orders) {
+            for (const turns of [0, 1, 2, 3, 5, 50]) {
+              for (const acknowledge of ["auto", "manual", "never"] as const) {
+                yield* Effect.gen(function* () {
+                  const { mesh, client } = yield* setup({
+                    subscriptionIdle: 0,
+                    connectionIdle: "1 hour",
+                    mesh: { acknowledge }
+                  })
+                  // Somebody else keeps the connection.
+                  yield* follow(client.updates(b))
+                  yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe")
+                  const consumers: Array<Fiber.Fiber<void, MeshError.MeshError>> = []
+                  for (const move of [...order, "join 0"]) {
+                    const [verb, name] = move.split(" ")
+                    const index = Number(name)
+                    if (verb === "join") consumers[index] = (yield* follow(client.output(a))).fiber
+                    else if (consumers[index] !== undefined) yield* Effect.forkChild(Fiber.interrupt(consumers[index]))
+                    yield* Effect.yieldNow.pipe(Effect.repeat({ times: turns }))
+                    if (acknowledge === "manual" && turns % 2 === 1) yield* mesh.acknowledge(1)
+                  }
+                  yield* mesh.acknowledge()
+                  yield* settle
+                  yield* mesh.acknowledge()
+                  yield* TestClock.adjust("1 minute")
+                  yield* settle
+                  assert.deepStrictEqual(
+                    (yield* mesh.subscriptions).output,
+                    new Set([a]),
+                    `${order.join(", ")} with ${turns} turns and ${acknowledge} acknowledgements`
+                  )
+                  // On the wire, each request of the task is the opposite of the one before it.
+                  const own = (yield* requests(mesh)).filter((request) => request.endsWith(" a"))
+                  own.forEach((request, n) =>
+                    assert.strictEqual(request, n % 2 === 0 ? "SubscribeOutput a" : "UnsubscribeOutput a")
+                  )
+                }).pipe(Effect.scoped)
+              }
             }
           }
-        }
-      })
+        })
     )
 
-    it.effect("that a disconnect cut between request and acknowledgement is asked for again, once", () =>
+    itLeavesNothing("that a disconnect cut between request and acknowledgement is asked for again, once", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ mesh: { acknowledge: "manual" } })
         yield* follow(client.output(a))
@@ -262,9 +268,10 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("comes back as a whole after a reconnect, in one flush", () =>
+    itLeavesNothing("comes back as a whole after a reconnect, in one flush", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
+        yield* closesEverything(mesh)
         let flushes = 0
         const counted = Socket.make({
           reader: mesh.socket.reader,
@@ -295,7 +302,7 @@ describe("MeshClient", () => {
   })
 
   describe("everything", () => {
-    it.effect("follows the output of each task from the moment it is first seen until it has ended", () =>
+    itLeavesNothing("follows the output of each task from the moment it is first seen until it has ended", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ subscriptionIdle: 0 })
         const { events } = yield* follow(client.everything({ linger: "30 seconds" }))
@@ -315,7 +322,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("takes a task up again that starts again", () =>
+    itLeavesNothing("takes a task up again that starts again", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ subscriptionIdle: 0 })
         yield* follow(client.everything({ linger: "30 seconds" }))
@@ -329,7 +336,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("leaves a task alone that had ended when it was first seen", () =>
+    itLeavesNothing("leaves a task alone that had ended when it was first seen", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         yield* follow(client.everything())
@@ -340,7 +347,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("without output asks for none", () =>
+    itLeavesNothing("without output asks for none", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         yield* follow(client.everything({ output: "none" }))
@@ -351,7 +358,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("gives up what it discovered when it leaves", () =>
+    itLeavesNothing("gives up what it discovered when it leaves", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ subscriptionIdle: 0, connectionIdle: "1 hour" })
         const { fiber } = yield* follow(client.everything())
@@ -366,7 +373,7 @@ describe("MeshClient", () => {
   })
 
   describe("each consumer's own marks", () => {
-    it.effect("tell one that joins late so with its first element", () =>
+    itLeavesNothing("tell one that joins late so with its first element", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const early = yield* follow(client.updates())
@@ -379,7 +386,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("show a reconnect to all of them", () =>
+    itLeavesNothing("show a reconnect to all of them", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const consumers = [yield* follow(client.updates()), yield* follow(client.output(b))]
@@ -396,7 +403,7 @@ describe("MeshClient", () => {
   })
 
   describe("a consumer whose queue is full", () => {
-    it.effect("suspends the connection by default, and loses nothing", () =>
+    itLeavesNothing("suspends the connection by default, and loses nothing", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ mesh: { maxBatch: 4 } })
         const slow = yield* stalled(client.updates(undefined, { capacity: 8 }))
@@ -415,7 +422,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("is never forgotten, wherever the scheduler cuts in between the router and the consumer", () =>
+    itLeavesNothing("is never forgotten, wherever the scheduler cuts in between the router and the consumer", () =>
       Effect.gen(function* () {
         for (let ops = 5; ops <= 80; ops++) {
           const cut = Effect.provideService(References.MaxOpsBeforeYield, ops)
@@ -431,7 +438,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("that suspends keeps neither the reconciler nor another's interruption from their work", () =>
+    itLeavesNothing("that suspends keeps neither the reconciler nor another's interruption from their work", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ mesh: { maxBatch: 4 } })
         const slow = yield* stalled(client.updates(undefined, { capacity: 1 }))
@@ -452,7 +459,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("that suspends does not hide a peer that has frozen", () =>
+    itLeavesNothing("that suspends does not hide a peer that has frozen", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.updates(undefined, { capacity: 1 }))
@@ -467,7 +474,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("sheds what it can do without, marks it, and slows nobody", () =>
+    itLeavesNothing("sheds what it can do without, marks it, and slows nobody", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.output(a, { overflow: "shed", capacity: 4 }))
@@ -484,7 +491,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("slides: the oldest go, and the mark stands before what is left", () =>
+    itLeavesNothing("slides: the oldest go, and the mark stands before what is left", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.updates(a, { overflow: "sliding", capacity: 3 }))
@@ -499,7 +506,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("drops: the newest go, and the mark stands after what was kept", () =>
+    itLeavesNothing("drops: the newest go, and the mark stands after what was kept", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.updates(a, { overflow: "dropping", capacity: 3 }))
@@ -516,7 +523,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("fails with a typed error, after what it had, and nobody else does", () =>
+    itLeavesNothing("fails with a typed error, after what it had, and nobody else does", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.updates(a, { overflow: "fail", capacity: 3 }))
@@ -534,7 +541,7 @@ describe("MeshClient", () => {
   })
 
   describe("status", () => {
-    it.effect("goes through every state, in order, with its times", () =>
+    itLeavesNothing("goes through every state, in order, with its times", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ connectionIdle: "30 seconds" })
         const states = yield* follow(SubscriptionRef.changes(client.status))
@@ -565,7 +572,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("awaitOnline dials, and returns once connected", () =>
+    itLeavesNothing("awaitOnline dials, and returns once connected", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         yield* mesh.refuse(1, 503)
@@ -576,7 +583,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("awaitOnline fails with the error that the client gave up with, and tries anew the next time", () =>
+    itLeavesNothing("awaitOnline fails with the error that the client gave up with, and tries anew the next time", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         yield* mesh.refuse(1, 401)
@@ -588,7 +595,7 @@ describe("MeshClient", () => {
   })
 
   describe("the connection", () => {
-    it.effect("is not there before the first consumer, and goes an idle time after the last", () =>
+    itLeavesNothing("is not there before the first consumer, and goes an idle time after the last", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ connectionIdle: "30 seconds" })
         yield* TestClock.adjust("1 hour")
@@ -608,7 +615,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("stays without consumers where it is kept alive", () =>
+    itLeavesNothing("stays without consumers where it is kept alive", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ keepAlive: true })
         yield* mesh.awaitConnection()
@@ -621,7 +628,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("is dialled anew at once on request, in a backoff and while online", () =>
+    itLeavesNothing("is dialled anew at once on request, in a backoff and while online", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ policy: { schedule: Schedule.spaced("1 hour") } })
         yield* mesh.refuse(1, 503)
@@ -640,7 +647,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("that fails for good fails every stream with the same error; a later consumer dials anew", () =>
+    itLeavesNothing("that fails for good fails every stream with the same error; a later consumer dials anew", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const consumers = [yield* follow(client.updates()), yield* follow(client.output(a))]
@@ -660,7 +667,7 @@ describe("MeshClient", () => {
   })
 
   describe("close", () => {
-    it.effect("unsubscribes, waits for the acknowledgement, closes with 1000 and ends every stream", () =>
+    itLeavesNothing("unsubscribes, waits for the acknowledgement, closes with 1000 and ends every stream", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ mesh: { acknowledge: "manual" } })
         const consumer = yield* follow(client.output(a))
@@ -681,7 +688,7 @@ describe("MeshClient", () => {
       })
     )
 
-    it.effect("takes no longer than its deadline", () =>
+    itLeavesNothing("takes no longer than its deadline", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ closeTimeout: "5 seconds", mesh: { acknowledge: "never" } })
         yield* follow(client.output(a))
@@ -705,9 +712,10 @@ describe("MeshClient", () => {
     ]
 
     for (const [name, prepare] of states) {
-      it.effect(`when its scope is closed while it is ${name}`, () =>
+      itLeavesNothing(`when its scope is closed while it is ${name}`, () =>
         Effect.gen(function* () {
           const mesh = yield* ScriptedMesh.make()
+          yield* closesEverything(mesh)
           yield* prepare(mesh)
           const scope = yield* Scope.make()
           const client = yield* MeshClient.make({ policy: plain }).pipe(
@@ -727,7 +735,7 @@ describe("MeshClient", () => {
         })
       )
 
-      it.effect(`of a consumer that is interrupted while the client is ${name}`, () =>
+      itLeavesNothing(`of a consumer that is interrupted while the client is ${name}`, () =>
         Effect.gen(function* () {
           const { mesh, client } = yield* setup()
           yield* prepare(mesh)

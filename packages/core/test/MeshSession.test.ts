@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
@@ -7,6 +7,7 @@ import * as Interest from "../src/Interest.ts"
 import * as MeshSession from "../src/MeshSession.ts"
 import { TaskId } from "../src/TaskId.ts"
 import { settle } from "./support/follow.ts"
+import { closesEverything, itLeavesNothing } from "./support/leaves.ts"
 
 const a = TaskId.make("a")
 
@@ -14,9 +15,10 @@ const dial = (mesh: ScriptedMesh.ScriptedMesh["Service"], interest: Interest.Int
   MeshSession.make(interest, options).pipe(Effect.provideService(Socket.Socket, mesh.socket))
 
 describe("MeshSession", () => {
-  it.effect("has sent the whole interest by the time it is made", () =>
+  itLeavesNothing("has sent the whole interest by the time it is made", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
+      yield* closesEverything(mesh)
       yield* dial(mesh, Interest.union(Interest.all, Interest.output(a)))
       assert.deepStrictEqual(
         (yield* mesh.received).map(({ message }) => message._tag),
@@ -25,9 +27,10 @@ describe("MeshSession", () => {
     })
   )
 
-  it.effect("does not retry", () =>
+  itLeavesNothing("does not retry", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
+      yield* closesEverything(mesh)
       yield* mesh.refuse(1, 503)
       const error = yield* Effect.flip(dial(mesh, Interest.all))
       assert.strictEqual(error.reason._tag, "HandshakeRejected")
@@ -35,9 +38,10 @@ describe("MeshSession", () => {
     })
   )
 
-  it.effect("gives an undecodable frame in its place, and goes on", () =>
+  itLeavesNothing("gives an undecodable frame in its place, and goes on", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
+      yield* closesEverything(mesh)
       const session = yield* dial(mesh, Interest.all)
       yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version: 1 })
       yield* mesh.emitRaw("nonsense")
@@ -50,9 +54,10 @@ describe("MeshSession", () => {
     })
   )
 
-  it.effect("takes the acknowledgements itself, and tells requested from confirmed", () =>
+  itLeavesNothing("takes the acknowledgements itself, and tells requested from confirmed", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
+      yield* closesEverything(mesh)
       const session = yield* dial(mesh, Interest.output(a))
       assert.deepStrictEqual(yield* session.subscriptions, {
         requested: Interest.output(a),
@@ -68,9 +73,10 @@ describe("MeshSession", () => {
     })
   )
 
-  it.effect("never lets a subscribe and an unsubscribe of one task cross", () =>
+  itLeavesNothing("never lets a subscribe and an unsubscribe of one task cross", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
+      yield* closesEverything(mesh)
       const session = yield* dial(mesh, Interest.output(a))
       yield* Effect.forkChild(Effect.forever(session.pull))
       yield* session.setInterest(Interest.empty)
@@ -81,9 +87,10 @@ describe("MeshSession", () => {
     })
   )
 
-  it.effect("waits for an acknowledgement no longer than the timeout, to the millisecond", () =>
+  itLeavesNothing("waits for an acknowledgement no longer than the timeout, to the millisecond", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
+      yield* closesEverything(mesh)
       const session = yield* dial(mesh, Interest.output(a), { ackTimeout: "3 seconds" })
       yield* session.setInterest(Interest.empty)
       yield* TestClock.adjust(Duration.millis(2999))
@@ -94,9 +101,10 @@ describe("MeshSession", () => {
     })
   )
 
-  it.effect("fails the pull that waits when a write fails", () =>
+  itLeavesNothing("fails the pull that waits when a write fails", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
+      yield* closesEverything(mesh)
       const broken = Socket.make({
         reader: mesh.socket.reader,
         writer: Effect.map(mesh.socket.writer, (writer) => {
@@ -119,9 +127,10 @@ describe("MeshSession", () => {
     })
   )
 
-  it.effect("ends with its scope, and a later change of interest reaches nobody", () =>
+  itLeavesNothing("ends with its scope, and a later change of interest reaches nobody", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
+      yield* closesEverything(mesh)
       const scope = yield* Scope.make()
       const session = yield* dial(mesh, Interest.all).pipe(Scope.provide(scope))
       yield* Scope.close(scope, Exit.void)

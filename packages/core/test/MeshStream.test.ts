@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, Fiber, Random, Result, Schedule, Stream, SubscriptionRef } from "effect"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
@@ -10,6 +10,7 @@ import * as MeshStream from "../src/MeshStream.ts"
 import type { ServerMessage } from "../src/ServerMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
 import { follow, settle } from "./support/follow.ts"
+import { closesEverything, itLeavesNothing } from "./support/leaves.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
@@ -31,6 +32,7 @@ const disconnects = (events: ReadonlyArray<MeshEvent>) =>
 const setup = (options?: Partial<MeshStream.ConnectOptions> & { readonly mesh?: ScriptedMesh.Options }) =>
   Effect.gen(function* () {
     const mesh = yield* ScriptedMesh.make(options?.mesh)
+    yield* closesEverything(mesh)
     const stream = MeshStream.connect({ interest: Interest.all, policy: plain, ...options }).pipe(
       Stream.provideService(Socket.Socket, mesh.socket)
     )
@@ -48,7 +50,7 @@ const reasonOf = (exit: Exit.Exit<void, MeshError.MeshError>): string => {
 
 describe("MeshStream.connect", () => {
   describe("the interest", () => {
-    it.effect("is sent as a whole, once, before the first pull, on every connection", () =>
+    itLeavesNothing("is sent as a whole, once, before the first pull, on every connection", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({
           interest: Interest.union(Interest.all, Interest.output([a, b]))
@@ -78,7 +80,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("follows a reference while the stream runs, and is replayed as it then is", () =>
+    itLeavesNothing("follows a reference while the stream runs, and is replayed as it then is", () =>
       Effect.gen(function* () {
         const interest = yield* SubscriptionRef.make(Interest.output(a))
         const { mesh, stream } = yield* setup({ interest })
@@ -98,7 +100,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("that changes while offline is sent once, with the replay", () =>
+    itLeavesNothing("that changes while offline is sent once, with the replay", () =>
       Effect.gen(function* () {
         const interest = yield* SubscriptionRef.make(Interest.all)
         const { mesh, stream } = yield* setup({ interest })
@@ -119,7 +121,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("the elements", () => {
-    it.effect("stand in the order in which things happened, with a Resync after each reconnect", () =>
+    itLeavesNothing("stand in the order in which things happened, with a Resync after each reconnect", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         const { events } = yield* follow(stream)
@@ -152,7 +154,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("count the whole time without a connection, over failed attempts", () =>
+    itLeavesNothing("count the whole time without a connection, over failed attempts", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         const { events } = yield* follow(stream)
@@ -191,7 +193,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("have no Resync on the first connection, however late it came", () =>
+    itLeavesNothing("have no Resync on the first connection, however late it came", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(1, 503)
@@ -204,7 +206,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("put a Resync in the place of a frame that is no message", () =>
+    itLeavesNothing("put a Resync in the place of a frame that is no message", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         const { events } = yield* follow(stream)
@@ -219,7 +221,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("show server errors and messages of unknown types", () =>
+    itLeavesNothing("show server errors and messages of unknown types", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         const { events } = yield* follow(stream)
@@ -233,7 +235,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("arrive before the end that followed them", () =>
+    itLeavesNothing("arrive before the end that followed them", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ mesh: { maxBatch: 1 } })
         const { events } = yield* follow(stream)
@@ -251,7 +253,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("the backoff", () => {
-    it.effect("waits 2, 4, 8, 16, 30, 30 seconds, to the millisecond", () =>
+    itLeavesNothing("waits 2, 4, 8, 16, 30, 30 seconds, to the millisecond", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(1000, 503)
@@ -272,7 +274,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("goes back to the start after a message and five seconds of uptime", () =>
+    itLeavesNothing("goes back to the start after a message and five seconds of uptime", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(2, 503)
@@ -287,7 +289,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("does not go back after a message alone, a millisecond short of five seconds", () =>
+    itLeavesNothing("does not go back after a message alone, a millisecond short of five seconds", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(2, 503)
@@ -302,7 +304,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("does not go back after uptime alone, on a connection that never said anything", () =>
+    itLeavesNothing("does not go back after uptime alone, on a connection that never said anything", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ mesh: { acknowledge: "never" } })
         yield* mesh.refuse(2, 503)
@@ -317,7 +319,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("does not hammer a server that accepts and closes", () =>
+    itLeavesNothing("does not hammer a server that accepts and closes", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* follow(stream)
@@ -332,7 +334,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("stays within half of each delay and the whole of it, and repeats under a seed", () =>
+    itLeavesNothing("stays within half of each delay and the whole of it, and repeats under a seed", () =>
       Effect.gen(function* () {
         const delays = (seed: string) =>
           Effect.gen(function* () {
@@ -359,7 +361,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("never has a zero delay, whatever the schedule says", () =>
+    itLeavesNothing("never has a zero delay, whatever the schedule says", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ policy: { schedule: Schedule.forever } })
         yield* mesh.refuse(1000, 503)
@@ -372,7 +374,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("waits out a Retry-After, and the scheduled delay after it", () =>
+    itLeavesNothing("waits out a Retry-After, and the scheduled delay after it", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(1, 503, { "retry-after": "20" })
@@ -384,7 +386,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("cuts an absurd Retry-After to the policy's bound", () =>
+    itLeavesNothing("cuts an absurd Retry-After to the policy's bound", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(1, 503, { "retry-after": "31536000" })
@@ -398,7 +400,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("the end", () => {
-    it.effect("comes with a typed failure when the schedule ends, after saying so", () =>
+    itLeavesNothing("comes with a typed failure when the schedule ends, after saying so", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({
           policy: { schedule: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 2 })) }
@@ -424,7 +426,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("comes at once for a refused key, a missing endpoint and a close for policy", () =>
+    itLeavesNothing("comes at once for a refused key, a missing endpoint and a close for policy", () =>
       Effect.gen(function* () {
         for (const status of [401, 403, 404]) {
           const { mesh, stream } = yield* setup()
@@ -443,7 +445,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("does not come for what may heal", () =>
+    itLeavesNothing("does not come for what may heal", () =>
       Effect.gen(function* () {
         for (const code of [1000, 1001, 1006, 1011, 1012, 1013, 3501, 4000, 4408, 4429, 4500]) {
           const { mesh, stream } = yield* setup()
@@ -457,7 +459,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("comes when the program's own classifier says so", () =>
+    itLeavesNothing("comes when the program's own classifier says so", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ policy: { ...plain, classify: () => "fail" } })
         const following = yield* follow(stream)
@@ -467,7 +469,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("comes with the bad frame itself, after what preceded it, where the program asked for that", () =>
+    itLeavesNothing("comes with the bad frame itself, after what preceded it, where the program asked for that", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ onBadFrame: "fail" })
         const following = yield* follow(stream)
@@ -482,7 +484,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("bad frames in a row", () => {
-    it.effect("end the connection and do not earn a fresh start", () =>
+    itLeavesNothing("end the connection and do not earn a fresh start", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ maxBadFrames: 3, mesh: { acknowledge: "never" } })
         const { events } = yield* follow(stream)
@@ -501,7 +503,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("are counted anew after a good one", () =>
+    itLeavesNothing("are counted anew after a good one", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ maxBadFrames: 3 })
         const { events } = yield* follow(stream)
@@ -527,7 +529,7 @@ describe("MeshStream.connect", () => {
         assert.isTrue((yield* mesh.connections).every((connection) => !connection.open))
       })
 
-    it.effect("in the middle of a backoff stops it", () =>
+    itLeavesNothing("in the middle of a backoff stops it", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(1000, 503)
@@ -539,7 +541,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("in the middle of a dial aborts it", () =>
+    itLeavesNothing("in the middle of a dial aborts it", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.delayDial("5 seconds")
@@ -552,7 +554,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("in the middle of a pull closes the connection with 1000", () =>
+    itLeavesNothing("in the middle of a pull closes the connection with 1000", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         const { fiber } = yield* follow(stream)
@@ -565,7 +567,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    it.effect("leaves none of the stream's fibers", () =>
+    itLeavesNothing("leaves none of the stream's fibers", () =>
       Effect.gen(function* () {
         const interest = yield* SubscriptionRef.make(Interest.all)
         const { mesh, stream } = yield* setup({ interest })
@@ -580,7 +582,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("a consumer that does not pull", () => {
-    it.effect("leaves the frames with the socket", () =>
+    itLeavesNothing("leaves the frames with the socket", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ mesh: { maxBatch: 10 } })
         yield* stream.pipe(
@@ -597,9 +599,10 @@ describe("MeshStream.connect", () => {
     )
   })
 
-  it.effect("gives every run its own connection, over one socket service", () =>
+  itLeavesNothing("gives every run its own connection, over one socket service", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
+      yield* closesEverything(mesh)
       const run = (interest: Interest.Interest) =>
         follow(MeshStream.connect({ interest }).pipe(Stream.provideService(Socket.Socket, mesh.socket)))
       const first = yield* run(Interest.updates(a))
@@ -614,7 +617,7 @@ describe("MeshStream.connect", () => {
     })
   )
 
-  it.effect("notices a peer that has frozen, after the interval and the deadline", () =>
+  itLeavesNothing("notices a peer that has frozen, after the interval and the deadline", () =>
     Effect.gen(function* () {
       const { mesh, stream } = yield* setup()
       const { events } = yield* follow(stream)

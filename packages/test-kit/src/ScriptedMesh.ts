@@ -527,15 +527,16 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
             })
           )
         }
-        const link = accept(scope)
-        yield* Scope.addFinalizer(
-          scope,
-          Effect.sync(() => {
-            if (link.open) link.closeCode = 1000
-            end(link, "client", closeError(1000), { code: 1000 })
-            link.released = true
-            link.notify?.()
-          })
+        // A test that waits for the connection runs inside of `accept`, and may interrupt this very dial from there.
+        const link = yield* Effect.acquireRelease(
+          Effect.sync(() => accept(scope)),
+          (link) =>
+            Effect.sync(() => {
+              if (link.open) link.closeCode = 1000
+              end(link, "client", closeError(1000), { code: 1000 })
+              link.released = true
+              link.notify?.()
+            })
         )
         if (heartbeat !== false) yield* Effect.forkIn(watchSilence(link, heartbeat), scope)
 

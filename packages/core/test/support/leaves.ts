@@ -1,0 +1,41 @@
+import { assert, it } from "@effect/vitest"
+import { Effect, Metric } from "effect"
+import type { Scope } from "effect"
+import type { ScriptedMesh } from "@makima-stream/test-kit"
+import { settle } from "./follow.ts"
+
+/**
+ * A test of its own scope which, once that is closed, must have left no fiber
+ * running.
+ */
+export const itLeavesNothing = <A, E>(name: string, body: () => Effect.Effect<A, E, Scope.Scope>): void =>
+  it.effect(name, () =>
+    Effect.gen(function* () {
+      let running = 0
+      yield* body().pipe(
+        Effect.scoped,
+        Effect.provideService(Metric.FiberRuntimeMetrics, {
+          recordFiberStart: () => {
+            running++
+          },
+          recordFiberEnd: () => {
+            running--
+          }
+        })
+      )
+      yield* settle
+      assert.strictEqual(running, 0, "fibers that still run after the scope was closed")
+    })
+  )
+
+/** When the scope is closed, after everything that was made in it since: no connection is open on the mesh. */
+export const closesEverything = (mesh: ScriptedMesh.ScriptedMesh["Service"]): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.addFinalizer(() =>
+    Effect.map(mesh.connections, (connections) =>
+      assert.deepStrictEqual(
+        connections.filter(({ open }) => open).map(({ id }) => id),
+        [],
+        "connections that are still open after the scope was closed"
+      )
+    )
+  )

@@ -671,13 +671,18 @@ export const make = Effect.fnUntraced(function* (
     })
   })
 
+  // Whoever interrupts the drain cuts it short, and does not call it off.
   const close = Effect.suspend(() => {
     closed = true
-    return Effect.timeoutOption(unsubscribed, closeTimeout).pipe(
-      Effect.andThen(stop),
-      Effect.andThen(Effect.sync(() => endAll(Cause.done())))
+    return Effect.timeoutOption(unsubscribed, closeTimeout)
+  }).pipe(
+    Effect.ensuring(
+      Effect.andThen(
+        stop,
+        Effect.sync(() => endAll(Cause.done()))
+      )
     )
-  }).pipe(Effect.uninterruptible)
+  )
 
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {

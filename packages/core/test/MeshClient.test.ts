@@ -708,8 +708,25 @@ describe("MeshClient", () => {
       ["connecting", (mesh) => mesh.delayDial("1 minute")],
       ["online", () => Effect.void],
       ["in a backoff", (mesh) => mesh.refuse(1000, 503)],
-      ["failed", (mesh) => mesh.refuse(1, 401)]
+      ["failed", (mesh) => mesh.refuse(1, 401)],
+      ["held up by a frozen server", (mesh) => mesh.freeze()]
     ]
+
+    itLeavesNothing("when its scope is closed, or a consumer is interrupted, while it drains", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ mesh: { acknowledge: "never" } })
+        const first = yield* follow(client.output(a))
+        yield* follow(client.output(b))
+        yield* mesh.awaitReceived(({ connection }) => connection === 1)
+        yield* Effect.forkScoped(client.close)
+        yield* TestClock.adjust("2 seconds")
+        yield* Fiber.interrupt(first.fiber)
+        // The other consumer, the draining and the client are closed with the test's scope, three seconds too early.
+        assert.isTrue((yield* mesh.connections)[0]?.open)
+      })
+    )
+
+    itLeavesNothing("when its scope is closed before anybody has come", () => Effect.asVoid(setup()))
 
     for (const [name, prepare] of states) {
       itLeavesNothing(`when its scope is closed while it is ${name}`, () =>

@@ -1,0 +1,51 @@
+/**
+ * The client, in a process of its own for each run: one variant, from the first
+ * frame to the last one that counts. It is told what to do in its first
+ * message, and answers with what it measured.
+ */
+import type { VariantName } from "./rows.ts"
+import * as Meter from "./meter.ts"
+import type { Job, Variant } from "./variants/variant.ts"
+
+export interface Order {
+  readonly port: number
+  readonly variant: VariantName
+  readonly jit: boolean
+  readonly wanted: ReadonlyArray<string>
+  /** How many matching outputs warm the process up, and how many are measured. */
+  readonly warm: number
+  readonly measured: number
+}
+
+// Each run loads what it measures and nothing else.
+const load = async (name: VariantName): Promise<Variant> => {
+  switch (name) {
+    case "bare":
+    case "bareByTask":
+      return (await import("./variants/bare.ts"))[name]
+    case "connect":
+    case "client":
+    case "clientByTask":
+      return (await import("./variants/mesh.ts"))[name]
+    case "rxjs":
+    case "graphqlWs":
+    case "centrifuge":
+    case "partysocket":
+      return (await import("./variants/peers.ts"))[name]
+    case "handWritten":
+      return (await import("./variants/handWritten.ts"))[name]
+  }
+}
+
+process.once("message", async (order: Order) => {
+  const { port, variant: name, jit, wanted, warm, measured } = order
+  if (jit) await import("effect/schema/SchemaJITCompiler/enable")
+  const variant = await load(name)
+  const meter = Meter.make(warm, measured)
+  const job: Job = { port, wanted: new Set(wanted), output: meter.output }
+  variant.start(job)
+  process.send?.({ expects: variant.expects(job) })
+  const usage = await meter.done
+  process.send?.(usage)
+})
+process.on("disconnect", () => process.exit())

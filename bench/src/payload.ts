@@ -1,0 +1,53 @@
+/**
+ * What the server sends: the `Workload` mix, encoded once, framed once, and
+ * played round and round. Every dialect carries the same events.
+ */
+import { ServerMessage } from "@makima-stream/core"
+import { Workload } from "@makima-stream/test-kit"
+import * as Result from "effect/Result"
+
+/** How the events are wrapped, by the peer that reads them. */
+export type Dialect = "makima" | "graphql" | "centrifuge"
+
+export interface Payload {
+  /** WebSocket frames, back to back: what is written to the socket as it stands. */
+  readonly bytes: Buffer
+  readonly events: number
+  /** The mean size of a makima frame, in bytes. */
+  readonly meanFrameBytes: number
+}
+
+/** How many events one round of the payload has. A multiple of five keeps its mix: four outputs to one update. */
+export const roundLength = (tasks: number): number => Math.max(20_000, tasks * 5)
+
+const wrap = (dialect: Dialect, json: string): string => {
+  switch (dialect) {
+    case "makima":
+      return json
+    case "graphql":
+      return `{"id":"feed","type":"next","payload":{"data":{"feed":${json}}}}`
+    case "centrifuge":
+      return `{"push":{"channel":"feed","pub":{"data":${json}}}}`
+  }
+}
+
+/** An unmasked, whole text frame, as a server sends it. */
+const frame = (text: string): Buffer => {
+  const payload = Buffer.from(text)
+  const header = payload.length < 126 ? Buffer.from([0x81, payload.length]) : Buffer.from([0x81, 126, 0, 0])
+  if (payload.length >= 126) header.writeUInt16BE(payload.length, 2)
+  return Buffer.concat([header, payload])
+}
+
+export const make = (dialect: Dialect, tasks: number): Payload => {
+  const events = roundLength(tasks)
+  const frames: Array<Buffer> = []
+  let size = 0
+  for (const message of Workload.endless({ tasks })) {
+    const json = Result.getOrThrow(ServerMessage.encodeFrame(message))
+    size += Buffer.byteLength(json)
+    frames.push(frame(wrap(dialect, json)))
+    if (frames.length === events) break
+  }
+  return { bytes: Buffer.concat(frames), events, meanFrameBytes: size / events }
+}

@@ -1,0 +1,69 @@
+/** The processes of a run, and what they say to each other. */
+import { fork, type ChildProcess } from "node:child_process"
+import { once } from "node:events"
+import { join } from "node:path"
+
+export interface Server {
+  readonly port: number
+  /** Sends to everybody who is connected. */
+  readonly play: (how: { readonly tasks: number; readonly rate?: number; readonly bytes?: number }) => Promise<void>
+  /** Cuts every connection. */
+  readonly drop: () => Promise<void>
+  /** Waits until somebody is connected who has sent so many messages. */
+  readonly awaitPeer: (messages: number) => Promise<Peer>
+  readonly stop: () => void
+}
+
+export interface Peer {
+  readonly received: number
+  /** From the connection to the last message. */
+  readonly elapsedMillis: number
+}
+
+export const start = (file: string, nodeOptions: ReadonlyArray<string> = []): ChildProcess =>
+  fork(join(import.meta.dirname, file), { execArgv: [...nodeOptions], stdio: ["ignore", "inherit", "inherit", "ipc"] })
+
+/** The next message of a process, which is what the two files agreed on. Fails when the process ends instead. */
+export const next = <A>(child: ChildProcess): Promise<A> =>
+  new Promise((resolve, reject) => {
+    const onExit = (code: number | null): void => reject(new Error(`A process of the benchmark ended with ${code}`))
+    child.once("exit", onExit)
+    child.once("message", (message) => {
+      child.off("exit", onExit)
+      resolve(message as A)
+    })
+  })
+
+export const end = async (child: ChildProcess): Promise<void> => {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exited = once(child, "exit")
+  if (child.connected) child.disconnect()
+  await exited
+}
+
+export const startServer = async (): Promise<Server> => {
+  const child = start("server.ts")
+  const { port } = await next<{ readonly port: number }>(child)
+  const url = `http://127.0.0.1:${port}`
+  return {
+    port,
+    async play(how) {
+      const query = new URLSearchParams(Object.entries(how).map(([key, value]) => [key, String(value)]))
+      await fetch(`${url}/play?${query}`)
+    },
+    async drop() {
+      await fetch(`${url}/drop`)
+    },
+    async awaitPeer(messages) {
+      const deadline = performance.now() + 60_000
+      while (performance.now() < deadline) {
+        const peers = (await (await fetch(`${url}/peers`)).json()) as ReadonlyArray<Peer>
+        const [peer] = peers
+        if (peer !== undefined && peers.length === 1 && peer.received >= messages) return peer
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+      throw new Error(`No client sent ${messages} messages within a minute`)
+    },
+    stop: () => child.disconnect()
+  }
+}

@@ -1,0 +1,69 @@
+/** What is compared with what. */
+
+export type VariantName =
+  | "bare"
+  | "bareByTask"
+  | "connect"
+  | "client"
+  | "clientByTask"
+  | "rxjs"
+  | "graphqlWs"
+  | "centrifuge"
+  | "partysocket"
+  | "handWritten"
+
+export interface ThroughputRow {
+  readonly id: string
+  readonly what: string
+  readonly variant: VariantName
+  readonly tasks: number
+  /** How many of the tasks are wanted. */
+  readonly wanted: number
+  /** Whether the application enables Effect's schema JIT. */
+  readonly jit?: boolean
+  /** The row that is 1.0 for this one. It has the same payload and the same job. */
+  readonly reference: string
+  /** What the ratio to the reference must reach. */
+  readonly target?: number
+}
+
+const half = { tasks: 24, wanted: 12, reference: "bare" } as const
+
+export const throughput: ReadonlyArray<ThroughputRow> = [
+  { id: "bare", what: "bare ws, JSON.parse, switch", variant: "bare", ...half },
+  { id: "connect", what: "MeshStream.connect, filterTask, outputOnly", variant: "connect", ...half, target: 1 },
+  { id: "connect-jit", what: "the same, schema JIT enabled", variant: "connect", ...half, jit: true, target: 1.1 },
+  { id: "client", what: "MeshClient, 1 consumer", variant: "client", ...half, target: 0.9 },
+  { id: "rxjs", what: "rxjs webSocket", variant: "rxjs", ...half },
+  { id: "graphql-ws", what: "graphql-ws", variant: "graphqlWs", ...half },
+  { id: "centrifuge", what: "centrifuge", variant: "centrifuge", ...half },
+  { id: "partysocket", what: "partysocket", variant: "partysocket", ...half },
+  { id: "effect", what: "hand-written Effect", variant: "handWritten", ...half },
+  { id: "bare-1", what: "bare, one task of 1,000", variant: "bare", tasks: 1000, wanted: 1, reference: "bare-1" },
+  {
+    id: "connect-1",
+    what: "MeshStream.connect, filterTask, outputOnly: one task of 1,000",
+    variant: "connect",
+    tasks: 1000,
+    wanted: 1,
+    reference: "bare-1",
+    target: 2
+  },
+  {
+    id: "bare-10000",
+    what: "bare, a handler for each of 10,000 tasks",
+    variant: "bareByTask",
+    tasks: 10_000,
+    wanted: 10_000,
+    reference: "bare-10000"
+  },
+  {
+    id: "client-10000",
+    what: "MeshClient, 10,000 per-task consumers",
+    variant: "clientByTask",
+    tasks: 10_000,
+    wanted: 10_000,
+    reference: "bare-10000",
+    target: 0.5
+  }
+]

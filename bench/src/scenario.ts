@@ -1,0 +1,169 @@
+/**
+ * The client of what is not throughput: latency, memory, and coming back. In a
+ * process of its own for each run, as `client.ts` is.
+ */
+import { Interest, MeshClient, MeshStream, TaskId } from "@makima-stream/core"
+import { NodeMeshSocket } from "@makima-stream/node"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import { Socket } from "node:net"
+import { setTimeout } from "node:timers/promises"
+import { bare } from "./variants/bare.ts"
+import { client, connect } from "./variants/mesh.ts"
+
+export type Order =
+  | {
+      readonly kind: "latency"
+      readonly port: number
+      readonly variant: "bare" | "connect" | "client"
+      readonly wanted: ReadonlyArray<string>
+      readonly samples: number
+    }
+  | {
+      readonly kind: "memory"
+      readonly port: number
+      readonly variant: "connect" | "client"
+      readonly wanted: ReadonlyArray<string>
+      readonly events: number
+    }
+  | { readonly kind: "idle"; readonly port: number; readonly consumers: number }
+  | { readonly kind: "resubscribe"; readonly port: number; readonly tasks: number }
+
+const layerSocket = (port: number) => NodeMeshSocket.layer({ url: `http://127.0.0.1:${port}` })
+
+const ids = (count: number): ReadonlyArray<TaskId.TaskId> =>
+  Array.from({ length: count }, (_, n) => TaskId.make(`00000000-0000-4000-8000-${String(n).padStart(12, "0")}`))
+
+const report = (result: unknown): void => {
+  process.send?.(result)
+}
+
+const ready = (expects: number): void => {
+  process.send?.({ expects })
+}
+
+/**
+ * From the moment at which Node hands the bytes to JavaScript (a little before
+ * `ws` has a message) to the consumer, in microseconds.
+ */
+const latency = (order: Extract<Order, { readonly kind: "latency" }>): void => {
+  let dataAt = 0
+  const emit = Socket.prototype.emit
+  Socket.prototype.emit = function (this: Socket, ...args: Parameters<typeof emit>) {
+    if (args[0] === "data") dataAt = performance.now()
+    return emit.apply(this, args)
+  } as typeof emit
+  const micros: Array<number> = []
+  const variant = { bare, connect, client }[order.variant]
+  const job = {
+    port: order.port,
+    wanted: new Set(order.wanted),
+    output: () => {
+      micros.push((performance.now() - dataAt) * 1000)
+      if (micros.length === order.samples) {
+        micros.sort((a, b) => a - b)
+        report({ median: micros[micros.length >> 1], p99: micros[Math.floor(micros.length * 0.99)] })
+      }
+    }
+  }
+  variant.start(job)
+  ready(variant.expects(job))
+}
+
+/** A consumer that takes 1 ms per 100 events, against a server that has more than it can take. */
+const memory = (order: Extract<Order, { readonly kind: "memory" }>): void => {
+  let seen = 0
+  let idle = 0
+  let peak = 0
+  const look = (): void => {
+    peak = Math.max(peak, process.memoryUsage.rss())
+  }
+  const slowly = <A extends { readonly _tag: string }, E, R>(events: Stream.Stream<A, E, R>) =>
+    Stream.runForEachArray(events, (batch) => {
+      if (seen === 0 && batch.every(({ _tag }) => _tag === "Connected")) {
+        return Effect.promise(async () => {
+          // Idle is what a connected process holds, at rest, before the first event.
+          await setTimeout(1000)
+          idle = process.memoryUsage.rss()
+          setInterval(look, 20)
+          ready(1)
+        })
+      }
+      seen += batch.length
+      if (seen >= order.events) return Effect.sync(() => report({ idle, peak, seen }))
+      return Effect.sleep(batch.length / 100)
+    })
+  const program =
+    order.variant === "connect"
+      ? slowly(MeshStream.connect({ interest: Interest.all }))
+      : Effect.gen(function* () {
+          const mesh = yield* MeshClient.MeshClient
+          yield* slowly(mesh.events({ ...Interest.output(new Set(order.wanted.map(TaskId.make))), all: true }))
+        }).pipe(Effect.provide(MeshClient.layer()))
+  Effect.runFork(Effect.provide(program, layerSocket(order.port)))
+}
+
+/** What a per-task consumer holds while nothing comes: its stream, its queue, its subscription and its fiber. */
+const idle = (order: Extract<Order, { readonly kind: "idle" }>): Promise<void> => {
+  const heap = (): number => {
+    for (let n = 0; n < 5; n++) globalThis.gc?.()
+    const { heapUsed, external } = process.memoryUsage()
+    return heapUsed + external
+  }
+  const program = Effect.gen(function* () {
+    const mesh = yield* MeshClient.MeshClient
+    const start = (taskIds: ReadonlyArray<TaskId.TaskId>) =>
+      Effect.forEach(taskIds, (taskId) => Effect.forkChild(Stream.runDrain(mesh.output(taskId))))
+    const settle = Effect.promise(() => setTimeout(2000))
+    const all = ids(order.consumers + 1000)
+    const first = yield* start(all.slice(0, 1000))
+    yield* settle
+    const before = heap()
+    const fibers = yield* start(all.slice(1000))
+    yield* settle
+    const bytes = heap() - before
+    // The fiber alone, for what of it is not ours.
+    const beforeFibers = heap()
+    const bareFibers = yield* Effect.forEach(fibers, () => Effect.forkChild(Effect.never))
+    yield* settle
+    const fiberBytes = heap() - beforeFibers
+    yield* Fiber.interruptAll([...first, ...bareFibers])
+    report({ bytes: bytes / fibers.length, fiberBytes: fiberBytes / fibers.length })
+  })
+  ready(0)
+  return Effect.runPromise(program.pipe(Effect.provide(MeshClient.layer()), Effect.provide(layerSocket(order.port))))
+}
+
+/** Holds a subscription for each task and comes back at once, whenever it is cut. */
+const resubscribe = (order: Extract<Order, { readonly kind: "resubscribe" }>): void => {
+  const program = Effect.gen(function* () {
+    const mesh = yield* MeshClient.MeshClient
+    yield* Effect.forEach(ids(order.tasks), (taskId) => Stream.runDrain(mesh.output(taskId)), {
+      concurrency: "unbounded",
+      discard: true
+    })
+  })
+  const layer = Layer.provide(
+    MeshClient.layer({ policy: { schedule: Schedule.spaced("100 millis"), minDelay: "100 millis" } }),
+    layerSocket(order.port)
+  )
+  ready(order.tasks)
+  Effect.runFork(Effect.provide(program, layer))
+}
+
+process.once("message", (order: Order) => {
+  switch (order.kind) {
+    case "latency":
+      return latency(order)
+    case "memory":
+      return memory(order)
+    case "idle":
+      return idle(order)
+    case "resubscribe":
+      return resubscribe(order)
+  }
+})
+process.on("disconnect", () => process.exit())

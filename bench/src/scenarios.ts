@@ -1,0 +1,193 @@
+/** The rows that are not throughput: latency, memory, coming back, and what core weighs. */
+import { Workload } from "@makima-stream/test-kit"
+import * as Bundle from "./bundle.ts"
+import * as Payload from "./payload.ts"
+import * as Processes from "./processes.ts"
+import type { Order } from "./scenario.ts"
+import { median } from "./statistics.ts"
+
+export interface Result {
+  readonly id: string
+  readonly what: string
+  readonly unit: string
+  /** The median of the runs. */
+  readonly value: number
+  readonly runs: ReadonlyArray<number>
+  /** What the value may be at most. */
+  readonly target?: number
+}
+
+interface Scenario {
+  readonly id: string
+  readonly run: (options: Options) => Promise<ReadonlyArray<Result>>
+}
+
+export interface Options {
+  readonly quick: boolean
+}
+
+const withClient = async <A>(
+  use: (server: Processes.Server, send: (order: Order) => Promise<number>, next: <M>() => Promise<M>) => Promise<A>,
+  nodeOptions: ReadonlyArray<string> = []
+): Promise<A> => {
+  const server = await Processes.startServer()
+  const child = Processes.start("scenario.ts", nodeOptions)
+  try {
+    return await use(
+      server,
+      async (order) => {
+        child.send(order)
+        return (await Processes.next<{ readonly expects: number }>(child)).expects
+      },
+      () => Processes.next(child)
+    )
+  } finally {
+    await Processes.end(child)
+    server.stop()
+  }
+}
+
+const repeat = async <A>(times: number, run: () => Promise<A>): Promise<ReadonlyArray<A>> => {
+  const results: Array<A> = []
+  for (let n = 0; n < times; n++) results.push(await run())
+  return results
+}
+
+const row = (id: string, what: string, unit: string, runs: ReadonlyArray<number>, target?: number): Result => ({
+  id,
+  what,
+  unit,
+  value: median(runs),
+  runs,
+  ...(target === undefined ? {} : { target })
+})
+
+const latency = (variant: "bare" | "connect" | "client", names: boolean): Scenario => ({
+  id: "latency",
+  async run({ quick }) {
+    const tasks = 24
+    const runs = await repeat(quick ? 1 : 3, () =>
+      withClient(async (server, send, next) => {
+        const wanted = Workload.taskIds({ tasks })
+        const expects = await send({ kind: "latency", port: server.port, variant, wanted, samples: quick ? 300 : 1000 })
+        await server.awaitPeer(expects)
+        await server.play({ tasks, rate: 100 })
+        return next<{ readonly median: number; readonly p99: number }>()
+      })
+    )
+    const of = (name: string) => `latency of ${variant === "bare" ? "the bare loop" : name} at 100 events/s`
+    const name = variant === "connect" ? "MeshStream.connect" : "MeshClient"
+    return [
+      row(
+        `latency-${variant}-median`,
+        `${of(name)}, median`,
+        "µs",
+        runs.map((run) => run.median),
+        names ? 50 : undefined
+      ),
+      row(
+        `latency-${variant}-p99`,
+        `${of(name)}, 99th percentile`,
+        "µs",
+        runs.map(({ p99 }) => p99),
+        names ? 250 : undefined
+      )
+    ]
+  }
+})
+
+const memory = (variant: "connect" | "client"): Scenario => ({
+  id: "memory",
+  async run({ quick }) {
+    const tasks = 24
+    const megabytes = quick ? 100 : 500
+    const { bytes, events: perRound } = Payload.make("makima", tasks)
+    const limit = megabytes * 1e6
+    const events = Math.floor(limit / (bytes.length / perRound)) - 1
+    const runs = await repeat(quick ? 1 : 3, () =>
+      withClient(async (server, send, next) => {
+        const wanted = Workload.taskIds({ tasks })
+        await send({ kind: "memory", port: server.port, variant, wanted, events })
+        await server.play({ tasks, bytes: limit })
+        const { idle, peak } = await next<{ readonly idle: number; readonly peak: number }>()
+        return (peak - idle) / 1e6
+      })
+    )
+    const name = variant === "connect" ? "MeshStream.connect" : "MeshClient"
+    return [
+      row(`memory-${variant}`, `peak RSS above idle: ${megabytes} MB for a slow consumer of ${name}`, "MB", runs, 40)
+    ]
+  }
+})
+
+const idle: Scenario = {
+  id: "idle",
+  async run({ quick }) {
+    const runs = await repeat(quick ? 1 : 3, () =>
+      withClient(
+        async (server, send, next) => {
+          await send({ kind: "idle", port: server.port, consumers: 10_000 })
+          return next<{ readonly bytes: number; readonly fiberBytes: number }>()
+        },
+        ["--expose-gc"]
+      )
+    )
+    return [
+      row(
+        "idle",
+        "an idle per-task consumer, its fiber included",
+        "bytes",
+        runs.map(({ bytes }) => bytes),
+        10_000
+      ),
+      row(
+        "idle-fiber",
+        "a fiber that does nothing",
+        "bytes",
+        runs.map(({ fiberBytes }) => fiberBytes)
+      )
+    ]
+  }
+}
+
+const resubscribe: Scenario = {
+  id: "resubscribe",
+  async run({ quick }) {
+    const tasks = 10_000
+    const runs = await withClient(async (server, send) => {
+      const expects = await send({ kind: "resubscribe", port: server.port, tasks })
+      await server.awaitPeer(expects)
+      return repeat(quick ? 3 : 9, async () => {
+        await server.drop()
+        const { elapsedMillis } = await server.awaitPeer(expects)
+        return elapsedMillis
+      })
+    })
+    return [row("resubscribe", "resubscribing 10,000 tasks, from the handshake to the last request", "ms", runs, 100)]
+  }
+}
+
+const bundle: Scenario = {
+  id: "bundle",
+  async run() {
+    const { all, client, connect, program } = await Bundle.measure()
+    const kib = (bytes: number) => [bytes / 1024]
+    return [
+      row("bundle-client", "MeshClient, minified and gzipped, without effect", "KiB", kib(client), 12),
+      row("bundle-connect", "MeshStream.connect, without effect", "KiB", kib(connect), 12),
+      row("bundle-all", "every module of core, without effect", "KiB", kib(all)),
+      row("bundle-program", "a small program, with effect", "KiB", kib(program))
+    ]
+  }
+}
+
+export const scenarios: ReadonlyArray<Scenario> = [
+  latency("bare", false),
+  latency("connect", true),
+  latency("client", true),
+  memory("connect"),
+  memory("client"),
+  idle,
+  resubscribe,
+  bundle
+]

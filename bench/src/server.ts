@@ -1,0 +1,154 @@
+/**
+ * The server, in a process of its own: it accepts every dialect, says what each
+ * client must hear before data, and plays the payload when told to.
+ *
+ * The handshake is `ws`'s; what follows is written to the socket as it stands,
+ * so that the server is never what is measured. `/play` starts all open
+ * connections: its query says of how many tasks (`tasks`), at what pace (`rate`, events a second; default: as
+ * fast as the socket takes it) and for how long (`bytes`; default: for ever).
+ */
+import { createServer } from "node:http"
+import type { Duplex } from "node:stream"
+import { WebSocketServer, type WebSocket } from "ws"
+import * as Payload from "./payload.ts"
+
+interface Peer {
+  readonly ws: WebSocket
+  readonly socket: Duplex
+  readonly dialect: Payload.Dialect
+  readonly openedAt: number
+  received: number
+  lastReceivedAt: number
+}
+
+const payloads = new Map<string, Payload.Payload>()
+const payloadOf = (dialect: Payload.Dialect, tasks: number): Payload.Payload => {
+  const key = `${dialect}/${tasks}`
+  const payload = payloads.get(key) ?? Payload.make(dialect, tasks)
+  payloads.set(key, payload)
+  return payload
+}
+
+const peers = new Set<Peer>()
+const chunkSize = 256 * 1024
+
+const flood = (peer: Peer, tasks: number, limit: number): void => {
+  const { bytes } = payloadOf(peer.dialect, tasks)
+  let offset = 0
+  let left = limit
+  const write = (): void => {
+    while (left > 0 && !peer.socket.destroyed) {
+      const end = Math.min(bytes.length, offset + Math.min(chunkSize, left))
+      left -= end - offset
+      const more = peer.socket.write(bytes.subarray(offset, end))
+      offset = end === bytes.length ? 0 : end
+      if (!more) {
+        peer.socket.once("drain", write)
+        return
+      }
+    }
+  }
+  write()
+}
+
+/** One event at a time, each in a write of its own. */
+const trickle = (peer: Peer, tasks: number, rate: number): void => {
+  const { bytes } = payloadOf(peer.dialect, tasks)
+  let offset = 0
+  const timer = setInterval(() => {
+    if (peer.socket.destroyed) return clearInterval(timer)
+    const extended = bytes[offset + 1] === 126
+    const size = extended ? 4 + bytes.readUInt16BE(offset + 2) : 2 + (bytes[offset + 1] ?? 0)
+    peer.socket.write(bytes.subarray(offset, offset + size))
+    offset = (offset + size) % bytes.length
+  }, 1000 / rate)
+}
+
+/** Just enough of each peer's protocol to bring its client to the point where data may come. */
+const answer = (peer: Peer, text: string): void => {
+  switch (peer.dialect) {
+    case "makima":
+      return
+    case "graphql":
+      if (text.includes(`"connection_init"`)) peer.ws.send(`{"type":"connection_ack"}`)
+      return
+    case "centrifuge":
+      for (const line of text.split("\n")) {
+        if (line === "") continue
+        const command = JSON.parse(line)
+        if (command.connect) peer.ws.send(`{"id":${command.id},"connect":{"client":"bench","version":"0"}}`)
+        else if (command.subscribe) peer.ws.send(`{"id":${command.id},"subscribe":{}}`)
+      }
+      return
+  }
+}
+
+const dialectOf = (path: string): Payload.Dialect =>
+  path.startsWith("/graphql") ? "graphql" : path.startsWith("/centrifuge") ? "centrifuge" : "makima"
+
+const web = new WebSocketServer({
+  noServer: true,
+  perMessageDeflate: false,
+  handleProtocols: (protocols) => protocols.values().next().value ?? false
+})
+
+const http = createServer((request, response) => {
+  const url = new URL(request.url ?? "/", "http://localhost")
+  switch (url.pathname) {
+    case "/play": {
+      const tasks = Number(url.searchParams.get("tasks"))
+      const rate = url.searchParams.get("rate")
+      const limit = Number(url.searchParams.get("bytes") ?? Number.POSITIVE_INFINITY)
+      for (const peer of peers) {
+        if (rate === null) flood(peer, tasks, limit)
+        else trickle(peer, tasks, Number(rate))
+      }
+      break
+    }
+    case "/drop":
+      for (const peer of peers) peer.socket.destroy()
+      break
+    case "/peers":
+      response.setHeader("content-type", "application/json")
+      response.end(
+        JSON.stringify(
+          [...peers].map(({ received, openedAt, lastReceivedAt }) => ({
+            received,
+            elapsedMillis: lastReceivedAt - openedAt
+          }))
+        )
+      )
+      return
+  }
+  response.end()
+})
+
+http.on("upgrade", (request, socket, head) => {
+  const url = new URL(request.url ?? "/", "http://localhost")
+  web.handleUpgrade(request, socket, head, (ws) => {
+    const openedAt = performance.now()
+    const peer: Peer = {
+      ws,
+      socket,
+      dialect: dialectOf(url.pathname),
+      openedAt,
+      received: 0,
+      lastReceivedAt: openedAt
+    }
+    peers.add(peer)
+    ws.on("message", (data) => {
+      // Centrifuge's client puts several commands into a frame, one a line.
+      peer.received += peer.dialect === "centrifuge" ? String(data).trim().split("\n").length : 1
+      peer.lastReceivedAt = performance.now()
+      answer(peer, String(data))
+    })
+    ws.on("error", () => {})
+    ws.on("close", () => peers.delete(peer))
+  })
+})
+
+http.listen(0, "127.0.0.1", () => {
+  const address = http.address()
+  process.send?.({ port: typeof address === "object" && address !== null ? address.port : 0 })
+})
+process.on("disconnect", () => process.exit())

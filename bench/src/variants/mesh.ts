@@ -1,0 +1,57 @@
+/** This toolkit: every frame validated, every queue bounded, every gap marked. */
+import { Interest, MeshClient, MeshStream, TaskId, type ServerMessage } from "@makima-stream/core"
+import { NodeMeshSocket } from "@makima-stream/node"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { type Job, type Variant } from "./variant.ts"
+
+const socket = (port: number) => NodeMeshSocket.layer({ url: `http://127.0.0.1:${port}` })
+
+const idsOf = (job: Job): Set<TaskId.TaskId> => new Set([...job.wanted].map(TaskId.make))
+
+const consume = <E, R>(outputs: Stream.Stream<ServerMessage.TaskOutput, E, R>, job: Job) =>
+  Stream.runForEachArray(outputs, (events) =>
+    Effect.sync(() => {
+      for (const event of events) job.output(event.content)
+    })
+  )
+
+/** `MeshStream.connect` through `filterTask` and `outputOnly`. */
+export const connect: Variant = {
+  expects: () => 1,
+  start(job) {
+    const outputs = MeshStream.connect({ interest: Interest.all }).pipe(
+      MeshStream.filterTask(idsOf(job)),
+      MeshStream.outputOnly
+    )
+    Effect.runFork(Effect.provide(consume(outputs, job), socket(job.port)))
+  }
+}
+
+/** One consumer of everything, with the output of the tasks that are wanted. */
+export const client: Variant = {
+  expects: ({ wanted }) => 1 + wanted.size,
+  start(job) {
+    const program = Effect.gen(function* () {
+      const mesh = yield* MeshClient.MeshClient
+      const events = mesh.events({ ...Interest.output(idsOf(job)), all: true })
+      yield* consume(MeshStream.outputOnly(events), job)
+    })
+    Effect.runFork(program.pipe(Effect.provide(MeshClient.layer()), Effect.provide(socket(job.port))))
+  }
+}
+
+/** A consumer a task. */
+export const clientByTask: Variant = {
+  expects: ({ wanted }) => wanted.size,
+  start(job) {
+    const program = Effect.gen(function* () {
+      const mesh = yield* MeshClient.MeshClient
+      yield* Effect.forEach(idsOf(job), (taskId) => consume(MeshStream.outputOnly(mesh.output(taskId)), job), {
+        concurrency: "unbounded",
+        discard: true
+      })
+    })
+    Effect.runFork(program.pipe(Effect.provide(MeshClient.layer()), Effect.provide(socket(job.port))))
+  }
+}

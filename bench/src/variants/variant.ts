@@ -1,0 +1,18 @@
+/**
+ * One way to read the feed. Every variant does the same job: of the tasks that
+ * are wanted, the content of each output reaches `output`, in order.
+ */
+export interface Job {
+  readonly port: number
+  readonly wanted: ReadonlySet<string>
+  readonly output: (content: string) => void
+}
+
+export interface Variant {
+  /** Connects, and reads whatever comes from then on. */
+  readonly start: (job: Job) => void
+  /** How many messages the server must have had before data may come. */
+  readonly expects: (job: Job) => number
+}
+
+export const feedUrl = (port: number): string => `ws://127.0.0.1:${port}/api/v1/mesh/tasks/subscribe`

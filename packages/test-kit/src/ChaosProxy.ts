@@ -84,8 +84,8 @@ export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream
  *
  * **Details**
  *
- * The verbs concern every connection that is open when they are called, and none
- * that comes later.
+ * The verbs take the number of one connection, or concern every one that is open
+ * when they are called, and none that comes later.
  *
  * @category models
  * @since 0.1.0
@@ -100,14 +100,14 @@ export interface ChaosProxy {
   /** Changes how bytes travel from now on, on open connections too. `{}` ends the trouble. */
   readonly shape: (shape: Shape) => Effect.Effect<void>
   /** Cuts the connections: both sides see a reset. What was on its way is lost. */
-  readonly kill: Effect.Effect<void>
+  readonly kill: (connection?: number) => Effect.Effect<void>
   /**
    * Leaves the connections half-open: nothing passes any more, not even the end
    * of either side, and neither side is told.
    */
-  readonly freeze: Effect.Effect<void>
-  /** Ends every freeze: what was held back passes, in order. */
-  readonly thaw: Effect.Effect<void>
+  readonly freeze: (connection?: number) => Effect.Effect<void>
+  /** Ends a freeze: what was held back passes, in order. */
+  readonly thaw: (connection?: number) => Effect.Effect<void>
 }
 
 /**
@@ -157,13 +157,17 @@ export const make = Effect.fnUntraced(function* (
     Proxy.make({ target: options.target, port }),
     (cause) => new ListenError({ port, cause })
   )
+  /** Does something to one open connection, or to all of them. */
+  const each = (id: number | undefined, f: (link: Proxy.Link) => void): Effect.Effect<void> =>
+    Effect.sync(() => proxy.open().forEach((link) => (id === undefined || link.record.id === id ? f(link) : undefined)))
+
   return {
     port: proxy.port,
     url: `http://127.0.0.1:${proxy.port}`,
     connections: Effect.sync(() => proxy.links().map(({ record }) => ({ ...record }))),
     shape: (shape) => Effect.sync(() => proxy.setShape(shape)),
-    kill: Effect.sync(() => proxy.open().forEach((link) => link.kill())),
-    freeze: Effect.sync(() => proxy.open().forEach((link) => link.freeze())),
-    thaw: Effect.sync(() => proxy.open().forEach((link) => link.thaw()))
+    kill: (id) => each(id, (link) => link.kill()),
+    freeze: (id) => each(id, (link) => link.freeze()),
+    thaw: (id) => each(id, (link) => link.thaw())
   }
 })

@@ -112,12 +112,15 @@ describe("ChaosProxy", () => {
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup
       const [near, far] = yield* connect
-      yield* proxy.kill
+      yield* proxy.kill()
       assert.strictEqual(yield* near.ended, "reset")
       assert.strictEqual(yield* far.ended, "reset")
-      const [, later] = yield* connect
-      assert.isFalse(later.socket.destroyed)
-      assert.deepStrictEqual(yield* injuries(proxy), ["killed", undefined])
+      const [, second] = yield* connect
+      const [, third] = yield* connect
+      yield* proxy.kill(3)
+      assert.strictEqual(yield* third.ended, "reset")
+      assert.isFalse(second.socket.destroyed)
+      assert.deepStrictEqual(yield* injuries(proxy), ["killed", undefined, "killed"])
     })
   )
 
@@ -125,7 +128,7 @@ describe("ChaosProxy", () => {
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup
       const [near, far] = yield* connect
-      yield* proxy.freeze
+      yield* proxy.freeze()
       near.socket.end("held back")
       // A connection that came later is passed on at once, so the proxy has had its turn by then.
       const [other, otherFar] = yield* connect
@@ -134,7 +137,7 @@ describe("ChaosProxy", () => {
       const reading = yield* Effect.forkChild(bytes(far, 9))
       assert.isUndefined(reading.pollUnsafe())
       assert.isFalse(far.socket.readableEnded)
-      yield* proxy.thaw
+      yield* proxy.thaw()
       assert.strictEqual((yield* Fiber.join(reading)).data.toString(), "held back")
       assert.strictEqual(yield* far.ended, "end")
       assert.deepStrictEqual(yield* injuries(proxy), ["frozen", undefined])
@@ -145,13 +148,13 @@ describe("ChaosProxy", () => {
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup
       const [near, far] = yield* connect
-      yield* proxy.freeze
+      yield* proxy.freeze()
       near.socket.resetAndDestroy()
       const [other, otherFar] = yield* connect
       other.socket.write("passed")
       yield* bytes(otherFar, 6)
       assert.isFalse(far.socket.destroyed)
-      yield* proxy.thaw
+      yield* proxy.thaw()
       assert.strictEqual(yield* far.ended, "reset")
     })
   )

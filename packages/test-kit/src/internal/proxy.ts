@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import type { Connection, Shape } from "../ChaosProxy.ts"
 
-interface Link {
+export interface Link {
   readonly record: { -readonly [K in keyof Connection]: Connection[K] }
   readonly kill: () => void
   readonly freeze: () => void

@@ -12,7 +12,8 @@ export default defineConfig({
       project("core", "packages/core"),
       project("node", "packages/node"),
       project("test-kit", "packages/test-kit"),
-      project("examples", "examples")
+      project("examples", "examples"),
+      project("scripts", "scripts")
     ]
   }
 })

@@ -1,0 +1,205 @@
+/**
+ * A server and a client in two processes, a bad network between them, and
+ * everything that can happen to the three: connections cut, frozen, slowed and
+ * split at every byte, the server killed and started again, the client stopped
+ * for longer than the heartbeat's deadline. At the end, the server's log against
+ * what the consumer saw.
+ *
+ * `pnpm chaos`, `pnpm chaos --minutes 10`, `pnpm chaos --seed 7`
+ */
+import { Audit, ChaosProxy } from "@makima-stream/test-kit"
+import { Clock, Console, Effect, FileSystem, Option, Queue, Random, Schema, Scope } from "effect"
+import { Command, Flag } from "effect/cli"
+import * as Exit from "effect/Exit"
+import * as Cli from "../../examples/src/support/cli.ts"
+import * as Child from "./chaos/child.ts"
+import * as History from "./chaos/history.ts"
+import * as Lines from "./chaos/lines.ts"
+import { deadline, interval } from "./chaos/settings.ts"
+
+const ClientLine = Schema.fromJsonString(
+  Schema.TaggedUnion({
+    Connected: { epoch: Schema.Int },
+    Disconnected: { epoch: Schema.Int, reason: Schema.String },
+    Heard: {},
+    Figures: { events: Schema.Int, faults: Schema.Array(Schema.String), maxRssMiB: Schema.Finite }
+  })
+)
+const decodeLine = Schema.decodeUnknownSync(ClientLine)
+
+/** How long a spell of bad weather lasts, in milliseconds. */
+const spell = 400
+
+const run = Effect.fnUntraced(function* (options: { readonly seed: number; readonly minutes: number }) {
+  const fileSystem = yield* FileSystem.FileSystem
+  const directory = yield* fileSystem.makeTempDirectoryScoped({ prefix: "makima-chaos-" })
+  const begin = yield* Clock.currentTimeMillis
+
+  // -------------------------------------------------------------------------
+  // the three
+  // -------------------------------------------------------------------------
+
+  const lives: Array<{ readonly file: string; killedAt: number | undefined }> = []
+
+  const startServer = Effect.fnUntraced(function* (port: number) {
+    const file = `${directory}/server-${lives.length}.jsonl`
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    // Numbers that no other life of the server uses.
+    const first = 1 + lives.length * 10_000_000
+    lives.push({ file, killedAt: undefined })
+    const child = yield* Child.start("./server.ts", [String(port), file, String(first)]).pipe(Scope.provide(scope))
+    return { child, port: Number(yield* Queue.take(child.lines)), stop: Scope.close(scope, Exit.void) }
+  })
+
+  let server = yield* startServer(0)
+  const { port } = server
+  const proxy = yield* ChaosProxy.make({ target: port })
+  const client = yield* Child.start("./client.ts", [proxy.url, `${directory}/client.jsonl`])
+
+  /** Waits for the client to say something in particular. */
+  const await_ = (tag: (typeof ClientLine.Type)["_tag"]) =>
+    Effect.gen(function* () {
+      while (true) {
+        const line = decodeLine(yield* Queue.take(client.lines))
+        if (line._tag === tag) return line
+      }
+    })
+
+  // -------------------------------------------------------------------------
+  // what happens to them
+  // -------------------------------------------------------------------------
+
+  const noticed: Array<number> = []
+
+  const cut = Effect.andThen(proxy.kill(), await_("Disconnected"))
+
+  const slow = (shape: ChaosProxy.Shape) =>
+    proxy.shape(shape).pipe(
+      Effect.andThen(Effect.sleep(spell)),
+      // The next handshake goes the same way.
+      Effect.andThen(cut),
+      Effect.andThen(await_("Heard")),
+      Effect.andThen(Effect.sleep(spell)),
+      Effect.andThen(proxy.shape({}))
+    )
+
+  const pause = (meanwhile: Effect.Effect<void>) =>
+    client
+      .signal("SIGSTOP")
+      .pipe(
+        Effect.andThen(meanwhile),
+        Effect.andThen(Effect.sleep(interval + deadline + spell)),
+        Effect.andThen(client.signal("SIGCONT")),
+        Effect.andThen(Effect.sleep(spell))
+      )
+
+  const faults = {
+    cut: Effect.andThen(cut, await_("Heard")),
+    delay: slow({ latencyMillis: 100 }),
+    throttle: slow({ bytesPerSecond: 60_000 }),
+    split: slow({ pieceBytes: 1 }),
+    halfOpen: Effect.gen(function* () {
+      const frozen = (yield* proxy.connections).length
+      const start = yield* Clock.currentTimeMillis
+      yield* proxy.freeze()
+      yield* await_("Disconnected")
+      noticed.push((yield* Clock.currentTimeMillis) - start)
+      yield* await_("Heard")
+      yield* proxy.kill(frozen)
+    }),
+    serverKilled: Effect.gen(function* () {
+      const life = lives.at(-1)
+      if (life !== undefined) life.killedAt = yield* Clock.currentTimeMillis
+      yield* server.stop
+      yield* await_("Disconnected")
+      server = yield* startServer(port)
+      yield* await_("Heard")
+    }),
+    clientPaused: pause(Effect.void),
+    cutWhilePaused: Effect.andThen(pause(proxy.kill()), await_("Heard"))
+  }
+  const names = Object.keys(faults) as ReadonlyArray<keyof typeof faults>
+  const counts: Record<string, number> = {}
+
+  yield* await_("Heard")
+  do {
+    for (const name of yield* Random.shuffle(names)) {
+      yield* faults[name]
+      counts[name] = (counts[name] ?? 0) + 1
+      yield* Effect.sleep(yield* Random.nextIntBetween(50, 250))
+    }
+  } while ((yield* Clock.currentTimeMillis) - begin < options.minutes * 60_000)
+
+  // -------------------------------------------------------------------------
+  // the end, and what was seen
+  // -------------------------------------------------------------------------
+
+  server.child.process.stdin?.write("stop\n")
+  yield* await_("Disconnected")
+  yield* client.signal("SIGTERM")
+  const figures = yield* await_("Figures")
+  const exitCode = yield* client.exited
+  yield* server.stop
+
+  const links = yield* proxy.connections
+  const histories = lives.map(({ file, killedAt }) => ({ log: Lines.readLog(file), killedAt }))
+  const log = History.join(histories, links)
+  const events = Lines.readEvents(`${directory}/client.jsonl`)
+  const report = Audit.compare(log, events, { connectionOf: Audit.connectionsByTime(log, events) })
+  const unexplained = History.unexplained(events, histories, links)
+  const faultsOfClient = figures._tag === "Figures" ? figures.faults : []
+  const clean = Audit.isClean(report) && unexplained.length === 0 && faultsOfClient.length === 0 && exitCode === 130
+  return {
+    clean,
+    seed: options.seed,
+    seconds: Math.round(((yield* Clock.currentTimeMillis) - begin) / 100) / 10,
+    faults: counts,
+    connections: report.epochs,
+    resyncs: events.filter(({ _tag }) => _tag === "Resync").length,
+    ...report,
+    halfOpenNoticedWithinMillis: Math.max(...noticed),
+    unexplainedDisconnects: unexplained,
+    uncaughtInClient: faultsOfClient,
+    clientExitCode: exitCode,
+    clientMaxRssMiB: figures._tag === "Figures" ? Math.round(figures.maxRssMiB) : 0
+  }
+}, Effect.scoped)
+
+const print = (result: Effect.Success<ReturnType<typeof run>>) =>
+  Console.log(
+    [
+      `${result.seconds} s, ${Object.entries(result.faults)
+        .map(([name, count]) => `${count} ${name}`)
+        .join(", ")}.`,
+      `${result.connections} connections, ${result.resyncs} marks; a half-open one was noticed within ${result.halfOpenNoticedWithinMillis} ms ` +
+        `(interval ${interval}, deadline ${deadline}).`,
+      `${result.received} of ${result.sent} messages seen, ${result.missedWhileAway} missed while away; ` +
+        `${result.lostWhileConnected} lost while connected, ${result.duplicates} twice, ${result.outOfOrder} out of order, ` +
+        `${result.unmarkedGaps + result.unmarkedReconnects} gaps unmarked.`,
+      JSON.stringify(result)
+    ].join("\n")
+  )
+
+const chaos = Command.make(
+  "chaos",
+  {
+    minutes: Flag.Finite("minutes").pipe(
+      Flag.withDescription("How long it goes on; every fault happens at least once"),
+      Flag.withSchema(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1440 }))),
+      Flag.withDefault(0)
+    ),
+    seed: Flag.Int("seed").pipe(Flag.withDescription("In which order things happen"), Flag.optional)
+  },
+  Effect.fnUntraced(function* (flags) {
+    const seed = Option.getOrElse(flags.seed, () => 1)
+    const result = yield* run({ seed, minutes: flags.minutes }).pipe(
+      Random.withSeed(seed),
+      Effect.timeout(`${flags.minutes + 2} minutes`),
+      Effect.mapError(({ message }) => new Cli.Failure({ message, exitCode: 1 }))
+    )
+    yield* print(result)
+    if (!result.clean) return yield* new Cli.Failure({ message: "Not clean: see the figures", exitCode: 1 })
+  })
+).pipe(Command.withDescription("Does everything to a server, a client and the network between them, and audits it"))
+
+Cli.main(chaos)

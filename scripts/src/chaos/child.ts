@@ -1,0 +1,47 @@
+/** A process of one's own, which ends with the scope at the latest. */
+import { Deferred, Effect, Queue, type Scope } from "effect"
+import { spawn, type ChildProcess } from "node:child_process"
+import { createInterface } from "node:readline"
+
+export interface Child {
+  readonly process: ChildProcess
+  /** What it prints, line by line. */
+  readonly lines: Queue.Dequeue<string>
+  /** Its exit code, or 128 for a signal. */
+  readonly exited: Effect.Effect<number>
+  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
+}
+
+/** Runs a module of this directory by Node. */
+export const start = (
+  module: string,
+  args: ReadonlyArray<string>,
+  nodeArgs: ReadonlyArray<string> = []
+): Effect.Effect<Child, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const lines = yield* Queue.unbounded<string>()
+    const exited = Deferred.makeUnsafe<number>()
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const path = new URL(module, import.meta.url).pathname
+        const child = spawn(process.execPath, [...nodeArgs, path, ...args], { stdio: ["pipe", "pipe", "inherit"] })
+        createInterface({ input: child.stdout }).on("line", (line) => Queue.offerUnsafe(lines, line))
+        // `close` and not `exit`: what it printed last has been read by then.
+        child.on("close", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code ?? 128)))
+        // A process that has ended takes no input.
+        child.stdin.on("error", () => {})
+        return child
+      }),
+      (child) =>
+        Effect.suspend(() => {
+          child.kill("SIGKILL")
+          return Deferred.await(exited)
+        })
+    )
+    return {
+      process: child,
+      lines,
+      exited: Deferred.await(exited),
+      signal: (signal) => Effect.sync(() => child.kill(signal))
+    }
+  })

@@ -1,0 +1,68 @@
+/**
+ * The consumer of a chaos run: follows everything, and writes what it sees to a
+ * file.
+ *
+ * `node client.ts <url> <events file>`. Prints a line of JSON for each `Connected`
+ * and `Disconnected`, for the first message of each connection, and, when it is
+ * interrupted, for its figures.
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Interest, MeshEvent, MeshStream } from "@makima-stream/core"
+import { NodeMeshSocket } from "@makima-stream/node"
+import { Duration, Effect, Random, Schedule, Stream } from "effect"
+import { openSync } from "node:fs"
+import * as Lines from "./lines.ts"
+import { deadline, interval, taskIds } from "./settings.ts"
+
+const [url = "", eventsFile = ""] = process.argv.slice(2)
+const file = openSync(eventsFile, "a")
+
+const faults: Array<string> = []
+process.on("unhandledRejection", (reason) => faults.push(`unhandledRejection: ${String(reason)}`))
+process.on("uncaughtException", (error) => faults.push(`uncaughtException: ${String(error)}`))
+
+const print = (value: object): void => console.log(JSON.stringify(value))
+
+// The default's shape, a fortieth as long: a run has no time for half a minute.
+const schedule = Schedule.exponential("50 millis").pipe(
+  Schedule.modifyDelay(({ duration }) =>
+    Effect.map(Random.next, (random) => Duration.times(Duration.min(duration, Duration.millis(750)), 0.5 + random / 2))
+  )
+)
+
+let silent = true
+let events = 0
+
+MeshStream.connect({
+  interest: Interest.union(Interest.all, Interest.output(taskIds)),
+  policy: { schedule, minDelay: "20 millis", stableAfter: "1 second" }
+}).pipe(
+  Stream.runForEachArray((batch) =>
+    Effect.sync(() => {
+      Lines.writeEvents(file, batch)
+      events += batch.length
+      for (const event of batch) {
+        if (event._tag === "Connected") {
+          silent = true
+          print({ _tag: event._tag, epoch: event.epoch })
+        } else if (event._tag === "Disconnected") {
+          print({ _tag: event._tag, epoch: event.epoch, reason: event.reason._tag })
+        } else if (silent && !MeshEvent.isLifecycle(event)) {
+          silent = false
+          print({ _tag: "Heard" })
+        }
+      }
+    })
+  ),
+  Effect.ensuring(
+    Effect.sync(() => print({ _tag: "Figures", events, faults, maxRssMiB: process.resourceUsage().maxRSS / 1024 }))
+  ),
+  Effect.provide(
+    NodeMeshSocket.layer({
+      url,
+      connectTimeout: "2 seconds",
+      heartbeat: { interval: Duration.millis(interval), deadline: Duration.millis(deadline) }
+    })
+  ),
+  NodeRuntime.runMain
+)

@@ -1,0 +1,42 @@
+/**
+ * What the processes of a chaos run write to disk: a line of JSON for each entry
+ * of the server's log, and one for each event of the consumer. A line is written
+ * before what it tells of goes on, so that it outlives a SIGKILL.
+ */
+import { MeshEvent } from "@makima-stream/core"
+import type { ServerLog } from "@makima-stream/test-kit"
+import { Schema } from "effect"
+import { existsSync, readFileSync, writeSync } from "node:fs"
+
+const encodeEvent = Schema.encodeSync(MeshEvent.MeshEvent)
+const decodeEvent = Schema.decodeUnknownSync(MeshEvent.MeshEvent)
+
+export const writeEntry = (file: number, entry: ServerLog.Entry): void => {
+  writeSync(file, `${JSON.stringify(entry)}\n`)
+}
+
+export const writeEvents = (file: number, events: ReadonlyArray<MeshEvent.MeshEvent>): void => {
+  // Data is JSON as it stands; only the reasons in the lifecycle are not.
+  const lines = events.map((event) => JSON.stringify(MeshEvent.isLifecycle(event) ? encodeEvent(event) : event))
+  writeSync(file, `${lines.join("\n")}\n`)
+}
+
+const parse = (path: string): ReadonlyArray<unknown> =>
+  existsSync(path)
+    ? readFileSync(path, "utf8")
+        .split("\n")
+        .filter((line) => line !== "")
+        .map((line): unknown => JSON.parse(line))
+    : []
+
+// Both files were written above, and nothing else writes them.
+export const readLog = (path: string): ServerLog.ServerLog => parse(path) as ServerLog.ServerLog
+
+const lifecycle = new Set<unknown>(["Connected", "Disconnected", "Resync"])
+
+export const readEvents = (path: string): ReadonlyArray<MeshEvent.MeshEvent> =>
+  parse(path).map((value) => {
+    // As above.
+    const event = value as MeshEvent.MeshEvent
+    return lifecycle.has(event._tag) ? decodeEvent(event) : event
+  })

@@ -1,0 +1,7 @@
+/** What the processes of a chaos run must agree on. Times are in milliseconds. */
+import { TaskId } from "@makima-stream/core"
+
+export const interval = 400
+export const deadline = 1200
+
+export const taskIds: ReadonlyArray<TaskId.TaskId> = Array.from({ length: 10 }, (_, i) => TaskId.make(`task-${i}`))

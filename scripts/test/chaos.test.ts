@@ -1,0 +1,124 @@
+/** The chaos run as a person starts it, and that it can find something. */
+import { MeshError, type MeshEvent, TaskId } from "@makima-stream/core"
+import { Audit, type ChaosProxy, type ServerLog } from "@makima-stream/test-kit"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { execFile } from "node:child_process"
+import * as History from "../src/chaos/history.ts"
+
+const chaos = (...args: ReadonlyArray<string>) =>
+  Effect.callback<{ readonly code: number; readonly stdout: string; readonly stderr: string }>((resume) => {
+    const script = new URL("../src/chaos.ts", import.meta.url).pathname
+    const child = execFile(process.execPath, [script, ...args], (_, stdout, stderr) => {
+      resume(Effect.succeed({ code: child.exitCode ?? 128, stdout, stderr }))
+    })
+    return Effect.sync(() => child.kill())
+  })
+
+const Figures = Schema.fromJsonString(
+  Schema.Struct({
+    clean: Schema.Boolean,
+    faults: Schema.Record(Schema.String, Schema.Int),
+    received: Schema.Int,
+    connections: Schema.Int
+  })
+)
+
+const message = (version: number) => ({ _tag: "TaskUpdated", taskId: TaskId.make("a"), version }) as const
+
+const sent = (connection: number, version: number, at: number): ServerLog.Entry => ({
+  ...{ _tag: "Sent", seq: 0, at, connection, emission: version },
+  ...{ message: message(version), as: "text", delivered: true }
+})
+
+const link = (id: number, openedAt: number, injury?: "killed"): ChaosProxy.Connection => ({
+  id,
+  openedAt,
+  closedAt: undefined,
+  injury
+})
+
+/** A server that was killed at 100 and had two connections before; the first was left by the client at 50. */
+const lives: ReadonlyArray<History.Life> = [
+  {
+    killedAt: 100,
+    log: [
+      { _tag: "Opened", seq: 1, at: 10, connection: 1 },
+      sent(1, 1, 11),
+      { _tag: "Closed", seq: 3, at: 50, connection: 1, by: "client", code: 1006, reason: "" },
+      { _tag: "Opened", seq: 4, at: 60, connection: 2 },
+      sent(2, 2, 61)
+    ]
+  },
+  { killedAt: undefined, log: [{ _tag: "Opened", seq: 1, at: 200, connection: 1 }, sent(1, 1, 201)] }
+]
+
+describe("chaos", () => {
+  it.live(
+    "a server and a client in two processes, and a network that does everything to them, lose nothing unmarked",
+    () =>
+      Effect.gen(function* () {
+        const { code, stderr, stdout } = yield* chaos("--seed", "3")
+        assert.deepStrictEqual([code, stderr], [0, ""], stdout)
+        const figures = Schema.decodeUnknownSync(Figures)(stdout.trimEnd().split("\n").at(-1))
+        assert.isTrue(figures.clean)
+        assert.sameMembers(
+          Object.keys(figures.faults),
+          "cut,delay,throttle,split,halfOpen,serverKilled,clientPaused,cutWhilePaused".split(",")
+        )
+        assert.isAbove(figures.received, 1000)
+        assert.isAbove(figures.connections, 6)
+      }),
+    120_000
+  )
+
+  it.live("a wrong command line is one line on stderr, and code 2", () =>
+    Effect.gen(function* () {
+      const { code, stderr } = yield* chaos("--minutes", "soon")
+      assert.strictEqual(code, 2)
+      assert.strictEqual(stderr.trimEnd().split("\n").length, 1, stderr)
+    })
+  )
+
+  it("the lives of a server are one log, in which a process that was killed has killed its connections", () => {
+    const log = History.join(lives, [link(1, 5, "killed"), link(2, 55), link(3, 199)])
+    assert.deepStrictEqual(
+      log.map((entry) => [entry._tag, "connection" in entry ? entry.connection : 0]),
+      [
+        ["Opened", 1],
+        ["Sent", 1],
+        ["Killed", 1],
+        ["Opened", 2],
+        ["Sent", 2],
+        ["Killed", 2],
+        ["Opened", 3],
+        ["Sent", 3]
+      ]
+    )
+    assert.deepStrictEqual(
+      log.flatMap((entry) => (entry._tag === "Sent" ? [entry.emission] : [])),
+      [1, 2, 3]
+    )
+  })
+
+  it("a client that leaves a connection that nothing was done to has lost what was on its way", () => {
+    const ended: MeshEvent.MeshEvent = {
+      ...{ _tag: "Disconnected", epoch: 1, opened: true, attempt: 1, retryInMillis: 0, at: 50 },
+      reason: new MeshError.HeartbeatTimeout({ deadlineMillis: 1 })
+    }
+    const events: ReadonlyArray<MeshEvent.MeshEvent> = [
+      { _tag: "Connected", epoch: 1, at: 12 },
+      ended,
+      { _tag: "Connected", epoch: 2, at: 62 },
+      { _tag: "Resync", epoch: 2, reason: { _tag: "Reconnected", downMillis: 12 } },
+      message(2)
+    ]
+    const uninjured = [link(1, 5), link(2, 55)]
+    const first = lives.slice(0, 1)
+    assert.deepStrictEqual(History.unexplained(events, first, uninjured), ["HeartbeatTimeout"])
+    assert.strictEqual(Audit.compare(History.join(first, uninjured), events).lostWhileConnected, 1)
+    const injured = [link(1, 5, "killed"), link(2, 55)]
+    assert.deepStrictEqual(History.unexplained(events, first, injured), [])
+    assert.isTrue(Audit.isClean(Audit.compare(History.join(first, injured), events)))
+  })
+})

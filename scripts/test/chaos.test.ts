@@ -27,8 +27,14 @@ const Figures = Schema.fromJsonString(
 const message = (version: number) => ({ _tag: "TaskUpdated", taskId: TaskId.make("a"), version }) as const
 
 const sent = (connection: number, version: number, at: number): ServerLog.Entry => ({
-  ...{ _tag: "Sent", seq: 0, at, connection, emission: version },
-  ...{ message: message(version), as: "text", delivered: true }
+  _tag: "Sent",
+  seq: 0,
+  at,
+  connection,
+  emission: version,
+  message: message(version),
+  as: "text",
+  delivered: true
 })
 
 const link = (id: number, openedAt: number, injury?: "killed"): ChaosProxy.Connection => ({
@@ -103,7 +109,12 @@ describe("chaos", () => {
 
   it("a client that leaves a connection that nothing was done to has lost what was on its way", () => {
     const ended: MeshEvent.MeshEvent = {
-      ...{ _tag: "Disconnected", epoch: 1, opened: true, attempt: 1, retryInMillis: 0, at: 50 },
+      _tag: "Disconnected",
+      epoch: 1,
+      opened: true,
+      attempt: 1,
+      retryInMillis: 0,
+      at: 50,
       reason: new MeshError.HeartbeatTimeout({ deadlineMillis: 1 })
     }
     const events: ReadonlyArray<MeshEvent.MeshEvent> = [

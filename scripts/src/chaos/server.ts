@@ -54,7 +54,7 @@ const program = Effect.gen(function* () {
   yield* server.drain()
   yield* server.close(1000, "the end")
   // The close frame is answered, or the process that waits for this one ends it.
-  yield* Effect.never
+  return yield* Effect.never
 })
 
 program.pipe(Effect.scoped, NodeRuntime.runMain)

@@ -29,20 +29,21 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Interest from "./Interest.ts"
 import * as Connection from "./internal/connection.ts"
-import * as ConsumerQueue from "./internal/consumerQueue.ts"
+import * as Consumers from "./internal/consumers.ts"
 import * as Demand from "./internal/demand.ts"
+import * as Discovery from "./internal/discovery.ts"
 import * as Expiry from "./internal/expiry.ts"
-import * as Router from "./internal/router.ts"
+import type * as Router from "./internal/router.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import * as MeshError from "./MeshError.ts"
-import * as MeshMetrics from "./MeshMetrics.ts"
-import type { Lifecycle, MeshEvent, Resync } from "./MeshEvent.ts"
+import type { Lifecycle, MeshEvent } from "./MeshEvent.ts"
 import type * as MeshSession from "./MeshSession.ts"
 import type { ReconnectPolicy } from "./ReconnectPolicy.ts"
 import type { TaskOutput, TaskUpdated } from "./ServerMessage.ts"
@@ -235,26 +236,6 @@ export class MeshClient extends Context.Service<
   }
 >()("@makima-stream/core/MeshClient") {}
 
-type End = Effect.Effect<never, MeshError.MeshError | Cause.Done>
-
-interface Consumer {
-  readonly route: Router.Route
-  readonly queue: ConsumerQueue.ConsumerQueue
-  readonly capacity: number
-  /** The tasks whose output was discovered, for `everything`. */
-  readonly discovered: Set<TaskId> | undefined
-  readonly terminal: ReadonlySet<string>
-  readonly linger: Expiry.Expiry<TaskId> | undefined
-  /** How the stream ends, once nothing more will come. */
-  ended: End | undefined
-  /** How many of the queue's lost events the metrics know of. */
-  lostRecorded: number
-  /** Resumes the pull that waits, if one does. */
-  wake: (() => void) | undefined
-  /** Resumes the router that waits for room, if it does. */
-  room: (() => void) | undefined
-}
-
 /**
  * Makes a client. Its scope owns the connection and every fiber.
  *
@@ -282,7 +263,6 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const socket = yield* Socket.Socket
   const clock = yield* Clock.Clock
-  const context = yield* Effect.context<never>()
   const keepAlive = options?.keepAlive ?? false
   const connectionIdle = Duration.toMillis(options?.connectionIdle ?? "30 seconds")
   const subscriptionIdle = Duration.toMillis(options?.subscriptionIdle ?? "5 seconds")
@@ -291,13 +271,13 @@ export const make = Effect.fnUntraced(function* (
   const status = yield* SubscriptionRef.make<Status>({ _tag: "Idle" })
   const subscriptions = Subscriptions.make()
   const demand = Demand.make(subscriptions, subscriptionIdle)
-  const router = Router.make<Consumer>()
-  const lingering = new Set<Consumer>()
+  const consumers = Consumers.make(yield* Effect.context<never>())
+  const discoveries = new Set<Discovery.Discovery>()
   const connectionExpiry = Expiry.make<"connection">(connectionIdle)
+  // Starting and stopping exclude each other, so that there is one connection at a time.
+  const lifecycle = yield* Semaphore.make(1)
 
   let epoch = 0
-  // The epoch whose `Connected` has been routed and whose end has not: whoever joins now has missed its beginning.
-  let liveEpoch: number | undefined
   let holds = 0
   let closed = false
   let connection: Connection.Connection | undefined
@@ -306,123 +286,8 @@ export const make = Effect.fnUntraced(function* (
   const now = () => clock.currentTimeMillisUnsafe()
 
   // ---------------------------------------------------------------------------
-  // from the connection to the consumers
+  // the connection's life
   // ---------------------------------------------------------------------------
-
-  const endConsumer = (consumer: Consumer, end: End): void => {
-    consumer.ended ??= end
-    consumer.wake?.()
-    consumer.room?.()
-  }
-
-  const endAll = (end: End): void => {
-    for (const consumer of router.everybody) endConsumer(consumer, end)
-  }
-
-  const discover = (consumer: Consumer, event: TaskUpdated): void => {
-    const { discovered, linger, terminal } = consumer
-    if (discovered === undefined || linger === undefined) return
-    const over = event.status !== undefined && terminal.has(event.status)
-    if (discovered.has(event.taskId)) {
-      if (over) {
-        linger.schedule(event.taskId, now())
-        lingering.add(consumer)
-        sweepSoon()
-      } else if (event.status !== undefined) {
-        linger.cancel(event.taskId)
-      }
-    } else if (!over) {
-      discovered.add(event.taskId)
-      router.addOutput(consumer, event.taskId)
-      demand.acquireOutput(event.taskId)
-    }
-  }
-
-  /** Offers an event to a consumer. Gives `true` when there is no room and the event must be offered again. */
-  const offer = (consumer: Consumer, event: MeshEvent, woken: Set<Consumer>): boolean => {
-    if (consumer.ended !== undefined) return false
-    switch (consumer.queue.offer(event)) {
-      case "accepted":
-        woken.add(consumer)
-        if (event._tag === "TaskUpdated") discover(consumer, event)
-        return false
-      case "full":
-        return true
-      case "overflow":
-        endConsumer(
-          consumer,
-          Effect.fail(
-            new MeshError.MeshError({ reason: new MeshError.ConsumerOverflow({ capacity: consumer.capacity }) })
-          )
-        )
-        return false
-    }
-  }
-
-  const wakeAll = (woken: Set<Consumer>): void => {
-    let depth = 0
-    for (const consumer of woken) {
-      depth = Math.max(depth, consumer.queue.size)
-      const { lost } = consumer.queue
-      if (lost > consumer.lostRecorded) {
-        MeshMetrics.eventsDropped.updateUnsafe(lost - consumer.lostRecorded, context)
-        MeshMetrics.recordGap("Overflow", context)
-        consumer.lostRecorded = lost
-      }
-      consumer.wake?.()
-    }
-    if (woken.size > 0) MeshMetrics.queueDepth.updateUnsafe(depth, context)
-    woken.clear()
-  }
-
-  /** Waits until a consumer has room, has ended, or has left. */
-  const awaitRoom = (consumer: Consumer): Effect.Effect<void> =>
-    Effect.callback<void>((resume) => {
-      // The consumer may have taken what it had since the offer: the scheduler can cut in between.
-      const hasRoom = consumer.queue.size < consumer.capacity
-      if (hasRoom || consumer.ended !== undefined || !router.everybody.has(consumer)) return resume(Effect.void)
-      consumer.room = () => {
-        consumer.room = undefined
-        resume(Effect.void)
-      }
-      return Effect.sync(() => {
-        consumer.room = undefined
-      })
-    })
-
-  const route = (batch: NonEmptyReadonlyArray<MeshEvent>): Effect.Effect<void> => {
-    const woken = new Set<Consumer>()
-    // Everything that can be done without waiting is done in one go; only a consumer without room makes an effect.
-    const from = (start: number): Effect.Effect<void> => {
-      for (let i = start; i < batch.length; i++) {
-        const event = batch[i]
-        if (event._tag === "Connected") liveEpoch = event.epoch
-        else if (event._tag === "Disconnected") liveEpoch = undefined
-        const full: Array<Consumer> = []
-        for (const consumers of router.consumersOf(event)) {
-          for (const consumer of consumers) if (offer(consumer, event, woken)) full.push(consumer)
-        }
-        if (full.length > 0) {
-          wakeAll(woken)
-          return Effect.flatMap(offerAgain(full, event), () => from(i + 1))
-        }
-      }
-      wakeAll(woken)
-      return Effect.void
-    }
-    const offerAgain = (full: ReadonlyArray<Consumer>, event: MeshEvent): Effect.Effect<void> =>
-      Effect.forEach(
-        full,
-        (consumer) => {
-          const again: Effect.Effect<void> = Effect.flatMap(awaitRoom(consumer), () =>
-            router.everybody.has(consumer) && offer(consumer, event, woken) ? again : Effect.void
-          )
-          return again
-        },
-        { discard: true }
-      )
-    return from(0)
-  }
 
   const observe = (event: MeshEvent): Effect.Effect<void> => {
     switch (event._tag) {
@@ -443,82 +308,77 @@ export const make = Effect.fnUntraced(function* (
     }
   }
 
-  // ---------------------------------------------------------------------------
-  // the connection's life
-  // ---------------------------------------------------------------------------
-
-  const drive = (previous: Fiber.Fiber<void> | undefined) =>
-    Effect.gen(function* () {
-      // The connection before this one must be gone first: there is one at a time.
-      if (previous !== undefined) yield* Fiber.await(previous)
-      const own = yield* Connection.make({
-        ...options,
-        subscriptions,
-        epoch,
-        // The first dial of a start has been told already.
-        onDial: (attempt) =>
-          attempt === 0 && SubscriptionRef.getUnsafe(status)._tag === "Connecting"
-            ? Effect.void
-            : SubscriptionRef.set(status, { _tag: "Connecting", attempt })
-      })
-      yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          connection = own
-        }),
-        () =>
-          Effect.sync(() => {
-            connection = undefined
-          })
-      )
-      // A batch with a lifecycle element has nothing else in it but what follows from that.
-      const step = Effect.flatMap(own.pull, (batch) => {
-        const [first] = batch
-        return first._tag === "Connected" || first._tag === "Disconnected"
-          ? Effect.andThen(
-              observe(first),
-              Effect.suspend(() => route(batch))
-            )
-          : route(batch)
-      })
-      return yield* Effect.forever(step, { disableYield: true })
-    }).pipe(
-      Effect.scoped,
-      Effect.provideService(Socket.Socket, socket),
-      Effect.onExit((exit) => {
-        liveEpoch = undefined
-        // An interruption is a decision of this module, which has seen to the rest.
-        if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return Effect.void
-        driver = undefined
-        const error = Cause.findError(exit.cause)
-        if (Result.isFailure(error)) {
-          // A defect in the loop is a bug: it must not pass for a quiet end.
-          endAll(Effect.failCause(Cause.fromReasons<never>(exit.cause.reasons.filter(Cause.isDieReason))))
-          return Effect.void
-        }
-        endAll(Effect.fail(error.success))
-        return SubscriptionRef.set(status, { _tag: "Failed", error: error.success })
+  const drive = Effect.gen(function* () {
+    const own = yield* Connection.make({
+      ...options,
+      subscriptions,
+      epoch,
+      // The first dial of a start has been told already.
+      onDial: (attempt) =>
+        attempt === 0 && SubscriptionRef.getUnsafe(status)._tag === "Connecting"
+          ? Effect.void
+          : SubscriptionRef.set(status, { _tag: "Connecting", attempt })
+    })
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        connection = own
       }),
-      Effect.ignore
+      () =>
+        Effect.sync(() => {
+          connection = undefined
+        })
     )
+    // A batch with a lifecycle element has nothing else in it but what follows from that.
+    const step = Effect.flatMap(own.pull, (batch) => {
+      const [first] = batch
+      return first._tag === "Connected" || first._tag === "Disconnected"
+        ? Effect.andThen(
+            observe(first),
+            Effect.suspend(() => consumers.route(batch))
+          )
+        : consumers.route(batch)
+    })
+    return yield* Effect.forever(step, { disableYield: true })
+  }).pipe(
+    Effect.scoped,
+    Effect.provideService(Socket.Socket, socket),
+    Effect.onExit((exit) => {
+      consumers.disconnected()
+      // An interruption is a decision of this module, which has seen to the rest.
+      if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return Effect.void
+      driver = undefined
+      const error = Cause.findError(exit.cause)
+      if (Result.isFailure(error)) {
+        // A defect in the loop is a bug: it must not pass for a quiet end.
+        consumers.endAll(Effect.failCause(Cause.fromReasons<never>(exit.cause.reasons.filter(Cause.isDieReason))))
+        return Effect.void
+      }
+      // Whoever learns of the failure, by the status or by its stream, finds the client ready to start again.
+      return Effect.map(SubscriptionRef.set(status, { _tag: "Failed", error: error.success }), () =>
+        consumers.endAll(Effect.fail(error.success))
+      )
+    }),
+    Effect.ignore
+  )
 
-  let previous: Fiber.Fiber<void> | undefined
-  const start = Effect.suspend(() => {
-    if (driver !== undefined) return Effect.void
-    return SubscriptionRef.set(status, { _tag: "Connecting", attempt: 0 }).pipe(
-      Effect.andThen(Effect.forkIn(drive(previous), scope)),
-      Effect.map((fiber) => {
-        driver = fiber
-        previous = fiber
-      })
-    )
-  })
+  const start = Effect.suspend(() =>
+    driver !== undefined
+      ? Effect.void
+      : SubscriptionRef.set(status, { _tag: "Connecting", attempt: 0 }).pipe(
+          Effect.andThen(Effect.forkIn(drive, scope)),
+          Effect.map((fiber) => {
+            driver = fiber
+          })
+        )
+  ).pipe(lifecycle.withPermit, Effect.uninterruptible)
 
   const stop = Effect.suspend(() => {
     const running = driver
     driver = undefined
-    if (running === undefined) return Effect.void
-    return Effect.andThen(Fiber.interrupt(running), SubscriptionRef.set(status, { _tag: "Idle" }))
-  })
+    return running === undefined
+      ? Effect.void
+      : Effect.andThen(Fiber.interrupt(running), SubscriptionRef.set(status, { _tag: "Idle" }))
+  }).pipe(lifecycle.withPermit, Effect.uninterruptible)
 
   const hold = Effect.suspend((): Effect.Effect<void, MeshError.MeshError> => {
     if (closed) return Effect.fail(closedError())
@@ -544,19 +404,10 @@ export const make = Effect.fnUntraced(function* (
 
   const sweep = Effect.suspend(() => {
     const time = now()
-    for (const consumer of lingering) {
-      for (const taskId of consumer.linger?.due(time) ?? []) forget(consumer, taskId, time)
-      if (consumer.linger?.next() === undefined) lingering.delete(consumer)
-    }
+    for (const discovery of discoveries) discovery.sweep(time)
     demand.sweep(time)
     return connectionExpiry.due(time).length > 0 && holds === 0 ? stop : Effect.void
   })
-
-  const forget = (consumer: Consumer, taskId: TaskId, time: number): void => {
-    if (consumer.discovered?.delete(taskId) !== true) return
-    router.removeOutput(consumer, taskId)
-    demand.releaseOutput(taskId, time)
-  }
 
   const nextSweep = (): number | undefined => {
     let next: number | undefined
@@ -565,7 +416,7 @@ export const make = Effect.fnUntraced(function* (
     }
     consider(demand.next())
     consider(connectionExpiry.next())
-    for (const consumer of lingering) consider(consumer.linger?.next())
+    for (const discovery of discoveries) consider(discovery.next())
     return next
   }
 
@@ -588,63 +439,55 @@ export const make = Effect.fnUntraced(function* (
   ): Stream.Stream<A, MeshError.MeshError> => {
     const capacity = Math.max(1, Math.floor(consumerOptions?.capacity ?? 256))
 
-    const join = Effect.gen(function* () {
-      yield* hold
-      const consumer: Consumer = {
+    const join = Effect.map(hold, () => {
+      const discovered =
+        discovery === undefined
+          ? undefined
+          : Discovery.make({
+              terminal: discovery.terminal,
+              lingerMillis: Duration.toMillis(discovery.linger),
+              onFound: (taskId) => {
+                consumers.addOutput(consumer, taskId)
+                demand.acquireOutput(taskId)
+              },
+              onGone: (taskId, time) => {
+                consumers.removeOutput(consumer, taskId)
+                demand.releaseOutput(taskId, time)
+              }
+            })
+      if (discovered !== undefined) discoveries.add(discovered)
+      const consumer = consumers.join({
         route,
-        queue: ConsumerQueue.make(consumerOptions?.overflow ?? "suspend", capacity, () => epoch),
+        overflow: consumerOptions?.overflow ?? "suspend",
         capacity,
-        discovered: discovery === undefined ? undefined : new Set(),
-        terminal: discovery?.terminal ?? TaskStatus.defaultTerminal,
-        linger: discovery === undefined ? undefined : Expiry.make(Duration.toMillis(discovery.linger)),
-        ended: undefined,
-        lostRecorded: 0,
-        wake: undefined,
-        room: undefined
-      }
-      if (liveEpoch !== undefined) {
-        const late: Resync = { _tag: "Resync", epoch: liveEpoch, reason: { _tag: "JoinedLate" } }
-        consumer.queue.offer(late)
-        MeshMetrics.recordGap("JoinedLate", context)
-      }
-      router.add(consumer, route)
+        onUpdate:
+          discovered === undefined
+            ? undefined
+            : (update) => {
+                discovered.observe(update, now())
+                sweepSoon()
+              }
+      })
       demand.acquire(route.interest)
-      return consumer
+      return { consumer, discovered }
     })
 
-    const leave = (consumer: Consumer) =>
+    const leave = ({ consumer, discovered }: Effect.Success<typeof join>) =>
       Effect.sync(() => {
         const time = now()
-        router.remove(consumer, route)
-        lingering.delete(consumer)
-        for (const taskId of consumer.discovered ?? []) forget(consumer, taskId, time)
+        consumers.leave(consumer)
+        if (discovered !== undefined) {
+          discovered.clear(time)
+          discoveries.delete(discovered)
+        }
         demand.release(route.interest, time)
-        consumer.room?.()
         letGo()
         sweepSoon()
       })
 
-    const pullOf = (consumer: Consumer) => {
-      const ready = Effect.callback<void>((resume) => {
-        if (consumer.queue.size > 0 || consumer.ended !== undefined) return resume(Effect.void)
-        consumer.wake = () => {
-          consumer.wake = undefined
-          resume(Effect.void)
-        }
-        return Effect.sync(() => {
-          consumer.wake = undefined
-        })
-      })
-      const take = Effect.suspend((): Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done> => {
-        // The route admits nothing but what `A` says.
-        const events = consumer.queue.takeAll() as ReadonlyArray<MeshEvent> as ReadonlyArray<A>
-        consumer.room?.()
-        if (isNonEmpty(events)) return Effect.succeed(events)
-        return consumer.ended ?? pull
-      })
-      const pull: typeof take = Effect.suspend(() => (consumer.queue.size > 0 ? take : Effect.andThen(ready, take)))
-      return pull
-    }
+    // The route admits nothing but what `A` says.
+    const pullOf = ({ consumer }: Effect.Success<typeof join>) =>
+      consumers.pull(consumer) as Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done>
 
     return Stream.fromChannel(
       Channel.fromTransform((_, streamScope) =>
@@ -679,7 +522,7 @@ export const make = Effect.fnUntraced(function* (
     Effect.ensuring(
       Effect.andThen(
         stop,
-        Effect.sync(() => endAll(Cause.done()))
+        Effect.sync(() => consumers.endAll(Cause.done()))
       )
     )
   )
@@ -687,7 +530,7 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       closed = true
-      endAll(Cause.done())
+      consumers.endAll(Cause.done())
     })
   )
 
@@ -797,5 +640,3 @@ export const layerConfig = (
   )
 
 const closedError = () => new MeshError.MeshError({ reason: new MeshError.ClientClosed() })
-
-const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

@@ -628,6 +628,22 @@ describe("MeshClient", () => {
       })
     )
 
+    itLeavesNothing("is one, however many consumers join at once and wherever the scheduler cuts in", () =>
+      Effect.gen(function* () {
+        for (let ops = 5; ops <= 60; ops++) {
+          yield* Effect.gen(function* () {
+            const cut = Effect.provideService(References.MaxOpsBeforeYield, ops)
+            const { mesh, client } = yield* cut(setup())
+            for (let n = 0; n < 5; n++) yield* cut(follow(client.updates()))
+            yield* cut(Effect.forkScoped(client.awaitOnline))
+            yield* mesh.awaitReceived(({ connection }) => connection === 1)
+            for (let rounds = 0; rounds < 10; rounds++) yield* settle
+            assert.strictEqual((yield* mesh.dials).length, 1, `with a yield after every ${ops} operations`)
+          }).pipe(Effect.scoped)
+        }
+      })
+    )
+
     itLeavesNothing("is dialled anew at once on request, in a backoff and while online", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ policy: { schedule: Schedule.spaced("1 hour") } })

@@ -1,0 +1,214 @@
+/**
+ * The consumers of a shared connection: who gets which event, what happens when
+ * one cannot keep up, and how each of them ends.
+ *
+ * Invariants: an event is offered to the queues of its consumers before the next
+ * one is; a consumer without room holds the batch up until it has room, has
+ * ended or has left, whichever comes first, and nothing but the batch waits for
+ * it; a consumer that has ended is offered nothing more, and learns of its end
+ * after what it has queued.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as MeshError from "../MeshError.ts"
+import type { MeshEvent } from "../MeshEvent.ts"
+import * as MeshMetrics from "../MeshMetrics.ts"
+import type { TaskUpdated } from "../ServerMessage.ts"
+import type { TaskId } from "../TaskId.ts"
+import * as ConsumerQueue from "./consumerQueue.ts"
+import * as Router from "./router.ts"
+
+/** How the stream of a consumer ends. */
+export type End = Effect.Effect<never, MeshError.MeshError | Cause.Done>
+
+export interface Options {
+  readonly route: Router.Route
+  readonly overflow: ConsumerQueue.Strategy
+  readonly capacity: number
+  /** Told of each update that the consumer has got. */
+  readonly onUpdate: ((update: TaskUpdated) => void) | undefined
+}
+
+export interface Consumer extends Options {
+  readonly queue: ConsumerQueue.ConsumerQueue
+  /** Set once nothing more will come. */
+  ended: End | undefined
+  /** How many of the queue's lost events the metrics know of. */
+  lostRecorded: number
+  /** Resumes the pull that waits, if one does. */
+  wake: (() => void) | undefined
+  /** Resumes the router that waits for room, if it does. */
+  room: (() => void) | undefined
+}
+
+export interface Consumers {
+  readonly join: (options: Options) => Consumer
+  readonly leave: (consumer: Consumer) => void
+  readonly addOutput: (consumer: Consumer, taskId: TaskId) => void
+  readonly removeOutput: (consumer: Consumer, taskId: TaskId) => void
+  /** Brings a batch to its consumers, and waits while one of them has no room. */
+  readonly route: (batch: NonEmptyReadonlyArray<MeshEvent>) => Effect.Effect<void>
+  /** What has come for a consumer, once something has. */
+  readonly pull: (
+    consumer: Consumer
+  ) => Effect.Effect<NonEmptyReadonlyArray<MeshEvent>, MeshError.MeshError | Cause.Done>
+  /** The connection that everybody depends on is gone. */
+  readonly disconnected: () => void
+  readonly endAll: (end: End) => void
+}
+
+export const make = (context: Context.Context<never>): Consumers => {
+  const router = Router.make<Consumer>()
+  // The newest epoch, for marks; and the one whose `Connected` has been routed and whose end has not: whoever joins
+  // now has missed its beginning.
+  let epoch = 0
+  let liveEpoch: number | undefined
+
+  const end = (consumer: Consumer, how: End): void => {
+    consumer.ended ??= how
+    consumer.wake?.()
+    consumer.room?.()
+  }
+
+  /** Offers an event to a consumer. Gives `true` when there is no room and the event must be offered again. */
+  const offer = (consumer: Consumer, event: MeshEvent, woken: Set<Consumer>): boolean => {
+    if (consumer.ended !== undefined) return false
+    switch (consumer.queue.offer(event)) {
+      case "accepted":
+        woken.add(consumer)
+        if (event._tag === "TaskUpdated") consumer.onUpdate?.(event)
+        return false
+      case "full":
+        return true
+      case "overflow":
+        end(
+          consumer,
+          Effect.fail(
+            new MeshError.MeshError({ reason: new MeshError.ConsumerOverflow({ capacity: consumer.capacity }) })
+          )
+        )
+        return false
+    }
+  }
+
+  const wakeAll = (woken: Set<Consumer>): void => {
+    let depth = 0
+    for (const consumer of woken) {
+      depth = Math.max(depth, consumer.queue.size)
+      const { lost } = consumer.queue
+      if (lost > consumer.lostRecorded) {
+        MeshMetrics.eventsDropped.updateUnsafe(lost - consumer.lostRecorded, context)
+        MeshMetrics.recordGap("Overflow", context)
+        consumer.lostRecorded = lost
+      }
+      consumer.wake?.()
+    }
+    if (woken.size > 0) MeshMetrics.queueDepth.updateUnsafe(depth, context)
+    woken.clear()
+  }
+
+  /** Waits until a consumer has room, has ended, or has left. */
+  const awaitRoom = (consumer: Consumer): Effect.Effect<void> =>
+    Effect.callback<void>((resume) => {
+      // The consumer may have taken what it had since the offer: the scheduler can cut in between.
+      const hasRoom = consumer.queue.size < consumer.capacity
+      if (hasRoom || consumer.ended !== undefined || !router.everybody.has(consumer)) return resume(Effect.void)
+      consumer.room = () => {
+        consumer.room = undefined
+        resume(Effect.void)
+      }
+      return Effect.sync(() => {
+        consumer.room = undefined
+      })
+    })
+
+  const route = (batch: NonEmptyReadonlyArray<MeshEvent>): Effect.Effect<void> => {
+    const woken = new Set<Consumer>()
+    // Everything that can be done without waiting is done in one go; only a consumer without room makes an effect.
+    const from = (start: number): Effect.Effect<void> => {
+      for (let i = start; i < batch.length; i++) {
+        const event = batch[i]
+        if (event._tag === "Connected") liveEpoch = epoch = event.epoch
+        else if (event._tag === "Disconnected") liveEpoch = undefined
+        const full: Array<Consumer> = []
+        for (const consumers of router.consumersOf(event)) {
+          for (const consumer of consumers) if (offer(consumer, event, woken)) full.push(consumer)
+        }
+        if (full.length > 0) {
+          wakeAll(woken)
+          return Effect.flatMap(offerAgain(full, event), () => from(i + 1))
+        }
+      }
+      wakeAll(woken)
+      return Effect.void
+    }
+    const offerAgain = (full: ReadonlyArray<Consumer>, event: MeshEvent): Effect.Effect<void> =>
+      Effect.forEach(
+        full,
+        (consumer) => {
+          const again: Effect.Effect<void> = Effect.flatMap(awaitRoom(consumer), () =>
+            router.everybody.has(consumer) && offer(consumer, event, woken) ? again : Effect.void
+          )
+          return again
+        },
+        { discard: true }
+      )
+    return from(0)
+  }
+
+  return {
+    join(options) {
+      const consumer: Consumer = {
+        ...options,
+        queue: ConsumerQueue.make(options.overflow, options.capacity, () => epoch),
+        ended: undefined,
+        lostRecorded: 0,
+        wake: undefined,
+        room: undefined
+      }
+      if (liveEpoch !== undefined) {
+        consumer.queue.offer({ _tag: "Resync", epoch: liveEpoch, reason: { _tag: "JoinedLate" } })
+        MeshMetrics.recordGap("JoinedLate", context)
+      }
+      router.add(consumer, options.route)
+      return consumer
+    },
+    leave(consumer) {
+      router.remove(consumer, consumer.route)
+      consumer.room?.()
+    },
+    addOutput: router.addOutput,
+    removeOutput: router.removeOutput,
+    route,
+    pull(consumer) {
+      const ready = Effect.callback<void>((resume) => {
+        if (consumer.queue.size > 0 || consumer.ended !== undefined) return resume(Effect.void)
+        consumer.wake = () => {
+          consumer.wake = undefined
+          resume(Effect.void)
+        }
+        return Effect.sync(() => {
+          consumer.wake = undefined
+        })
+      })
+      const take: ReturnType<Consumers["pull"]> = Effect.suspend(() => {
+        const events = consumer.queue.takeAll()
+        consumer.room?.()
+        if (isNonEmpty(events)) return Effect.succeed(events)
+        return consumer.ended ?? pull
+      })
+      const pull: typeof take = Effect.suspend(() => (consumer.queue.size > 0 ? take : Effect.andThen(ready, take)))
+      return pull
+    },
+    disconnected() {
+      liveEpoch = undefined
+    },
+    endAll(how) {
+      for (const consumer of router.everybody) end(consumer, how)
+    }
+  }
+}
+
+const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

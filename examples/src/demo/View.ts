@@ -2,7 +2,7 @@
  * What the demo shows while it runs: a live view where there is a terminal,
  * plain lines where the output goes elsewhere, and nothing for `--json`.
  */
-import { Clock, Effect, HashMap, Option } from "effect"
+import { Clock, Effect, Option } from "effect"
 import type { Scope } from "effect"
 import { CliOutput } from "effect/cli"
 import { TaskBoard } from "@makima-stream/core"
@@ -125,7 +125,7 @@ const frame = (
   columns: number,
   rows: number
 ): ReadonlyArray<string> => {
-  const known = [...HashMap.values(tally.board.tasks)]
+  const known = [...TaskBoard.live(tally.board), ...TaskBoard.ended(tally.board)]
   const order = (task: TaskState.TaskState) => (task.endedAt === undefined ? 0 : 1)
   const table = known
     .toSorted((a, b) => order(a) - order(b) || (b.lastEventAt ?? 0) - (a.lastEventAt ?? 0))

@@ -214,7 +214,7 @@ export const update = (self: CostLedger, event: MeshEvent, at: number): CostLedg
           ? { ...self, gaps: self.gaps + 1 }
           : self
   let { rolledUsd, rolledTasks } = updated
-  const trimmed = Roster.trim(updated, self.settings, at, (task) => {
+  const trimmed = Roster.trim(updated, self.settings, at, "taskId" in event ? event.taskId : undefined, (task) => {
     rolledUsd += task.costUsd
     rolledTasks++
   })

@@ -134,14 +134,15 @@ export const make = (options?: Options): TaskBoard => ({
  */
 export const update = (self: TaskBoard, event: MeshEvent, at: number): TaskBoard => {
   const { settings } = self
+  const taskId = "taskId" in event ? event.taskId : undefined
   const updated: Roster.Roster<TaskState.TaskState> =
-    "taskId" in event && event.taskId !== undefined
-      ? updateTask(self, event.taskId, event, at)
+    taskId !== undefined
+      ? updateTask(self, taskId, event, at)
       : event._tag === "Resync"
         ? updateLive(self, event, at)
         : self
   let { evicted, forgotten } = self
-  const { tasks, order } = Roster.trim(updated, settings, at, (task) => {
+  const { tasks, order } = Roster.trim(updated, settings, at, taskId, (task) => {
     if (task.endedAt === undefined) forgotten++
     else evicted++
   })

@@ -139,12 +139,15 @@ describe("TaskBoard", () => {
       said(id("d"), "x")
     ])
     assert.deepStrictEqual([ids(TaskBoard.live(board)), board.evicted, board.forgotten], [["a", "b", "d"], 1, 0])
-    const crowded = [said(a, "x"), said(id("e"), "x"), said(id("d"), "x"), said(id("f"), "x")].reduce(
-      (board, event, index) => TaskBoard.update(board, event, 10 + index),
-      board
-    )
-    assert.sameMembers(ids(TaskBoard.live(crowded)), ["e", "d", "f"])
-    assert.strictEqual(crowded.forgotten, 2)
+    const heardOf = TaskBoard.update(board, said(a, "x"), 10)
+    const crowded = TaskBoard.update(heardOf, said(id("e"), "x"), 11)
+    assert.deepStrictEqual([ids(TaskBoard.live(crowded)), crowded.forgotten], [["d", "e", "a"], 1])
+  })
+
+  it("never lets a task go for its own event, also where all others were heard of", () => {
+    const board = foldInTime(TaskBoard.make({ maxTasks: 2 }), [said(a, "x"), said(b, "x"), said(a, "y"), said(b, "y")])
+    const crowded = TaskBoard.update(board, said(c, "x"), 10)
+    assert.deepStrictEqual(ids(TaskBoard.live(crowded)), ["b", "c"])
   })
 
   it("keeps the newest task of many", () => {

@@ -10,8 +10,9 @@
  * An entry is let go when its task ended too long ago, when there are too many
  * ended ones (the one that ended first goes), and when there are too many in all
  * and none has ended. Then the live one goes that was not heard of for about the
- * longest: the first in the line is looked at, and if it was heard of since the
- * last look, it goes back to the end of the line.
+ * longest: from the first in the line on, one that was heard of since it went there
+ * goes to its end instead, and the first that was not is the one. The entry that
+ * makes them too many is spared.
  */
 import * as Duration from "effect/Duration"
 import * as HashMap from "effect/HashMap"
@@ -66,12 +67,9 @@ interface Line {
 interface Link {
   readonly prev: TaskId | undefined
   readonly next: TaskId | undefined
-  /** In `ended`, when the task ended. In `live`, when it had last been heard of when it was last looked at. */
+  /** In `ended`, when the task ended. In `live`, when it had last been heard of when it went there. */
   readonly at: number
 }
-
-/** Below every time, so that an entry is never let go the first time that it is looked at. */
-const notLookedAt = -Infinity
 
 export interface Roster<V extends Entry> {
   readonly tasks: HashMap.HashMap<TaskId, V>
@@ -118,7 +116,7 @@ const remove = (line: Line, id: TaskId): Line => {
 
 /** Puts an entry in, or in the place of the one that is there (`before`). */
 export const set = <V extends Entry>(self: Roster<V>, before: V | undefined, entry: V): Roster<V> => {
-  const { taskId, endedAt } = entry
+  const { taskId, endedAt, lastEventAt } = entry
   const tasks = HashMap.set(self.tasks, taskId, entry)
   const hasEnded = endedAt !== undefined
   if (before !== undefined && hasEnded === (before.endedAt !== undefined) && endedAt === before.endedAt) {
@@ -130,15 +128,19 @@ export const set = <V extends Entry>(self: Roster<V>, before: V | undefined, ent
     ended = remove(ended, taskId)
   }
   if (hasEnded) ended = append(ended, taskId, endedAt)
-  else live = append(live, taskId, notLookedAt)
+  else live = append(live, taskId, lastEventAt ?? -Infinity)
   return { tasks, order: { live, ended } }
 }
 
-/** Lets go of what the limits do not allow, and gives each such entry to `onDrop`. */
+/**
+ * Lets go of what the limits do not allow, and gives each such entry to
+ * `onDrop`. `newest` is the task that the event was about.
+ */
 export const trim = <V extends Entry>(
   self: Roster<V>,
   limits: Limits,
   at: number,
+  newest: TaskId | undefined,
   onDrop: (entry: V) => void
 ): Roster<V> => {
   let { tasks } = self
@@ -160,9 +162,10 @@ export const trim = <V extends Entry>(
     const id = live.first
     const entry = HashMap.get(tasks, id)
     const heardAt = entry._tag === "Some" ? entry.value.lastEventAt : undefined
-    const since = linkOf(live, id)?.at ?? notLookedAt
+    const since = linkOf(live, id)?.at ?? -Infinity
     live = remove(live, id)
-    if (heardAt !== undefined && heardAt > since) live = append(live, id, heardAt)
+    if (id === newest) live = append(live, id, since)
+    else if (heardAt !== undefined && heardAt > since) live = append(live, id, heardAt)
     else drop(id)
   }
   return tasks === self.tasks ? self : { tasks, order: { live, ended } }

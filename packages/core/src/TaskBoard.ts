@@ -15,7 +15,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Roster from "./internal/roster.ts"
 import * as Reduce from "./internal/taskState.ts"
-import type { MeshEvent } from "./MeshEvent.ts"
+import type { MeshEvent, ResyncReason } from "./MeshEvent.ts"
 import * as Projection from "./Projection.ts"
 import type { TaskId } from "./TaskId.ts"
 import type * as TaskState from "./TaskState.ts"
@@ -57,14 +57,36 @@ export type {
 } from "./internal/roster.ts"
 
 /**
+ * What a board keeps of a task. Read tasks with `get`, `live` and `ended`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Entry {
+  readonly taskId: TaskId
+  /** When the task's last update or output came, in milliseconds since 1970. */
+  readonly lastEventAt?: number
+  /** When it was first seen to have ended, in milliseconds since 1970; absent while it has not. */
+  readonly endedAt?: number
+  /** All but the gaps of everything since the task's last event. */
+  readonly state: TaskState.TaskState
+  /** How many gaps of everything `state` knows of. */
+  readonly gapsSeen: number
+}
+
+/**
  * All tasks, and what is known of each.
  *
  * @category models
  * @since 0.1.0
  */
 export interface TaskBoard {
-  /** By id, in no order. */
-  readonly tasks: HashMap.HashMap<TaskId, TaskState.TaskState>
+  /** What is kept of each task. Read tasks with `get`, `live` and `ended`. */
+  readonly tasks: HashMap.HashMap<TaskId, Entry>
+  /** How many gaps of everything there were while tasks were live. */
+  readonly gaps: number
+  /** Why, the last time. */
+  readonly lastGap?: ResyncReason
   /** How many ended tasks were let go. */
   readonly evicted: number
   /** How many tasks were let go that were not known to have ended, because there were too many. */
@@ -83,6 +105,7 @@ export interface TaskBoard {
  */
 export const make = (options?: Options): TaskBoard => ({
   tasks: HashMap.empty(),
+  gaps: 0,
   evicted: 0,
   forgotten: 0,
   settings: {
@@ -107,8 +130,7 @@ export const make = (options?: Options): TaskBoard => ({
  * - Everything else, `Connected` and `Disconnected` included, changes no task.
  * - Every event lets go of the tasks whose time is over at `at`.
  *
- * `at` is the time to put down, in milliseconds since 1970. Takes constant time,
- * and for a `Resync` that names no task, time in proportion to the tasks.
+ * `at` is the time to put down, in milliseconds since 1970.
  *
  * **Gotchas**
  *
@@ -133,34 +155,48 @@ export const make = (options?: Options): TaskBoard => ({
  * @since 0.1.0
  */
 export const update = (self: TaskBoard, event: MeshEvent, at: number): TaskBoard => {
-  const { settings } = self
   const taskId = "taskId" in event ? event.taskId : undefined
-  const updated: Roster.Roster<TaskState.TaskState> =
+  const updated =
     taskId !== undefined
       ? updateTask(self, taskId, event, at)
-      : event._tag === "Resync"
-        ? updateLive(self, event, at)
+      : event._tag === "Resync" && self.order.live.size > 0
+        ? { ...self, gaps: self.gaps + 1, lastGap: event.reason }
         : self
   let { evicted, forgotten } = self
-  const { tasks, order } = Roster.trim(updated, settings, at, taskId, (task) => {
-    if (task.endedAt === undefined) forgotten++
+  const trimmed = Roster.trim(updated, self.settings, at, taskId, ({ endedAt }) => {
+    if (endedAt === undefined) forgotten++
     else evicted++
   })
-  return tasks === self.tasks ? self : { tasks, evicted, forgotten, settings, order }
+  return trimmed === updated ? updated : { ...updated, tasks: trimmed.tasks, order: trimmed.order, evicted, forgotten }
 }
 
-const updateTask = (self: TaskBoard, taskId: TaskId, event: MeshEvent, at: number) => {
+const updateTask = (self: TaskBoard, taskId: TaskId, event: MeshEvent, at: number): TaskBoard => {
   const known = Option.getOrUndefined(HashMap.get(self.tasks, taskId))
-  const before = known ?? Reduce.make(taskId)
-  const after = Reduce.step(before, event, at, self.settings)
-  return after === before ? self : Roster.set(self, known, after)
+  const before = known === undefined ? Reduce.make(taskId) : stateOf(self, known)
+  const state = Reduce.step(before, event, at, self.settings)
+  if (state === before) return self
+  const { lastEventAt, endedAt } = state
+  return {
+    ...self,
+    ...Roster.set(self, known, {
+      taskId,
+      ...(lastEventAt === undefined ? {} : { lastEventAt }),
+      ...(endedAt === undefined ? {} : { endedAt }),
+      state,
+      gapsSeen: self.gaps
+    })
+  }
 }
 
-const updateLive = (self: TaskBoard, event: MeshEvent, at: number) => ({
-  // A gap changes nothing of the order in which tasks go.
-  tasks: HashMap.map(self.tasks, (task) => Reduce.step(task, event, at, self.settings)),
-  order: self.order
-})
+/**
+ * A gap of everything touches every live task. It is only counted on the board
+ * when it comes, and reaches a task when that is looked at, so that a feed with
+ * many gaps and many tasks costs no more than one with few.
+ */
+const stateOf = ({ gaps, lastGap }: TaskBoard, { state, gapsSeen }: Entry): TaskState.TaskState =>
+  gaps === gapsSeen || lastGap === undefined || !Reduce.isLive(state)
+    ? state
+    : { ...state, gaps: state.gaps + gaps - gapsSeen, lastGap }
 
 /**
  * The board after several events at one time: `update` for each.
@@ -194,7 +230,9 @@ export const get: {
   (taskId: TaskId): (self: TaskBoard) => Option.Option<TaskState.TaskState>
   /** What is known of one task. */
   (self: TaskBoard, taskId: TaskId): Option.Option<TaskState.TaskState>
-} = dual(2, (self: TaskBoard, taskId: TaskId): Option.Option<TaskState.TaskState> => HashMap.get(self.tasks, taskId))
+} = dual(2, (self: TaskBoard, taskId: TaskId): Option.Option<TaskState.TaskState> =>
+  Option.map(HashMap.get(self.tasks, taskId), (entry) => stateOf(self, entry))
+)
 
 /**
  * The tasks that are not known to have ended, about in the order in which they
@@ -203,7 +241,8 @@ export const get: {
  * @category getters
  * @since 0.1.0
  */
-export const live = (self: TaskBoard): Array<TaskState.TaskState> => Roster.entriesOf(self, "live")
+export const live = (self: TaskBoard): Array<TaskState.TaskState> =>
+  Roster.entriesOf(self, "live").map((entry) => stateOf(self, entry))
 
 /**
  * The tasks that have ended, in the order of their ends.
@@ -223,7 +262,8 @@ export const live = (self: TaskBoard): Array<TaskState.TaskState> => Roster.entr
  * @category getters
  * @since 0.1.0
  */
-export const ended = (self: TaskBoard): Array<TaskState.TaskState> => Roster.entriesOf(self, "ended")
+export const ended = (self: TaskBoard): Array<TaskState.TaskState> =>
+  Roster.entriesOf(self, "ended").map(({ state }) => state)
 
 /**
  * The reducer of a board, for `Projection` and for projections built on it.

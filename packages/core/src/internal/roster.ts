@@ -119,7 +119,7 @@ export const set = <V extends Entry>(self: Roster<V>, before: V | undefined, ent
   const { taskId, endedAt, lastEventAt } = entry
   const tasks = HashMap.set(self.tasks, taskId, entry)
   const hasEnded = endedAt !== undefined
-  if (before !== undefined && hasEnded === (before.endedAt !== undefined) && endedAt === before.endedAt) {
+  if (before !== undefined && hasEnded === (before.endedAt !== undefined)) {
     return { tasks, order: self.order }
   }
   let { live, ended } = self.order

@@ -181,6 +181,8 @@ export const make = (options?: Options): CostLedger => ({
  *   in which the update between two runs is lost, shows one run, and the second
  *   result replaces the first: the total is then too low, never too high. Ask for
  *   updates too (`Interest.task`), and look at `gaps`.
+ * - A result that comes so late that the next run has begun counts for that run,
+ *   until that run's own result replaces it.
  * - Costs of a run that has no result (one that was killed) are unknown to the
  *   feed.
  * - A repeat that comes after its task was rolled up counts again: keep

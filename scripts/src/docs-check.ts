@@ -2,13 +2,13 @@
  * Holds the documentation to its word: every public export has a docstring with
  * what it must have, and every ```ts fence in a docstring, in the README, in the
  * guides and in the packages' READMEs type-checks, runs, and prints what its
- * comments say.
+ * comments say. No link of a page leads nowhere.
  *
  * Run by `pnpm run docs:check`. CONTRIBUTING.md has the rules for writers.
  */
 import { execFile } from "node:child_process"
-import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { join, relative, resolve } from "node:path"
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { dirname, join, relative, resolve } from "node:path"
 import { promisify } from "node:util"
 import ts from "typescript"
 import * as Docstrings from "./docs/docstrings.ts"
@@ -64,6 +64,36 @@ for (const problem of found.flatMap((each) => each.problems)) {
   problems.push(`${problem.file}:${problem.line}: ${problem.what}`)
 }
 if (fences.length === 0) problems.push("no fences were found: the check itself is broken")
+
+// ---------------------------------------------------------------------------
+// links
+// ---------------------------------------------------------------------------
+
+/** The anchors of a page: its headings as a forge spells them. */
+const anchors = (page: string): ReadonlySet<string> =>
+  new Set(
+    [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\w\- ]/g, "")
+        .replaceAll(" ", "-")
+    )
+  )
+
+for (const page of pages) {
+  // Code has brackets too.
+  const prose = read(page).replace(/```[\s\S]*?```|`[^`\n]*`/g, (code) => code.replace(/[^\n]/g, " "))
+  for (const match of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
+    const [target = "", anchor] = (match[1] ?? "").split("#")
+    if (/^[a-z]+:/.test(target)) continue
+    const file = target === "" ? page : join(dirname(page), target)
+    const line = prose.slice(0, match.index).split("\n").length
+    if (!existsSync(join(root, file))) problems.push(`${page}:${line}: the link leads nowhere: ${match[1]}`)
+    else if (anchor !== undefined && !anchors(file).has(anchor)) {
+      problems.push(`${page}:${line}: ${file} has no heading for #${anchor}`)
+    }
+  }
+}
 
 rmSync(out, { recursive: true, force: true })
 mkdirSync(out, { recursive: true })

@@ -56,6 +56,7 @@ export interface Shape {
 export interface Connection {
   /** The n-th connection that was accepted, from 1. */
   readonly id: number
+  /** When it was accepted. */
   readonly openedAt: number
   /** When it was gone on both sides. */
   readonly closedAt: number | undefined
@@ -71,7 +72,12 @@ export interface Connection {
  */
 export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream/test-kit/ChaosProxy/ListenError")(
   "ListenError",
-  { port: Schema.Int, cause: Schema.Defect() }
+  {
+    /** The port that was asked for. */
+    port: Schema.Int,
+    /** What the platform said. */
+    cause: Schema.Defect()
+  }
 ) {
   /** What happened, in one line. */
   override get message(): string {

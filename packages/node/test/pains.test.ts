@@ -1,0 +1,415 @@
+/**
+ * What users of other clients suffer: a test for each, by its name, that fails on
+ * a client that has it. Most run in memory under the test clock; where the pain
+ * is the socket's, so is the test.
+ */
+import {
+  type ClientMessage,
+  Interest,
+  MeshClient,
+  type MeshEvent,
+  MeshStream,
+  ReconnectPolicy,
+  type ServerMessage,
+  TaskId
+} from "@makima-stream/core"
+import { MockMeshServer, ScriptedMesh } from "@makima-stream/test-kit"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Random, Redacted, Result, Schedule, Stream } from "effect"
+import type { Scope } from "effect"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
+import { follow, settle } from "../../core/test/support/follow.ts"
+import * as Servers from "./support/servers.ts"
+
+type Mesh = ScriptedMesh.ScriptedMesh["Service"]
+
+const a = TaskId.make("a")
+const b = TaskId.make("b")
+
+const updated = (version: number, taskId: TaskId.TaskId = a): ServerMessage.TaskUpdated => ({
+  _tag: "TaskUpdated",
+  taskId,
+  version
+})
+const said = (content: string): ServerMessage.TaskOutput => ({
+  _tag: "TaskOutput",
+  taskId: a,
+  messageType: "assistant",
+  content
+})
+
+const tags = (events: ReadonlyArray<MeshEvent.MeshEvent>) => events.map(({ _tag }) => _tag)
+const versions = (events: ReadonlyArray<MeshEvent.MeshEvent>) =>
+  events.flatMap((event) => (event._tag === "TaskUpdated" ? [event.version] : []))
+
+/** A stream that is being followed, on a mesh of its own or a given one. */
+const connect = (options?: Partial<MeshStream.ConnectOptions> & { readonly mesh?: Mesh }) =>
+  Effect.gen(function* () {
+    const mesh = options?.mesh ?? (yield* ScriptedMesh.make())
+    const following = yield* MeshStream.connect({ interest: Interest.all, ...options }).pipe(
+      Stream.provideService(Socket.Socket, mesh.socket),
+      follow
+    )
+    return { mesh, ...following }
+  })
+
+const online = (mesh: Mesh, n = 1) => mesh.awaitReceived(({ connection }) => connection === n)
+
+/** How a stream ended, and after how many dials. */
+const outcome = Effect.fnUntraced(function* (
+  break_: (mesh: Mesh) => Effect.Effect<unknown, ScriptedMesh.NotReceived>,
+  policy?: Partial<ReconnectPolicy.ReconnectPolicy>
+): Effect.fn.Return<string, ScriptedMesh.NotReceived, Scope.Scope> {
+  const mesh = yield* ScriptedMesh.make()
+  const { exit, fiber } = yield* connect({ mesh, ...(policy === undefined ? {} : { policy }) })
+  yield* break_(mesh)
+  for (let i = 0; i < 100; i++) {
+    yield* settle
+    yield* TestClock.adjust("10 seconds")
+  }
+  if (fiber.pollUnsafe() === undefined) return "goes on"
+  const error = Exit.findError(yield* exit)
+  return `${Result.isSuccess(error) ? error.success.reason._tag : "no error"} after ${(yield* mesh.dials).length}`
+})
+
+describe("pains", () => {
+  // Has it: retries 401, a close for policy or a certificate for ever; or stops at a lost network, or without an error.
+  it.effect("wrong terminal decision: what will not heal fails at once with its reason, what may heal is retried", () =>
+    Effect.gen(function* () {
+      const closed = (code: number) => (mesh: Mesh) => Effect.andThen(online(mesh), mesh.close(code))
+      for (const status of [401, 403, 404]) {
+        assert.strictEqual(yield* outcome((mesh) => mesh.refuse(1000, status)), "HandshakeRejected after 1")
+      }
+      for (const code of [1008, 4400, 4403, 4499]) {
+        assert.strictEqual(yield* outcome(closed(code)), "ConnectionClosed after 1")
+      }
+      for (const status of [429, 500, 502, 503]) {
+        assert.strictEqual(yield* outcome((mesh) => mesh.refuse(1000, status)), "goes on")
+      }
+      for (const code of [1000, 1001, 1011, 1012, 3501, 4408, 4429]) {
+        assert.strictEqual(yield* outcome(closed(code)), "goes on")
+      }
+      assert.strictEqual(yield* outcome((mesh) => Effect.andThen(online(mesh), mesh.kill())), "goes on")
+      // A server with codes of its own: the program says what they mean.
+      const classify: ReconnectPolicy.ReconnectPolicy["classify"] = (reason) =>
+        reason._tag === "ConnectionClosed" && reason.code === 3501 ? "fail" : ReconnectPolicy.classify(reason)
+      assert.strictEqual(yield* outcome(closed(3501), { classify }), "ConnectionClosed after 1")
+      // Giving up is a failure that says so.
+      const schedule = ReconnectPolicy.schedule.pipe(Schedule.upTo({ times: 3 }))
+      assert.strictEqual(yield* outcome((mesh) => mesh.refuse(1000, 503), { schedule }), "RetriesExhausted after 4")
+    })
+  )
+
+  // Has it: 50 clients are back within the same moment, or at exactly the cap; or a server that accepts and closes is
+  // dialled thousands of times, since each success resets the delay.
+  it.effect(
+    "reconnect storms: clients that lose one server come back spread, and an accepting server is not hammered",
+    () =>
+      Effect.gen(function* () {
+        const clients = 50
+        const mesh = yield* ScriptedMesh.make()
+        for (let i = 0; i < clients; i++) yield* connect({ mesh })
+        yield* mesh.awaitConnection(clients)
+        const start = (yield* mesh.dials).length
+        yield* mesh.refuse(1000, 503)
+        yield* mesh.kill()
+        // 2, 4, 8 and 16 seconds, then the cap.
+        for (let second = 0; second < 70; second++) {
+          yield* settle
+          yield* TestClock.adjust("1 second")
+        }
+        const times = (yield* mesh.dials).slice(start)
+        const rounds = [0, 1, 2, 3, 4].map((round) => times.slice(round * clients, (round + 1) * clients))
+        for (const round of rounds) assert.isAtLeast(new Set(round.map((at) => Math.round(at / 100))).size, 5)
+        const first = rounds[0] ?? []
+        assert.isAtLeast(Math.min(...first), 1000)
+        assert.isAtLeast(Math.max(...first) - Math.min(...first), 700)
+        const capped = rounds[4] ?? []
+        assert.isAtLeast(Math.max(...capped) - Math.min(...capped), 7500)
+        assert.isAtLeast(new Set(capped).size, 30)
+
+        const hammered = yield* connect()
+        const dialsIn = Effect.fnUntraced(function* (seconds: number) {
+          for (let i = 0; i < seconds * 10; i++) {
+            yield* hammered.mesh.emit(updated(i))
+            yield* settle
+            yield* hammered.mesh.close(1001)
+            yield* settle
+            yield* TestClock.adjust("100 millis")
+          }
+          return (yield* hammered.mesh.dials).length
+        })
+        // Half of each delay at the least: 1, 2, 4, 8, 15, 15, 15 seconds.
+        assert.isAtMost(yield* dialsIn(60), 9)
+      }).pipe(Random.withSeed("storm"))
+  )
+
+  // Has it: waits for ever for a message, or for the close event of a socket whose peer will never answer.
+  it.effect("half-open connections: a peer that is gone without a word is noticed, and its socket let go", () =>
+    Effect.gen(function* () {
+      const server = yield* Servers.rawServer
+      const { events } = yield* MeshStream.connect({ interest: Interest.all }).pipe(
+        Stream.provide(NodeMeshSocket.layer({ url: server.url })),
+        follow
+      )
+      const { closed } = yield* server.accept
+      for (let second = 0; second < 25; second++) {
+        yield* TestClock.adjust("1 second")
+        yield* Servers.settled(() => events.length)
+      }
+      const ended = events.find((event) => event._tag === "Disconnected")
+      assert.strictEqual(ended?.reason._tag, "HeartbeatTimeout")
+      yield* closed
+    })
+  )
+
+  // Has it: the stream goes on as if nothing had been missed; or shows a gap only when a later version arrives, and so
+  // never when the feed has gone quiet.
+  it.effect("silent gaps: every reconnect stands in the stream, in order, also where nothing comes after it", () =>
+    Effect.gen(function* () {
+      const { events, mesh } = yield* connect()
+      yield* online(mesh)
+      yield* mesh.emit(updated(1))
+      yield* settle
+      yield* mesh.kill()
+      // The tail that nobody will ever mention again.
+      yield* mesh.emit(updated(2))
+      yield* settle
+      yield* TestClock.adjust("2 seconds")
+      yield* online(mesh, 2)
+      yield* settle
+      assert.deepStrictEqual(tags(events), ["Connected", "TaskUpdated", "Disconnected", "Connected", "Resync"])
+    })
+  )
+
+  // Has it: everything that a server says is queued in the process; or is dropped without a mark.
+  it.effect("memory under a slow consumer: it stops the server, or loses what its policy says, marked", () =>
+    Effect.gen(function* () {
+      const server = yield* MockMeshServer.make({ keepMessages: false })
+      const gate = yield* Deferred.make<void>()
+      const received: Array<MeshEvent.MeshEvent> = []
+      const consuming = yield* MeshStream.connect({ interest: Interest.all }).pipe(
+        Stream.tap((event) => Effect.sync(() => received.push(event))),
+        Stream.tap(() => Deferred.await(gate)),
+        Stream.takeUntil((event) => event._tag === "ServerError"),
+        Stream.runDrain,
+        Effect.provide(NodeMeshSocket.layer({ url: server.url })),
+        Effect.forkChild
+      )
+      yield* server.awaitConnection(1)
+      const [message, count] = [{ _tag: "UnknownMessage", raw: { type: "x", text: "x".repeat(10_000) } } as const, 5000]
+      yield* server.emitRawAll(Array.from({ length: count }, () => JSON.stringify(message.raw)))
+      yield* server.emitRaw(`{"type":"error"}`)
+      // 50 MB were sent, and most of it stays where it was sent from: kernels hold a few of them.
+      const held = yield* Servers.settled(() => Effect.runSync(server.connections)[0]?.bufferedBytes ?? 0)
+      assert.isAbove(held, 30_000_000)
+      assert.strictEqual(received.length, 1)
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(consuming)
+      assert.strictEqual(received.filter(({ _tag }) => _tag === "UnknownMessage").length, count)
+
+      // With a policy: what is held stays within the bound, and the loss stands in the stream.
+      const mesh = yield* ScriptedMesh.make()
+      const client = yield* MeshClient.make().pipe(Effect.provideService(Socket.Socket, mesh.socket))
+      const open = yield* Deferred.make<void>()
+      const slow = yield* client.updates(undefined, { overflow: "sliding", capacity: 10 }).pipe(
+        Stream.tap(() => Deferred.await(open)),
+        follow
+      )
+      yield* online(mesh)
+      yield* settle
+      for (let n = 1; n <= 10_000; n++) yield* mesh.emit(updated(n))
+      yield* settle
+      yield* Deferred.succeed(open, undefined)
+      yield* settle
+      const dropped = slow.events.reduce(
+        (sum, event) =>
+          event._tag === "Resync" && event.reason._tag === "Overflow" ? sum + event.reason.dropped : sum,
+        0
+      )
+      assert.isAtMost(versions(slow.events).length, 11)
+      assert.strictEqual(versions(slow.events).length + dropped, 10_000)
+    })
+  )
+
+  // Has it: the first of two that leaves unsubscribes both, or a leave that is overtaken by a join ends without the
+  // subscription, or the wire sees the requests in another order than they were made.
+  it.effect(
+    "races of subscribe and unsubscribe: whoever leaves and joins, the wire ends as those who stay want it",
+    () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
+        const client = yield* MeshClient.make({ subscriptionIdle: 0 }).pipe(
+          Effect.provideService(Socket.Socket, mesh.socket)
+        )
+        const stays = yield* follow(client.output(a))
+        yield* online(mesh)
+        for (let round = 0; round < 20; round++) {
+          // One that shares the key comes and goes, and so does one with a key of its own, between the acknowledgements.
+          const others = [yield* follow(client.output(a)), yield* follow(client.output(b))]
+          yield* settle
+          if (round % 2 === 0) yield* mesh.acknowledge()
+          for (const { fiber } of others) yield* Fiber.interrupt(fiber)
+          if (round % 3 === 0) yield* mesh.acknowledge()
+          yield* settle
+        }
+        yield* mesh.setAcknowledge("auto")
+        yield* mesh.acknowledge()
+        yield* settle
+        assert.deepStrictEqual(yield* mesh.subscriptions, Interest.output(a))
+        const about = (taskId: TaskId.TaskId) =>
+          Effect.map(mesh.received, (received) =>
+            received
+              .map(({ message }) => message)
+              .filter((message: ClientMessage.ClientMessage) => "taskId" in message && message.taskId === taskId)
+              .map(({ _tag }) => _tag)
+          )
+        assert.deepStrictEqual(yield* about(a), ["SubscribeOutput"])
+        // Those of one key take turns.
+        const own = yield* about(b)
+        assert.deepStrictEqual(
+          own,
+          own.map((_, i) => (i % 2 === 0 ? "SubscribeOutput" : "UnsubscribeOutput"))
+        )
+        yield* mesh.emit(said("still here"))
+        yield* settle
+        assert.deepStrictEqual(stays.events.at(-1), said("still here"))
+      })
+  )
+
+  // Has it: the old socket is still listened to, so that its late frames come again or out of order; or two
+  // connections are open at once.
+  it.effect("zombie sockets and duplicates: what an abandoned connection still says is heard by nobody", () =>
+    Effect.gen(function* () {
+      const { events, mesh } = yield* connect()
+      yield* online(mesh)
+      yield* mesh.freeze(1)
+      yield* mesh.emit(updated(1))
+      yield* TestClock.adjust("25 seconds")
+      yield* settle
+      yield* TestClock.adjust("2 seconds")
+      yield* online(mesh, 2)
+      yield* mesh.emit(updated(2))
+      yield* settle
+      // The old one comes to life, and says what it had to say.
+      yield* mesh.thaw(1)
+      yield* mesh.emit(updated(3))
+      yield* settle
+      assert.deepStrictEqual(versions(events), [2, 3])
+      assert.deepStrictEqual(
+        events.flatMap((event) => (event._tag === "Connected" ? [event.epoch] : [])),
+        [1, 2]
+      )
+      assert.strictEqual((yield* mesh.connections).filter(({ open }) => open).length, 1)
+    })
+  )
+
+  // Has it: dials after its stop, because the timer of a backoff was set; or a socket that was let go breaks off, and
+  // the error has no listener and ends the process.
+  it.effect("stop does not stop: nothing is dialled after an interruption, and a late error ends no process", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      yield* mesh.refuse(3, 503)
+      const { fiber } = yield* connect({ mesh })
+      yield* settle
+      yield* Fiber.interrupt(fiber)
+      yield* TestClock.adjust("1 day")
+      yield* settle
+      assert.strictEqual((yield* mesh.dials).length, 1)
+
+      const uncaught: Array<unknown> = []
+      const onUncaught = (error: unknown) => uncaught.push(error)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => process.on("uncaughtExceptionMonitor", onUncaught)),
+        () => Effect.sync(() => process.off("uncaughtExceptionMonitor", onUncaught))
+      )
+      for (const state of ["open", "closing", "connecting"]) {
+        const server = yield* state === "connecting" ? silentServer : Servers.rawServer
+        const socket = yield* NodeMeshSocket.make({ url: server.url })
+        const reading = yield* Effect.forkChild(Effect.scoped(Effect.flatMap(socket.reader, ({ pull }) => pull)))
+        const peer = yield* server.accept
+        if (state !== "open") yield* Fiber.interrupt(reading)
+        peer.socket.resetAndDestroy()
+        yield* peer.closed
+        yield* Fiber.await(reading)
+        yield* Servers.settled(() => uncaught.length)
+      }
+      assert.deepStrictEqual(uncaught, [])
+    })
+  )
+
+  // Has it: dials for ever with the key of its first dial; or a key that cannot be fetched is an unhandled rejection,
+  // and nothing is ever dialled again.
+  it.effect(
+    "stale or failing credentials: they are read anew in each attempt, and a failure of theirs is one of it",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* MockMeshServer.make()
+        let reads = 0
+        const apiKey = Effect.suspend(() =>
+          ++reads === 2 ? Effect.fail("the vault is sealed") : Effect.succeed(Redacted.make(`key-${reads}`))
+        )
+        const { events } = yield* MeshStream.connect({ interest: Interest.all }).pipe(
+          Stream.provide(NodeMeshSocket.layer({ url: server.url, apiKey })),
+          follow
+        )
+        yield* server.awaitConnection(1)
+        yield* server.kill()
+        for (const seconds of [2, 4]) {
+          yield* Servers.settled(() => events.length)
+          yield* TestClock.adjust(`${seconds} seconds`)
+        }
+        const { apiKey: second } = yield* server.awaitConnection(2)
+        assert.strictEqual(second === undefined ? "none" : Redacted.value(second), "key-3")
+        yield* Servers.until(() => events.length >= 5)
+        assert.deepStrictEqual(
+          events.flatMap((event) => (event._tag === "Disconnected" ? [event.reason._tag] : [])),
+          ["ConnectionLost", "CredentialsFailed"]
+        )
+      })
+  )
+
+  // Has it: one frame that cannot be read fails every consumer, or is swallowed; a consumer that throws takes the
+  // others with it; a server that speaks something else is read for ever.
+  it.effect("poison frames: a frame that cannot be read is marked, and one consumer's failure is its own", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      const client = yield* MeshClient.make().pipe(Effect.provideService(Socket.Socket, mesh.socket))
+      const healthy = yield* follow(client.events())
+      const fragile = yield* client.events().pipe(
+        Stream.tap((event) => (event._tag === "TaskUpdated" ? Effect.die("the consumer's own fault") : Effect.void)),
+        follow
+      )
+      yield* online(mesh)
+      for (const problem of ["InvalidJson", "InvalidMessage", "InvalidUtf8", "NotAnObject"] as const) {
+        yield* mesh.garbage(problem)
+      }
+      yield* mesh.emit(updated(1))
+      yield* settle
+      yield* mesh.emit(updated(2))
+      yield* settle
+      assert.isTrue(Exit.hasDies(yield* fragile.exit))
+      assert.deepStrictEqual(
+        [...tags(healthy.events).slice(1, 5), ...versions(healthy.events)],
+        ["Resync", "Resync", "Resync", "Resync", 1, 2]
+      )
+      for (let i = 0; i < 100; i++) yield* mesh.garbage()
+      yield* settle
+      const last = healthy.events.findLast((event) => event._tag === "Disconnected")
+      assert.deepStrictEqual([last?.reason._tag, (last?.retryInMillis ?? 0) >= 1000], ["TooManyBadFrames", true])
+    })
+  )
+})
+
+/** A server that never answers a handshake. */
+const silentServer = Effect.gen(function* () {
+  const accepted = yield* Deferred.make<Servers.RawPeer>()
+  const server = yield* Servers.netServer((socket) => {
+    const closed = Deferred.makeUnsafe<void>()
+    socket.on("close", () => Deferred.doneUnsafe(closed, Effect.void))
+    socket.once("data", () => Deferred.doneUnsafe(accepted, Effect.succeed({ socket, closed: Deferred.await(closed) })))
+  })
+  return { ...server, accept: Deferred.await(accepted) }
+})

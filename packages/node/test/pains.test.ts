@@ -13,7 +13,7 @@ import {
   type ServerMessage,
   TaskId
 } from "@makima-stream/core"
-import { MockMeshServer, ScriptedMesh } from "@makima-stream/test-kit"
+import { MockMeshServer, ScriptedMesh, type ServerLog } from "@makima-stream/test-kit"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Random, Redacted, Result, Schedule, Stream } from "effect"
 import type { Scope } from "effect"
@@ -283,26 +283,32 @@ describe("pains", () => {
   // connections are open at once.
   it.effect("zombie sockets and duplicates: what an abandoned connection still says is heard by nobody", () =>
     Effect.gen(function* () {
-      const { events, mesh } = yield* connect()
-      yield* online(mesh)
-      yield* mesh.freeze(1)
-      yield* mesh.emit(updated(1))
-      yield* TestClock.adjust("25 seconds")
-      yield* settle
-      yield* TestClock.adjust("2 seconds")
-      yield* online(mesh, 2)
-      yield* mesh.emit(updated(2))
-      yield* settle
-      // The old one comes to life, and says what it had to say.
-      yield* mesh.thaw(1)
-      yield* mesh.emit(updated(3))
-      yield* settle
-      assert.deepStrictEqual(versions(events), [2, 3])
-      assert.deepStrictEqual(
-        events.flatMap((event) => (event._tag === "Connected" ? [event.epoch] : [])),
-        [1, 2]
+      const server = yield* MockMeshServer.make()
+      const { events } = yield* MeshStream.connect({ interest: Interest.all }).pipe(
+        Stream.provide(NodeMeshSocket.layer({ url: server.url })),
+        follow
       )
-      assert.strictEqual((yield* mesh.connections).filter(({ open }) => open).length, 1)
+      const subscribed = (n: number) => server.awaitReceived(({ connection }) => connection === n)
+      yield* subscribed(1)
+      yield* server.freeze(1)
+      yield* server.emit(updated(1))
+      for (let second = 0; second < 27; second++) {
+        yield* TestClock.adjust("1 second")
+        yield* Servers.settled(() => events.length)
+      }
+      yield* subscribed(2)
+      yield* server.emit(updated(2))
+      // The old one comes to life, and says what it had to say; there is nobody to hear it.
+      yield* server.thaw(1)
+      yield* server.awaitEntry((entry): entry is ServerLog.Closed => entry._tag === "Closed" && entry.connection === 1)
+      yield* server.emit(updated(3))
+      yield* Servers.until(() => versions(events).includes(3))
+      assert.deepStrictEqual(versions(events), [2, 3])
+      assert.deepStrictEqual(tags(events).slice(0, 4), ["Connected", "Disconnected", "Connected", "Resync"])
+      assert.deepStrictEqual(
+        (yield* server.connections).map(({ id }) => id),
+        [2]
+      )
     })
   )
 

@@ -241,7 +241,10 @@ const typeCheck = async (project: string, tarballs: ReadonlyArray<Tarball>): Pro
   }
 }
 
-const expected = JSON.stringify(["hello", "done"])
+const expected = JSON.stringify([
+  ["hello", "done"],
+  ["hello", "done"]
+])
 
 const runOn = async (project: string, node: string): Promise<void> => {
   const version = (await mustRun(project, node, ["--version"])).trim()

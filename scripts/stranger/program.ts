@@ -1,31 +1,24 @@
 /**
- * What a stranger's program does with the installed packages: two consumers on
- * one shared client, over a mesh in memory. `packages.ts` compiles it outside
- * the workspace and compares what it prints.
+ * What a stranger's program does with the installed packages: a shared client,
+ * first on a mesh in memory, then over a real socket. `packages.ts` compiles it
+ * outside the workspace and compares what it prints.
  */
 import { Effect, Layer, Stream } from "effect"
 import { MeshClient, MeshEvent, TaskId } from "@makima-stream/core"
+import type { ServerMessage } from "@makima-stream/core/ServerMessage"
 import { isTerminal } from "@makima-stream/core/TaskStatus"
-import { ScriptedMesh } from "@makima-stream/test-kit"
+import { NodeMeshClient } from "@makima-stream/node"
+import { MockMeshServer, ScriptedMesh } from "@makima-stream/test-kit"
 
 const a = TaskId.make("a")
 
-const program = Effect.gen(function* () {
-  const mesh = yield* ScriptedMesh.ScriptedMesh
+const messages: ReadonlyArray<ServerMessage> = [
+  { _tag: "TaskOutput", taskId: a, messageType: "assistant", content: "hello" },
+  { _tag: "TaskUpdated", taskId: a, version: 1, status: "done" }
+]
+
+const followed = Effect.gen(function* () {
   const client = yield* MeshClient.MeshClient
-
-  yield* mesh
-    .awaitReceived(({ message }) => message._tag === "SubscribeOutput")
-    .pipe(
-      Effect.andThen(
-        mesh.emit(
-          { _tag: "TaskOutput", taskId: a, messageType: "assistant", content: "hello" },
-          { _tag: "TaskUpdated", taskId: a, version: 1, status: "done" }
-        )
-      ),
-      Effect.forkChild
-    )
-
   const events = yield* client.task(a).pipe(
     Stream.filter((event) => !MeshEvent.isLifecycle(event)),
     Stream.takeUntil((event) => event._tag === "TaskUpdated" && isTerminal(event.status ?? "")),
@@ -34,6 +27,20 @@ const program = Effect.gen(function* () {
   return events.map((event) => (event._tag === "TaskUpdated" ? event.status : event.content))
 })
 
-const layer = Layer.provideMerge(MeshClient.layer(), ScriptedMesh.layer)
+const inMemory = Effect.gen(function* () {
+  const mesh = yield* ScriptedMesh.ScriptedMesh
+  yield* mesh
+    .awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+    .pipe(Effect.andThen(mesh.emit(...messages)), Effect.forkChild)
+  return yield* followed
+}).pipe(Effect.provide(Layer.provideMerge(MeshClient.layer(), ScriptedMesh.layer)))
 
-console.log(JSON.stringify(await Effect.runPromise(Effect.provide(program, layer))))
+const overSockets = Effect.gen(function* () {
+  const server = yield* MockMeshServer.make()
+  yield* server
+    .awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+    .pipe(Effect.andThen(server.emitAll(messages)), Effect.forkScoped)
+  return yield* Effect.provide(followed, NodeMeshClient.layer({ socket: { url: server.url } }))
+}).pipe(Effect.scoped)
+
+console.log(JSON.stringify(await Effect.runPromise(Effect.all([inMemory, overSockets]))))

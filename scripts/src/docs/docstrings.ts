@@ -45,7 +45,12 @@ const docsOf = (node: ts.Node): string =>
     .map((doc) => doc.getText())
     .at(-1) ?? ""
 
-const description = (docs: string): string => docs.replace(/^\/\*\*|\*\/$|^\s*\* ?|^.*@\w.*$/gm, "").trim()
+/** What a docstring says before its first tag. */
+const description = (docs: string): string => {
+  const text = docs.replace(/^\/\*\*|\*\/$|^\s*\*(?!\/) ?/gm, "")
+  const firstTag = text.search(/^\s*@\w/m)
+  return (firstTag < 0 ? text : text.slice(0, firstTag)).trim()
+}
 
 const isExported = (node: ts.Node): boolean =>
   ts.canHaveModifiers(node) &&

@@ -1,8 +1,9 @@
 /**
  * One WebSocket of `ws`, as a buffer that one fiber pulls from.
  *
- * Frames that `ws` emits in one tick are collected and delivered as one batch,
- * in one microtask; a frame costs a push and an addition. Reads are paused
+ * Frames that come in one tick are collected and delivered as one batch, in one
+ * microtask; a frame costs a push and an addition. Whole text frames are taken
+ * past `ws` (`frames.ts`). Reads are paused
  * while the buffer holds `highWaterBytes` or more that nobody has taken.
  *
  * Invariants: frames are pulled in the order in which they came, each once; the
@@ -21,6 +22,7 @@ import type { ClientRequest, IncomingMessage } from "node:http"
 import type { Socket as NetSocket } from "node:net"
 import { WebSocket, type ClientOptions, type RawData } from "ws"
 import * as Failure from "./failure.ts"
+import * as Frames from "./frames.ts"
 
 export type Frame = string | Uint8Array
 
@@ -85,9 +87,11 @@ const frameOverhead = 32
 
 // `toString` writes U+FFFD wherever the bytes are no UTF-8, and looking for one is cheaper than looking at every byte
 // before. Bytes that are none stay bytes: to judge a frame is the decoder's business, to end a connection is not.
-const textOf = (data: Buffer): Frame => {
-  const text = data.toString()
-  return text.includes("\uFFFD") && !isUtf8(data) ? bytesOf(data) : text
+const textOf = (data: Buffer, start: number, end: number): Frame => {
+  const text = data.toString("utf8", start, end)
+  if (!text.includes("\uFFFD")) return text
+  const bytes = data.subarray(start, end)
+  return isUtf8(bytes) ? text : bytesOf(bytes)
 }
 
 // A view of a larger buffer is copied: it would keep up to 64 KiB of neighbours alive.
@@ -123,6 +127,7 @@ export const make = (options: Options): Connection => {
   let resumedAt = Number.NEGATIVE_INFINITY
   let lastPongAt = Number.NEGATIVE_INFINITY
   let waiter: ((effect: Connection["pull"]) => void) | undefined
+  let splitter: Frames.Splitter | undefined
 
   const wake = () => {
     if (waiter === undefined) return
@@ -171,13 +176,41 @@ export const make = (options: Options): Connection => {
   }
   const onOpen = () => {
     isOpen = true
+    if (socket !== undefined && ws.extensions === "") splitter = splitOff(socket)
     Deferred.doneUnsafe(opened, Effect.void)
+  }
+  /** Stands between the socket and the one listener that `ws` has put on it. Where that is not so, `ws` is left alone. */
+  const splitOff = (from: NetSocket): Frames.Splitter | undefined => {
+    const [listener, ...others] = from.listeners("data")
+    if (listener === undefined || others.length > 0) return undefined
+    // What listens to "data" takes a chunk.
+    const wsOnData = listener as (this: NetSocket, chunk: Buffer) => void
+    const own = Frames.make({
+      maxFrameBytes,
+      onText: (chunk, start, end) => receive(textOf(chunk, start, end), end - start),
+      pass: (chunk) => wsOnData.call(from, chunk),
+      onHandOver: () => {
+        from.on("data", wsOnData)
+        from.off("data", own.write)
+        from.off("end", own.handOver)
+        from.off("close", own.handOver)
+      }
+    })
+    from.on("data", own.write)
+    from.off("data", wsOnData)
+    // Before `ws` closes its parser.
+    from.prependListener("end", own.handOver)
+    from.prependListener("close", own.handOver)
+    return own
   }
   const onMessage = (data: RawData, isBinary: boolean) => {
     // `binaryType` is "nodebuffer", with which `ws` hands out nothing else.
     const payload = data as Buffer
-    frames.push(isBinary ? bytesOf(payload) : textOf(payload))
-    bytes += payload.length + frameOverhead
+    receive(isBinary ? bytesOf(payload) : textOf(payload, 0, payload.length), payload.length)
+  }
+  const receive = (frame: Frame, size: number) => {
+    frames.push(frame)
+    bytes += size + frameOverhead
     if (!scheduled) {
       scheduled = true
       queueMicrotask(deliver)
@@ -288,6 +321,7 @@ export const make = (options: Options): Connection => {
     release() {
       finish(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006, closeReason: undefined }) }))
       detach()
+      splitter?.handOver()
       // `ws` cannot resume what never opened.
       if (!isOpen) return ws.terminate()
       // The peer's answer is only read when reads go on; frames that come before it fall on the floor.

@@ -13,7 +13,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
-import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import type { NonEmptyReadonlyArray } from "effect/Array"
@@ -215,18 +214,18 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     let acknowledged = false
     for (const frame of frames) {
       bytes += frame.length
-      const result = ServerMessage.decodeFrame(frame)
-      if (Result.isFailure(result)) {
+      const message = ServerMessage.decode(frame)
+      if (message._tag === "DecodeError") {
         bad++
         badInARow++
         if (failOnBad) {
-          failure = new MeshError.MeshError({ reason: new MeshError.BadFrame({ error: result.failure }) })
+          failure = new MeshError.MeshError({ reason: new MeshError.BadFrame({ error: message }) })
           break
         }
-        out.push(toBad(result.failure))
+        out.push(toBad(message))
         if (badInARow >= maxBadFrames) {
           failure = new MeshError.MeshError({
-            reason: new MeshError.TooManyBadFrames({ count: badInARow, last: result.failure })
+            reason: new MeshError.TooManyBadFrames({ count: badInARow, last: message })
           })
           break
         }
@@ -234,7 +233,6 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
       }
       received++
       badInARow = 0
-      const message = result.success
       switch (message._tag) {
         case "TaskUpdated":
           updates++

@@ -276,15 +276,30 @@ const encodeObject = Schema.encodeUnknownResult(ServerMessage)
  * @since 0.1.0
  */
 export const decodeFrame = (frame: string | Uint8Array): Result.Result<ServerMessage, DecodeError> => {
+  const decoded = decode(frame)
+  return decoded._tag === "DecodeError" ? Result.fail(decoded) : Result.succeed(decoded)
+}
+
+/**
+ * What `decodeFrame` gives, without a `Result` around it: for the session, which
+ * would make one for every frame.
+ *
+ * @internal
+ */
+export const decode = (frame: string | Uint8Array): ServerMessage | DecodeError => {
+  if (typeof frame === "string") {
+    const message = HotPath.decodeText(frame)
+    if (message !== undefined) return message
+  }
   const parsed = Frame.parse(frame)
-  if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
+  if (Result.isFailure(parsed)) return parsed.failure
   const hot = HotPath.decode(parsed.success)
-  if (hot !== undefined) return Result.succeed(hot)
+  if (hot !== undefined) return hot
   const result = decodeObject(parsed.success)
-  if (Result.isSuccess(result)) return Result.succeed(result.success)
+  if (Result.isSuccess(result)) return result.success
   const type = parsed.success.type
   const known = typeof type === "string" && HotPath.knownTypes.has(type)
-  return Result.fail(Frame.invalidMessage(frame, known ? type : undefined, result.failure))
+  return Frame.invalidMessage(frame, known ? type : undefined, result.failure)
 }
 
 /**

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Result, Schema } from "effect"
+import { Workload } from "@makima-stream/test-kit"
+import { Arbitrary, Iterable, Result, Schema } from "effect"
 import * as HotPath from "../src/internal/hotPath.ts"
 import * as ServerMessage from "../src/ServerMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
@@ -50,6 +51,50 @@ const judge = (frame: string | Uint8Array) => {
   const result = decode(frame)
   if (Result.isFailure(result)) assert.strictEqual(result.failure._tag, "DecodeError")
 }
+
+// What stands in frames, right and wrong, and what could be mistaken for it.
+const crumbs = [
+  `"toolName":"Bash"`,
+  `"toolName":null`,
+  `"toolInput":{"a":1}`,
+  `"toolInput":{"a":1`,
+  `"toolInput":"`,
+  `"toolInput":[`,
+  `"toolInput":null`,
+  `"toolInput": 7 `,
+  `"isError":true`,
+  `"isError":"true"`,
+  `"costUsd":0.5`,
+  `"costUsd":1e999`,
+  `"costUsd":-0`,
+  `"costUsd":01`,
+  `"durationMs":12`,
+  `"durationMs":1.5`,
+  `"durationMs":9007199254740993`,
+  `"isPartial":false`,
+  `"isPartial":null`,
+  `"version":1`,
+  `"version":-1`,
+  `"version":01`,
+  `"status":"done"`,
+  `"status":"\\n"`,
+  `"updatedFields":["a","b"]`,
+  `"updatedFields":["a" ]`,
+  `"updatedFields":[","]`,
+  `"updatedFields":[1]`,
+  `"updatedBy":"x"`,
+  `"content":"again"`,
+  `"taskId":"b"`,
+  `"unknown":{}`,
+  `"__proto__":{}`,
+  `}`,
+  `]`,
+  `,`,
+  ` `,
+  `\n`,
+  `\\`,
+  `"`
+] as const
 
 describe("ServerMessage", () => {
   describe("the wire's spelling", () => {
@@ -245,6 +290,60 @@ describe("ServerMessage", () => {
       { arbitrary: { runs: 500 } }
     )
 
+    it.prop(
+      "gives from a frame's text what the schema gives, whatever bit of it is damaged",
+      [anyMessage],
+      ([message]) => {
+        const frame = Result.getOrThrow(ServerMessage.encodeFrame(message))
+        assertTextPathAgrees(frame)
+        const whole = bytes(frame)
+        const decoder = new TextDecoder()
+        for (let bit = 0; bit < whole.length * 8; bit++) {
+          const damaged = whole.slice()
+          damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+          assertTextPathAgrees(decoder.decode(damaged))
+        }
+      }
+    )
+
+    it.prop(
+      "gives from text that only looks like a frame what the schema gives",
+      [Arbitrary.array(Arbitrary.schema(Schema.Literals(crumbs)), { maxLength: 12 }), Arbitrary.schema(Schema.Boolean)],
+      ([soup, isOutput]) => {
+        const start = isOutput
+          ? `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"x"`
+          : `{"type":"taskUpdated","taskId":"a"`
+        assertTextPathAgrees(start + soup.join("") + "}")
+        assertTextPathAgrees(start + soup.map((crumb) => (crumb.startsWith(`"`) ? `,${crumb}` : crumb)).join("") + "}")
+      },
+      { arbitrary: { runs: 3000 } }
+    )
+
+    it("takes a frame as servers write it, with escapes and with null for what is absent", () => {
+      const frames = [
+        `{"type":"taskUpdated","taskId":"a"}`,
+        `{"type":"taskUpdated","taskId":"a","version":3,"status":"running","updatedFields":["x",",","y"],"updatedBy":null}`,
+        `{"type":"taskUpdated","taskId":"a","version":null,"status":null,"updatedFields":[],"updatedBy":"daemon"}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"a \\"b\\" \\u0041\\n"}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"","toolName":"B","toolInput":{"isError":[true]},"isError":true,"costUsd":-1.5e-7,"durationMs":0,"isPartial":false}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"","toolName":null,"toolInput":null,"isError":null,"costUsd":null,"durationMs":null,"isPartial":null}`
+      ]
+      for (const frame of frames) {
+        assert.isDefined(HotPath.decodeText(frame), frame)
+        assertTextPathAgrees(frame)
+      }
+      for (const message of Iterable.take(Workload.endless(), 1000)) {
+        assert.isDefined(HotPath.decodeText(Result.getOrThrow(ServerMessage.encodeFrame(message))))
+      }
+    })
+
+    it("leaves a frame to the longer way whose parts would keep much of it in memory", () => {
+      const frame = (length: number) =>
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"${"x".repeat(length)}"}`
+      assert.isDefined(HotPath.decodeText(frame(900)))
+      assert.isUndefined(HotPath.decodeText(frame(1100)))
+    })
+
     it("is taken by the two frequent messages", () => {
       assert.isDefined(HotPath.decode({ type: "taskUpdated", taskId: "a", version: 1, status: null }))
       assert.isDefined(HotPath.decode({ type: "taskOutput", taskId: "a", messageType: "raw", content: "" }))
@@ -286,6 +385,14 @@ describe("ServerMessage", () => {
     })
   })
 })
+
+/** What comes from a frame's text is the schema's own answer to the object in it. */
+function assertTextPathAgrees(text: string): void {
+  const hot = HotPath.decodeText(text)
+  if (hot === undefined) return
+  const object: Record<string, Schema.Json> = JSON.parse(text)
+  assert.deepStrictEqual(decodeBySchema(object), Result.succeed(hot))
+}
 
 const decodeBySchema = Schema.decodeUnknownResult(ServerMessage.ServerMessage)
 

@@ -1,17 +1,19 @@
 /**
- * The short way from a parsed frame to one of the two frequent messages, or to
- * a message of an unknown type, whose size and depth are the sender's choice.
+ * The short ways to the two frequent messages, and to a message of an unknown
+ * type, whose size and depth are the sender's choice: `decodeText` from a frame's
+ * text, past `JSON.parse`, and `decode` from the object that `JSON.parse` gave.
  *
- * Invariant: `decode` gives either exactly what the `ServerMessage` schema
- * gives for the same object, or `undefined`, which leaves the object to the
- * schema. It never decides that an object is wrong, so every error still comes
- * from the schema. `ServerMessage.test.ts` holds the two equal over generated
- * and damaged objects.
+ * Invariant: each gives either exactly what the `ServerMessage` schema gives for
+ * the same frame, or `undefined`, which leaves the frame to the next way. They
+ * never decide that something is wrong, so every error still comes from the
+ * schema. `ServerMessage.test.ts` holds the three equal over generated and
+ * damaged frames.
  *
- * The objects are built member by member with absent members left out, because
+ * The messages are built member by member with absent members left out, because
  * that is what the schema does. `toolInput` and an unknown message need no look:
  * what `JSON.parse` returned is JSON.
  */
+import type * as Schema from "effect/Schema"
 import type { TaskOutput, TaskUpdated, UnknownMessage } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import type { JsonObject } from "./frame.ts"
@@ -102,3 +104,118 @@ const decodeUpdate = (object: JsonObject): TaskUpdated | undefined => {
   }
   return update
 }
+
+// ---------------------------------------------------------------------------
+// from text
+// ---------------------------------------------------------------------------
+
+// Strings cut out of a frame keep the whole frame in memory: a task id that a program holds may hold no more than this.
+const maxLength = 1024
+
+// What a JSON string may hold as it stands, a string without escapes, and the numbers of JSON.
+const char = String.raw`[^"\\\x00-\x1f]`
+const string = `"(${char}*)"`
+const int = "(?:0|[1-9][0-9]{0,14})"
+const number = String.raw`-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?`
+const optional = (name: string, value: string) => `(?:,"${name}":(?:null|${value}))?`
+
+// A frame as servers write it: no space, `type` first, the other members in the protocol's order, each at most once.
+// Whatever else is a message too takes the longer way. The expressions are sound because JSON is unambiguous: a text that
+// one of them takes, in which what stands for `toolInput` is JSON, has that one reading.
+const outputFrame = new RegExp(
+  String.raw`^\{"type":"taskOutput","taskId":"(${char}+)","messageType":${string}` +
+    String.raw`,"content":"(${char}*(?:\\.${char}*)*)"` +
+    optional("toolName", string) +
+    // As short as the rest allows; `JSON.parse` says whether it is a value.
+    `(?:,"toolInput":(.+?))?` +
+    optional("isError", "(true|false)") +
+    optional("costUsd", `(${number})`) +
+    optional("durationMs", `(${int})`) +
+    optional("isPartial", "(true|false)") +
+    String.raw`\}$`
+)
+const updateFrame = new RegExp(
+  String.raw`^\{"type":"taskUpdated","taskId":"(${char}+)"` +
+    optional("version", `(${int})`) +
+    optional("status", string) +
+    optional("updatedFields", String.raw`\[((?:"${char}*"(?:,"${char}*")*)?)\]`) +
+    optional("updatedBy", string) +
+    String.raw`\}$`
+)
+
+/** The message in the text of a frame, or `undefined` for whatever another way must judge. */
+export const decodeText = (text: string): TaskUpdated | TaskOutput | undefined => {
+  if (text.length > maxLength) return undefined
+  // The first letter in which the two types differ.
+  switch (text.charCodeAt(`{"type":"task`.length)) {
+    case 79:
+      return decodeOutputText(text)
+    case 85:
+      return decodeUpdateText(text)
+    default:
+      return undefined
+  }
+}
+
+const decodeOutputText = (text: string): TaskOutput | undefined => {
+  // The expression has these groups; those of optional members may be missing.
+  const match = outputFrame.exec(text) as ReadonlyArray<string> | null as OutputGroups | null
+  if (match === null) return undefined
+  // By index, not by destructuring: that goes through an iterator, and this line runs for every event.
+  const content = match[3]
+  const toolName = match[4]
+  const toolInput = match[5]
+  const isError = match[6]
+  const costUsd = match[7]
+  const durationMs = match[8]
+  const isPartial = match[9]
+  const output: Mutable<TaskOutput> = { _tag: "TaskOutput", taskId: match[1], messageType: match[2], content }
+  try {
+    if (content.includes("\\")) output.content = JSON.parse(`"${content}"`)
+    if (toolName !== undefined) output.toolName = toolName
+    if (toolInput !== undefined) {
+      const value: Schema.Json = JSON.parse(toolInput)
+      if (value !== null) output.toolInput = value
+    }
+  } catch {
+    return undefined
+  }
+  if (isError !== undefined) output.isError = isError === "true"
+  if (costUsd !== undefined) {
+    output.costUsd = Number(costUsd)
+    if (!Number.isFinite(output.costUsd)) return undefined
+  }
+  if (durationMs !== undefined) output.durationMs = Number(durationMs)
+  if (isPartial !== undefined) output.isPartial = isPartial === "true"
+  return output
+}
+
+const decodeUpdateText = (text: string): TaskUpdated | undefined => {
+  const match = updateFrame.exec(text) as ReadonlyArray<string> | null as UpdateGroups | null
+  if (match === null) return undefined
+  const version = match[2]
+  const status = match[3]
+  const updatedFields = match[4]
+  const updatedBy = match[5]
+  const update: Mutable<TaskUpdated> = { _tag: "TaskUpdated", taskId: match[1] }
+  if (version !== undefined) update.version = Number(version)
+  if (status !== undefined) update.status = status
+  if (updatedFields !== undefined) update.updatedFields = splitStrings(updatedFields)
+  if (updatedBy !== undefined) update.updatedBy = updatedBy
+  return update
+}
+
+/** The strings of `"a","b"`. None has a quote in it, so that every second one starts a string. */
+const splitStrings = (text: string): ReadonlyArray<string> => {
+  const strings: Array<string> = []
+  for (let start = 1; start < text.length;) {
+    const end = text.indexOf(`"`, start)
+    strings.push(text.slice(start, end))
+    start = end + 3
+  }
+  return strings
+}
+
+type Group = string | undefined
+type OutputGroups = readonly [string, TaskId, string, string, Group, Group, Group, Group, Group, Group]
+type UpdateGroups = readonly [string, TaskId, Group, Group, Group, Group]

@@ -3,7 +3,7 @@
  * wrong, or a program that cannot go on, says so in one line on stderr.
  */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Data, Effect, Exit, Result, Runtime } from "effect"
+import { Cause, Data, Effect, Exit, Predicate, Result, Runtime } from "effect"
 import { CliError, CliOutput, Command } from "effect/cli"
 
 /** A failure that is for the person at the terminal: its message is all that is printed. */
@@ -15,7 +15,14 @@ export class Failure extends Data.TaggedError("Failure")<{
   override readonly [Runtime.errorExitCode] = this.exitCode
 }
 
-const toStderr = (line: string) => Effect.sync(() => process.stderr.write(`${line}\n`))
+const toStderr = (text: string) => Effect.sync(() => process.stderr.write(`${text}\n`))
+
+/** A schema's message has a line for each place that is wrong. */
+const inOneLine = (message: string): string => message.replaceAll(/\s*\n\s*/g, " ")
+
+/** Whether whoever started the program has to change how: a flag, an argument, a variable. */
+const isWrongCall = (error: unknown): boolean =>
+  CliError.isCliError(error) || Predicate.isTagged(error, "MeshConfigError") || Predicate.isTagged(error, "ConfigError")
 
 /** Says what is wrong with the command line without the page of help that nobody asked for. */
 const oneLine = CliOutput.layerPresenter({
@@ -27,7 +34,8 @@ const oneLine = CliOutput.layerPresenter({
 
 /**
  * Runs a command as the process's program. Exit codes: 0, 1 for a failure, 2 for
- * a wrong command line, 130 for an interruption.
+ * a wrong command line or a variable that is missing or wrong, 130 for an
+ * interruption; an error with a code of its own has that.
  */
 export const main = <Name extends string, Input, Context, E extends { readonly message: string }>(
   command: Command.Command<Name, Input, Context, E, Command.Environment>
@@ -36,15 +44,14 @@ export const main = <Name extends string, Input, Context, E extends { readonly m
     Effect.tapCause((cause) => {
       const error = Cause.findError(cause)
       if (Result.isFailure(error)) return Cause.hasInterruptsOnly(cause) ? Effect.void : toStderr(Cause.pretty(cause))
-      return CliError.isCliError(error.success) ? Effect.void : toStderr(error.success.message)
+      return CliError.isCliError(error.success) ? Effect.void : toStderr(inOneLine(error.success.message))
     }),
     Effect.provide([oneLine, NodeServices.layer]),
     NodeRuntime.runMain({
       disableErrorReporting: true,
       teardown: (exit, onExit) => {
         const error = Exit.findError(exit)
-        const wrongCall = Result.isSuccess(error) && CliError.isCliError(error.success)
-        if (wrongCall) onExit(2)
+        if (Result.isSuccess(error) && isWrongCall(error.success)) onExit(2)
         else Runtime.defaultTeardown(exit, onExit)
       }
     })

@@ -1,0 +1,41 @@
+/**
+ * Follow one task: what its agent says, line by line, until the task ends.
+ *
+ *     MAKIMA_API_KEY=… node examples/src/01_follow-one-task.ts <task id>
+ *
+ * Shows a connection of one's own (`MeshStream.connect`), and operators that
+ * turn events into text. Use it for a log, a terminal, or as the start of
+ * anything that reads along with one agent.
+ *
+ * It comes back by itself when the connection is lost. The server replays
+ * nothing, so what was said meanwhile is missing: the place is marked.
+ */
+import { Console, Effect, Stream } from "effect"
+import { Argument, Command } from "effect/cli"
+import { Interest, MeshStream, TaskId } from "@makima-stream/core"
+import { NodeMeshSocket } from "@makima-stream/node"
+import * as Cli from "./support/cli.ts"
+
+/** The line that stands where something may be missing. */
+export const gap = "[… something may be missing here …]"
+
+/** The lines of one task, until it ends. Needs a `Socket`. */
+export const lines = (taskId: TaskId.TaskId) =>
+  // The updates too, besides the output: they say when the task ends.
+  MeshStream.connect({ interest: Interest.task(taskId) }).pipe(
+    MeshStream.untilTerminal(taskId),
+    MeshStream.lines({ keepResync: true }),
+    Stream.map((line) => (line._tag === "Resync" ? gap : line.text))
+  )
+
+const command = Command.make(
+  "follow-one-task",
+  { taskId: Argument.String("task-id").pipe(Argument.withSchema(TaskId.TaskId)) },
+  ({ taskId }) =>
+    lines(taskId).pipe(
+      Stream.runForEach((line) => Console.log(line)),
+      Effect.provide(NodeMeshSocket.layerConfig())
+    )
+).pipe(Command.withDescription("Prints what the agent of a task says, until the task ends"))
+
+if (import.meta.main) Cli.main(command)

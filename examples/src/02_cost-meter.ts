@@ -1,0 +1,39 @@
+/**
+ * A cost meter: what all tasks cost together, printed when it changes.
+ *
+ *     MAKIMA_API_KEY=… node examples/src/02_cost-meter.ts
+ *
+ * Shows the shared client (`MeshClient`), which subscribes to the output of each
+ * task by itself (`everything`), and a projection (`CostLedger`), which counts
+ * each result once. Use it for a meter, or for a budget that stops something.
+ *
+ * A result that was sent while nobody was connected is not counted, and nothing
+ * can be done about that here. So the meter says "at least" from the first gap on.
+ */
+import { Console, Effect, HashMap, Stream } from "effect"
+import { Command } from "effect/cli"
+import { CostLedger, MeshClient } from "@makima-stream/core"
+import { NodeMeshClient } from "@makima-stream/node"
+import * as Cli from "./support/cli.ts"
+
+/** A reading of the meter, in words. */
+export const toText = ({ gaps, rolledTasks, tasks, totalUsd }: CostLedger.CostLedger): string => {
+  const atLeast = gaps === 0 ? "" : "at least "
+  return `${atLeast}$${totalUsd.toFixed(2)} for ${HashMap.size(tasks) + rolledTasks} tasks`
+}
+
+/** The readings, each one that differs from the one before. Needs a `MeshClient`. */
+export const readings = Stream.unwrap(
+  Effect.map(MeshClient.MeshClient, (client) =>
+    client.everything().pipe(CostLedger.scan, Stream.map(toText), Stream.changes)
+  )
+)
+
+const command = Command.make("cost-meter", {}, () =>
+  readings.pipe(
+    Stream.runForEach((reading) => Console.log(reading)),
+    Effect.provide(NodeMeshClient.layerConfig())
+  )
+).pipe(Command.withDescription("Prints what all tasks cost together, whenever it changes"))
+
+if (import.meta.main) Cli.main(command)

@@ -1,0 +1,66 @@
+/**
+ * Tell somebody when a task fails.
+ *
+ *     MAKIMA_API_KEY=… WEBHOOK_URL=https://… node examples/src/03_notify-on-failures.ts
+ *
+ * Shows updates of all tasks, reduced to the changes that matter, and an action
+ * for each that is tried again and whose failure stops nothing else. Use it for
+ * chat messages, mails, pages. Without `WEBHOOK_URL` it prints.
+ *
+ * A task may fail while the connection is down, and that is never sent again. So
+ * there is a message for a gap too: somebody should look.
+ */
+import { NodeHttpClient } from "@effect/platform-node"
+import { Config, Console, Effect, Option, Schedule, Stream } from "effect"
+import { Command } from "effect/cli"
+import { HttpBody, HttpClient } from "effect/http"
+import { MeshClient, MeshStream, TaskStatus } from "@makima-stream/core"
+import { NodeMeshClient } from "@makima-stream/node"
+import * as Cli from "./support/cli.ts"
+
+/** The messages: one for each failure, and one for each gap. Needs a `MeshClient`. */
+export const messages = Stream.unwrap(
+  Effect.map(MeshClient.MeshClient, (client) =>
+    client.updates().pipe(
+      // An update of another field repeats the status: one message for each failure, not for each update.
+      MeshStream.statusChanges({ keepResync: true }),
+      MeshStream.filterStatus(TaskStatus.defaultFailed, { keepResync: true }),
+      Stream.map((event) =>
+        event._tag === "Resync"
+          ? "The feed had a gap: a failure may have gone unnoticed"
+          : `Task ${event.taskId} is ${event.status}`
+      )
+    )
+  )
+)
+
+/** Sends each message, three times if need be. One that cannot be sent is logged, and the next one is tried. */
+export const notifyOnFailures = <E, R>(send: (text: string) => Effect.Effect<void, E, R>) =>
+  messages.pipe(
+    Stream.runForEach((text) =>
+      send(text).pipe(
+        Effect.retry({ schedule: Schedule.exponential("1 second"), times: 2 }),
+        Effect.catchCause((cause) => Effect.logError("Could not send", text, cause))
+      )
+    )
+  )
+
+/** Posts a message as JSON, in the form that most chat programs take. */
+const post = Effect.fnUntraced(function* (url: URL, text: string) {
+  const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
+  yield* client.post(url, { body: yield* HttpBody.json({ text }) })
+})
+
+const command = Command.make(
+  "notify-on-failures",
+  {},
+  Effect.fnUntraced(
+    function* () {
+      const url = yield* Config.option(Config.URL("WEBHOOK_URL"))
+      yield* notifyOnFailures((text) => (Option.isSome(url) ? post(url.value, text) : Console.log(text)))
+    },
+    Effect.provide([NodeMeshClient.layerConfig(), NodeHttpClient.layerFetch])
+  )
+).pipe(Command.withDescription("Sends a message to WEBHOOK_URL when a task fails"))
+
+if (import.meta.main) Cli.main(command)

@@ -1,0 +1,69 @@
+/**
+ * A gate for CI: waits until a task has ended, and exits by its status.
+ *
+ *     MAKIMA_API_KEY=… node examples/src/04_ci-gate.ts <task id> --timeout "30 minutes"
+ *
+ * | exit code | meaning |
+ * | --- | --- |
+ * | 0 | the task ended well (`done`, `completed`, `merged`) |
+ * | 1 | it did not (`failed`, `interrupted`, `cancelled`) |
+ * | 2 | the command line is wrong, or `MAKIMA_API_KEY` is missing |
+ * | 3 | nobody knows: the time is up, or the feed could not be followed |
+ *
+ * Shows a stream that ends with its first answer, typed failures, and how they
+ * become exit codes. Use it wherever a script must wait for an agent.
+ *
+ * The server sends changes, not the present state: a task that ended before the
+ * gate was up, or while the connection was down, is not seen to end. That is what
+ * the time limit is for.
+ */
+import { Console, Data, Duration, Effect, Runtime, Schema, Stream } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { Interest, MeshStream, TaskId, TaskStatus } from "@makima-stream/core"
+import { NodeMeshSocket } from "@makima-stream/node"
+import * as Cli from "./support/cli.ts"
+
+/** The task ended, and not well. */
+export class TaskFailed extends Data.TaggedError("TaskFailed")<{ readonly message: string }> {
+  override readonly [Runtime.errorExitCode] = 1
+}
+
+/** Nobody knows how the task ended. */
+export class NoVerdict extends Data.TaggedError("NoVerdict")<{ readonly message: string }> {
+  override readonly [Runtime.errorExitCode] = 3
+}
+
+/** The status that the task ended with, if it ended well and in time. Needs a `Socket`. */
+export const gate = Effect.fnUntraced(function* (taskId: TaskId.TaskId, timeout: Duration.Duration) {
+  const status = yield* MeshStream.connect({ interest: Interest.updates(taskId) }).pipe(
+    MeshStream.filterStatus(TaskStatus.defaultTerminal),
+    Stream.map((update) => update.status),
+    Stream.runHead,
+    Effect.flatMap(Effect.fromOption),
+    Effect.timeout(timeout),
+    Effect.catchTags({
+      MeshError: (error) => new NoVerdict({ message: error.message }),
+      NoSuchElementError: () => new NoVerdict({ message: "The feed ended" }),
+      TimeoutError: () => new NoVerdict({ message: `Task ${taskId} did not end within ${Duration.format(timeout)}` })
+    })
+  )
+  return TaskStatus.isFailed(status) ? yield* new TaskFailed({ message: `Task ${taskId} is ${status}` }) : status
+})
+
+const command = Command.make(
+  "ci-gate",
+  {
+    taskId: Argument.String("task-id").pipe(Argument.withSchema(TaskId.TaskId)),
+    timeout: Flag.String("timeout").pipe(
+      Flag.withSchema(Schema.DurationFromString),
+      Flag.withDefault(Duration.hours(1))
+    )
+  },
+  ({ taskId, timeout }) =>
+    gate(taskId, timeout).pipe(
+      Effect.tap((status) => Console.log(`Task ${taskId} is ${status}`)),
+      Effect.provide(NodeMeshSocket.layerConfig())
+    )
+).pipe(Command.withDescription("Waits until a task has ended, and exits by its status"))
+
+if (import.meta.main) Cli.main(command)

@@ -18,8 +18,8 @@ import * as Cli from "./support/cli.ts"
 
 /** A reading of the meter, in words. */
 export const toText = ({ gaps, rolledTasks, tasks, totalUsd }: CostLedger.CostLedger): string => {
-  const atLeast = gaps === 0 ? "" : "at least "
-  return `${atLeast}$${totalUsd.toFixed(2)} for ${HashMap.size(tasks) + rolledTasks} tasks`
+  const count = HashMap.size(tasks) + rolledTasks
+  return `${gaps === 0 ? "" : "at least "}$${totalUsd.toFixed(2)} for ${count} ${count === 1 ? "task" : "tasks"}`
 }
 
 /** The readings, each one that differs from the one before. Needs a `MeshClient`. */

@@ -1,0 +1,57 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Stream } from "effect"
+import { MeshClient } from "@makima-stream/core"
+import { ScriptedMesh } from "@makima-stream/test-kit"
+import { messages, notifyOnFailures } from "../src/03_notify-on-failures.ts"
+import { a, awaitRequest, b, gather, pass, reconnect, settle, update } from "./support/mesh.ts"
+
+describe("03 notify on failures", () => {
+  it.effect("says each failure once, however often it is repeated, and nothing of success", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.ScriptedMesh
+      const { got } = yield* gather(Stream.provide(messages, MeshClient.layer()))
+      yield* awaitRequest(mesh, 1)
+      yield* mesh.emit(
+        update(a, "running"),
+        update(a, "failed", 2),
+        update(a, "failed", 3),
+        update(b, "done"),
+        update(a, "running"),
+        update(a, "cancelled")
+      )
+      yield* settle
+      assert.deepStrictEqual(got, ["Task a is failed", "Task a is cancelled"])
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.effect("says that a failure may have been missed while the connection was down", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.ScriptedMesh
+      const { got } = yield* gather(Stream.provide(messages, MeshClient.layer()))
+      yield* awaitRequest(mesh, 1)
+      yield* reconnect(mesh, 2)
+      yield* mesh.emit(update(a, "failed"))
+      yield* settle
+      assert.deepStrictEqual(got, ["The feed had a gap: a failure may have gone unnoticed", "Task a is failed"])
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.effect("tries a message again, and goes on to the next one when it cannot be sent", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.ScriptedMesh
+      const sent: Array<string> = []
+      let refusals = 4
+      yield* notifyOnFailures((text) =>
+        Effect.suspend(() => (refusals-- > 0 ? Effect.fail(new Error("busy")) : Effect.sync(() => sent.push(text))))
+      ).pipe(Effect.provide(MeshClient.layer()), Effect.forkScoped)
+      yield* awaitRequest(mesh, 1)
+      yield* mesh.emit(update(a, "failed"), update(b, "failed"))
+      yield* settle
+      // Three times `a`, and once `b`.
+      yield* pass(3)
+      assert.deepStrictEqual([refusals, sent], [0, []])
+      yield* pass(1)
+      assert.deepStrictEqual(sent, ["Task b is failed"])
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+})

@@ -1,0 +1,160 @@
+import { assert, describe, it } from "@effect/vitest"
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Exit, Fiber, FileSystem, Layer, PlatformError, Schema } from "effect"
+import { TestClock } from "effect/testing"
+import { MeshClient } from "@makima-stream/core"
+import type { MeshEvent } from "@makima-stream/core"
+import { ScriptedMesh } from "@makima-stream/test-kit"
+import { AuditSink, Batch, pipeline, untilStopped } from "../src/05_audit-pipeline.ts"
+import { a, awaitOutput, awaitRequest, pass, said, settle, update } from "./support/mesh.ts"
+
+const broken = PlatformError.systemError({ _tag: "Busy", module: "FileSystem", method: "writeFileString" })
+
+/** A sink in memory, which first asks whether it works. */
+const memory = (works: (attempt: number) => boolean) => {
+  const batches: Array<typeof Batch.Type> = []
+  let attempts = 0
+  const layer = Layer.succeed(AuditSink, {
+    append: (batch) =>
+      Effect.suspend(() => (works(++attempts) ? Effect.sync(() => batches.push(batch)) : Effect.fail(broken)))
+  })
+  return { batches, layer, events: (): ReadonlyArray<MeshEvent.MeshEvent> => batches.flatMap(({ events }) => events) }
+}
+
+/** The pieces of a history between its `Resync`s. */
+const betweenResyncs = (events: ReadonlyArray<MeshEvent.MeshEvent>): ReadonlyArray<ReadonlyArray<MeshEvent.MeshEvent>> => {
+  const pieces: Array<Array<MeshEvent.MeshEvent>> = [[]]
+  for (const event of events) {
+    if (event._tag === "Resync") pieces.push([])
+    else pieces.at(-1)?.push(event)
+  }
+  return pieces
+}
+
+/** The outputs that a mesh sent on one connection. */
+const outputsOn = (mesh: ScriptedMesh.ScriptedMesh["Service"], connection: number) =>
+  Effect.map(mesh.sent, (sent) =>
+    sent.flatMap((frame) =>
+      frame.connection === connection && frame.message?._tag === "TaskOutput" ? [frame.message] : []
+    )
+  )
+
+const start = Effect.gen(function* () {
+  const mesh = yield* ScriptedMesh.ScriptedMesh
+  yield* awaitRequest(mesh, 1)
+  yield* mesh.emit(update(a, "running"))
+  yield* awaitOutput(mesh, a)
+  return mesh
+})
+
+const speak = (mesh: ScriptedMesh.ScriptedMesh["Service"], count: number) =>
+  mesh.emit(...Array.from({ length: count }, (_, n) => said(a, `line ${n}`)))
+
+describe("05 audit pipeline", () => {
+  it.effect("loses nothing between two Resyncs, though the sink fails every other time and the connection is cut twice", () =>
+    Effect.gen(function* () {
+      const sink = memory((attempt) => attempt % 2 === 0)
+      yield* pipeline.pipe(Effect.provide([MeshClient.layer(), sink.layer]), Effect.forkScoped)
+      const mesh = yield* start
+      // More than the consumer's queue holds. The connection is cut while most of it is still on its way, and the
+      // program takes its time: what arrived is pulled first.
+      yield* speak(mesh, 1000)
+      yield* mesh.kill()
+      yield* pass(20)
+      yield* awaitOutput(mesh, a, 2)
+      yield* speak(mesh, 250)
+      yield* mesh.kill()
+      yield* pass(20)
+      yield* awaitOutput(mesh, a, 3)
+      yield* speak(mesh, 10)
+      yield* pass(3)
+
+      const pieces = betweenResyncs(sink.events())
+      assert.deepStrictEqual(
+        pieces.map((piece) => piece.length),
+        [1000, 250, 10]
+      )
+      for (const [n, piece] of pieces.entries()) assert.deepStrictEqual(piece, yield* outputsOn(mesh, n + 1))
+      assert.deepStrictEqual(
+        sink.batches.map(({ batch }) => batch),
+        sink.batches.map((_, n) => n)
+      )
+      assert.isTrue(sink.batches.every(({ events }) => events.length <= 100))
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.effect("writes a batch that is not full after a second", () =>
+    Effect.gen(function* () {
+      const sink = memory(() => true)
+      yield* pipeline.pipe(Effect.provide([MeshClient.layer(), sink.layer]), Effect.forkScoped)
+      const mesh = yield* start
+      yield* speak(mesh, 3)
+      yield* settle
+      yield* TestClock.adjust("999 millis")
+      yield* settle
+      assert.strictEqual(sink.batches.length, 0)
+      yield* TestClock.adjust("1 millis")
+      yield* settle
+      assert.deepStrictEqual(
+        sink.batches.map(({ events }) => events.length),
+        [3]
+      )
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.effect("writes what has arrived before it fails with the feed", () =>
+    Effect.gen(function* () {
+      const sink = memory(() => true)
+      const running = yield* pipeline.pipe(Effect.provide([MeshClient.layer(), sink.layer]), Effect.forkScoped)
+      const mesh = yield* start
+      yield* speak(mesh, 3)
+      yield* mesh.close(1008, "the key was revoked")
+      const error = yield* Effect.flip(Fiber.join(running))
+      assert.strictEqual(error._tag, "MeshError")
+      assert.strictEqual(sink.events().length, 3)
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.effect("writes what has arrived before it stops", () =>
+    Effect.gen(function* () {
+      const sink = memory(() => true)
+      const running = yield* untilStopped.pipe(Effect.provide([MeshClient.layer(), sink.layer]), Effect.forkScoped)
+      const mesh = yield* start
+      yield* speak(mesh, 3)
+      yield* settle
+      yield* Fiber.interrupt(running)
+      assert.strictEqual(sink.events().length, 3)
+      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(running)))
+      assert.strictEqual((yield* mesh.connections)[0]?.endedBy, "client")
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.effect("fails when the sink does not come back, instead of leaving a batch out", () =>
+    Effect.gen(function* () {
+      const sink = memory(() => false)
+      const running = yield* pipeline.pipe(Effect.provide([MeshClient.layer(), sink.layer]), Effect.forkScoped)
+      const mesh = yield* start
+      yield* speak(mesh, 100)
+      yield* settle
+      yield* pass(200)
+      const error = yield* Effect.flip(Fiber.join(running))
+      assert.strictEqual(error._tag, "PlatformError")
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.effect("keeps batches in a file, a line each, that can be read again", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* fs.makeTempDirectoryScoped()}/audit.jsonl`
+      const batches: ReadonlyArray<typeof Batch.Type> = [
+        { batch: 0, events: [said(a, "one\ntwo")] },
+        { batch: 1, events: [{ _tag: "Resync", epoch: 2, reason: { _tag: "Reconnected", downMillis: 5 } }] }
+      ]
+      const sink = yield* Effect.provide(AuditSink, AuditSink.layerFile(path))
+      yield* Effect.forEach(batches, sink.append)
+      const lines = (yield* fs.readFileString(path)).trimEnd().split("\n")
+      const read = yield* Effect.forEach(lines, Schema.decodeUnknownEffect(Schema.fromJsonString(Batch)))
+      assert.deepStrictEqual(read, batches)
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+})

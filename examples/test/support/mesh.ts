@@ -1,0 +1,85 @@
+/** What the tests of the examples have in common on the mesh in memory. */
+import { TaskId } from "@makima-stream/core"
+import type { ServerMessage } from "@makima-stream/core"
+import type { ScriptedMesh } from "@makima-stream/test-kit"
+import { Effect, Exit, Fiber, Stream } from "effect"
+import type { Scope } from "effect"
+import { TestClock } from "effect/testing"
+
+type Mesh = ScriptedMesh.ScriptedMesh["Service"]
+
+export const a = TaskId.make("a")
+export const b = TaskId.make("b")
+
+export const update = (taskId: TaskId.TaskId, status: string, version?: number): ServerMessage.TaskUpdated => ({
+  _tag: "TaskUpdated",
+  taskId,
+  status,
+  ...(version === undefined ? {} : { version })
+})
+
+export const said = (taskId: TaskId.TaskId, content: string): ServerMessage.TaskOutput => ({
+  _tag: "TaskOutput",
+  taskId,
+  messageType: "assistant",
+  content
+})
+
+export const result = (taskId: TaskId.TaskId, costUsd: number): ServerMessage.TaskOutput => ({
+  _tag: "TaskOutput",
+  taskId,
+  messageType: "result",
+  content: "ok",
+  costUsd,
+  durationMs: 1000
+})
+
+/** Runs a stream in a fiber of the scope, and keeps what comes of it. */
+export const gather = <A, E, R>(
+  stream: Stream.Stream<A, E, R>
+): Effect.Effect<
+  { readonly got: ReadonlyArray<A>; readonly exit: Effect.Effect<Exit.Exit<void, E>> },
+  never,
+  R | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const got: Array<A> = []
+    const fiber = yield* stream.pipe(
+      Stream.runForEach((element) => Effect.sync(() => got.push(element))),
+      Effect.forkScoped
+    )
+    return { got, exit: Fiber.await(fiber) }
+  })
+
+/** Gives every fiber that can run its turn, until nothing moves without the clock. */
+export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }), Effect.asVoid)
+
+/** Waits until the program has asked for something on its n-th connection. */
+export const awaitRequest = (mesh: Mesh, n: number) =>
+  Effect.andThen(
+    mesh.awaitReceived(({ connection }) => connection === n),
+    settle
+  )
+
+/** Waits until the program has asked for the output of a task on its n-th connection. */
+export const awaitOutput = (mesh: Mesh, taskId: TaskId.TaskId, n = 1) =>
+  Effect.andThen(
+    mesh.awaitReceived(
+      ({ connection, message }) =>
+        connection === n && message._tag === "SubscribeOutput" && message.taskId === taskId
+    ),
+    settle
+  )
+
+/** Lets time pass, a second at a time, with a turn for every fiber after each. */
+export const pass = (seconds: number): Effect.Effect<void> =>
+  TestClock.adjust("1 second").pipe(Effect.andThen(settle), Effect.repeat({ times: seconds - 1 }), Effect.asVoid)
+
+/** Cuts the connection, and lets the time pass until the program has its n-th one. */
+export const reconnect = (mesh: Mesh, n: number) =>
+  Effect.gen(function* () {
+    yield* mesh.kill()
+    yield* settle
+    yield* pass(2)
+    yield* awaitRequest(mesh, n)
+  })

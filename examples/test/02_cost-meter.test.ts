@@ -19,6 +19,9 @@ describe("02 cost meter", () => {
       yield* settle
       yield* mesh.emit(result(a, 0.5))
       yield* settle
+      // This changes the ledger, and not what it says.
+      yield* mesh.emit(update(b, "paused"))
+      yield* settle
       yield* mesh.emit(result(b, 0.25))
       yield* settle
       assert.deepStrictEqual(got, ["$0.00 for 1 task", "$0.00 for 2 tasks", "$0.50 for 2 tasks", "$0.75 for 2 tasks"])

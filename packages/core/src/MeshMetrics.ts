@@ -4,7 +4,9 @@
  * They are recorded by `MeshStream`, `MeshClient` and the transports without
  * being asked, into the application's `Metric.MetricRegistry`, a batch of
  * messages at a time: no message costs a metric of its own. Export them with
- * whatever exports Effect's metrics; read one here by its handle.
+ * whatever exports Effect's metrics; read one here by its handle. Those in
+ * milliseconds or bytes have the attribute `unit`, by which Effect's exporters
+ * know the unit.
  *
  * **Example** (Reading a counter)
  *
@@ -33,7 +35,7 @@ export const connectionsOpen: Metric.Gauge<number> = Metric.gauge("makima.connec
 })
 
 /**
- * The epoch of the newest connection.
+ * The epoch of the newest connection. Unit: none.
  *
  * @category connection
  * @since 0.1.0
@@ -55,7 +57,7 @@ export const dials: Metric.Counter<number> = Metric.counter("makima.connection.d
 
 /**
  * Connections that ended and dials that failed, by the reason's tag in the
- * attribute `reason`.
+ * attribute `reason`. Unit: disconnects.
  *
  * @category connection
  * @since 0.1.0
@@ -73,6 +75,7 @@ export const disconnects: Metric.Counter<number> = Metric.counter("makima.connec
  */
 export const downtime: Metric.Histogram<number> = Metric.histogram("makima.connection.downtime", {
   description: "Milliseconds between the end of a connection and the next one",
+  attributes: { unit: "milliseconds" },
   boundaries: [100, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
 })
 
@@ -85,6 +88,7 @@ export const downtime: Metric.Histogram<number> = Metric.histogram("makima.conne
  */
 export const heartbeatRoundTrip: Metric.Histogram<number> = Metric.histogram("makima.heartbeat.round_trip", {
   description: "Milliseconds from a ping to the first sign of life after it",
+  attributes: { unit: "milliseconds" },
   boundaries: [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000]
 })
 
@@ -108,6 +112,7 @@ export const framesReceived: Metric.Counter<number> = Metric.counter("makima.fra
  */
 export const bytesReceived: Metric.Counter<number> = Metric.counter("makima.bytes.received", {
   description: "Size of the frames received from the task feed",
+  attributes: { unit: "bytes" },
   incremental: true
 })
 
@@ -135,7 +140,9 @@ export const events: Metric.Counter<number> = Metric.counter("makima.events", {
 
 /**
  * Places where events may have been missed, by the reason's tag in the attribute
- * `reason`. Unit: gaps.
+ * `reason`. Unit: gaps. Those of a connection count once. `Overflow`,
+ * `JoinedLate` and `VersionGap` (found by `MeshStream.markGaps`) count for each
+ * consumer that has them.
  *
  * @category traffic
  * @since 0.1.0
@@ -157,14 +164,14 @@ export const queueDepth: Metric.Gauge<number> = Metric.gauge("makima.client.queu
 })
 
 /**
- * Events that did not reach a consumer because of its overflow policy. Unit:
- * events.
+ * Events that did not reach a consumer because of its overflow policy, or that
+ * `MeshStream.sheddingBuffer` or `conflateUpdates` gave up. Unit: events.
  *
  * @category consumers
  * @since 0.1.0
  */
-export const eventsDropped: Metric.Counter<number> = Metric.counter("makima.client.events.dropped", {
-  description: "Events that did not reach a consumer because of its overflow policy",
+export const eventsDropped: Metric.Counter<number> = Metric.counter("makima.events.dropped", {
+  description: "Events that did not reach a consumer because it was too slow",
   incremental: true
 })
 

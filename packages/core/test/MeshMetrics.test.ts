@@ -5,10 +5,12 @@ import { TestClock } from "effect/testing"
 import { ScriptedMesh } from "@makima-stream/test-kit"
 import * as Interest from "../src/Interest.ts"
 import * as MeshClient from "../src/MeshClient.ts"
+import type { MeshEvent } from "../src/MeshEvent.ts"
 import * as MeshMetrics from "../src/MeshMetrics.ts"
 import * as MeshStream from "../src/MeshStream.ts"
 import { TaskId } from "../src/TaskId.ts"
 import { follow, settle } from "./support/follow.ts"
+import { pauseAfterFirst } from "./support/slow.ts"
 
 const a = TaskId.make("a")
 
@@ -89,6 +91,39 @@ describe("MeshMetrics", () => {
       assert.strictEqual(yield* count(MeshMetrics.eventsDropped), 3)
     }).pipe(isolated)
   )
+})
+
+describe("MeshMetrics of operators", () => {
+  it.effect("count the jumps that markGaps finds, each once", () =>
+    Effect.gen(function* () {
+      const versions = [1, 2, 5, 6, 9]
+      const feed = Stream.fromIterable(versions).pipe(
+        Stream.map((version): MeshEvent => ({ _tag: "TaskUpdated", taskId: a, version }))
+      )
+      yield* feed.pipe(MeshStream.markGaps, MeshStream.markGaps, Stream.runDrain)
+      assert.strictEqual(yield* count(MeshMetrics.gaps, { reason: "VersionGap" }), 2)
+    }).pipe(isolated)
+  )
+
+  for (const [name, buffer, lost] of [
+    // One update reaches the consumer, two are held, and the rest is given up for them.
+    ["sheddingBuffer", MeshStream.sheddingBuffer({ capacity: 2 }), 7],
+    ["conflateUpdates", MeshStream.conflateUpdates({ capacity: 2 }), 8]
+  ] as const) {
+    it.effect(`count what ${name} gives up`, () =>
+      Effect.gen(function* () {
+        const feed = Stream.range(1, 10).pipe(
+          Stream.rechunk(1),
+          Stream.map((version): MeshEvent => ({ _tag: "TaskUpdated", taskId: a, version }))
+        )
+        const { resume } = yield* pauseAfterFirst(buffer(feed))
+        yield* settle
+        yield* resume
+        assert.strictEqual(yield* count(MeshMetrics.eventsDropped), lost)
+        assert.strictEqual(yield* count(MeshMetrics.gaps, { reason: "Overflow" }), 1)
+      }).pipe(isolated)
+    )
+  }
 })
 
 describe("spans", () => {

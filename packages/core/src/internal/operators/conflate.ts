@@ -5,8 +5,7 @@
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
-import * as Mailbox from "../mailbox.ts"
-import * as ShedQueue from "../shedQueue.ts"
+import * as ShedRelay from "../shedRelay.ts"
 
 /**
  * Options of `conflateUpdates`.
@@ -95,10 +94,6 @@ export const conflateUpdates: {
     options?: ConflateUpdatesOptions
   ): Stream.Stream<A | Resync, E, R> =>
     Stream.transformPull(self, (pull, scope) =>
-      Mailbox.relay(
-        pull,
-        scope,
-        ShedQueue.make<A>({ capacity: options?.capacity ?? 1024, conflate: "always", shedPartials: false })
-      )
+      ShedRelay.make(pull, scope, { capacity: options?.capacity ?? 1024, conflate: "always", shedPartials: false })
     )
 )

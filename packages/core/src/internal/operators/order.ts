@@ -5,9 +5,11 @@
  * Each run of a stream has a memory of its own, of the tasks that were updated
  * last; a task that fell out of it is met as if for the first time.
  */
+import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
+import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { TaskId } from "../../TaskId.ts"
 import type { StatusUpdated } from "./filter.ts"
 import { isDataFirst } from "./options.ts"
@@ -165,50 +167,55 @@ export const markGaps: <Arg extends Events | MaxTasks = {}>(
   : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A | Resync, E, R> = dual(
   isDataFirst,
   <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: MaxTasks): Stream.Stream<A | Resync, E, R> =>
-    Stream.mapAccumArray(
-      self,
-      () => ({ passed: recent<Passed>(options), gaps: 0, epoch: 0 }),
-      (state, batch) => {
-        // The batch itself goes on where nothing is put in, which is nearly always.
-        let out: Array<A | Resync> | undefined
-        for (let i = 0; i < batch.length; i++) {
-          const event: MeshEvent = batch[i]
-          if (event._tag === "TaskUpdated" && event.version !== undefined) {
-            const { taskId, version } = event
-            const last = state.passed.get(taskId)
-            if (last === undefined) {
-              state.passed.set(taskId, { version, gaps: state.gaps })
-            } else {
-              if (version > last.version + 1 && last.gaps === state.gaps) {
-                out ??= batch.slice(0, i)
-                out.push({
-                  _tag: "Resync",
-                  epoch: state.epoch,
-                  taskId,
-                  reason: { _tag: "VersionGap", lastVersion: last.version, version }
-                })
+    Stream.unwrap(
+      Effect.map(Effect.context<never>(), (context) =>
+        Stream.mapAccumArray(
+          self,
+          () => ({ passed: recent<Passed>(options), gaps: 0, epoch: 0 }),
+          (state, batch) => {
+            // The batch itself goes on where nothing is put in, which is nearly always.
+            let out: Array<A | Resync> | undefined
+            for (let i = 0; i < batch.length; i++) {
+              const event: MeshEvent = batch[i]
+              if (event._tag === "TaskUpdated" && event.version !== undefined) {
+                const { taskId, version } = event
+                const last = state.passed.get(taskId)
+                if (last === undefined) {
+                  state.passed.set(taskId, { version, gaps: state.gaps })
+                } else {
+                  if (version > last.version + 1 && last.gaps === state.gaps) {
+                    MeshMetrics.recordGap("VersionGap", context)
+                    out ??= batch.slice(0, i)
+                    out.push({
+                      _tag: "Resync",
+                      epoch: state.epoch,
+                      taskId,
+                      reason: { _tag: "VersionGap", lastVersion: last.version, version }
+                    })
+                  }
+                  if (version > last.version) {
+                    last.version = version
+                    last.gaps = state.gaps
+                  }
+                  state.passed.set(taskId, last)
+                }
+              } else if (event._tag === "Connected") {
+                state.epoch = event.epoch
+              } else if (event._tag === "Resync") {
+                state.epoch = event.epoch
+                if (event.taskId === undefined) {
+                  state.gaps++
+                } else {
+                  const last = state.passed.get(event.taskId)
+                  if (last !== undefined) last.gaps = marked
+                }
               }
-              if (version > last.version) {
-                last.version = version
-                last.gaps = state.gaps
-              }
-              state.passed.set(taskId, last)
+              out?.push(batch[i])
             }
-          } else if (event._tag === "Connected") {
-            state.epoch = event.epoch
-          } else if (event._tag === "Resync") {
-            state.epoch = event.epoch
-            if (event.taskId === undefined) {
-              state.gaps++
-            } else {
-              const last = state.passed.get(event.taskId)
-              if (last !== undefined) last.gaps = marked
-            }
+            return [state, out ?? batch]
           }
-          out?.push(batch[i])
-        }
-        return [state, out ?? batch]
-      }
+        )
+      )
     )
 )
 

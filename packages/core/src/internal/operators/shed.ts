@@ -4,8 +4,7 @@
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
-import * as Mailbox from "../mailbox.ts"
-import * as ShedQueue from "../shedQueue.ts"
+import * as ShedRelay from "../shedRelay.ts"
 
 /**
  * Options of `sheddingBuffer`.
@@ -102,10 +101,6 @@ export const sheddingBuffer: {
     options?: SheddingBufferOptions
   ): Stream.Stream<A | Resync, E, R> =>
     Stream.transformPull(self, (pull, scope) =>
-      Mailbox.relay(
-        pull,
-        scope,
-        ShedQueue.make<A>({ capacity: options?.capacity ?? 1024, conflate: "whenFull", shedPartials: true })
-      )
+      ShedRelay.make(pull, scope, { capacity: options?.capacity ?? 1024, conflate: "whenFull", shedPartials: true })
     )
 )

@@ -45,11 +45,8 @@ const layerConfig = Layer.unwrap(
 )
 
 const command = Command.make("otlp", {}, () =>
-  follow.pipe(
-    // The client inside: it dials with the tracer that stands around it.
-    Effect.provide(NodeMeshClient.layerConfig()),
-    Effect.provide(layerConfig)
-  )
+  // The client dials with the tracer and the loggers that are beneath it.
+  follow.pipe(Effect.provide(NodeMeshClient.layerConfig().pipe(Layer.provideMerge(layerConfig))))
 ).pipe(Command.withDescription("Follows all tasks, and exports metrics, spans and logs"))
 
 if (import.meta.main) Cli.main(command)

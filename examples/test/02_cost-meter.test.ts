@@ -39,11 +39,7 @@ describe("02 cost meter", () => {
       yield* awaitOutput(mesh, a, 2)
       yield* mesh.emit(result(a, 0.5))
       yield* settle
-      assert.deepStrictEqual(got, [
-        "$0.00 for 1 task",
-        "at least $0.00 for 1 task",
-        "at least $0.50 for 1 task"
-      ])
+      assert.deepStrictEqual(got, ["$0.00 for 1 task", "at least $0.00 for 1 task", "at least $0.50 for 1 task"])
     }).pipe(Effect.provide(ScriptedMesh.layer))
   )
 })

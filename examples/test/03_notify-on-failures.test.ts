@@ -42,7 +42,7 @@ describe("03 notify on failures", () => {
       const sent: Array<string> = []
       let refusals = 4
       yield* notifyOnFailures((text) =>
-        Effect.suspend(() => (refusals-- > 0 ? Effect.fail(new Error("busy")) : Effect.sync(() => sent.push(text))))
+        Effect.suspend(() => (refusals-- > 0 ? Effect.fail("busy") : Effect.sync(() => sent.push(text))))
       ).pipe(Effect.provide(MeshClient.layer()), Effect.forkScoped)
       yield* awaitRequest(mesh, 1)
       yield* mesh.emit(update(a, "failed"), update(b, "failed"))

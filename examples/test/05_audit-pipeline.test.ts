@@ -8,6 +8,8 @@ import { ScriptedMesh } from "@makima-stream/test-kit"
 import { AuditSink, Batch, pipeline, untilStopped } from "../src/05_audit-pipeline.ts"
 import { a, awaitOutput, awaitRequest, pass, said, settle, update } from "./support/mesh.ts"
 
+const decode = Schema.decodeEffect(Schema.fromJsonString(Batch))
+
 const broken = PlatformError.systemError({ _tag: "Busy", module: "FileSystem", method: "writeFileString" })
 
 /** A sink in memory, which first asks whether it works. */
@@ -22,7 +24,9 @@ const memory = (works: (attempt: number) => boolean) => {
 }
 
 /** The pieces of a history between its `Resync`s. */
-const betweenResyncs = (events: ReadonlyArray<MeshEvent.MeshEvent>): ReadonlyArray<ReadonlyArray<MeshEvent.MeshEvent>> => {
+const betweenResyncs = (
+  events: ReadonlyArray<MeshEvent.MeshEvent>
+): ReadonlyArray<ReadonlyArray<MeshEvent.MeshEvent>> => {
   const pieces: Array<Array<MeshEvent.MeshEvent>> = [[]]
   for (const event of events) {
     if (event._tag === "Resync") pieces.push([])
@@ -51,36 +55,38 @@ const speak = (mesh: ScriptedMesh.ScriptedMesh["Service"], count: number) =>
   mesh.emit(...Array.from({ length: count }, (_, n) => said(a, `line ${n}`)))
 
 describe("05 audit pipeline", () => {
-  it.effect("loses nothing between two Resyncs, though the sink fails every other time and the connection is cut twice", () =>
-    Effect.gen(function* () {
-      const sink = memory((attempt) => attempt % 2 === 0)
-      yield* pipeline.pipe(Effect.provide([MeshClient.layer(), sink.layer]), Effect.forkScoped)
-      const mesh = yield* start
-      // More than the consumer's queue holds. The connection is cut while most of it is still on its way, and the
-      // program takes its time: what arrived is pulled first.
-      yield* speak(mesh, 1000)
-      yield* mesh.kill()
-      yield* pass(20)
-      yield* awaitOutput(mesh, a, 2)
-      yield* speak(mesh, 250)
-      yield* mesh.kill()
-      yield* pass(20)
-      yield* awaitOutput(mesh, a, 3)
-      yield* speak(mesh, 10)
-      yield* pass(3)
+  it.effect(
+    "loses nothing between two Resyncs, though the sink fails every other time and the connection is cut twice",
+    () =>
+      Effect.gen(function* () {
+        const sink = memory((attempt) => attempt % 2 === 0)
+        yield* pipeline.pipe(Effect.provide([MeshClient.layer(), sink.layer]), Effect.forkScoped)
+        const mesh = yield* start
+        // More than the consumer's queue holds. The connection is cut while most of it is still on its way, and the
+        // program takes its time: what arrived is pulled first.
+        yield* speak(mesh, 1000)
+        yield* mesh.kill()
+        yield* pass(20)
+        yield* awaitOutput(mesh, a, 2)
+        yield* speak(mesh, 250)
+        yield* mesh.kill()
+        yield* pass(20)
+        yield* awaitOutput(mesh, a, 3)
+        yield* speak(mesh, 10)
+        yield* pass(3)
 
-      const pieces = betweenResyncs(sink.events())
-      assert.deepStrictEqual(
-        pieces.map((piece) => piece.length),
-        [1000, 250, 10]
-      )
-      for (const [n, piece] of pieces.entries()) assert.deepStrictEqual(piece, yield* outputsOn(mesh, n + 1))
-      assert.deepStrictEqual(
-        sink.batches.map(({ batch }) => batch),
-        sink.batches.map((_, n) => n)
-      )
-      assert.isTrue(sink.batches.every(({ events }) => events.length <= 100))
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+        const pieces = betweenResyncs(sink.events())
+        assert.deepStrictEqual(
+          pieces.map((piece) => piece.length),
+          [1000, 250, 10]
+        )
+        for (const [n, piece] of pieces.entries()) assert.deepStrictEqual(piece, yield* outputsOn(mesh, n + 1))
+        assert.deepStrictEqual(
+          sink.batches.map(({ batch }) => batch),
+          sink.batches.map((_, n) => n)
+        )
+        assert.isTrue(sink.batches.every(({ events }) => events.length <= 100))
+      }).pipe(Effect.provide(ScriptedMesh.layer))
   )
 
   it.effect("writes a batch that is not full after a second", () =>
@@ -154,7 +160,7 @@ describe("05 audit pipeline", () => {
       const sink = yield* Effect.provide(AuditSink, AuditSink.layerFile(path))
       yield* Effect.forEach(batches, sink.append)
       const lines = (yield* fs.readFileString(path)).trimEnd().split("\n")
-      const read = yield* Effect.forEach(lines, Schema.decodeUnknownEffect(Schema.fromJsonString(Batch)))
+      const read = yield* Effect.forEach(lines, (line) => decode(line))
       assert.deepStrictEqual(read, batches)
     }).pipe(Effect.provide(NodeServices.layer))
   )

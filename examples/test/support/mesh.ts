@@ -65,8 +65,7 @@ export const awaitRequest = (mesh: Mesh, n: number) =>
 export const awaitOutput = (mesh: Mesh, taskId: TaskId.TaskId, n = 1) =>
   Effect.andThen(
     mesh.awaitReceived(
-      ({ connection, message }) =>
-        connection === n && message._tag === "SubscribeOutput" && message.taskId === taskId
+      ({ connection, message }) => connection === n && message._tag === "SubscribeOutput" && message.taskId === taskId
     ),
     settle
   )

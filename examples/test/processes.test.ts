@@ -1,0 +1,216 @@
+/** Each example as a process, against the mock server on real sockets. What they do in detail is in their own tests. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, FileSystem, Redacted, Schema } from "effect"
+import { NodeServices } from "@effect/platform-node"
+import { MockMeshServer } from "@makima-stream/test-kit"
+import { Batch } from "../src/05_audit-pipeline.ts"
+import { a, result, said, update } from "./support/mesh.ts"
+import { assertOneLine, run, start } from "./support/process.ts"
+import * as Receiver from "./support/receiver.ts"
+
+const key = "sk-canary-7f1c"
+
+const decode = Schema.decodeEffect(Schema.fromJsonString(Batch))
+
+const timeout = 30_000
+
+const makeServer = Effect.map(MockMeshServer.make({ apiKey: Redacted.make(key) }), (server) => ({
+  ...server,
+  env: { MAKIMA_API_KEY: key, MAKIMA_API_URL: server.url },
+  awaitUpdates: server.awaitReceived(({ message }) => message._tag === "SubscribeAll" || message._tag === "Subscribe"),
+  awaitOutput: server.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+}))
+
+const examples: ReadonlyArray<{
+  readonly name: string
+  readonly args?: ReadonlyArray<string>
+  readonly refused: number
+}> = [
+  { name: "01_follow-one-task", args: ["a"], refused: 1 },
+  { name: "02_cost-meter", refused: 1 },
+  { name: "03_notify-on-failures", refused: 1 },
+  { name: "04_ci-gate", args: ["a"], refused: 3 },
+  { name: "05_audit-pipeline", args: ["unused.jsonl"], refused: 1 },
+  { name: "06_otlp", refused: 1 },
+  { name: "07_prometheus", args: ["--port", "0"], refused: 1 }
+]
+
+describe("each example as a process", () => {
+  for (const { args = [], name, refused } of examples) {
+    it.live(
+      `${name} says in one line that the key is missing, or refused, and which by its exit code`,
+      () =>
+        Effect.gen(function* () {
+          const server = yield* makeServer
+          const collector = yield* Receiver.make
+          const env = { MAKIMA_API_URL: server.url, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }
+          const missing = yield* run(name, { args, env })
+          assert.strictEqual(missing.code, 2)
+          assertOneLine(missing.stderr, "MAKIMA_API_KEY")
+          const wrong = yield* run(name, { args, env: { ...env, MAKIMA_API_KEY: "sk-wrong-0" } })
+          assert.strictEqual(wrong.code, refused)
+          assertOneLine(wrong.stderr, "401")
+          assert.notInclude(wrong.stdout + wrong.stderr + JSON.stringify(collector.requests), "sk-wrong-0")
+        }),
+      timeout
+    )
+  }
+
+  it.live(
+    "01 prints a task's text and ends with it",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* makeServer
+        const running = yield* start("01_follow-one-task", { args: ["a"], env: server.env })
+        yield* server.awaitOutput
+        yield* server.emitAll([said(a, "one\ntwo"), update(a, "done")])
+        assert.deepStrictEqual(yield* running.ended, { code: 0, stdout: "one\ntwo\n", stderr: "" })
+      }),
+    timeout
+  )
+
+  it.live(
+    "02 prints the total until it is stopped",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* makeServer
+        const running = yield* start("02_cost-meter", { env: server.env })
+        yield* server.awaitUpdates
+        yield* server.emit(update(a, "running"))
+        yield* server.awaitOutput
+        yield* server.emit(result(a, 0.5))
+        yield* running.awaitOutput("$0.50 for 1 task\n")
+        yield* running.interrupt
+        const { code, stderr } = yield* running.ended
+        assert.deepStrictEqual([code, stderr], [130, ""])
+      }),
+    timeout
+  )
+
+  it.live(
+    "03 prints a failure, or posts it where it is told to",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* makeServer
+        const webhook = yield* Receiver.make
+        const printing = yield* start("03_notify-on-failures", { env: server.env })
+        yield* server.awaitConnection(1)
+        const posting = yield* start("03_notify-on-failures", {
+          env: { ...server.env, WEBHOOK_URL: `${webhook.url}/hook` }
+        })
+        yield* server.awaitReceived(({ connection }) => connection === 1)
+        yield* server.awaitReceived(({ connection }) => connection === 2)
+        yield* server.emit(update(a, "failed"))
+        yield* printing.awaitOutput("Task a is failed\n")
+        const { body, path } = yield* webhook.await(() => true)
+        assert.deepStrictEqual([path, JSON.parse(body)], ["/hook", { text: "Task a is failed" }])
+        yield* posting.interrupt
+        assert.deepStrictEqual(yield* posting.ended, { code: 130, stdout: "", stderr: "" })
+      }),
+    timeout
+  )
+
+  it.live(
+    "03 and 04 say in one line that an option cannot be used",
+    () =>
+      Effect.gen(function* () {
+        const env = { MAKIMA_API_KEY: key }
+        const webhook = yield* run("03_notify-on-failures", { env: { ...env, WEBHOOK_URL: "no url" } })
+        const gate = yield* run("04_ci-gate", { args: ["a", "--timeout", "soon"], env })
+        assert.deepStrictEqual([webhook.code, gate.code], [2, 2])
+        assertOneLine(webhook.stderr, "WEBHOOK_URL")
+        assertOneLine(gate.stderr, "--timeout")
+      }),
+    timeout
+  )
+
+  it.live(
+    "04 exits with 0 where the task is done, with 1 where it failed, and with 3 where the time is up",
+    () =>
+      Effect.gen(function* () {
+        for (const [status, code] of [
+          ["done", 0],
+          ["failed", 1]
+        ] as const) {
+          const server = yield* makeServer
+          const running = yield* start("04_ci-gate", { args: ["a"], env: server.env })
+          yield* server.awaitUpdates
+          yield* server.emit(update(a, status))
+          const ended = yield* running.ended
+          assert.strictEqual(ended.code, code)
+          assert.strictEqual(code === 0 ? ended.stdout : ended.stderr, `Task a is ${status}\n`)
+        }
+        const server = yield* makeServer
+        const late = yield* run("04_ci-gate", { args: ["a", "--timeout", "100 millis"], env: server.env })
+        assert.strictEqual(late.code, 3)
+        assertOneLine(late.stderr, "100ms")
+      }),
+    timeout
+  )
+
+  it.live(
+    "05 has everything in its file that was sent before it was stopped",
+    () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const path = `${yield* fs.makeTempDirectoryScoped()}/audit.jsonl`
+        const server = yield* makeServer
+        const running = yield* start("05_audit-pipeline", { args: [path], env: server.env })
+        yield* server.awaitUpdates
+        yield* server.emit(update(a, "running"))
+        yield* server.awaitOutput
+        const outputs = Array.from({ length: 250 }, (_, n) => said(a, `line ${n}`))
+        yield* server.emitAll(outputs)
+        yield* running.interrupt
+        const { code, stderr } = yield* running.ended
+        assert.deepStrictEqual([code, stderr], [130, ""])
+        const lines = (yield* fs.readFileString(path)).trimEnd().split("\n")
+        const batches = yield* Effect.forEach(lines, (line) => decode(line))
+        assert.deepStrictEqual(
+          batches.flatMap(({ events }) => events),
+          outputs
+        )
+      }).pipe(Effect.provide(NodeServices.layer)),
+    timeout
+  )
+
+  it.live(
+    "06 exports to the collector that the environment names, at the latest when it is stopped",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* makeServer
+        const collector = yield* Receiver.make
+        const running = yield* start("06_otlp", {
+          env: { ...server.env, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }
+        })
+        yield* server.awaitUpdates
+        yield* server.emit(update(a, "running"))
+        yield* running.awaitOutput("The status changed")
+        yield* running.interrupt
+        assert.strictEqual((yield* running.ended).code, 130)
+        assert.deepStrictEqual(
+          new Set(collector.requests.map(({ path }) => path)),
+          new Set(["/v1/logs", "/v1/metrics", "/v1/traces"])
+        )
+        assert.notInclude(JSON.stringify(collector.requests), key)
+      }),
+    timeout
+  )
+
+  it.live(
+    "07 serves the metrics at the address that it prints",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* makeServer
+        const running = yield* start("07_prometheus", { args: ["--port", "0"], env: server.env })
+        yield* server.awaitUpdates
+        const url = (yield* running.awaitOutput("/metrics\n")).trim()
+        const page = yield* Effect.promise(() => fetch(url).then((response) => response.text()))
+        assert.include(page, "makima_connection_dials 1\n")
+        yield* running.interrupt
+        const { code, stderr } = yield* running.ended
+        assert.deepStrictEqual([code, stderr], [130, ""])
+      }),
+    timeout
+  )
+})

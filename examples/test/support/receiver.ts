@@ -1,0 +1,60 @@
+/** An HTTP server that takes whatever it is sent and keeps it: an OpenTelemetry collector, or a webhook, for a test. */
+import { Effect } from "effect"
+import type { Scope } from "effect"
+import { createServer } from "node:http"
+
+export interface Request {
+  readonly path: string
+  readonly body: string
+}
+
+export interface Receiver {
+  readonly url: string
+  /** What has come, oldest first. */
+  readonly requests: ReadonlyArray<Request>
+  /** Waits for the first request that the predicate holds for, one that has come already included. */
+  readonly await: (predicate: (request: Request) => boolean) => Effect.Effect<Request>
+}
+
+/** Starts one at 127.0.0.1 that lives as long as the scope. */
+export const make: Effect.Effect<Receiver, never, Scope.Scope> = Effect.gen(function* () {
+  const requests: Array<Request> = []
+  const watchers = new Set<() => void>()
+  const server = createServer((incoming, response) => {
+    const chunks: Array<Buffer> = []
+    incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
+    incoming.on("end", () => {
+      requests.push({ path: incoming.url ?? "", body: Buffer.concat(chunks).toString("utf8") })
+      response.setHeader("content-type", "application/json").end("{}")
+      for (const watcher of watchers) watcher()
+    })
+  })
+  const url = yield* Effect.acquireRelease(
+    Effect.callback<string>((resume) => {
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        const port = typeof address === "object" && address !== null ? address.port : 0
+        resume(Effect.succeed(`http://127.0.0.1:${port}`))
+      })
+    }),
+    () =>
+      Effect.callback<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        server.closeAllConnections()
+      })
+  )
+  return {
+    url,
+    requests,
+    await: (predicate) =>
+      Effect.callback((resume) => {
+        const look = () => {
+          const found = requests.find(predicate)
+          if (found !== undefined) resume(Effect.succeed(found))
+        }
+        watchers.add(look)
+        look()
+        return Effect.sync(() => watchers.delete(look))
+      })
+  }
+})

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, FileSystem, Redacted, Schema } from "effect"
 import { NodeServices } from "@effect/platform-node"
 import { MockMeshServer } from "@makima-stream/test-kit"
+import { readdirSync, readFileSync } from "node:fs"
 import { Batch } from "../src/05_audit-pipeline.ts"
 import { a, result, said, update } from "./support/mesh.ts"
 import { assertOneLine, run, start } from "./support/process.ts"
@@ -34,6 +35,23 @@ const examples: ReadonlyArray<{
   { name: "06_otlp", refused: 1 },
   { name: "07_prometheus", args: ["--port", "0"], refused: 1 }
 ]
+
+describe("the examples", () => {
+  it("are all in the index, in their order, and all run here", () => {
+    const files = readdirSync(new URL("../src", import.meta.url))
+      .filter((file) => /^\d/.test(file))
+      .sort()
+    const index = readFileSync(new URL("../README.md", import.meta.url), "utf8")
+    assert.deepStrictEqual(
+      [...index.matchAll(/^\| \[(.+?)\]\(src\/(.+?)\)/gm)].map(([, name, path]) => [name, path]),
+      files.map((file) => [file, file])
+    )
+    assert.deepStrictEqual(
+      examples.map(({ name }) => `${name}.ts`),
+      files
+    )
+  })
+})
 
 describe("each example as a process", () => {
   for (const { args = [], name, refused } of examples) {

@@ -1,0 +1,131 @@
+/** SIGINT and SIGTERM, in whatever state a program is. */
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Queue } from "effect"
+import type { Scope } from "effect"
+import { spawn } from "node:child_process"
+import { createInterface } from "node:readline"
+import * as Servers from "./support/servers.ts"
+
+interface Program {
+  /** Waits until it has printed this. */
+  readonly printed: (line: string) => Effect.Effect<void>
+  readonly kill: (signal: NodeJS.Signals) => void
+  readonly exited: Effect.Effect<number | null>
+}
+
+const start = (state: string, url: string): Effect.Effect<Program, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const lines = yield* Queue.unbounded<string>()
+    const exited = Deferred.makeUnsafe<number | null>()
+    const path = new URL("./fixtures/shutdown.ts", import.meta.url).pathname
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() => spawn(process.execPath, [path, state, url], { stdio: ["ignore", "pipe", "inherit"] })),
+      (child) => Effect.sync(() => child.kill("SIGKILL"))
+    )
+    createInterface({ input: child.stdout }).on("line", (line) => Queue.offerUnsafe(lines, line))
+    child.on("exit", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code)))
+    const printed: Program["printed"] = (line) =>
+      Effect.flatMap(Queue.take(lines), (next) => (next === line ? Effect.void : printed(line)))
+    return { printed, kill: (signal) => child.kill(signal), exited: Deferred.await(exited) }
+  })
+
+/** The code on the wire, where there is a connection to close. */
+type Ending = Effect.Effect<number | undefined>
+
+/** Gets a program into a state, and gives how its connection will have ended. */
+type State = (
+  state: string
+) => Effect.Effect<{ readonly program: Program; readonly ending: Ending }, never, Scope.Scope>
+
+/** A server that never answers, and tells of the first byte. */
+const silent: State = Effect.fnUntraced(function* (state) {
+  const asked = Deferred.makeUnsafe<void>()
+  const { url } = yield* Servers.netServer((socket) => {
+    socket.once("data", () => Deferred.doneUnsafe(asked, Effect.void))
+  })
+  const program = yield* start(state, url)
+  yield* Deferred.await(asked)
+  return { program, ending: Effect.undefined }
+})
+
+const refusing: State = Effect.fnUntraced(function* (state) {
+  const { url } = yield* Servers.httpServer((_, response) => response.writeHead(503).end())
+  const program = yield* start(state, url)
+  yield* program.printed("Disconnected")
+  return { program, ending: Effect.undefined }
+})
+
+const online = (prepare: (peer: Servers.Peer, program: Program) => Effect.Effect<void>): State =>
+  Effect.fnUntraced(function* (state) {
+    const server = yield* Servers.webSocketServer()
+    const program = yield* start(state, server.url)
+    const peer = yield* server.accept
+    assert.strictEqual(yield* peer.receive, `{"type":"subscribeAll"}`)
+    yield* program.printed("Connected")
+    yield* prepare(peer, program)
+    return { program, ending: Effect.map(peer.closed, ({ code }) => code) }
+  })
+
+const idle = online(() => Effect.void)
+
+/** More than the kernels take, so that reads are held back at the other end. */
+const flooded = online(
+  Effect.fnUntraced(function* ({ ws }, program) {
+    const frame = `{"type":"taskUpdated","taskId":"a","status":"${"x".repeat(1000)}"}`
+    for (let i = 0; i < 20_000; i++) ws.send(frame)
+    yield* program.printed("TaskUpdated")
+    assert.isAbove(yield* Servers.settled(() => ws.bufferedAmount), 1_000_000)
+  })
+)
+
+const draining = online(
+  Effect.fnUntraced(function* (peer) {
+    peer.ws.send(`{"type":"subscribedAll"}`)
+    // It waits for an acknowledgement that never comes.
+    assert.strictEqual(yield* peer.receive, `{"type":"unsubscribeAll"}`)
+  })
+)
+
+/** Credentials that hang, and cannot be interrupted: nothing is to be seen of them from outside. */
+const fetching: State = Effect.fnUntraced(function* (state) {
+  const program = yield* start(state, "ws://127.0.0.1:1")
+  yield* program.printed("fetching")
+  return { program, ending: Effect.undefined }
+})
+
+const states: ReadonlyArray<readonly [name: string, state: string, get: State, closes: boolean]> = [
+  ["fetching its credentials", "credentials", fetching, false],
+  ["connecting", "connecting", silent, false],
+  ["in backoff", "backoff", refusing, false],
+  ["online", "online", idle, true],
+  ["online with a slow consumer", "slow", flooded, true],
+  ["a client in backoff", "client", refusing, false],
+  ["a client online", "client", idle, true],
+  ["a client with a slow consumer", "client-slow", flooded, true],
+  ["draining", "draining", draining, true]
+]
+
+describe("shutdown", () => {
+  for (const [name, state, get, closes] of states) {
+    it.live(
+      `SIGINT and SIGTERM end a program within a second that is ${name}`,
+      () =>
+        Effect.forEach(
+          ["SIGINT", "SIGTERM"] as const,
+          (signal) =>
+            Effect.scoped(
+              Effect.gen(function* () {
+                const { ending, program } = yield* get(state)
+                const start = performance.now()
+                program.kill(signal)
+                assert.strictEqual(yield* program.exited, 130)
+                assert.isBelow(performance.now() - start, 1000)
+                assert.strictEqual(yield* ending, closes ? 1000 : undefined)
+              })
+            ),
+          { concurrency: 2, discard: true }
+        ),
+      30_000
+    )
+  }
+})

@@ -1,0 +1,246 @@
+/**
+ * Enemies at the other end of a real socket: damaged, hostile and giant frames, end to end, in a process whose last
+ * handlers are watched.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Schema } from "effect"
+import { execFile } from "node:child_process"
+import { deflateRawSync } from "node:zlib"
+import * as Servers from "./support/servers.ts"
+
+const Report = Schema.fromJsonString(
+  Schema.Struct({
+    counts: Schema.Record(Schema.String, Schema.Int),
+    died: Schema.Boolean,
+    ended: Schema.String,
+    uncaught: Schema.Array(Schema.String),
+    maxRssMiB: Schema.Finite
+  })
+)
+type Report = typeof Report.Type
+
+const run = (url: string, way: "stream" | "client"): Effect.Effect<Report> =>
+  Effect.callback((resume) => {
+    const path = new URL("./fixtures/fuzzed.ts", import.meta.url).pathname
+    const child = execFile(process.execPath, [path, url, way], (error, stdout, stderr) => {
+      resume(
+        error === null
+          ? Effect.sync(() => Schema.decodeUnknownSync(Report)(stdout))
+          : Effect.die(new Error(`the process ended: ${error.message}\n${stderr}`))
+      )
+    })
+    return Effect.sync(() => child.kill("SIGKILL"))
+  })
+
+/** No crash, no defect, nothing for the last handlers; and an end by the server's own last word. */
+const assertUnharmed = ({ died, ended, uncaught }: Report): void => {
+  assert.deepStrictEqual(uncaught, [])
+  assert.isFalse(died, ended)
+  assert.include(ended, "4400")
+}
+
+/** A source of chance with a seed, for bytes. */
+const random = (seed: number) => {
+  let state = seed
+  const next = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return state / 0x1_0000_0000
+  }
+  const below = (n: number) => Math.floor(next() * n)
+  return { next, below, pick: <A>(items: ReadonlyArray<A>) => items[below(items.length)] as A }
+}
+
+const close = (code: number, reason = ""): Buffer => {
+  const payload = Buffer.from(`..${reason}`)
+  payload.writeUInt16BE(code)
+  return Servers.frame(8, payload)
+}
+
+const text = (value: string | Buffer) => Servers.frame(1, value)
+
+const update = `{"type":"taskUpdated","taskId":"a","version":1,"status":"running","updatedFields":["x"]}`
+const output = `{"type":"taskOutput","taskId":"a","messageType":"assistant","content":"hello","toolInput":{"a":[1,{}]}}`
+
+const deep = (open: string, shut: string, depth: number) => open.repeat(depth) + "0" + shut.repeat(depth)
+const deepArray = deep("[", "]", 50_000)
+const deepObject = deep(`{"a":`, "}", 50_000)
+
+/** Frames that are whole, and whose contents are an attack. */
+const hostile: ReadonlyArray<string> = [
+  "",
+  "null",
+  "[]",
+  "{}",
+  `"text"`,
+  deepArray,
+  deepObject,
+  `{"type":"x","raw":${deepArray}}`,
+  `{"type":"taskOutput","taskId":"a","messageType":"m","content":"c","toolInput":${deepObject}}`,
+  // The same where the short way gives up, and the schema must judge.
+  `{"type":"taskOutput","taskId":"a","messageType":"m","content":"c","isError":"no","toolInput":${deepObject}}`,
+  `{"type":"taskOutput","taskId":"a","messageType":"m","content":"c","durationMs":1.5,"toolInput":${deepArray}}`,
+  `{"type":"taskUpdated","taskId":${deepArray}}`,
+  `{"type":"taskUpdated","taskId":"a","updatedFields":${deepArray}}`,
+  `{"type":${deepArray}}`,
+  `{"type":"error","code":${deepObject},"message":${deepObject}}`,
+  `{"type":"subscribed","taskId":${deepObject}}`,
+  `{"type":"__proto__"}`,
+  `{"__proto__":{"type":"taskUpdated"},"taskId":"a"}`,
+  `{"type":"x","__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}}}`,
+  `{"type":"constructor","toString":1,"valueOf":2,"toJSON":3}`,
+  `{"type":"taskOutput","taskId":"a","messageType":"m","content":"c","costUsd":1e999,"durationMs":-1e308}`,
+  `{"type":"taskUpdated","taskId":"a","version":9007199254740993}`,
+  `{"type":"taskUpdated","taskId":"\\ud800","status":"\\udfff\\u0000"}`,
+  `{"type":"taskUpdated","taskId":"","status":1}`,
+  `{"type":"taskUpdated","taskId":"${"x".repeat(500_000)}"}`,
+  `{"type":"taskUpdated","taskId":"a","updatedFields":[${'"f",'.repeat(100_000)}"f"]}`,
+  `{${Array.from({ length: 50_000 }, (_, i) => `"k${i}":${i}`).join()},"type":"taskUpdated","taskId":"a"}`,
+  `\uFEFF${update}`,
+  `${update}${update}`,
+  `${update}\u0000`
+]
+
+/** Whole messages, damaged. */
+const damaged = (seed: number): Buffer => {
+  const { below, pick } = random(seed)
+  const bytes = Buffer.from(pick([update, output, `{"type":"error"}`, `{"type":"subscribedAll"}`]))
+  for (let i = 1 + below(4); i > 0; i--) {
+    const at = below(bytes.length)
+    bytes[at] = pick([below(256), 0x22, 0x7b, 0x5d, 0x30, 0xff])
+  }
+  return pick([bytes, bytes.subarray(0, below(bytes.length)), Buffer.concat([bytes, bytes])])
+}
+
+/** What no WebSocket server may send; any of them ends a connection. */
+const illegal = (seed: number): Buffer => {
+  const { below, next, pick } = random(seed)
+  const junk = Buffer.from(Array.from({ length: 1 + below(300) }, () => below(256)))
+  return pick<() => Buffer>([
+    () => junk,
+    () => Servers.frame(3 + below(5), junk),
+    () => Servers.frame(11 + below(5), junk),
+    // A continuation of nothing; a fragment that another message breaks into; a fragmented ping.
+    () => Servers.frame(0, junk),
+    () => Buffer.concat([Servers.frame(1, "{", { fin: false }), text(update)]),
+    () => Servers.frame(9, junk.subarray(0, 100), { fin: false }),
+    // A ping too long, reserved bits, a masked frame, a length that was written too long.
+    () => Servers.frame(9, Buffer.alloc(126)),
+    () => Buffer.concat([Buffer.from([0x81 | (0x10 << below(3)), 2]), Buffer.from("{}")]),
+    () => Buffer.concat([Buffer.from([0x81, 0x80 | 4, 1, 2, 3, 4]), junk]),
+    // A frame that claims to be giant: 8 exabytes, or just above the limit.
+    () => Buffer.from([0x81, 127, 0x7f, 255, 255, 255, 255, 255, 255, 255]),
+    () => Buffer.from([0x82, 127, 0, 0, 0, 0, 0, 0x10, 0, 1]),
+    // Compressed data that is none.
+    () => Buffer.concat([Buffer.from([0xc1, Math.min(125, junk.length)]), junk.subarray(0, 125)]),
+    // Close frames of one byte, with a code that may not be sent, and with a reason that is no UTF-8.
+    () => Servers.frame(8, "x"),
+    () => close(pick([0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535])),
+    () => Servers.frame(8, Buffer.from([0x03, 0xe8, 0xff, 0xfe, 0xfd])),
+    // A whole message, and half of one.
+    () => Buffer.concat([text(update), text(output).subarray(0, 1 + Math.floor(next() * 40))])
+  ])()
+}
+
+/** A server that sends each of these on a connection of its own, drops it, and at the end says that it is over. */
+const oneByOne = (attacks: ReadonlyArray<Buffer>) =>
+  Effect.gen(function* () {
+    const server = yield* Servers.rawServer
+    yield* Effect.forkScoped(
+      Effect.gen(function* () {
+        for (const attack of attacks) {
+          const { closed, socket } = yield* server.accept
+          // The client may hang up in the middle of it, and has time to answer what is good.
+          socket.end(attack)
+          yield* closed
+        }
+        const { socket } = yield* server.accept
+        socket.end(close(4400, "it is over"))
+      })
+    )
+    return server.url
+  })
+
+describe("fuzz", () => {
+  for (const way of ["stream", "client"] as const) {
+    it.live(
+      `a ${way} is unharmed by messages that are damaged or an attack, and marks each that it cannot read`,
+      () =>
+        Effect.gen(function* () {
+          const frames = hostile.flatMap((frame) => [text(frame), Servers.frame(2, frame), text(update)])
+          for (let seed = 1; seed <= 3000; seed++) frames.push(text(damaged(seed)), text(update))
+          const server = yield* Servers.rawServer
+          const reporting = yield* Effect.forkChild(run(server.url, way))
+          const { socket } = yield* server.accept
+          for (const frame of frames) socket.write(frame)
+          socket.end(close(4400, "it is over"))
+          const report = yield* Fiber.join(reporting)
+          assertUnharmed(report)
+          // One connection took it all, and what is good came through between the bad.
+          assert.strictEqual(report.counts["Connected"], 1)
+          assert.isAtLeast(report.counts["TaskUpdated"] ?? 0, hostile.length + 3000)
+          for (const problem of ["InvalidJson", "InvalidMessage", "InvalidUtf8", "NotAnObject"]) {
+            assert.isAbove(report.counts[problem] ?? 0, 0, problem)
+          }
+          assert.isBelow(report.maxRssMiB, 500)
+        }),
+      60_000
+    )
+
+    it.live(
+      `a ${way} is unharmed by what breaks the protocol, and comes back after each`,
+      () =>
+        Effect.gen(function* () {
+          const attacks = Array.from({ length: 400 }, (_, i) => illegal(i + 1))
+          const report = yield* run(yield* oneByOne(attacks), way)
+          assertUnharmed(report)
+          assert.strictEqual(report.counts["Connected"], attacks.length + 1)
+          assert.isAbove(report.counts["FrameTooLarge"] ?? 0, 0)
+          assert.isBelow(report.maxRssMiB, 500)
+        }),
+      60_000
+    )
+
+    it.live(
+      `a ${way} takes giant frames and compressed bombs for no more than the limit`,
+      () =>
+        Effect.gen(function* () {
+          // 256 MiB of text in 256 KiB; and the same in 64 fragments.
+          const bomb = deflateRawSync(Buffer.alloc(256 << 20, " "), { finishFlush: 2 })
+          const compressed = (payload: Buffer) => {
+            const framed = Servers.frame(1, payload)
+            framed[0] = 0xc1
+            return framed
+          }
+          const inPieces = Array.from({ length: 64 }, (_, i) => {
+            const piece = bomb.subarray((i * bomb.length) / 64, ((i + 1) * bomb.length) / 64)
+            const framed = Servers.frame(i === 0 ? 1 : 0, piece, { fin: i === 63 })
+            if (i === 0) framed[0] = 0x41
+            return framed
+          })
+          // Giant, and in good order: fragment by fragment, for ever.
+          const endless = Array.from({ length: 300 }, (_, i) =>
+            Servers.frame(i === 0 ? 1 : 0, Buffer.alloc(65_536, "x"), { fin: false })
+          )
+          const attacks = [[compressed(bomb)], inPieces, endless].flatMap((attack) => [attack, attack, attack, attack])
+          const server = yield* Servers.webSocketServer({ perMessageDeflate: true })
+          yield* Effect.forkScoped(
+            Effect.gen(function* () {
+              for (const attack of attacks) {
+                const { closed, request, ws } = yield* server.accept
+                assert.include(ws.extensions, "permessage-deflate")
+                for (const bytes of attack) request.socket.write(bytes)
+                yield* closed
+              }
+              const { ws } = yield* server.accept
+              ws.close(4400, "it is over")
+            })
+          )
+          const report = yield* run(server.url, way)
+          assertUnharmed(report)
+          assert.strictEqual(report.counts["FrameTooLarge"], 12)
+          assert.isBelow(report.maxRssMiB, 400)
+        }),
+      60_000
+    )
+  }
+})

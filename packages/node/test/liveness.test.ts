@@ -1,0 +1,168 @@
+/**
+ * A frozen peer is noticed, and a slow consumer is not taken for one, through everything between the socket and a
+ * consumer: real sockets, and time under the test's hand. The heartbeat is the default: an interval of 15 seconds and a
+ * deadline of 10.
+ */
+import { Interest, MeshClient, type MeshEvent, MeshStream } from "@makima-stream/core"
+import { MockMeshServer, Workload } from "@makima-stream/test-kit"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Latch, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { follow } from "../../core/test/support/follow.ts"
+import * as NodeMeshClient from "../src/NodeMeshClient.ts"
+import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
+import * as Servers from "./support/servers.ts"
+
+const bound = 25
+
+/** The two ways to follow a server. `gate` closes to hold the consumer back. */
+const ways: ReadonlyArray<readonly [string, (url: string) => Stream.Stream<MeshEvent.MeshEvent, unknown>]> = [
+  [
+    "a stream",
+    (url) =>
+      MeshStream.connect({ interest: Interest.all }).pipe(
+        Stream.provide(NodeMeshSocket.layer({ url, highWaterBytes: 4096 }))
+      )
+  ],
+  [
+    "a client",
+    (url) =>
+      Stream.unwrap(Effect.map(MeshClient.MeshClient, (client) => client.events(undefined, { capacity: 16 }))).pipe(
+        Stream.provide(NodeMeshClient.layer({ socket: { url, highWaterBytes: 4096 } }))
+      )
+  ]
+]
+
+const setup = Effect.fnUntraced(function* (make: (url: string) => Stream.Stream<MeshEvent.MeshEvent, unknown>) {
+  const server = yield* MockMeshServer.make({ keepMessages: false })
+  const gate = Latch.makeUnsafe(true)
+  const { events } = yield* make(server.url).pipe(
+    Stream.tap(() => gate.await),
+    follow
+  )
+  yield* server.awaitReceived(({ message }) => message._tag === "SubscribeAll")
+  yield* Servers.until(() => events.length > 0)
+  return { server, gate, events }
+})
+
+type Setup = Effect.Success<ReturnType<typeof setup>>
+
+/** Lets time pass second by second, and the sockets do what they have to do in each. */
+const seconds = (count: number, { events, server }: Setup, each: Effect.Effect<unknown> = Effect.void) =>
+  Effect.gen(function* () {
+    for (let i = 0; i < count; i++) {
+      yield* each
+      yield* TestClock.adjust("1 second")
+      yield* Servers.settled(() => `${events.length} ${buffered(server)}`)
+    }
+  })
+
+const buffered = (server: MockMeshServer.Service): number => Effect.runSync(server.connections)[0]?.bufferedBytes ?? 0
+
+const disconnects = (events: ReadonlyArray<MeshEvent.MeshEvent>) =>
+  events.flatMap((event) => (event._tag === "Disconnected" ? [event.reason._tag] : []))
+
+const messages = [...firstOf(Workload.endless({ tasks: 5 }), 20_000)].filter(({ _tag }) => _tag === "TaskUpdated")
+
+/** What goes out in one second. */
+const load = ({ server }: Setup) => server.emitAll(messages.slice(0, 500))
+
+describe("liveness", () => {
+  for (const [name, make] of ways) {
+    describe(`of ${name}`, () => {
+      it.effect("a peer that freezes while nothing is said is noticed within interval plus deadline", () =>
+        Effect.gen(function* () {
+          const made = yield* setup(make)
+          // Idle for long, and well.
+          yield* seconds(100, made)
+          assert.deepStrictEqual(disconnects(made.events), [])
+          yield* made.server.freeze()
+          yield* seconds(bound, made)
+          assert.deepStrictEqual(disconnects(made.events), ["HeartbeatTimeout"])
+        })
+      )
+
+      it.effect("a peer that freezes in the middle of a flood is noticed within interval plus deadline", () =>
+        Effect.gen(function* () {
+          const made = yield* setup(make)
+          yield* seconds(40, made, load(made))
+          assert.deepStrictEqual(disconnects(made.events), [])
+          yield* load(made)
+          yield* made.server.freeze()
+          yield* seconds(bound, made)
+          assert.deepStrictEqual(disconnects(made.events), ["HeartbeatTimeout"])
+          assert.isAtLeast(made.events.length, 40 * 500)
+        })
+      )
+
+      it.effect("a slow consumer is not taken for a dead peer, however long it holds reads back", () =>
+        Effect.gen(function* () {
+          const made = yield* setup(make)
+          made.gate.closeUnsafe()
+          yield* made.server.emitAll(messages)
+          yield* made.server.emitRawAll(
+            Array.from({ length: 10_000 }, (_, i) => JSON.stringify({ type: "padding", i, text: "x".repeat(1000) }))
+          )
+          yield* seconds(300, made)
+          assert.isAbove(buffered(made.server), 1_000_000)
+          // And a trickle: one element in twenty seconds is slower than the deadline.
+          for (let i = 0; i < 20; i++) {
+            yield* made.gate.release
+            yield* seconds(20, made)
+          }
+          made.gate.openUnsafe()
+          yield* seconds(100, made)
+          assert.deepStrictEqual(disconnects(made.events), [])
+          assert.strictEqual(made.events.filter(({ _tag }) => _tag === "TaskUpdated").length, messages.length)
+          assert.strictEqual(made.events.filter(({ _tag }) => _tag === "UnknownMessage").length, 10_000)
+        })
+      )
+
+      it.effect("a slow consumer does not hide a dead peer: once reads go on, it is noticed as ever", () =>
+        Effect.gen(function* () {
+          const made = yield* setup(make)
+          made.gate.closeUnsafe()
+          yield* made.server.emitAll(messages)
+          yield* seconds(60, made)
+          yield* made.server.freeze()
+          yield* seconds(60, made)
+          made.gate.openUnsafe()
+          yield* seconds(bound, made)
+          assert.deepStrictEqual(disconnects(made.events), ["HeartbeatTimeout"])
+          // What had arrived before is seen before that.
+          assert.isAbove(
+            made.events.findIndex(({ _tag }) => _tag === "Disconnected"),
+            100
+          )
+        })
+      )
+
+      it.effect("a consumer that never comes does not hide a dead peer that has nothing more to say", () =>
+        Effect.gen(function* () {
+          const made = yield* setup(make)
+          made.gate.closeUnsafe()
+          yield* made.server.emitAll(messages.slice(0, 3))
+          yield* seconds(1, made)
+          yield* made.server.freeze()
+          yield* seconds(bound, made)
+          // The socket has let go, although nobody has asked it for anything.
+          yield* made.server.thaw()
+          yield* Servers.until(() => Effect.runSync(made.server.connections).length === 0)
+          assert.deepStrictEqual(disconnects(made.events), [])
+          made.gate.openUnsafe()
+          yield* seconds(1, made)
+          assert.deepStrictEqual(disconnects(made.events), ["HeartbeatTimeout"])
+        })
+      )
+    })
+  }
+})
+
+/** The first of an endless sequence. */
+function* firstOf<A>(items: Iterable<A>, count: number): Iterable<A> {
+  let taken = 0
+  for (const item of items) {
+    if (taken++ >= count) return
+    yield item
+  }
+}

@@ -40,16 +40,20 @@ export const notifyOnFailures = <E, R>(send: (text: string) => Effect.Effect<voi
     Stream.runForEach((text) =>
       send(text).pipe(
         Effect.retry({ schedule: Schedule.exponential("1 second"), times: 2 }),
-        Effect.catchCause((cause) => Effect.logError("Could not send", text, cause))
+        Effect.catch((error) => Effect.logError("Could not send", text, error))
       )
     )
   )
 
 /** Posts a message as JSON, in the form that most chat programs take. */
-const post = Effect.fnUntraced(function* (url: URL, text: string) {
-  const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
-  yield* client.post(url, { body: yield* HttpBody.json({ text }) })
-})
+export const post = Effect.fnUntraced(
+  function* (url: URL, text: string) {
+    const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
+    yield* client.post(url, { body: HttpBody.jsonUnsafe({ text }) })
+  },
+  // The URL of a webhook is as good as a key, and the text of the error has it.
+  Effect.mapError(({ reason }) => reason._tag)
+)
 
 const command = Command.make(
   "notify-on-failures",

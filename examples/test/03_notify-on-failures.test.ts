@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
+import { NodeHttpClient } from "@effect/platform-node"
 import { Effect, Stream } from "effect"
 import { MeshClient } from "@makima-stream/core"
 import { ScriptedMesh } from "@makima-stream/test-kit"
-import { messages, notifyOnFailures } from "../src/03_notify-on-failures.ts"
+import { messages, notifyOnFailures, post } from "../src/03_notify-on-failures.ts"
 import { a, awaitRequest, b, gather, pass, reconnect, settle, update } from "./support/mesh.ts"
+import * as Receiver from "./support/receiver.ts"
 
 describe("03 notify on failures", () => {
   it.effect("says each failure once, however often it is repeated, and nothing of success", () =>
@@ -53,5 +55,14 @@ describe("03 notify on failures", () => {
       yield* pass(1)
       assert.deepStrictEqual(sent, ["Task b is failed"])
     }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.live("says why a message was not taken, and not where it was to go", () =>
+    Effect.gen(function* () {
+      const webhook = yield* Receiver.makeWith({ status: 500 })
+      const error = yield* Effect.flip(post(new URL(`${webhook.url}/secret`), "hello"))
+      assert.strictEqual(error, "StatusCodeError")
+      assert.strictEqual(webhook.requests[0]?.path, "/secret")
+    }).pipe(Effect.provide(NodeHttpClient.layerFetch))
   )
 })

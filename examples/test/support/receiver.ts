@@ -16,8 +16,10 @@ export interface Receiver {
   readonly await: (predicate: (request: Request) => boolean) => Effect.Effect<Request>
 }
 
-/** Starts one at 127.0.0.1 that lives as long as the scope. */
-export const make: Effect.Effect<Receiver, never, Scope.Scope> = Effect.gen(function* () {
+/** Starts one at 127.0.0.1 that lives as long as the scope, and answers with the given status. */
+export const makeWith = Effect.fnUntraced(function* (options: {
+  readonly status: number
+}): Effect.fn.Return<Receiver, never, Scope.Scope> {
   const requests: Array<Request> = []
   const watchers = new Set<() => void>()
   const server = createServer((incoming, response) => {
@@ -25,7 +27,7 @@ export const make: Effect.Effect<Receiver, never, Scope.Scope> = Effect.gen(func
     incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
     incoming.on("end", () => {
       requests.push({ path: incoming.url ?? "", body: Buffer.concat(chunks).toString("utf8") })
-      response.setHeader("content-type", "application/json").end("{}")
+      response.writeHead(options.status, { "content-type": "application/json" }).end("{}")
       for (const watcher of watchers) watcher()
     })
   })
@@ -58,3 +60,6 @@ export const make: Effect.Effect<Receiver, never, Scope.Scope> = Effect.gen(func
       })
   }
 })
+
+/** One that takes everything. */
+export const make = makeWith({ status: 200 })

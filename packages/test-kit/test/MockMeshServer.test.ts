@@ -712,7 +712,8 @@ describe("MockMeshServer", () => {
         assert.isUndefined(playing.pollUnsafe())
         client.socket.resume()
         yield* Fiber.join(playing)
-        assert.isAbove(most, 1_000_000)
+        // The server waits at 1 MiB, and the look comes before the message that reaches it may be buffered.
+        assert.isAtLeast(most, (1 << 20) - 65_000)
         assert.isBelow(most, 1_300_000)
         for (let i = 0; i < 500; i++) yield* client.frame
       })

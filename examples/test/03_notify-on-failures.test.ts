@@ -57,12 +57,15 @@ describe("03 notify on failures", () => {
     }).pipe(Effect.provide(ScriptedMesh.layer))
   )
 
-  it.live("says why a message was not taken, and not where it was to go", () =>
-    Effect.gen(function* () {
-      const webhook = yield* Receiver.makeWith({ status: 500 })
-      const error = yield* Effect.flip(post(new URL(`${webhook.url}/secret`), "hello"))
-      assert.strictEqual(error, "StatusCodeError")
-      assert.strictEqual(webhook.requests[0]?.path, "/secret")
-    }).pipe(Effect.provide(NodeHttpClient.layerFetch))
+  it.live(
+    "says why a message was not taken, and not where it was to go",
+    () =>
+      Effect.gen(function* () {
+        const webhook = yield* Receiver.makeWith({ status: 500 })
+        const error = yield* Effect.flip(post(new URL(`${webhook.url}/secret`), "hello"))
+        assert.strictEqual(error, "StatusCodeError")
+        assert.strictEqual(webhook.requests[0]?.path, "/secret")
+      }).pipe(Effect.provide(NodeHttpClient.layerFetch)),
+    30_000
   )
 })

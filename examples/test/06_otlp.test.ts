@@ -7,6 +7,8 @@ import { follow, layerTelemetry } from "../src/06_otlp.ts"
 import { a, update } from "./support/mesh.ts"
 import * as Receiver from "./support/receiver.ts"
 
+const timeout = 30_000
+
 const key = "sk-canary-7f1c"
 const payload = "payload-canary-7f1c"
 
@@ -67,64 +69,76 @@ const scenario = Effect.gen(function* () {
 })
 
 describe("06 OTLP", () => {
-  it.live("brings the metrics to the collector, with their units and attributes", () =>
-    Effect.gen(function* () {
-      const collector = yield* scenario
-      const metrics = having(bodies(collector, "/v1/metrics").at(-1), "description")
-      const names = metrics.map(({ name }) => name)
-      const expected = Object.values(MeshMetrics)
-        .filter(Metric.isMetric)
-        .map(({ id }) => id)
-        // Nothing was dropped: the one consumer is not slow.
-        .filter((id) => id !== MeshMetrics.eventsDropped.id)
-      assert.includeMembers(names, expected)
+  it.live(
+    "brings the metrics to the collector, with their units and attributes",
+    () =>
+      Effect.gen(function* () {
+        const collector = yield* scenario
+        const metrics = having(bodies(collector, "/v1/metrics").at(-1), "description")
+        const names = metrics.map(({ name }) => name)
+        const expected = Object.values(MeshMetrics)
+          .filter(Metric.isMetric)
+          .map(({ id }) => id)
+          // Nothing was dropped: the one consumer is not slow.
+          .filter((id) => id !== MeshMetrics.eventsDropped.id)
+        assert.includeMembers(names, expected)
 
-      const text = (name: string) => JSON.stringify(metrics.find((metric) => metric.name === name))
-      assert.include(text("makima.connection.downtime"), `"unit":"ms"`)
-      assert.include(text("makima.bytes.received"), `"unit":"By"`)
-      assert.include(text("makima.connection.disconnects"), "HandshakeRejected")
-      assert.include(text("makima.connection.disconnects"), "ConnectionLost")
-      assert.include(text("makima.gaps"), "Reconnected")
-      assert.include(text("makima.gaps"), "BadFrame")
-      assert.include(text("makima.events"), "TaskUpdated")
-    })
+        const text = (name: string) => JSON.stringify(metrics.find((metric) => metric.name === name))
+        assert.include(text("makima.connection.downtime"), `"unit":"ms"`)
+        assert.include(text("makima.bytes.received"), `"unit":"By"`)
+        assert.include(text("makima.connection.disconnects"), "HandshakeRejected")
+        assert.include(text("makima.connection.disconnects"), "ConnectionLost")
+        assert.include(text("makima.gaps"), "Reconnected")
+        assert.include(text("makima.gaps"), "BadFrame")
+        assert.include(text("makima.events"), "TaskUpdated")
+      }),
+    timeout
   )
 
-  it.live("brings the spans, those of a dial that failed with the reason", () =>
-    Effect.gen(function* () {
-      const collector = yield* scenario
-      const spans = bodies(collector, "/v1/traces").flatMap((body) => having(body, "spanId"))
-      assert.deepStrictEqual(
-        new Set(spans.map(({ name }) => name)),
-        new Set(["makima.dial", "makima.session", "makima.subscribe"])
-      )
-      const dials = spans.filter(({ name }) => name === "makima.dial").map((span) => JSON.stringify(span))
-      assert.strictEqual(dials.length, 3)
-      assert.deepStrictEqual(
-        dials.map((dial) => dial.includes("503")),
-        [true, false, false]
-      )
-    })
+  it.live(
+    "brings the spans, those of a dial that failed with the reason",
+    () =>
+      Effect.gen(function* () {
+        const collector = yield* scenario
+        const spans = bodies(collector, "/v1/traces").flatMap((body) => having(body, "spanId"))
+        assert.deepStrictEqual(
+          new Set(spans.map(({ name }) => name)),
+          new Set(["makima.dial", "makima.session", "makima.subscribe"])
+        )
+        const dials = spans.filter(({ name }) => name === "makima.dial").map((span) => JSON.stringify(span))
+        assert.strictEqual(dials.length, 3)
+        assert.deepStrictEqual(
+          dials.map((dial) => dial.includes("503")),
+          [true, false, false]
+        )
+      }),
+    timeout
   )
 
-  it.live("brings the program's logs, and at the level Debug the connection's", () =>
-    Effect.gen(function* () {
-      const collector = yield* scenario
-      const logs = JSON.stringify(bodies(collector, "/v1/logs"))
-      assert.include(logs, "The status changed")
-      assert.include(logs, "Connected to the task feed")
-      assert.include(logs, "Disconnected from the task feed")
-    })
+  it.live(
+    "brings the program's logs, and at the level Debug the connection's",
+    () =>
+      Effect.gen(function* () {
+        const collector = yield* scenario
+        const logs = JSON.stringify(bodies(collector, "/v1/logs"))
+        assert.include(logs, "The status changed")
+        assert.include(logs, "Connected to the task feed")
+        assert.include(logs, "Disconnected from the task feed")
+      }),
+    timeout
   )
 
-  it.live("brings neither the key nor what the server said", () =>
-    Effect.gen(function* () {
-      const { requests } = yield* scenario
-      assert.isNotEmpty(requests)
-      for (const { body } of requests) {
-        assert.notInclude(body, key)
-        assert.notInclude(body, payload)
-      }
-    })
+  it.live(
+    "brings neither the key nor what the server said",
+    () =>
+      Effect.gen(function* () {
+        const { requests } = yield* scenario
+        assert.isNotEmpty(requests)
+        for (const { body } of requests) {
+          assert.notInclude(body, key)
+          assert.notInclude(body, payload)
+        }
+      }),
+    timeout
   )
 })

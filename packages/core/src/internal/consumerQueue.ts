@@ -63,22 +63,30 @@ const shedding = (capacity: number): ConsumerQueue => {
   }
 }
 
-/** Takes nothing more when it is full, and says so. */
+/**
+ * Takes nothing more when it is full, and says so. Holds no array while it is
+ * empty, and one that fits for a single event: a consumer of one task is woken
+ * for each of its events.
+ */
 const rejecting = (capacity: number, whenFull: "full" | "overflow"): ConsumerQueue => {
-  let events: Array<MeshEvent> = []
+  let events: Array<MeshEvent> | undefined
   return {
     lost: 0,
     get size() {
-      return events.length
+      return events === undefined ? 0 : events.length
     },
     offer(event) {
+      if (events === undefined) {
+        events = [event]
+        return "accepted"
+      }
       if (events.length >= capacity) return whenFull
       events.push(event)
       return "accepted"
     },
     takeAll() {
-      const taken = events
-      events = []
+      const taken = events ?? []
+      events = undefined
       return taken
     }
   }

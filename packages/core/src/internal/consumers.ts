@@ -23,6 +23,9 @@ import * as Router from "./router.ts"
 /** How the stream of a consumer ends. */
 export type End = Effect.Effect<never, MeshError.MeshError | Cause.Done>
 
+/** What has come for a consumer. */
+export type Pull = Effect.Effect<NonEmptyReadonlyArray<MeshEvent>, MeshError.MeshError | Cause.Done>
+
 export interface Options {
   readonly route: Router.Route
   readonly overflow: ConsumerQueue.Strategy
@@ -37,8 +40,12 @@ export interface Consumer extends Options {
   ended: End | undefined
   /** How many of the queue's lost events the metrics know of. */
   lostRecorded: number
-  /** Resumes the pull that waits, if one does. */
-  wake: (() => void) | undefined
+  /** Whether it has got something of the batch that it has not been woken for. */
+  isDue: boolean
+  /** What the consumer's pull does when it is woken. */
+  readonly take: Pull
+  /** Resumes the pull that waits, if one does. A pull that was interrupted meanwhile takes no notice. */
+  resume: ((take: Pull) => void) | undefined
   /** Resumes the router that waits for room, if it does. */
   room: (() => void) | undefined
 }
@@ -51,9 +58,7 @@ export interface Consumers {
   /** Brings a batch to its consumers, and waits while one of them has no room. */
   readonly route: (batch: NonEmptyReadonlyArray<MeshEvent>) => Effect.Effect<void>
   /** What has come for a consumer, once something has. */
-  readonly pull: (
-    consumer: Consumer
-  ) => Effect.Effect<NonEmptyReadonlyArray<MeshEvent>, MeshError.MeshError | Cause.Done>
+  readonly pull: (consumer: Consumer) => Pull
   /** The connection that everybody depends on is gone. */
   readonly disconnected: () => void
   readonly endAll: (end: End) => void
@@ -66,18 +71,29 @@ export const make = (context: Context.Context<never>): Consumers => {
   let epoch = 0
   let liveEpoch: number | undefined
 
+  const wake = (consumer: Consumer): void => {
+    const { resume } = consumer
+    if (resume === undefined) return
+    consumer.resume = undefined
+    // The fiber runs here and now, so what it takes is what was there.
+    resume(consumer.take)
+  }
+
   const end = (consumer: Consumer, how: End): void => {
     consumer.ended ??= how
-    consumer.wake?.()
+    wake(consumer)
     consumer.room?.()
   }
 
   /** Offers an event to a consumer. Gives `true` when there is no room and the event must be offered again. */
-  const offer = (consumer: Consumer, event: MeshEvent, woken: Set<Consumer>): boolean => {
+  const offer = (consumer: Consumer, event: MeshEvent, due: Array<Consumer>): boolean => {
     if (consumer.ended !== undefined) return false
     switch (consumer.queue.offer(event)) {
       case "accepted":
-        woken.add(consumer)
+        if (!consumer.isDue) {
+          consumer.isDue = true
+          due.push(consumer)
+        }
         if (event._tag === "TaskUpdated") consumer.onUpdate?.(event)
         return false
       case "full":
@@ -93,20 +109,22 @@ export const make = (context: Context.Context<never>): Consumers => {
     }
   }
 
-  const wakeAll = (woken: Set<Consumer>): void => {
+  const wakeAll = (due: Array<Consumer>): void => {
+    if (due.length === 0) return
     let depth = 0
-    for (const consumer of woken) {
-      depth = Math.max(depth, consumer.queue.size)
-      const { lost } = consumer.queue
+    for (const consumer of due) {
+      const { lost, size } = consumer.queue
+      if (size > depth) depth = size
       if (lost > consumer.lostRecorded) {
         MeshMetrics.eventsDropped.updateUnsafe(lost - consumer.lostRecorded, context)
         MeshMetrics.recordGap("Overflow", context)
         consumer.lostRecorded = lost
       }
-      consumer.wake?.()
+      consumer.isDue = false
+      wake(consumer)
     }
-    if (woken.size > 0) MeshMetrics.queueDepth.updateUnsafe(depth, context)
-    woken.clear()
+    MeshMetrics.queueDepth.updateUnsafe(depth, context)
+    due.length = 0
   }
 
   /** Waits until a consumer has room, has ended, or has left. */
@@ -125,23 +143,27 @@ export const make = (context: Context.Context<never>): Consumers => {
     })
 
   const route = (batch: NonEmptyReadonlyArray<MeshEvent>): Effect.Effect<void> => {
-    const woken = new Set<Consumer>()
+    const due: Array<Consumer> = []
+    let event: MeshEvent = batch[0]
+    let full: Array<Consumer> | undefined
+    const visit = (consumer: Consumer): void => {
+      if (offer(consumer, event, due)) (full ??= []).push(consumer)
+    }
     // Everything that can be done without waiting is done in one go; only a consumer without room makes an effect.
     const from = (start: number): Effect.Effect<void> => {
       for (let i = start; i < batch.length; i++) {
-        const event = batch[i]
+        event = batch[i] ?? event
         if (event._tag === "Connected") liveEpoch = epoch = event.epoch
         else if (event._tag === "Disconnected") liveEpoch = undefined
-        const full: Array<Consumer> = []
-        for (const consumers of router.consumersOf(event)) {
-          for (const consumer of consumers) if (offer(consumer, event, woken)) full.push(consumer)
-        }
-        if (full.length > 0) {
-          wakeAll(woken)
-          return Effect.flatMap(offerAgain(full, event), () => from(i + 1))
+        router.visit(event, visit)
+        const again = full
+        if (again !== undefined) {
+          full = undefined
+          wakeAll(due)
+          return Effect.flatMap(offerAgain(again, event), () => from(i + 1))
         }
       }
-      wakeAll(woken)
+      wakeAll(due)
       return Effect.void
     }
     const offerAgain = (full: ReadonlyArray<Consumer>, event: MeshEvent): Effect.Effect<void> =>
@@ -149,13 +171,29 @@ export const make = (context: Context.Context<never>): Consumers => {
         full,
         (consumer) => {
           const again: Effect.Effect<void> = Effect.flatMap(awaitRoom(consumer), () =>
-            router.everybody.has(consumer) && offer(consumer, event, woken) ? again : Effect.void
+            router.everybody.has(consumer) && offer(consumer, event, due) ? again : Effect.void
           )
           return again
         },
         { discard: true }
       )
     return from(0)
+  }
+
+  const take = (consumer: Consumer): Pull => {
+    const events = consumer.queue.takeAll()
+    consumer.room?.()
+    if (isNonEmpty(events)) return Effect.succeed(events)
+    return consumer.ended ?? pull(consumer)
+  }
+
+  const pull = (consumer: Consumer): Pull => {
+    // Nothing to undo when it is interrupted: what is left in `resume` does nothing, and the next pull replaces it.
+    const wait: Pull = Effect.callback((resume) => {
+      if (consumer.queue.size > 0 || consumer.ended !== undefined) resume(consumer.take)
+      else consumer.resume = resume
+    })
+    return Effect.suspend(() => (consumer.queue.size > 0 ? consumer.take : wait))
   }
 
   return {
@@ -165,7 +203,9 @@ export const make = (context: Context.Context<never>): Consumers => {
         queue: ConsumerQueue.make(options.overflow, options.capacity, () => epoch),
         ended: undefined,
         lostRecorded: 0,
-        wake: undefined,
+        isDue: false,
+        take: Effect.suspend(() => take(consumer)),
+        resume: undefined,
         room: undefined
       }
       if (liveEpoch !== undefined) {
@@ -182,26 +222,7 @@ export const make = (context: Context.Context<never>): Consumers => {
     addOutput: router.addOutput,
     removeOutput: router.removeOutput,
     route,
-    pull(consumer) {
-      const ready = Effect.callback<void>((resume) => {
-        if (consumer.queue.size > 0 || consumer.ended !== undefined) return resume(Effect.void)
-        consumer.wake = () => {
-          consumer.wake = undefined
-          resume(Effect.void)
-        }
-        return Effect.sync(() => {
-          consumer.wake = undefined
-        })
-      })
-      const take: ReturnType<Consumers["pull"]> = Effect.suspend(() => {
-        const events = consumer.queue.takeAll()
-        consumer.room?.()
-        if (isNonEmpty(events)) return Effect.succeed(events)
-        return consumer.ended ?? pull
-      })
-      const pull: typeof take = Effect.suspend(() => (consumer.queue.size > 0 ? take : Effect.andThen(ready, take)))
-      return pull
-    },
+    pull,
     disconnected() {
       liveEpoch = undefined
     },

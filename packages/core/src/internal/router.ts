@@ -18,8 +18,8 @@ export interface Router<C> {
   readonly remove: (consumer: C, route: Route) => void
   readonly addOutput: (consumer: C, taskId: TaskId) => void
   readonly removeOutput: (consumer: C, taskId: TaskId) => void
-  /** The consumers of an event. The set is live: it must not be kept. */
-  readonly consumersOf: (event: MeshEvent) => ReadonlyArray<ReadonlySet<C>>
+  /** Calls `visit` with each consumer of an event. Makes nothing for an event that has one consumer, or none. */
+  readonly visit: (event: MeshEvent, visit: (consumer: C) => void) => void
   /** Every consumer. */
   readonly everybody: ReadonlySet<C>
 }
@@ -30,11 +30,6 @@ export const make = <C>(): Router<C> => {
   const allUpdates = new Set<C>()
   const updates = new Map<TaskId, Set<C>>()
   const output = new Map<TaskId, Set<C>>()
-
-  const none: ReadonlyArray<ReadonlySet<C>> = []
-  const toEverybody = [everybody]
-  const toUntargeted = [untargeted]
-  const toAllUpdates = [allUpdates]
 
   const put = (table: Map<TaskId, Set<C>>, taskId: TaskId, consumer: C): void => {
     const set = table.get(taskId)
@@ -68,24 +63,23 @@ export const make = <C>(): Router<C> => {
     },
     addOutput: (consumer, taskId) => put(output, taskId, consumer),
     removeOutput: (consumer, taskId) => take(output, taskId, consumer),
-    consumersOf(event) {
+    visit(event, visit) {
       switch (event._tag) {
-        case "TaskOutput": {
-          const own = output.get(event.taskId)
-          return own === undefined ? none : [own]
-        }
-        case "TaskUpdated": {
-          const own = updates.get(event.taskId)
-          if (own === undefined) return toAllUpdates
-          return allUpdates.size === 0 ? [own] : [allUpdates, own]
-        }
+        case "TaskOutput":
+          output.get(event.taskId)?.forEach(visit)
+          break
+        case "TaskUpdated":
+          if (allUpdates.size > 0) allUpdates.forEach(visit)
+          updates.get(event.taskId)?.forEach(visit)
+          break
         case "ServerError":
         case "UnknownMessage":
-          return toUntargeted
+          untargeted.forEach(visit)
+          break
         case "Connected":
         case "Disconnected":
         case "Resync":
-          return toEverybody
+          everybody.forEach(visit)
       }
     }
   }

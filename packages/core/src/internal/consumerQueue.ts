@@ -31,9 +31,9 @@ export type Strategy = "suspend" | "shed" | "sliding" | "dropping" | "fail"
 export const make = (strategy: Strategy, capacity: number, epoch: () => number): ConsumerQueue => {
   switch (strategy) {
     case "suspend":
-      return rejecting(capacity, "full")
+      return new Rejecting(capacity, "full")
     case "fail":
-      return rejecting(capacity, "overflow")
+      return new Rejecting(capacity, "overflow")
     case "sliding":
       return sliding(capacity, epoch)
     case "dropping":
@@ -66,29 +66,39 @@ const shedding = (capacity: number): ConsumerQueue => {
 /**
  * Takes nothing more when it is full, and says so. Holds no array while it is
  * empty, and one that fits for a single event: a consumer of one task is woken
- * for each of its events.
+ * for each of its events. A class, since ten thousand of them are the common
+ * case: its state is one object, and its functions are shared.
  */
-const rejecting = (capacity: number, whenFull: "full" | "overflow"): ConsumerQueue => {
-  let events: Array<MeshEvent> | undefined
-  return {
-    lost: 0,
-    get size() {
-      return events === undefined ? 0 : events.length
-    },
-    offer(event) {
-      if (events === undefined) {
-        events = [event]
-        return "accepted"
-      }
-      if (events.length >= capacity) return whenFull
-      events.push(event)
+class Rejecting implements ConsumerQueue {
+  readonly lost = 0
+  private events: Array<MeshEvent> | undefined = undefined
+  private readonly capacity: number
+  private readonly whenFull: "full" | "overflow"
+
+  constructor(capacity: number, whenFull: "full" | "overflow") {
+    this.capacity = capacity
+    this.whenFull = whenFull
+  }
+
+  get size(): number {
+    return this.events === undefined ? 0 : this.events.length
+  }
+
+  offer(event: MeshEvent): Offer {
+    const { events } = this
+    if (events === undefined) {
+      this.events = [event]
       return "accepted"
-    },
-    takeAll() {
-      const taken = events ?? []
-      events = undefined
-      return taken
     }
+    if (events.length >= this.capacity) return this.whenFull
+    events.push(event)
+    return "accepted"
+  }
+
+  takeAll(): Array<MeshEvent> {
+    const taken = this.events ?? []
+    this.events = undefined
+    return taken
   }
 }
 

@@ -24,24 +24,34 @@ export interface Router<C> {
   readonly everybody: ReadonlySet<C>
 }
 
-export const make = <C>(): Router<C> => {
+// Most tasks have one consumer, which is in the table itself: with ten thousand of them, a set each is a walk through cold
+// memory for every event.
+export const make = <C extends object>(): Router<C> => {
   const everybody = new Set<C>()
   const untargeted = new Set<C>()
   const allUpdates = new Set<C>()
-  const updates = new Map<TaskId, Set<C>>()
-  const output = new Map<TaskId, Set<C>>()
+  const updates = new Map<TaskId, C | Set<C>>()
+  const output = new Map<TaskId, C | Set<C>>()
 
-  const put = (table: Map<TaskId, Set<C>>, taskId: TaskId, consumer: C): void => {
-    const set = table.get(taskId)
-    if (set === undefined) table.set(taskId, new Set([consumer]))
-    else set.add(consumer)
+  const put = (table: Map<TaskId, C | Set<C>>, taskId: TaskId, consumer: C): void => {
+    const present = table.get(taskId)
+    if (present === undefined) table.set(taskId, consumer)
+    else if (present instanceof Set) present.add(consumer)
+    else if (present !== consumer) table.set(taskId, new Set([present, consumer]))
   }
 
-  const take = (table: Map<TaskId, Set<C>>, taskId: TaskId, consumer: C): void => {
-    const set = table.get(taskId)
-    if (set === undefined) return
-    set.delete(consumer)
-    if (set.size === 0) table.delete(taskId)
+  const take = (table: Map<TaskId, C | Set<C>>, taskId: TaskId, consumer: C): void => {
+    const present = table.get(taskId)
+    if (present === consumer) table.delete(taskId)
+    else if (present instanceof Set && present.delete(consumer) && present.size === 0) table.delete(taskId)
+  }
+
+  const visitTask = (table: Map<TaskId, C | Set<C>>, taskId: TaskId, visit: (consumer: C) => void): void => {
+    if (table.size === 0) return
+    const present = table.get(taskId)
+    if (present === undefined) return
+    if (present instanceof Set) present.forEach(visit)
+    else visit(present)
   }
 
   return {
@@ -66,11 +76,11 @@ export const make = <C>(): Router<C> => {
     visit(event, visit) {
       switch (event._tag) {
         case "TaskOutput":
-          output.get(event.taskId)?.forEach(visit)
+          visitTask(output, event.taskId, visit)
           break
         case "TaskUpdated":
           if (allUpdates.size > 0) allUpdates.forEach(visit)
-          updates.get(event.taskId)?.forEach(visit)
+          visitTask(updates, event.taskId, visit)
           break
         case "ServerError":
         case "UnknownMessage":

@@ -38,4 +38,4 @@ const command = Command.make(
     )
 ).pipe(Command.withDescription("Prints what the agent of a task says, until the task ends"))
 
-if (import.meta.main) Cli.main(command)
+if (Cli.isMain(import.meta)) Cli.main(command)

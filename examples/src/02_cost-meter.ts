@@ -36,4 +36,4 @@ const command = Command.make("cost-meter", {}, () =>
   )
 ).pipe(Command.withDescription("Prints what all tasks cost together, whenever it changes"))
 
-if (import.meta.main) Cli.main(command)
+if (Cli.isMain(import.meta)) Cli.main(command)

@@ -67,4 +67,4 @@ const command = Command.make(
   )
 ).pipe(Command.withDescription("Sends a message to WEBHOOK_URL when a task fails"))
 
-if (import.meta.main) Cli.main(command)
+if (Cli.isMain(import.meta)) Cli.main(command)

@@ -66,4 +66,4 @@ const command = Command.make(
     )
 ).pipe(Command.withDescription("Waits until a task has ended, and exits by its status"))
 
-if (import.meta.main) Cli.main(command)
+if (Cli.isMain(import.meta)) Cli.main(command)

@@ -87,4 +87,4 @@ const command = Command.make("audit-pipeline", { path: Argument.String("file") }
   )
 ).pipe(Command.withDescription("Appends all output of all tasks to a file"))
 
-if (import.meta.main) Cli.main(command)
+if (Cli.isMain(import.meta)) Cli.main(command)

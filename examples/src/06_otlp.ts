@@ -49,4 +49,4 @@ const command = Command.make("otlp", {}, () =>
   follow.pipe(Effect.provide(NodeMeshClient.layerConfig().pipe(Layer.provideMerge(layerConfig))))
 ).pipe(Command.withDescription("Follows all tasks, and exports metrics, spans and logs"))
 
-if (import.meta.main) Cli.main(command)
+if (Cli.isMain(import.meta)) Cli.main(command)

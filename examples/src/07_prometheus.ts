@@ -36,4 +36,4 @@ const command = Command.make("prometheus", { port: Flag.Int("port").pipe(Flag.wi
   )
 ).pipe(Command.withDescription("Follows all tasks, and serves the metrics for Prometheus"))
 
-if (import.meta.main) Cli.main(command)
+if (Cli.isMain(import.meta)) Cli.main(command)

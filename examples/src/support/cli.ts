@@ -4,6 +4,7 @@
  */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Data, Effect, Exit, Predicate, Result, Runtime } from "effect"
+import { realpathSync } from "node:fs"
 import { CliError, CliOutput, Command } from "effect/cli"
 
 /** A failure that is for the person at the terminal: its message is all that is printed. */
@@ -56,3 +57,7 @@ export const main = <Name extends string, Input, Context, E extends { readonly m
       }
     })
   )
+
+/** Whether a module is the program that was started; `import.meta.main` says so from Node 24 on. */
+export const isMain = ({ filename }: ImportMeta): boolean =>
+  process.argv[1] !== undefined && realpathSync(process.argv[1]) === filename

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Result } from "effect"
+import { Arbitrary, Result, Schema } from "effect"
 import * as ClientMessage from "../src/ClientMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
 
@@ -30,6 +30,28 @@ describe("ClientMessage", () => {
       assert.deepStrictEqual(ClientMessage.decodeFrame(new TextEncoder().encode(frame)), Result.succeed(message))
     }
   )
+
+  it.prop(
+    "encodes what the schema encodes",
+    [Arbitrary.schema(ClientMessage.ClientMessage)],
+    ([message]) => {
+      assert.strictEqual(
+        ClientMessage.encodeFrame(message),
+        JSON.stringify(Schema.encodeSync(ClientMessage.ClientMessage)(message))
+      )
+    },
+    { arbitrary: { runs: 300 } }
+  )
+
+  it("refuses what is no message", () => {
+    // Only a cast gets this far.
+    for (const message of [
+      { _tag: "Subscribe", taskId: "" },
+      { _tag: "toString", taskId: "a" }
+    ]) {
+      assert.throws(() => ClientMessage.encodeFrame(message as ClientMessage.ClientMessage))
+    }
+  })
 
   it("says which member is wrong", () => {
     const missing = ClientMessage.decodeFrame(`{"type":"subscribe"}`)

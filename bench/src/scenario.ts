@@ -20,6 +20,8 @@ export type Order =
       readonly port: number
       readonly variant: "bare" | "connect" | "client"
       readonly wanted: ReadonlyArray<string>
+      /** How many events warm the process up before the first sample. */
+      readonly warm: number
       readonly samples: number
     }
   | {
@@ -56,12 +58,17 @@ const latency = (order: Extract<Order, { readonly kind: "latency" }>): void => {
     if (args[0] === "data") dataAt = performance.now()
     return emit.apply(this, args)
   } as typeof emit
+  let warm = order.warm
   const micros: Array<number> = []
   const variant = { bare, connect, client }[order.variant]
   const job = {
     port: order.port,
     wanted: new Set(order.wanted),
     output: () => {
+      if (warm > 0) {
+        if (--warm === 0) report({})
+        return
+      }
       micros.push((performance.now() - dataAt) * 1000)
       if (micros.length === order.samples) {
         micros.sort((a, b) => a - b)

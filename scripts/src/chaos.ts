@@ -12,10 +12,10 @@ import { Clock, Console, Effect, FileSystem, Option, Queue, Random, Schema, Scop
 import { Command, Flag } from "effect/cli"
 import * as Exit from "effect/Exit"
 import * as Cli from "../../examples/src/support/cli.ts"
-import * as Child from "./chaos/child.ts"
 import * as History from "./chaos/history.ts"
 import * as Lines from "./chaos/lines.ts"
 import { deadline, interval } from "./chaos/settings.ts"
+import * as Child from "./child.ts"
 
 const ClientLine = Schema.fromJsonString(
   Schema.TaggedUnion({
@@ -47,14 +47,16 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
     // Numbers that no other life of the server uses.
     const first = 1 + lives.length * 10_000_000
     lives.push({ file, killedAt: undefined })
-    const child = yield* Child.start("./server.ts", [String(port), file, String(first)]).pipe(Scope.provide(scope))
+    const child = yield* Child.start("./chaos/server.ts", [String(port), file, String(first)]).pipe(
+      Scope.provide(scope)
+    )
     return { child, port: Number(yield* Queue.take(child.lines)), stop: Scope.close(scope, Exit.void) }
   })
 
   let server = yield* startServer(0)
   const { port } = server
   const proxy = yield* ChaosProxy.make({ target: port })
-  const client = yield* Child.start("./client.ts", [proxy.url, `${directory}/client.jsonl`])
+  const client = yield* Child.start("./chaos/client.ts", [proxy.url, `${directory}/client.jsonl`])
 
   /** Waits for the client to say something in particular. */
   const await_ = (tag: (typeof ClientLine.Type)["_tag"]) =>

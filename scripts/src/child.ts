@@ -12,7 +12,7 @@ export interface Child {
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
 }
 
-/** Runs a module of this directory by Node. */
+/** Runs a module, by its path from this directory, with Node. */
 export const start = (
   module: string,
   args: ReadonlyArray<string>,

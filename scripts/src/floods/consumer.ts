@@ -1,0 +1,43 @@
+/**
+ * The consumer of a flood: `node --expose-gc consumer.ts <events|reconnects> <url> <count>`. Prints a line of JSON with
+ * what it holds after each tenth of the count, with the objects in it after the second and the last, and with the seconds at
+ * the end.
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Interest, MeshEvent, MeshStream } from "@makima-stream/core"
+import { NodeMeshSocket } from "@makima-stream/node"
+import { Effect, Schedule, Stream } from "effect"
+import { holdings, objects } from "./measure.ts"
+
+const [mode = "", url = "", count = "0"] = process.argv.slice(2)
+const total = Number(count)
+const step = total / 10
+
+let seen = 0
+let next = step
+let start = 0
+
+const counts = (event: MeshEvent.MeshEvent): boolean =>
+  mode === "events" ? !MeshEvent.isLifecycle(event) : event._tag === "Connected"
+
+MeshStream.connect({
+  interest: Interest.all,
+  policy: { schedule: Schedule.spaced("1 millis"), minDelay: "1 millis" }
+}).pipe(
+  Stream.runForEachArray((batch) =>
+    Effect.suspend(() => {
+      start ||= performance.now()
+      for (const event of batch) if (counts(event)) seen++
+      if (seen >= next) {
+        console.log(JSON.stringify({ seen, ...holdings() }))
+        if (next === 2 * step || next >= total) console.log(JSON.stringify(objects()))
+        next += step
+      }
+      return seen < total ? Effect.void : Effect.fail("enough" as const)
+    })
+  ),
+  Effect.catch((error) => (error === "enough" ? Effect.void : Effect.fail(error))),
+  Effect.andThen(Effect.sync(() => console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000, seen })))),
+  Effect.provide(NodeMeshSocket.layer({ url })),
+  NodeRuntime.runMain
+)

@@ -1,0 +1,65 @@
+/** Many clients that lose one server in the same moment: when do they dial? In memory, in virtual time. */
+import { Interest, MeshStream } from "@makima-stream/core"
+import { ScriptedMesh } from "@makima-stream/test-kit"
+import { Effect, Random, Stream } from "effect"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+
+/** For each dial after the loss, in their order: how many milliseconds after the one before it each client dialled. */
+export const delays = Effect.fnUntraced(
+  function* (options: { readonly clients: number; readonly dials: number }) {
+    const meshes: Array<ScriptedMesh.ScriptedMesh["Service"]> = []
+    for (let i = 0; i < options.clients; i++) {
+      const mesh = yield* ScriptedMesh.make()
+      yield* MeshStream.connect({ interest: Interest.all }).pipe(
+        Stream.runDrain,
+        Effect.provideService(Socket.Socket, mesh.socket),
+        Effect.forkScoped
+      )
+      yield* mesh.awaitConnection()
+      yield* mesh.refuse(options.dials, 503)
+      meshes.push(mesh)
+    }
+    for (const mesh of meshes) yield* mesh.kill()
+    const rounds: ReadonlyArray<Array<number>> = Array.from({ length: options.dials }, () => [])
+    // No client waits for longer than the cap.
+    for (let second = 0; second <= 30 * options.dials; second++) {
+      yield* Effect.yieldNow.pipe(Effect.repeat({ times: 20 }))
+      yield* TestClock.adjust("1 second")
+    }
+    for (const mesh of meshes) {
+      const dials = yield* mesh.dials
+      for (const [n, round] of rounds.entries()) round.push((dials[n + 1] ?? Number.NaN) - (dials[n] ?? Number.NaN))
+    }
+    return rounds
+  },
+  Effect.scoped,
+  Effect.provide(TestClock.layer()),
+  (effect, options: { readonly clients: number; readonly dials: number; readonly seed: number }) =>
+    Random.withSeed(effect, options.seed)
+)
+
+/** How many fall into each of `buckets` equal parts of a range; `undefined` where one falls outside. */
+export const histogram = (
+  values: ReadonlyArray<number>,
+  from: number,
+  to: number,
+  buckets: number
+): ReadonlyArray<number> | undefined => {
+  const counts = Array.from({ length: buckets }, () => 0)
+  for (const value of values) {
+    // The upper end belongs to the last of them.
+    const bucket = Math.min(buckets - 1, Math.floor(((value - from) / (to - from)) * buckets))
+    const count = counts[bucket]
+    if (value < from || value > to || count === undefined) return undefined
+    counts[bucket] = count + 1
+  }
+  return counts
+}
+
+/** The histogram as lines of text. */
+export const draw = (counts: ReadonlyArray<number>, from: number, to: number): ReadonlyArray<string> =>
+  counts.map((count, i) => {
+    const start = from + ((to - from) * i) / counts.length
+    return `${(start / 1000).toFixed(1).padStart(6)} s  ${"#".repeat(Math.round(count / 2)).padEnd(40)} ${count}`
+  })

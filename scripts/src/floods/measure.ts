@@ -1,0 +1,44 @@
+/** What a process holds, after the garbage is gone. Needs `--expose-gc`. */
+import { Effect } from "effect"
+import { Socket } from "node:net"
+import { queryObjects } from "node:v8"
+import { WebSocket } from "ws"
+
+/** What a process holds. */
+export interface Holdings {
+  readonly rssMiB: number
+  readonly heapMiB: number
+  /** Timers and handles that keep the process alive. */
+  readonly handles: number
+  /** Listeners on the process itself. */
+  readonly listeners: number
+}
+
+/** How many objects of a kind are reachable. */
+export interface Objects {
+  readonly fibers: number
+  readonly sockets: number
+  readonly webSockets: number
+}
+
+const mebibytes = (bytes: number): number => Math.round((bytes / (1 << 20)) * 100) / 100
+
+const Fiber = Effect.runFork(Effect.void).constructor
+
+export const holdings = (): Holdings => {
+  globalThis.gc?.()
+  const { heapUsed, rss } = process.memoryUsage()
+  return {
+    rssMiB: mebibytes(rss),
+    heapMiB: mebibytes(heapUsed),
+    handles: process.getActiveResourcesInfo().length,
+    listeners: process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0)
+  }
+}
+
+/** Looks at the whole heap, which takes a second. */
+export const objects = (): Objects => ({
+  fibers: queryObjects(Fiber, { format: "count" }),
+  sockets: queryObjects(Socket, { format: "count" }),
+  webSockets: queryObjects(WebSocket, { format: "count" })
+})

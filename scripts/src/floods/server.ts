@@ -1,0 +1,40 @@
+/**
+ * The server of a flood, which keeps no messages: `node server.ts events <count>` says so many things as fast as they
+ * are taken, `node server.ts reconnects <count>` closes so many connections after one message each. Prints its port.
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { ServerMessage } from "@makima-stream/core"
+import { MockMeshServer, Workload } from "@makima-stream/test-kit"
+import { Console, Effect, Result } from "effect"
+
+const [mode = "", count = "0"] = process.argv.slice(2)
+const total = Number(count)
+
+/** Frames for a start, which are then said again and again. */
+const frames: Array<string> = []
+for (const message of Workload.endless({ tasks: 100 })) {
+  frames.push(Result.getOrThrow(ServerMessage.encodeFrame(message)))
+  if (frames.length === 1000) break
+}
+
+const program = Effect.gen(function* () {
+  const server = yield* MockMeshServer.make({ keepMessages: false })
+  yield* Console.log(server.port)
+  const connected = (n: number) => server.awaitReceived(({ connection }) => connection === n)
+  if (mode === "events") {
+    yield* connected(1)
+    for (let sent = 0; sent < total; sent += frames.length) {
+      yield* server.emitRawAll(frames.slice(0, total - sent))
+      yield* server.drain(1 << 20)
+    }
+  } else {
+    for (let n = 1; n <= total; n++) {
+      yield* connected(n)
+      yield* server.emitRaw(frames[0] ?? "")
+      yield* server.close(1001, "again", n)
+    }
+  }
+  return yield* Effect.never
+})
+
+program.pipe(Effect.scoped, NodeRuntime.runMain)

@@ -1,10 +1,29 @@
 /** The key is in one header of one request, and nowhere else, however a connection goes wrong. */
 import { Interest, MeshStream, ReconnectPolicy } from "@makima-stream/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Logger, References, Redacted, Schema, Stream, Tracer } from "effect"
+import { MockMeshServer } from "@makima-stream/test-kit"
+import {
+  Cause,
+  ConfigProvider,
+  Deferred,
+  Effect,
+  Exit,
+  Layer,
+  Logger,
+  References,
+  Redacted,
+  Schema,
+  Stream,
+  Tracer
+} from "effect"
 import type { Scope } from "effect"
 import { Socket } from "effect/socket"
+import { execFileSync, spawn } from "node:child_process"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { inspect } from "node:util"
+import * as MeshConfig from "../src/MeshConfig.ts"
 import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
 import * as Servers from "./support/servers.ts"
 
@@ -253,6 +272,75 @@ describe("secrecy", () => {
           assertSecret("an inspected value", value)
         }
         assertSecret("the scope", yield* Effect.scope)
+      }
+    })
+  )
+
+  it.live(
+    "a process with the key in its environment shows it in no log, span, report, recording or process listing",
+    () =>
+      Effect.gen(function* () {
+        const directory = yield* Effect.acquireRelease(
+          Effect.sync(() => mkdtempSync(join(tmpdir(), "makima-secret-"))),
+          (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+        )
+        const recording = join(directory, "recording.jsonl")
+        const server = yield* MockMeshServer.make({ apiKey })
+        const ended = Deferred.makeUnsafe<number | null>()
+        const child = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            spawn(process.execPath, [new URL("./fixtures/secret.ts", import.meta.url).pathname, recording], {
+              env: { PATH: process.env["PATH"], MAKIMA_API_URL: server.url, MAKIMA_API_KEY: key },
+              stdio: ["ignore", "pipe", "pipe"]
+            })
+          ),
+          (child) => Effect.sync(() => child.kill("SIGKILL"))
+        )
+        let printed = ""
+        child.stdout.on("data", (data) => (printed += String(data)))
+        child.stderr.on("data", (data) => (printed += String(data)))
+        child.on("close", (code) => Deferred.doneUnsafe(ended, Effect.succeed(code)))
+
+        // It is the right key, and so the connection is there while the listing is read.
+        yield* server.awaitReceived(({ message }) => message._tag === "SubscribeAll")
+        const listing = existsSync("/proc/self/cmdline")
+          ? readFileSync(`/proc/${child.pid}/cmdline`, "latin1")
+          : yield* Effect.sync(() => execFileSync("ps", ["-ww", "-p", String(child.pid), "-o", "args="]).toString())
+        assert.include(listing, "secret.ts")
+        yield* server.emitRaw(`{"type":"taskUpdated","taskId":"a"}`)
+        yield* server.garbage()
+        yield* server.kill()
+        yield* server.awaitReceived(({ connection }) => connection === 2)
+        // And then it is the wrong one.
+        yield* server.refuse(1, 401)
+        yield* server.kill()
+        assert.strictEqual(yield* Deferred.await(ended), 1)
+
+        for (const word of ["Connected", "makima.dial", "HandshakeRejected", "TaskUpdated"])
+          assert.include(printed, word)
+        assertSecret("the output", printed)
+        assertSecret("the process listing", listing)
+        const recorded = readFileSync(recording, "utf8")
+        assert.include(recorded, "taskUpdated")
+        assertSecret("the recording", recorded)
+      })
+  )
+
+  it.live("URLs with credentials are refused, and the refusal does not repeat them", () =>
+    Effect.gen(function* () {
+      for (const url of [`https://me:${key}@host`, `wss://${key}@host/api/v1`, `https://${key}:@host`]) {
+        const error = yield* Effect.flip(NodeMeshSocket.make({ url }))
+        assert.strictEqual(error.problem, "Credentials")
+        assertSecret("the error", error)
+        const fromConfig = yield* Effect.flip(
+          Effect.provideService(
+            MeshConfig.load,
+            ConfigProvider.ConfigProvider,
+            ConfigProvider.fromUnknown({ MAKIMA_API_URL: url, MAKIMA_API_KEY: "another" })
+          )
+        )
+        assert.deepInclude(fromConfig, { variable: "MAKIMA_API_URL", problem: "Invalid" })
+        assertSecret("the error", fromConfig)
       }
     })
   )

@@ -14,6 +14,7 @@ import { dirname, join, posix, resolve } from "node:path"
 import { promisify } from "node:util"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
+import * as Supply from "./supply.ts"
 
 /** The oldest Node line that the packages promise, as it is today. */
 const oldestNode = "22.23.3"
@@ -22,11 +23,8 @@ const root = resolve(import.meta.dirname, "../..")
 const exec = promisify(execFile)
 const failures: Array<string> = []
 
-interface Manifest {
-  readonly name: string
+interface Manifest extends Supply.Manifest {
   readonly version: string
-  readonly dependencies?: Readonly<Record<string, string>>
-  readonly peerDependencies?: Readonly<Record<string, string>>
 }
 
 // `JSON.parse` knows nothing; npm has validated what is read here.
@@ -122,6 +120,7 @@ const checkContents = ({ name, files, manifest }: Tarball): void => {
   if (!(files.get("CHANGELOG.md") ?? "").includes(`## ${manifest.version}\n`)) {
     failures.push(`${name}: CHANGELOG.md says nothing of version ${manifest.version}`)
   }
+  failures.push(...Supply.checkManifest(manifest))
   const text = JSON.stringify(manifest)
   if (text.includes("workspace:")) failures.push(`${name}: the packed package.json speaks of the workspace`)
   if (text.includes(`"./src/`)) failures.push(`${name}: the packed package.json exports sources`)
@@ -189,6 +188,16 @@ const install = async (project: string, tarballs: ReadonlyArray<Tarball>): Promi
     "--no-package-lock",
     "--loglevel=error"
   ])
+  // What npm noted of what it has installed.
+  const { packages } = JSON.parse(await readFile(join(project, "node_modules/.package-lock.json"), "utf8")) as {
+    readonly packages: Readonly<Record<string, Supply.Installed>>
+  }
+  failures.push(
+    ...Supply.checkInstalled(
+      packages,
+      tarballs.map(({ name }) => name)
+    )
+  )
   return join(project, "node_modules", node22, "bin", process.platform === "win32" ? "node.exe" : "node")
 }
 

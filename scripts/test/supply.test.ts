@@ -1,0 +1,71 @@
+/**
+ * What reaches whoever installs the packages. `pnpm run packages` makes the same checks on the packed packages and on
+ * what npm has installed for them.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { readdirSync, readFileSync } from "node:fs"
+import * as Supply from "../src/supply.ts"
+
+const root = new URL("../../", import.meta.url)
+
+// npm and pnpm have validated what is read here.
+const read = (path: string) => JSON.parse(readFileSync(new URL(path, root), "utf8")) as Supply.Manifest
+
+const manifests = readdirSync(new URL("packages", root)).map((name) => read(`packages/${name}/package.json`))
+
+describe("supply chain", () => {
+  it("the packages need `effect`, `ws` and each other at run time, and run nothing where they are installed", () => {
+    assert.sameMembers(
+      manifests.map(({ name }) => name),
+      ["@makima-stream/core", "@makima-stream/node", "@makima-stream/test-kit"]
+    )
+    assert.deepStrictEqual(manifests.flatMap(Supply.checkManifest), [])
+    const core = manifests.find(({ name }) => name === "@makima-stream/core")
+    assert.deepStrictEqual([core?.dependencies ?? {}, Object.keys(core?.peerDependencies ?? {})], [{}, ["effect"]])
+  })
+
+  it("`effect` and `ws` need nothing themselves, and run nothing where they are installed", () => {
+    for (const name of Supply.runtime) {
+      const manifest = read(`node_modules/${name}/package.json`)
+      assert.deepStrictEqual([manifest.dependencies ?? {}, Supply.checkManifest(manifest)], [{}, []])
+    }
+  })
+
+  it("the README names what they need, with the reason", () => {
+    const readme = readFileSync(new URL("README.md", root), "utf8")
+    const dependencies = readme.slice(readme.indexOf("## Dependencies")).split("\n## ")[0] ?? ""
+    for (const name of Supply.runtime) assert.include(dependencies, `\`${name}\` (`)
+  })
+
+  it("another dependency, a bundled one and a script would show", () => {
+    const problems = Supply.checkManifest({
+      name: "p",
+      dependencies: { left: "1" },
+      optionalDependencies: { right: "1" },
+      peerDependencies: { up: "1", down: "1" },
+      peerDependenciesMeta: { down: { optional: true } },
+      bundleDependencies: true,
+      scripts: { postinstall: "x", test: "y" }
+    })
+    assert.deepStrictEqual(problems, [
+      "p: depends on left",
+      "p: depends on right",
+      "p: depends on up",
+      "p: bundles dependencies",
+      "p: runs postinstall where it is installed"
+    ])
+    const installed = Supply.checkInstalled(
+      {
+        "node_modules/a": { dependencies: { ws: "1" } },
+        "node_modules/ws": { dependencies: { deep: "1" } },
+        "node_modules/ws/node_modules/deep": { hasInstallScript: true },
+        "node_modules/unrelated": { hasInstallScript: true }
+      },
+      ["@makima-stream/core"]
+    )
+    assert.deepStrictEqual(installed, [
+      "deep is installed for the packages",
+      "node_modules/ws/node_modules/deep runs a script where it is installed"
+    ])
+  })
+})

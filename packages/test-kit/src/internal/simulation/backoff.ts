@@ -1,0 +1,77 @@
+/**
+ * The rules of the default backoff, as a judge of the attempts that a program
+ * reports and of the times at which it dials.
+ *
+ * The n-th attempt in a row waits between half of `min(30 s, 2 s * 2^(n-1))` and
+ * the whole of it, besides a `Retry-After`; only a message and five seconds of
+ * uptime begin the count anew.
+ */
+import type { ConnectionReason } from "@makima-stream/core/MeshError"
+
+const stableAfter = 5000
+
+export interface Judge {
+  /** A connection opened. */
+  readonly opened: (at: number) => void
+  /** The program started afresh: whatever it counted is gone. */
+  readonly fresh: () => void
+  /** An end or a failed dial was reported. Gives what is wrong with it. */
+  readonly ended: (report: {
+    readonly at: number
+    readonly opened: boolean
+    readonly attempt: number
+    readonly reason: ConnectionReason
+    readonly retryInMillis: number | undefined
+    /** Whether a message had been pulled on the connection. */
+    readonly heard: boolean
+  }) => string | undefined
+  /** What is wrong with a dial at this time. */
+  readonly dialled: (at: number) => string | undefined
+}
+
+/** Delays are fractions of milliseconds, and sums of those are as exact as floating point is. */
+const tolerance = 1e-6
+
+export const make = (): Judge => {
+  let attempt = 0
+  let step = 0
+  let openedAt = 0
+  let dialAt = 0
+
+  return {
+    opened(at) {
+      openedAt = at
+    },
+    fresh() {
+      attempt = 0
+      step = 0
+      dialAt = 0
+    },
+    ended(report) {
+      if (report.opened && report.heard && report.at - openedAt >= stableAfter) {
+        attempt = 0
+        step = 0
+      }
+      attempt++
+      if (report.attempt !== attempt) {
+        return `attempt ${report.attempt} was reported, and it was attempt ${attempt} since the last stable connection`
+      }
+      const wait = report.retryInMillis
+      if (wait === undefined) return `the program gave up on ${report.reason._tag}`
+      dialAt = report.at + wait
+      if (report.reason._tag === "ReconnectRequested") {
+        return wait === 0 ? undefined : `a reconnect that was asked for waits ${wait} ms`
+      }
+      step++
+      const retryAfter = report.reason._tag === "HandshakeRejected" ? (report.reason.retryAfterMillis ?? 0) : 0
+      const cap = Math.min(30_000, 2000 * 2 ** (step - 1))
+      return wait < cap / 2 + retryAfter - tolerance || wait > cap + retryAfter + tolerance
+        ? `attempt ${attempt} waits ${wait} ms, which is not between half of ${cap} ms and the whole of it${
+            retryAfter === 0 ? "" : `, after ${retryAfter} ms`
+          }`
+        : undefined
+    },
+    dialled: (at) =>
+      at < dialAt - tolerance ? `a dial was made at ${at} ms that had to wait until ${dialAt} ms` : undefined
+  }
+}

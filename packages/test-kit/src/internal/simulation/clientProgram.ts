@@ -1,0 +1,347 @@
+/** A `MeshClient` with consumers of all kinds, as a program under simulation. */
+import * as Arbitrary from "effect/Arbitrary"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import type { MeshError } from "@makima-stream/core/MeshError"
+import type { MeshEvent } from "@makima-stream/core/MeshEvent"
+import type { TaskId } from "@makima-stream/core/TaskId"
+import * as TaskStatus from "@makima-stream/core/TaskStatus"
+import type { Moment, Program } from "../../Simulation.ts"
+import * as Backoff from "./backoff.ts"
+import * as Consumer from "./consumer.ts"
+import * as Interests from "./interests.ts"
+import * as Reference from "./reference.ts"
+
+const which = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 }))
+
+const Do = Schema.TaggedUnion({
+  /** A consumer comes, if there are fewer than four. */
+  Join: {
+    stream: Schema.Union([
+      Schema.TaggedStruct("events", { wants: Interests.Wanted }),
+      Schema.TaggedStruct("updates", {}),
+      Schema.TaggedStruct("output", { task: Schema.Literals(Interests.taskNames) }),
+      Schema.TaggedStruct("task", { task: Schema.Literals(Interests.taskNames) }),
+      Schema.TaggedStruct("everything", {})
+    ]),
+    overflow: Schema.Literals(["suspend", "shed", "sliding", "dropping", "fail"]),
+    capacity: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 6 }))
+  },
+  Stall: { which },
+  Resume: { which },
+  Leave: { which },
+  /** The next event kills it. */
+  Die: { which },
+  Reconnect: {}
+})
+
+export type Action = typeof Do.Type
+
+type Join = typeof Do.cases.Join.Type
+
+interface Member {
+  readonly consumer: Consumer.Consumer
+  readonly scope: Scope.Closeable
+  readonly join: Join
+  readonly interest: Interest.Interest
+  /** What is wrong with the outputs of tasks that it discovered. */
+  readonly judgeOutputs: (moment: Moment) => string | undefined
+}
+
+export const program: Program<Action> = {
+  name: "meshClient",
+  action: Arbitrary.schema(Do),
+  start: ({ mesh }) =>
+    Effect.gen(function* () {
+      const scope = yield* Effect.scope
+      const clock = yield* Clock.Clock
+      const client = yield* MeshClient.make()
+      const reference = yield* Reference.make(mesh)
+      let members: ReadonlyArray<Member> = []
+      let joined = 0
+
+      // -----------------------------------------------------------------------
+      // the connection, by its status
+      // -----------------------------------------------------------------------
+
+      const backoff = Backoff.make()
+      let wrongStatus: string | undefined
+      let connecting = 0
+      let last: MeshClient.Status = { _tag: "Idle" }
+      let hurried = false
+
+      const judgeStatus = (status: MeshClient.Status): string | undefined => {
+        const before = last
+        last = status
+        const at = clock.currentTimeMillisUnsafe()
+        switch (status._tag) {
+          case "Idle":
+            backoff.fresh()
+            return undefined
+          case "Connecting":
+            connecting++
+            if (before._tag !== "Offline") {
+              backoff.fresh()
+              return undefined
+            }
+            return hurried ? undefined : backoff.dialled(at)
+          case "Online":
+            hurried = false
+            backoff.opened(status.since)
+            return undefined
+          case "Offline":
+            hurried = false
+            return backoff.ended({
+              at,
+              opened: before._tag === "Online",
+              attempt: status.attempt,
+              reason: status.reason,
+              retryInMillis: status.retryAt - at,
+              heard: before._tag === "Online" && (reference.messages.get(before.epoch) ?? 0) > 0
+            })
+          case "Failed":
+            return `the client gave up: ${status.error.message}`
+        }
+      }
+
+      yield* SubscriptionRef.changes(client.status).pipe(
+        Stream.runForEach((status) =>
+          // What was pulled before this is what `heard` goes by.
+          Effect.map(reference.update, () => {
+            wrongStatus ??= judgeStatus(status)
+          })
+        ),
+        Effect.forkScoped
+      )
+
+      // -----------------------------------------------------------------------
+      // the consumers
+      // -----------------------------------------------------------------------
+
+      const streamOf = ({
+        capacity,
+        overflow,
+        stream
+      }: Join): readonly [Stream.Stream<MeshEvent, MeshError>, Interest.Interest] => {
+        const options = { capacity, overflow }
+        switch (stream._tag) {
+          case "events": {
+            const interest = Interests.toInterest(stream.wants)
+            return [client.events(interest, options), interest]
+          }
+          case "updates":
+            return [client.updates(undefined, options), Interest.all]
+          case "output":
+            return [
+              client.output(Interests.taskOf(stream.task), options),
+              Interest.output(Interests.taskOf(stream.task))
+            ]
+          case "task":
+            return [client.task(Interests.taskOf(stream.task), options), Interest.task(Interests.taskOf(stream.task))]
+          case "everything":
+            // Whose output is wanted depends on what the consumer saw, so nothing may be lost on the way to it.
+            return [client.everything({ capacity, overflow: "suspend" }), Interest.all]
+        }
+      }
+
+      const join = (action: Join) =>
+        Effect.gen(function* () {
+          yield* reference.update
+          const own = yield* Scope.fork(scope)
+          const [stream, interest] = streamOf(action)
+          const consumer = yield* Consumer.make({
+            name: `consumer ${++joined} (${action.stream._tag})`,
+            stream,
+            admits: admits(action, interest),
+            ...(action.stream._tag === "everything" ? { ignores: isOutput } : {}),
+            reference,
+            joinsLate: true
+          }).pipe(Scope.provide(own))
+          members = [
+            ...members,
+            { consumer, scope: own, join: action, interest, judgeOutputs: discoveredOutputs(consumer, reference) }
+          ]
+        })
+
+      const leave = (member: Member) =>
+        Effect.suspend(() => {
+          members = members.filter((other) => other !== member)
+          return Scope.close(member.scope, Exit.void)
+        })
+
+      const judgeMember = (member: Member, moment: Moment): string | undefined => {
+        const { consumer, join, judgeOutputs } = member
+        const isEverything = join.stream._tag === "everything"
+        // Whoever has ended need not have seen it all.
+        const ended = consumer.exit() !== undefined
+        const wrong =
+          consumer.judge() ?? judgeEnd(member) ?? (isEverything ? judgeOutputs(ended ? "step" : moment) : undefined)
+        if (wrong !== undefined) return wrong
+        // In its queue, in its hands, and in the router's; the end of the connection may wait behind that.
+        const bound = 2 * join.capacity + maxPull + 1
+        const behind = overflowOf(join) === "suspend" && !ended ? consumer.behind() : 0
+        return behind > bound
+          ? `${consumer.name} is ${behind} events behind, with a queue of ${join.capacity}`
+          : undefined
+      }
+
+      const demand = (): Interest.Interest =>
+        Interest.union(
+          ...members.map(({ consumer, interest, join }) =>
+            join.stream._tag === "everything"
+              ? Interest.union(interest, Interest.output(discoveredBy(consumer.events)))
+              : interest
+          )
+        )
+
+      const judgeHealed = Effect.fnUntraced(function* (moment: Moment) {
+        for (const { consumer } of members) {
+          const behind = consumer.behind()
+          if (behind > 0) return `${consumer.name} never saw the last ${behind} events`
+        }
+        const [connection] = (yield* mesh.connections).filter(({ open }) => open)
+        if (members.length === 0) {
+          return connection === undefined ? undefined : "a connection is open minutes after the last consumer left"
+        }
+        if (connection === undefined) return "there is no connection long after everything healed"
+        const wanted = Interests.onWire(demand())
+        if (!Interest.equals(connection.interest, wanted)) {
+          return `the wire has ${Interests.show(connection.interest)} where ${Interests.show(wanted)} is wanted`
+        }
+        const { confirmed, requested } = yield* client.subscriptions
+        // A server that stopped acknowledging for a while never makes up for it on that connection.
+        return Interest.equals(requested, wanted) && (moment === "healed" || Interest.equals(confirmed, wanted))
+          ? undefined
+          : `the client says that ${Interests.show(requested)} is requested and ${Interests.show(confirmed)} confirmed`
+      })
+
+      const judge = (moment: Moment) =>
+        Effect.gen(function* () {
+          const wrong = (yield* reference.update) ?? wrongStatus
+          if (wrong !== undefined) return wrong
+          const dials = (yield* mesh.dials).length
+          if (dials > connecting) return `there were ${dials} dials, and ${connecting} were told of`
+          for (const member of members) {
+            const wrong = judgeMember(member, moment)
+            if (wrong !== undefined) return wrong
+            if (member.consumer.exit() !== undefined) yield* leave(member)
+          }
+          return moment === "step" ? undefined : yield* judgeHealed(moment)
+        })
+
+      return {
+        act: (action) =>
+          Effect.suspend(() => {
+            if (action._tag === "Join") return members.length < 4 ? join(action) : Effect.void
+            if (action._tag === "Reconnect") {
+              hurried = true
+              return client.reconnect
+            }
+            const member = members[action.which % Math.max(1, members.length)]
+            if (member === undefined) return Effect.void
+            switch (action._tag) {
+              case "Stall":
+                return member.consumer.stall
+              case "Resume":
+                return member.consumer.resume
+              case "Leave":
+                return leave(member)
+              case "Die":
+                return member.consumer.die
+            }
+          }),
+        judge,
+        release: Effect.suspend(() => Effect.forEach(members, ({ consumer }) => consumer.resume, { discard: true }))
+      }
+    })
+}
+
+/** The most frames that a pull brings in any schedule. */
+const maxPull = 8
+
+const overflowOf = ({ overflow, stream }: Join): Join["overflow"] =>
+  stream._tag === "everything" ? "suspend" : overflow
+
+/** Which elements are for a consumer. Those of discovered outputs are judged apart. */
+const admits =
+  ({ stream }: Join, interest: Interest.Interest) =>
+  (element: Reference.Element): boolean => {
+    if (element._tag !== "Data") return true
+    const { message } = element
+    switch (message._tag) {
+      case "TaskUpdated":
+        return interest.all || interest.updates.has(message.taskId)
+      case "TaskOutput":
+        return interest.output.has(message.taskId)
+      default:
+        return stream._tag === "events" || stream._tag === "everything"
+    }
+  }
+
+const judgeEnd = ({ consumer, join }: Member): string | undefined => {
+  const exit = consumer.exit()
+  if (exit === undefined) return undefined
+  if (Exit.isFailure(exit)) {
+    if (Cause.hasDies(exit.cause) && consumer.isDying()) return undefined
+    const failure = exit.cause.reasons.find(Cause.isFailReason)
+    if (overflowOf(join) === "fail" && failure?.error.reason._tag === "ConsumerOverflow") return undefined
+  }
+  return `${consumer.name}'s stream ended by itself: ${Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "without a failure"}`
+}
+
+const isOutput = (event: MeshEvent): boolean => event._tag === "TaskOutput"
+
+/** The tasks whose output `everything` wants, long after its last event. */
+const discoveredBy = (events: ReadonlyArray<MeshEvent>): ReadonlySet<TaskId> => {
+  const discovered = new Set<TaskId>()
+  for (const event of events) {
+    if (event._tag !== "TaskUpdated") continue
+    if (event.status !== undefined && TaskStatus.defaultTerminal.has(event.status)) discovered.delete(event.taskId)
+    else discovered.add(event.taskId)
+  }
+  return discovered
+}
+
+/**
+ * Judges the outputs that `everything` brings: of tasks that were seen before, in
+ * order, each once. Where they begin and end is a matter of time, so a hole is
+ * none here; but at the end the newest output of every task must be there.
+ */
+const discoveredOutputs = (consumer: Consumer.Consumer, reference: Reference.Reference) => {
+  const seen = new Set<TaskId>()
+  const newest = new Map<TaskId, string | undefined>()
+  let judged = 0
+  let next = 0
+  return (moment: Moment): string | undefined => {
+    for (; judged < consumer.events.length; judged++) {
+      const event = consumer.events[judged]
+      if (event?._tag === "TaskUpdated") seen.add(event.taskId)
+      if (event?._tag !== "TaskOutput") continue
+      if (!seen.has(event.taskId)) return `${consumer.name} saw output of a task before the task itself`
+      const from = next
+      const found = reference.elements.findIndex((element, at) => at >= from && Reference.matches(element, event))
+      if (found < 0) return `${consumer.name} saw output ${event.content} too late, or once too often`
+      next = found + 1
+      newest.set(event.taskId, event.content)
+    }
+    if (moment === "step") return undefined
+    const expected = new Map<TaskId, string>()
+    for (const element of reference.elements) {
+      if (element._tag === "Data" && element.message._tag === "TaskOutput") {
+        expected.set(element.message.taskId, element.message.content)
+      }
+    }
+    for (const [taskId, content] of expected) {
+      if (newest.get(taskId) !== content) return `${consumer.name} never saw output ${content} of task ${taskId}`
+    }
+    return undefined
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * What a program on one connection at a time should have seen, from what the
+ * mesh did: each dial's outcome and each frame that was pulled, in one order.
+ *
+ * Invariants: `elements` only ever grows; the elements of a connection stand
+ * between its `Connected` and its `Disconnected`; a connection that the program
+ * did not end itself gets its `Disconnected` once everything that arrived on it
+ * has been pulled.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { Data, MeshEvent } from "@makima-stream/core/MeshEvent"
+import * as ServerMessage from "@makima-stream/core/ServerMessage"
+import type { ScriptedMesh, Sent } from "../../ScriptedMesh.ts"
+import type { Opened, Refused, Stalled } from "../../ServerLog.ts"
+
+export type Element =
+  | { readonly _tag: "Connected"; readonly epoch: number }
+  | { readonly _tag: "Reconnected"; readonly epoch: number }
+  | { readonly _tag: "Disconnected"; readonly epoch: number; readonly opened: boolean }
+  | { readonly _tag: "BadFrame"; readonly epoch: number }
+  | { readonly _tag: "Data"; readonly epoch: number; readonly message: Data }
+
+export interface Reference {
+  readonly elements: ReadonlyArray<Element>
+  /** How many messages, acknowledgements included, were pulled in each epoch. */
+  readonly messages: ReadonlyMap<number, number>
+  /** Reads what has happened since. Gives what is wrong, if anything is. */
+  readonly update: Effect.Effect<string | undefined>
+}
+
+type Outcome = Opened | Refused | Stalled
+
+/** A reference for a program that starts now. */
+export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
+  Effect.gen(function* () {
+    const elements: Array<Element> = []
+    const messages = new Map<number, number>()
+    let logged = (yield* mesh.log).length
+    let pulled = (yield* mesh.pulled).length
+    const outcomes: Array<Outcome> = []
+    let epoch = 0
+    let current: number | undefined
+
+    const add = ({ frame, message }: Sent): void => {
+      const decoded = message === undefined ? ServerMessage.decodeFrame(frame) : Result.succeed(message)
+      if (Result.isFailure(decoded)) {
+        elements.push({ _tag: "BadFrame", epoch })
+        return
+      }
+      messages.set(epoch, (messages.get(epoch) ?? 0) + 1)
+      if (isData(decoded.success)) elements.push({ _tag: "Data", epoch, message: decoded.success })
+    }
+
+    const update = Effect.gen(function* () {
+      const log = yield* mesh.log
+      for (const entry of log.slice(logged)) {
+        if (entry._tag === "Opened" || entry._tag === "Refused" || entry._tag === "Stalled") outcomes.push(entry)
+      }
+      logged = log.length
+      const frames = yield* mesh.pulled
+      const connections = yield* mesh.connections
+      for (;;) {
+        while (current !== undefined && frames[pulled]?.connection === current) {
+          const frame = frames[pulled++]
+          if (frame !== undefined) add(frame)
+        }
+        const connection = current === undefined ? undefined : connections[current - 1]
+        if (connection !== undefined) {
+          if (connection.open) return undefined
+          if (connection.endedBy !== "client" && connection.unread > 0) {
+            return outcomes.length === 0
+              ? undefined
+              : `connection ${connection.id} was left with ${connection.unread} frames that had arrived before its end`
+          }
+          elements.push({ _tag: "Disconnected", epoch, opened: true })
+          current = undefined
+        }
+        const outcome = outcomes.shift()
+        if (outcome === undefined) return undefined
+        if (outcome._tag === "Opened") {
+          current = outcome.connection
+          epoch++
+          elements.push({ _tag: "Connected", epoch })
+          if (epoch > 1) elements.push({ _tag: "Reconnected", epoch })
+        } else {
+          elements.push({ _tag: "Disconnected", epoch, opened: false })
+        }
+      }
+    })
+
+    return { elements, messages, update }
+  })
+
+const isData = (message: ServerMessage.ServerMessage): message is Data =>
+  message._tag === "TaskUpdated" ||
+  message._tag === "TaskOutput" ||
+  message._tag === "ServerError" ||
+  message._tag === "UnknownMessage"
+
+/** What tells one message of a simulation from every other. */
+export const identity = (event: MeshEvent): string | undefined => {
+  switch (event._tag) {
+    case "TaskUpdated":
+      return event.updatedBy
+    case "TaskOutput":
+      return event.content
+    case "ServerError":
+      return event.message
+    default:
+      return undefined
+  }
+}
+
+/** Whether an event is what an element stands for. */
+export const matches = (element: Element, event: MeshEvent): boolean => {
+  switch (element._tag) {
+    case "Connected":
+      return event._tag === "Connected" && event.epoch === element.epoch
+    case "Disconnected":
+      return event._tag === "Disconnected" && event.epoch === element.epoch && event.opened === element.opened
+    case "Reconnected":
+    case "BadFrame":
+      return event._tag === "Resync" && event.reason._tag === element._tag && event.epoch === element.epoch
+    case "Data":
+      return event._tag === element.message._tag && identity(event) === identity(element.message)
+  }
+}
+
+export const show = (element: Element): string => {
+  switch (element._tag) {
+    case "Data":
+      return `${element.message._tag} ${identity(element.message) ?? ""} of epoch ${element.epoch}`
+    case "Disconnected":
+      return `Disconnected ${element.opened ? "from" : "after"} epoch ${element.epoch}`
+    case "Connected":
+      return `Connected to epoch ${element.epoch}`
+    case "Reconnected":
+    case "BadFrame":
+      return `Resync (${element._tag}) in epoch ${element.epoch}`
+  }
+}

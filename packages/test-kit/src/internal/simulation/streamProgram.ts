@@ -1,0 +1,174 @@
+/** A `MeshStream` with one consumer at a time, as a program under simulation. */
+import * as Arbitrary from "effect/Arbitrary"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import type { Moment, Program } from "../../Simulation.ts"
+import * as Backoff from "./backoff.ts"
+import * as Consumer from "./consumer.ts"
+import * as Interests from "./interests.ts"
+import * as Reference from "./reference.ts"
+
+const Do = Schema.TaggedUnion({
+  /** A consumer comes, if there is none. */
+  Join: { wants: Interests.Wanted },
+  Want: { wants: Interests.Wanted },
+  Stall: {},
+  Resume: {},
+  Leave: {},
+  /** The next event kills it. */
+  Die: {}
+})
+
+export type Action = typeof Do.Type
+
+interface Following {
+  readonly consumer: Consumer.Consumer
+  readonly reference: Reference.Reference
+  readonly interest: SubscriptionRef.SubscriptionRef<Interest.Interest>
+  readonly scope: Scope.Closeable
+  /** What is wrong with the attempts since the last look. */
+  readonly judgeBackoff: (dials: ReadonlyArray<number>) => string | undefined
+}
+
+export const program: Program<Action> = {
+  name: "meshStream",
+  action: Arbitrary.schema(Do),
+  start: ({ mesh }) =>
+    Effect.gen(function* () {
+      const scope = yield* Effect.scope
+      const socket = yield* Socket.Socket
+      let following: Following | undefined
+
+      const join = (wants: Interests.Wanted) =>
+        Effect.gen(function* () {
+          const own = yield* Scope.fork(scope)
+          const interest = yield* SubscriptionRef.make(Interests.toInterest(wants))
+          const reference = yield* Reference.make(mesh)
+          const dialled = (yield* mesh.dials).length
+          const consumer = yield* Consumer.make({
+            name: "the consumer",
+            stream: MeshStream.connect({ interest }).pipe(Stream.provideService(Socket.Socket, socket)),
+            admits: () => true,
+            reference,
+            joinsLate: false
+          }).pipe(Scope.provide(own))
+          following = {
+            consumer,
+            reference,
+            interest,
+            scope: own,
+            judgeBackoff: attempts(consumer, reference, dialled)
+          }
+        })
+
+      const leave = Effect.suspend(() => {
+        const leaving = following
+        following = undefined
+        return leaving === undefined ? Effect.void : Scope.close(leaving.scope, Exit.void)
+      })
+
+      const judge = (moment: Moment) =>
+        Effect.gen(function* () {
+          const connections = (yield* mesh.connections).filter(({ open }) => open)
+          if (following === undefined) {
+            return connections.length === 0 ? undefined : "a connection is open without a consumer"
+          }
+          const { consumer, interest, judgeBackoff, reference } = following
+          const wrong =
+            (yield* reference.update) ?? consumer.judge() ?? judgeBackoff(yield* mesh.dials) ?? judgeEnd(consumer)
+          if (wrong !== undefined) return wrong
+          if (consumer.exit() !== undefined) {
+            yield* leave
+            return undefined
+          }
+          const behind = consumer.behind()
+          // One pull is in the consumer's hands, and the connection's end may wait behind it.
+          if (behind > maxPull + 1) return `the consumer is ${behind} events behind, with nothing to queue them`
+          if (moment === "step") return undefined
+          if (behind > 0) return `the consumer never saw the last ${behind} events`
+          const wanted = Interests.onWire(SubscriptionRef.getUnsafe(interest))
+          const [connection] = connections
+          if (connection === undefined) return "there is no connection long after everything healed"
+          return Interest.equals(connection.interest, wanted)
+            ? undefined
+            : `the wire has ${Interests.show(connection.interest)} where ${Interests.show(wanted)} is wanted`
+        })
+
+      yield* join({ all: true, updates: [], output: [] })
+
+      return {
+        act: (action) =>
+          Effect.suspend(() => {
+            if (action._tag === "Join") return following === undefined ? join(action.wants) : Effect.void
+            if (following === undefined) return Effect.void
+            const { consumer, interest } = following
+            switch (action._tag) {
+              case "Want":
+                return SubscriptionRef.set(interest, Interests.toInterest(action.wants))
+              case "Stall":
+                return consumer.stall
+              case "Resume":
+                return consumer.resume
+              case "Leave":
+                return leave
+              case "Die":
+                return consumer.die
+            }
+          }),
+        judge,
+        release: Effect.suspend(() => following?.consumer.resume ?? Effect.void)
+      }
+    })
+}
+
+/** The most frames that a pull brings in any schedule. */
+const maxPull = 8
+
+const judgeEnd = (consumer: Consumer.Consumer): string | undefined => {
+  const exit = consumer.exit()
+  if (exit === undefined) return undefined
+  return Exit.isFailure(exit) && Cause.hasDies(exit.cause) && consumer.isDying()
+    ? undefined
+    : `${consumer.name}'s stream ended by itself: ${Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "without a failure"}`
+}
+
+/** Judges what the consumer was told of attempts, and the dials that followed. */
+const attempts = (consumer: Consumer.Consumer, reference: Reference.Reference, dialledBefore: number) => {
+  const backoff = Backoff.make()
+  let judged = 0
+  let dialled = dialledBefore
+  return (dials: ReadonlyArray<number>): string | undefined => {
+    for (; judged < consumer.events.length; judged++) {
+      const event = consumer.events[judged]
+      if (event?._tag !== "Connected" && event?._tag !== "Disconnected") continue
+      if (event._tag === "Connected") {
+        backoff.opened(event.at)
+        continue
+      }
+      // Each dial ends in one of these, sooner or later.
+      const at = dials[dialled++]
+      if (at === undefined) return "a connection ended, or a dial failed, that was never dialled"
+      const wrong =
+        backoff.dialled(at) ??
+        backoff.ended({
+          at: event.at,
+          opened: event.opened,
+          attempt: event.attempt,
+          reason: event.reason,
+          retryInMillis: event.retryInMillis,
+          heard: event.opened && (reference.messages.get(event.epoch) ?? 0) > 0
+        })
+      if (wrong !== undefined) return wrong
+    }
+    const next = dials[dialled]
+    return next === undefined ? undefined : backoff.dialled(next)
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * A world without real time: virtual clock, seeded chance, and a scheduler that
+ * knows when nothing moves any more.
+ *
+ * A run in it is a pure function of what it does and of its seed, so it can be
+ * repeated exactly, and it takes as long as its work takes.
+ */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Random from "effect/Random"
+import * as References from "effect/References"
+import * as Scheduler from "effect/Scheduler"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+
+export interface World {
+  /**
+   * Lets every fiber run until nothing moves without the clock. Gives `false`
+   * where they never come to rest.
+   */
+  readonly settle: Effect.Effect<boolean>
+  /** Counts the fibers that run with it, and that they fork. */
+  readonly fibers: FiberCount
+}
+
+export interface FiberCount extends Metric.FiberRuntimeMetricsService {
+  readonly alive: () => number
+}
+
+/** How often fibers may hand over to each other between two steps. */
+const patience = 20_000
+
+const countFibers = (): FiberCount => {
+  let alive = 0
+  return {
+    recordFiberStart: () => {
+      alive++
+    },
+    recordFiberEnd: () => {
+      alive--
+    },
+    alive: () => alive
+  }
+}
+
+/** A scheduler that counts the tasks that wait. */
+const countTasks = () => {
+  const inner = new Scheduler.MixedScheduler()
+  let waiting = 0
+  const scheduler: Scheduler.Scheduler = {
+    executionMode: inner.executionMode,
+    shouldYield: (fiber) => inner.shouldYield(fiber),
+    makeDispatcher() {
+      const dispatcher = inner.makeDispatcher()
+      return {
+        scheduleTask(task, priority) {
+          waiting++
+          dispatcher.scheduleTask(() => {
+            waiting--
+            task()
+          }, priority)
+        },
+        flush: () => dispatcher.flush()
+      }
+    }
+  }
+  return { scheduler, waiting: () => waiting }
+}
+
+export const run = <A, E>(
+  seed: number,
+  body: (world: World) => Effect.Effect<A, E, Scope.Scope>
+): Effect.Effect<A, E> =>
+  Effect.suspend(() => {
+    const tasks = countTasks()
+    const settle = Effect.gen(function* () {
+      for (let turn = 0; turn < patience; turn++) {
+        yield* Effect.yieldNow
+        if (tasks.waiting() === 0) return true
+      }
+      return false
+    })
+    return body({ settle, fibers: countFibers() }).pipe(
+      Effect.scoped,
+      // The clock's warnings go by real time, of which there is none to speak of.
+      Effect.provide(TestClock.layer({ warningDelay: "1 hour" })),
+      Effect.provideService(Scheduler.Scheduler, tasks.scheduler),
+      Effect.provideService(References.MinimumLogLevel, "None"),
+      Random.withSeed(seed)
+    )
+  })

@@ -144,6 +144,9 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
   let received = 0
   let badInARow = 0
   let failure: MeshError.MeshError | undefined
+  let writeFailure: MeshError.MeshError | undefined
+  // While a pull waits, nothing has arrived that it could miss.
+  let pulling = false
 
   const flush = Effect.suspend(() => {
     const messages = subscriptions.take(clock.currentTimeMillisUnsafe())
@@ -199,8 +202,8 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     ),
     Effect.forever,
     Effect.catch((error: Socket.SocketError) => {
-      failure ??= fromSocketError(error)
-      return Scope.close(readScope, Exit.void)
+      writeFailure = fromSocketError(error)
+      return pulling ? Scope.close(readScope, Exit.void) : Effect.void
     }),
     Effect.forkIn(scope)
   )
@@ -265,17 +268,36 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     return out
   }
 
-  const next = Effect.flatMap(
-    reader.pull,
-    (frames): Effect.Effect<NonEmptyReadonlyArray<Data | Bad>, MeshError.MeshError> => {
-      const out = decode(frames)
-      // A batch of nothing but acknowledgements is no batch.
-      return isNonEmpty(out) ? Effect.succeed(out) : pull
-    }
-  ).pipe(Effect.mapError((error) => failure ?? (error._tag === "SocketError" ? fromSocketError(error) : error)))
+  const receive = (
+    frames: NonEmptyReadonlyArray<string | Uint8Array>
+  ): Effect.Effect<NonEmptyReadonlyArray<Data | Bad>, MeshError.MeshError> => {
+    pulling = false
+    const out = decode(frames)
+    // A batch of nothing but acknowledgements is no batch.
+    return isNonEmpty(out) ? Effect.succeed(out) : pull
+  }
+
+  const next = Effect.suspend(() => {
+    pulling = true
+    return Effect.mapError(reader.pull, (error) => writeFailure ?? fromSocketError(error))
+  }).pipe(Effect.flatMap(receive))
+
+  // What arrived before a write failed is still to be had, and after it the reader's own account of the end, which knows
+  // more than a failed write does: such as the code of a close for policy.
+  const rest = (error: MeshError.MeshError) =>
+    Effect.raceFirst(
+      Effect.mapError(reader.pull, fromSocketError),
+      Effect.andThen(Effect.yieldNow, Effect.fail(error))
+    ).pipe(
+      Effect.tapError(() => Scope.close(readScope, Exit.void)),
+      Effect.flatMap(receive)
+    )
 
   // What came before a bad frame is pulled before the failure that the frame is.
-  const pull: MeshSession<Bad>["pull"] = Effect.suspend(() => (failure === undefined ? next : Effect.fail(failure)))
+  const pull: MeshSession<Bad>["pull"] = Effect.suspend(() => {
+    if (failure !== undefined) return Effect.fail(failure)
+    return writeFailure === undefined ? next : rest(writeFailure)
+  })
 
   return {
     pull,

@@ -127,6 +127,22 @@ describe("MeshSession", () => {
     })
   )
 
+  itLeavesNothing("gives what arrived before the end, and the server's reason, though a write failed in between", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make({ maxBatch: 1, acknowledge: "never" })
+      yield* closesEverything(mesh)
+      const session = yield* dial(mesh, Interest.all)
+      for (const version of [1, 2]) yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version })
+      yield* mesh.close(4403, "not yours any more")
+      yield* session.setInterest(Interest.output(a))
+      yield* settle
+      assert.strictEqual((yield* session.pull).length, 1)
+      assert.strictEqual((yield* session.pull).length, 1)
+      const { reason } = yield* Effect.flip(session.pull)
+      assert.isTrue(reason._tag === "ConnectionClosed" && reason.code === 4403)
+    })
+  )
+
   itLeavesNothing("ends with its scope, and a later change of interest reaches nobody", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()

@@ -423,9 +423,11 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.suspend(() => {
     sweepWanted.closeUnsafe()
     const next = nextSweep()
-    return next === undefined
-      ? sweepWanted.await
-      : Effect.andThen(Effect.raceFirst(Effect.sleep(Math.max(0, next - now())), sweepWanted.await), sweep)
+    if (next === undefined) return sweepWanted.await
+    // Whole milliseconds: a sleep that ended a rounding error too early would be followed by one of no time at all, for
+    // ever, on a clock that stands still.
+    const wait = Math.ceil(Math.max(0, next - now()))
+    return Effect.andThen(Effect.raceFirst(Effect.sleep(wait), sweepWanted.await), sweep)
   }).pipe(Effect.forever, Effect.forkIn(scope))
 
   // ---------------------------------------------------------------------------

@@ -615,6 +615,23 @@ describe("MeshClient", () => {
       })
     )
 
+    itLeavesNothing("goes, and nothing spins, where times are fractions of a millisecond", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ subscriptionIdle: "5 seconds", connectionIdle: "30 seconds" })
+        // From here, 5 seconds and then 25 are less than 30 seconds, by a rounding error.
+        yield* TestClock.adjust(Duration.nanos(2100n))
+        const { fiber } = yield* follow(client.updates())
+        yield* mesh.awaitConnection()
+        yield* Fiber.interrupt(fiber)
+        yield* TestClock.adjust("31 seconds")
+        yield* settle
+        assert.isFalse((yield* mesh.connections)[0]?.open)
+      }).pipe(
+        // This clock waits for whoever it woke, however long that takes.
+        Effect.provide(TestClock.layer({ warningDelay: "1 hour" }))
+      )
+    )
+
     itLeavesNothing("stays without consumers where it is kept alive", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ keepAlive: true })

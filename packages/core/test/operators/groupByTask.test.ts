@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Cause, Context, Deferred, Effect, Exit, Fiber, Queue, Schema, Stream } from "effect"
+import { Arbitrary, Cause, Context, Deferred, Duration, Effect, Exit, Fiber, Queue, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import type { MeshEvent } from "../../src/MeshEvent.ts"
 import * as MeshStream from "../../src/MeshStream.ts"
@@ -186,6 +186,26 @@ describe("groupByTask", () => {
       yield* TestClock.adjust("1 seconds")
       assert.strictEqual(got[0]?.end, "end")
     })
+  )
+
+  it.effect("ends a silent group without spinning where times are fractions of a millisecond", () =>
+    Effect.gen(function* () {
+      // From here, 10 seconds and then 5 are less than 15 seconds, by a rounding error.
+      yield* TestClock.adjust(Duration.nanos(100n))
+      const { give, got } = yield* dealt({ idleTimeToLive: "10 seconds" })
+      yield* give(said(a, "1"))
+      yield* TestClock.adjust("5 seconds")
+      yield* give(said(b, "2"))
+      yield* TestClock.adjust("11 seconds")
+      yield* settle
+      assert.deepStrictEqual(
+        got.map(({ end }) => end),
+        ["end", "end"]
+      )
+    }).pipe(
+      // This clock waits for whoever it woke, however long that takes.
+      Effect.provide(TestClock.layer({ warningDelay: "1 hour" }))
+    )
   )
 
   it.effect("ends a group with the terminal update itself when there is no linger", () =>

@@ -265,7 +265,8 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
         return queue.filled.await
       }
       const left = first.heardAt + queue.timeToLive - clock.currentTimeMillisUnsafe()
-      if (left > 0) return Effect.sleep(left)
+      // Whole milliseconds, so that no rounding error makes it a sleep of no time at all, again and again.
+      if (left > 0) return Effect.sleep(Math.ceil(left))
       end(first, done)
       return Effect.void
     })

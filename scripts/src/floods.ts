@@ -72,7 +72,7 @@ const growths = ({ objects, samples }: Effect.Success<ReturnType<typeof flood>>)
  * affair as well, and moves by itself.
  */
 const isFlat = ({ rssMiB, heapMiB, ...counts }: ReturnType<typeof growths>): boolean =>
-  rssMiB <= 24 && heapMiB <= 1 && Object.values(counts).every((count) => count <= 2)
+  rssMiB <= 32 && heapMiB <= 2 && Object.values(counts).every((count) => count <= 2)
 
 const spread = Effect.fnUntraced(function* (clients: number) {
   const [first = [], , , , fifth = []] = yield* Herd.delays({ clients, dials: 5, seed: 1 })

@@ -31,7 +31,7 @@ const { command } = Nginx
 if (command === undefined) console.warn(`skipped: ${Nginx.missing}`)
 
 /** A test that needs nginx, and says so where there is none. */
-const withNginx = (
+const itThroughNginx = (
   name: string,
   test: (nginx: string) => Effect.Effect<unknown, unknown, Scope.Scope | FileSystem.FileSystem>
 ) =>
@@ -41,7 +41,7 @@ const withNginx = (
 
 describe("through nginx", () => {
   for (const tls of [false, true]) {
-    withNginx(
+    itThroughNginx(
       `the feed arrives whole and in order${tls ? " over TLS with a private CA" : ", buffering and all defaults as they are"}`,
       Effect.fnUntraced(function* (nginx) {
         const server = yield* MockMeshServer.make()
@@ -65,7 +65,7 @@ describe("through nginx", () => {
     )
   }
 
-  withNginx(
+  itThroughNginx(
     "a message arrives at once, and not when a buffer is full",
     Effect.fnUntraced(function* (nginx) {
       const server = yield* MockMeshServer.make()
@@ -79,7 +79,7 @@ describe("through nginx", () => {
     })
   )
 
-  withNginx(
+  itThroughNginx(
     "its idle timeout ends a feed that has gone quiet, which is marked, and a heartbeat keeps it",
     Effect.fnUntraced(function* (nginx) {
       const server = yield* MockMeshServer.make()
@@ -112,7 +112,7 @@ describe("through nginx", () => {
     })
   )
 
-  withNginx(
+  itThroughNginx(
     "its restart, and a server that is down behind it, are waited out; every return is marked",
     Effect.fnUntraced(function* (nginx) {
       const first = yield* Effect.scoped(MockMeshServer.make())
@@ -137,7 +137,7 @@ describe("through nginx", () => {
     })
   )
 
-  withNginx(
+  itThroughNginx(
     "a certificate that is not trusted ends the feed at once, with its reason",
     Effect.fnUntraced(function* (nginx) {
       const server = yield* MockMeshServer.make()

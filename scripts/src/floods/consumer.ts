@@ -1,6 +1,6 @@
 /**
  * The consumer of a flood: `node --expose-gc consumer.ts <events|reconnects> <url> <count>`. Prints a line of JSON with
- * what it holds after each tenth of the count, with the objects in it after the second and the last, and with the seconds at
+ * what it holds after each tenth of the count, with the objects in it after the first and the last, and with the seconds at
  * the end.
  */
 import { NodeRuntime } from "@effect/platform-node"
@@ -30,7 +30,7 @@ MeshStream.connect({
       for (const event of batch) if (counts(event)) seen++
       if (seen >= next) {
         console.log(JSON.stringify({ seen, ...holdings() }))
-        if (next === 2 * step || next >= total) console.log(JSON.stringify(objects()))
+        if (next === step || next >= total) console.log(JSON.stringify(objects()))
         next += step
       }
       return seen < total ? Effect.void : Effect.fail("enough" as const)

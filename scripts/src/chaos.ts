@@ -147,7 +147,7 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
   const histories = lives.map(({ file, killedAt }) => ({ log: Lines.readLog(file), killedAt }))
   const log = History.join(histories, links)
   const events = Lines.readEvents(`${directory}/client.jsonl`)
-  const report = Audit.compare(log, events, { connectionOf: Audit.connectionsByTime(log, events) })
+  const report = Audit.compare(log, events, { connectionOf: History.connections(log, events) })
   const unexplained = History.unexplained(events, histories, links)
   const faultsOfClient = figures._tag === "Figures" ? figures.faults : []
   const clean = Audit.isClean(report) && unexplained.length === 0 && faultsOfClient.length === 0 && exitCode === 130

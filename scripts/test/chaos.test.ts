@@ -107,6 +107,18 @@ describe("chaos", () => {
     )
   })
 
+  it("an epoch is the connection on which its first message was sent, whatever the clocks say", () => {
+    const log = History.join(lives, [])
+    const connectionOf = History.connections(log, [
+      { _tag: "Connected", epoch: 1, at: 0 },
+      { _tag: "Connected", epoch: 2, at: 1 },
+      message(2),
+      { _tag: "Connected", epoch: 3, at: 2 },
+      message(7)
+    ])
+    assert.deepStrictEqual([1, 2, 3].map(connectionOf), [undefined, 2, undefined])
+  })
+
   it("a client that leaves a connection that nothing was done to has lost what was on its way", () => {
     const ended: MeshEvent.MeshEvent = {
       _tag: "Disconnected",

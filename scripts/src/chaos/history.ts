@@ -2,7 +2,7 @@
  * From what the processes of a chaos run wrote, and from what was done to them,
  * to one log that `Audit` can compare with the consumer's events.
  */
-import type { MeshEvent } from "@makima-stream/core"
+import type { MeshEvent, ServerMessage } from "@makima-stream/core"
 import type { ChaosProxy, ServerLog } from "@makima-stream/test-kit"
 
 /** One life of the server process. */
@@ -59,6 +59,34 @@ export const join = (
     emissions += lastEmission
   }
   return joined
+}
+
+/** What tells a message of the run's server from every other one: it says each thing once. */
+const numberOf = (message: MeshEvent.MeshEvent | ServerMessage.ServerMessage): string | undefined =>
+  message._tag === "TaskUpdated" ? String(message.version) : message._tag === "TaskOutput" ? message.content : undefined
+
+/**
+ * The server's connection of each epoch: the one on which the epoch's first message was sent. The times of two processes
+ * are not to be relied on for this: a client may be online before the server has come to write that down.
+ */
+export const connections = (
+  log: ServerLog.ServerLog,
+  events: ReadonlyArray<MeshEvent.MeshEvent>
+): ((epoch: number) => number | undefined) => {
+  const sentOn = new Map<string, number>()
+  for (const entry of log) {
+    const number = entry._tag === "Sent" ? numberOf(entry.message) : undefined
+    if (number !== undefined && entry._tag === "Sent") sentOn.set(number, entry.connection)
+  }
+  const found = new Map<number, number>()
+  let epoch = 0
+  for (const event of events) {
+    if (event._tag === "Connected") epoch = event.epoch
+    const number = numberOf(event)
+    const connection = number === undefined ? undefined : sentOn.get(number)
+    if (connection !== undefined && !found.has(epoch)) found.set(epoch, connection)
+  }
+  return (epoch) => found.get(epoch)
 }
 
 /** The ends of connections that nothing was done to, each with the reason that the consumer gave. */

@@ -330,8 +330,9 @@ export const isClean = (report: Report): boolean =>
  *
  * **Gotchas**
  *
- * The server and the consumer must tell time by one clock, and the consumer must
- * be the only client.
+ * The server and the consumer must tell time by one clock and run in one
+ * process, and the consumer must be the only client. Of two processes the
+ * client's may be online before the server's has come to write that down.
  *
  * **Example** (The server counted one that never came to be)
  *

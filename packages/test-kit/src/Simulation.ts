@@ -36,16 +36,19 @@ import * as ScriptedMesh from "./ScriptedMesh.ts"
 // ---------------------------------------------------------------------------
 
 /**
- * The server says something: `times` updates of a task, or that it is done, or
- * outputs, or errors. Each message is told from every other by a number.
+ * The server says something. Each message is told from every other by a number:
+ * `updatedBy` of an update, `content` of an output, `message` of an error.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Emit {
   readonly _tag: "Emit"
+  /** An update (`running`), the last update of a task (`done`), an output, a partial output, or a server's error. */
   readonly what: "update" | "done" | "output" | "partial" | "error"
+  /** The task that it is about. */
   readonly task: "a" | "b" | "c"
+  /** How many messages. */
   readonly times: number
 }
 
@@ -57,6 +60,7 @@ export interface Emit {
  */
 export interface Act<Action> {
   readonly _tag: "Act"
+  /** What it does, in the program's own terms. */
   readonly action: Action
 }
 
@@ -79,8 +83,12 @@ export interface Schedule<Action> {
   readonly maxBatch: number
   /** Whether acknowledgements name their task. */
   readonly nameTasks: boolean
+  /** What happens, one after the other. Between two steps the program comes to rest. */
   readonly steps: ReadonlyArray<Step<Action>>
 }
+
+/** One of twenty, each as often as the others. */
+const kind = Arbitrary.schema(Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]))
 
 const int = (minimum: number, maximum: number): Arbitrary.Arbitrary<number> =>
   Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum, maximum })))
@@ -89,43 +97,51 @@ const emit: Arbitrary.Arbitrary<Emit> = Arbitrary.schema(
   Schema.TaggedStruct("Emit", {
     what: Schema.Literals(["update", "update", "done", "output", "output", "partial", "error"]),
     task: Schema.Literals(Interests.taskNames),
-    times: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 6 }))
+    times: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 12 }))
   })
 )
 
-/** Mostly a moment, sometimes minutes: what matters happens within seconds. */
-const advance: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.flatMap(int(0, 3), (length) =>
-  Arbitrary.map(int(1, [1500, 6000, 35_000, 120_000][length] ?? 1), (millis) => ({ _tag: "Advance", millis }) as const)
+const { Advance: _, ...faults } = FaultSchedule.Fault.cases
+
+/** Moments and minutes, and the times around which something happens: five seconds of uptime, a heartbeat, a backoff. */
+const advance: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
+  Schema.TaggedStruct("Advance", {
+    millis: Schema.Literals([
+      1, 10, 100, 500, 1000, 1500, 2000, 3000, 4000, 4999, 5000, 6000, 8000, 10_000, 15_000, 25_000, 30_000, 40_000,
+      60_000, 120_000
+    ])
+  })
 )
 
-const fault: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
-  Schema.Union(
-    Object.values(FaultSchedule.Fault.cases).filter((member) => member !== FaultSchedule.Fault.cases.Advance)
-  )
+const fault: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(Schema.Union(Object.values(faults)))
+
+/** What makes a program dial, or keeps it from getting through: several in a row are what a backoff is for. */
+const cut: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
+  Schema.Union([faults.Kill, faults.Close, faults.Refuse])
 )
 
 const stepOf = <Action>(action: Arbitrary.Arbitrary<Action> | undefined): Arbitrary.Arbitrary<Step<Action>> => {
   const act: Arbitrary.Arbitrary<Step<Action>> =
     action === undefined ? emit : Arbitrary.map(action, (action) => ({ _tag: "Act", action }))
-  return Arbitrary.flatMap(int(0, 19), (kind): Arbitrary.Arbitrary<Step<Action>> => {
+  return Arbitrary.flatMap(kind, (kind): Arbitrary.Arbitrary<Step<Action>> => {
     if (kind < 5) return emit
-    if (kind < 10) return advance
-    return kind < 15 ? act : fault
+    if (kind < 9) return advance
+    if (kind < 14) return act
+    return kind < 16 ? cut : fault
   })
 }
 
-/** How many steps a generated schedule has at most. */
-const maxSteps = 40
+/** The most steps that a generated schedule has, in each of three parts. */
+const maxSteps = 14
 
-const scheduleOf = <Action>(program: Program<Action>): Arbitrary.Arbitrary<Schedule<Action>> =>
-  Arbitrary.map(
-    Arbitrary.all([
-      int(1, 8),
-      Arbitrary.schema(Schema.Boolean),
-      Arbitrary.array(stepOf(program.action), { maxLength: maxSteps })
-    ]),
-    ([maxBatch, nameTasks, steps]) => ({ maxBatch, nameTasks, steps })
+const scheduleOf = <Action>(program: Program<Action>): Arbitrary.Arbitrary<Schedule<Action>> => {
+  // A generator likes its bounds: one part alone would be empty in every fourth schedule.
+  const part = Arbitrary.array(stepOf(program.action), { maxLength: maxSteps })
+  return Arbitrary.map(
+    Arbitrary.all([int(1, 8), Arbitrary.schema(Schema.Boolean), part, part, part]),
+    ([maxBatch, nameTasks, ...parts]) => ({ maxBatch, nameTasks, steps: parts.flat() })
   )
+}
 
 // ---------------------------------------------------------------------------
 // programs
@@ -175,9 +191,11 @@ export interface Running<Action> {
  * @since 0.1.0
  */
 export interface Program<Action> {
+  /** What it is called in a report. */
   readonly name: string
   /** What it may be told to do in the middle of a run. Default: nothing. */
   readonly action?: Arbitrary.Arbitrary<Action>
+  /** Starts it, in the background of the scope. */
   readonly start: (world: World) => Effect.Effect<Running<Action>, never, Socket.Socket | Scope.Scope>
   /** How many connections it may have at a time. Default: 1. */
   readonly maxConnections?: number
@@ -235,6 +253,7 @@ export const fromEffect = <E>(
 export class Violation extends Data.TaggedError("Violation")<{
   /** After how many steps of the schedule; the number of steps and more for what comes after them. */
   readonly step: number
+  /** What was wrong. */
   readonly detail: string
 }> {
   /** What was wrong. */
@@ -256,6 +275,32 @@ export class Violation extends Data.TaggedError("Violation")<{
  * has to be back in order, by its own judgement; a reconnect must leave as many
  * fibers as there were; and when its scope closes, no connection, no fiber and
  * no dial may be left, an hour long.
+ *
+ * **Example** (A schedule of one's own)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Interest, MeshStream } from "@makima-stream/core"
+ * import { Simulation } from "@makima-stream/test-kit"
+ *
+ * const program = Simulation.fromEffect("a follower", () =>
+ *   MeshStream.connect({ interest: Interest.all }).pipe(Stream.runDrain)
+ * )
+ * const run = Simulation.run(
+ *   program,
+ *   {
+ *     maxBatch: 4,
+ *     nameTasks: true,
+ *     steps: [
+ *       { _tag: "Emit", what: "update", task: "a", times: 3 },
+ *       { _tag: "Kill", drop: true },
+ *       { _tag: "Advance", millis: 5000 }
+ *     ]
+ *   },
+ *   1
+ * )
+ * Effect.runPromise(run).then(() => console.log("well")) // well
+ * ```
  *
  * @category running
  * @since 0.1.0
@@ -363,7 +408,7 @@ export const run = <Action>(
  * @since 0.1.0
  */
 export interface CheckOptions {
-  /** How many smaller schedules are tried at most once one has failed. Default: 2,000. */
+  /** How many smaller schedules are tried at most once one has failed. Default: 1,000. */
   readonly maxShrinks?: number
 }
 
@@ -378,9 +423,13 @@ export type Outcome<Action> =
   | { readonly _tag: "Passed" }
   | {
       readonly _tag: "Failed"
+      /** The program's name. */
       readonly program: string
+      /** The seed that shows it. */
       readonly seed: number
+      /** What was wrong, under the smallest schedule. */
       readonly violation: Violation
+      /** The smallest schedule found. */
       readonly schedule: Schedule<Action>
       /** How many steps the schedule had before it was made smaller. */
       readonly generatedSteps: number
@@ -410,8 +459,8 @@ export const check = <Action>(
   Arbitrary.checkEffect(scheduleOf(program), (schedule) => Effect.as(run(program, schedule, seed), true), {
     runs: 1,
     seed,
-    size: maxSteps,
-    maxShrinks: options?.maxShrinks ?? 2000
+    size: 3 * maxSteps,
+    maxShrinks: options?.maxShrinks ?? 1000
   }).pipe(
     Effect.map((result): Outcome<Action> => {
       if (result._tag !== "Falsified" || result.failure._tag !== "PropertyError") return { _tag: "Passed" }
@@ -429,6 +478,22 @@ export const check = <Action>(
 /**
  * What was found, for a person: what was wrong, and the smallest schedule that
  * shows it.
+ *
+ * **Example** (A search through many seeds)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Simulation } from "@makima-stream/test-kit"
+ *
+ * const program = Effect.gen(function* () {
+ *   for (let seed = 1; seed <= 20; seed++) {
+ *     const outcome = yield* Simulation.check(Simulation.meshClient, seed)
+ *     if (outcome._tag === "Failed") return Simulation.format(outcome)
+ *   }
+ *   return "Nothing was found."
+ * })
+ * Effect.runPromise(program).then(console.log) // Nothing was found.
+ * ```
  *
  * @category searching
  * @since 0.1.0

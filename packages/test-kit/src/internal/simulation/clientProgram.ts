@@ -45,6 +45,19 @@ const Do = Schema.TaggedUnion({
 
 export type Action = typeof Do.Type
 
+const cases = Do.cases
+
+/** Mostly consumers that come and stall: without them there is not much to see. */
+const action: Arbitrary.Arbitrary<Action> = Arbitrary.flatMap(
+  Arbitrary.schema(Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])),
+  (kind): Arbitrary.Arbitrary<Action> => {
+    if (kind < 4) return Arbitrary.schema(cases.Join)
+    if (kind < 7) return Arbitrary.schema(cases.Stall)
+    if (kind < 9) return Arbitrary.schema(cases.Resume)
+    return Arbitrary.schema(Schema.Union([cases.Leave, cases.Die, cases.Reconnect]))
+  }
+)
+
 type Join = typeof Do.cases.Join.Type
 
 interface Member {
@@ -58,7 +71,7 @@ interface Member {
 
 export const program: Program<Action> = {
   name: "meshClient",
-  action: Arbitrary.schema(Do),
+  action,
   start: ({ mesh }) =>
     Effect.gen(function* () {
       const scope = yield* Effect.scope
@@ -243,7 +256,7 @@ export const program: Program<Action> = {
             if (action._tag === "Join") return members.length < 4 ? join(action) : Effect.void
             if (action._tag === "Reconnect") {
               hurried = true
-              return client.reconnect
+              return Effect.andThen(reference.abandon, client.reconnect)
             }
             const member = members[action.which % Math.max(1, members.length)]
             if (member === undefined) return Effect.void

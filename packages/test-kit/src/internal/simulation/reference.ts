@@ -25,6 +25,8 @@ export interface Reference {
   readonly elements: ReadonlyArray<Element>
   /** How many messages, acknowledgements included, were pulled in each epoch. */
   readonly messages: ReadonlyMap<number, number>
+  /** The program gives up the connection that it has, and with it whatever has arrived. */
+  readonly abandon: Effect.Effect<void>
   /** Reads what has happened since. Gives what is wrong, if anything is. */
   readonly update: Effect.Effect<string | undefined>
 }
@@ -41,6 +43,7 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
     const outcomes: Array<Outcome> = []
     let epoch = 0
     let current: number | undefined
+    let abandoned: number | undefined
 
     const add = ({ frame, message }: Sent): void => {
       const decoded = message === undefined ? ServerMessage.decodeFrame(frame) : Result.succeed(message)
@@ -61,14 +64,14 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
       const frames = yield* mesh.pulled
       const connections = yield* mesh.connections
       for (;;) {
-        while (current !== undefined && frames[pulled]?.connection === current) {
-          const frame = frames[pulled++]
-          if (frame !== undefined) add(frame)
+        for (let frame = frames[pulled]; frame !== undefined && frame.connection === current; frame = frames[pulled]) {
+          pulled++
+          add(frame)
         }
         const connection = current === undefined ? undefined : connections[current - 1]
         if (connection !== undefined) {
           if (connection.open) return undefined
-          if (connection.endedBy !== "client" && connection.unread > 0) {
+          if (connection.endedBy !== "client" && connection.unread > 0 && connection.id !== abandoned) {
             return outcomes.length === 0
               ? undefined
               : `connection ${connection.id} was left with ${connection.unread} frames that had arrived before its end`
@@ -89,7 +92,11 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
       }
     })
 
-    return { elements, messages, update }
+    const abandon = Effect.map(mesh.connections, (connections) => {
+      abandoned = connections.length
+    })
+
+    return { elements, messages, abandon, update }
   })
 
 const isData = (message: ServerMessage.ServerMessage): message is Data =>

@@ -29,6 +29,20 @@ const Do = Schema.TaggedUnion({
 
 export type Action = typeof Do.Type
 
+const cases = Do.cases
+
+/** Mostly a consumer that is there. */
+const action: Arbitrary.Arbitrary<Action> = Arbitrary.flatMap(
+  Arbitrary.schema(Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])),
+  (kind): Arbitrary.Arbitrary<Action> => {
+    if (kind < 4) return Arbitrary.schema(cases.Join)
+    if (kind < 6) return Arbitrary.schema(cases.Want)
+    if (kind < 8) return Arbitrary.schema(cases.Stall)
+    if (kind < 10) return Arbitrary.schema(cases.Resume)
+    return Arbitrary.schema(Schema.Union([cases.Leave, cases.Die]))
+  }
+)
+
 interface Following {
   readonly consumer: Consumer.Consumer
   readonly reference: Reference.Reference
@@ -40,7 +54,7 @@ interface Following {
 
 export const program: Program<Action> = {
   name: "meshStream",
-  action: Arbitrary.schema(Do),
+  action,
   start: ({ mesh }) =>
     Effect.gen(function* () {
       const scope = yield* Effect.scope
@@ -102,7 +116,7 @@ export const program: Program<Action> = {
             : `the wire has ${Interests.show(connection.interest)} where ${Interests.show(wanted)} is wanted`
         })
 
-      yield* join({ all: true, updates: [], output: [] })
+      yield* join({ all: true, updates: "", output: "" })
 
       return {
         act: (action) =>

@@ -1,0 +1,265 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Effect, Exit, Random, Schedule, Scheduler, Scope, Stream } from "effect"
+import { Socket } from "effect/socket"
+import { ClientMessage, Interest, MeshStream, TaskId } from "@makima-stream/core"
+import type { MeshEvent } from "@makima-stream/core"
+import * as Simulation from "../src/Simulation.ts"
+
+const nothing: Simulation.Schedule<never> = { maxBatch: 1, nameTasks: true, steps: [] }
+
+/** What is wrong with a program under a schedule; `undefined` where nothing is. */
+const violationOf = <Action>(program: Simulation.Program<Action>, schedule: Simulation.Schedule<Action>) =>
+  Simulation.run(program, schedule, 1).pipe(
+    Effect.match({ onSuccess: () => undefined, onFailure: ({ message }) => message })
+  )
+
+const dial = Effect.flatMap(Socket.Socket, (socket) => socket.reader)
+
+const reconnecting = Effect.scoped(Effect.flatMap(dial, ({ pull }) => Effect.forever(pull))).pipe(
+  Effect.retry(Schedule.spaced("1 second"))
+)
+
+/** Consumes the feed, and keeps what it saw. */
+const follower = (events: Array<MeshEvent.MeshEvent>) => () =>
+  MeshStream.connect({ interest: Interest.all }).pipe(
+    Stream.runForEach((event) => Effect.sync(() => events.push(event)))
+  )
+
+describe("Simulation", () => {
+  it.live(
+    "finds nothing in a thousand seeds of each of the toolkit's programs",
+    () =>
+      Effect.gen(function* () {
+        for (let seed = 1; seed <= 1000; seed++) {
+          const stream = yield* Simulation.check(Simulation.meshStream, seed)
+          assert.strictEqual(stream._tag, "Passed", Simulation.format(stream))
+          const client = yield* Simulation.check(Simulation.meshClient, seed)
+          assert.strictEqual(client._tag, "Passed", Simulation.format(client))
+        }
+      }),
+    60_000
+  )
+
+  describe("a run", () => {
+    it.live("is the same for the same seed, and another for another", () =>
+      Effect.gen(function* () {
+        const trace = (seed: number) =>
+          Effect.gen(function* () {
+            const events: Array<MeshEvent.MeshEvent> = []
+            const program = Simulation.fromEffect("a follower", follower(events))
+            assert.strictEqual((yield* Simulation.check(program, seed))._tag, "Passed")
+            return events
+          })
+        const first = yield* trace(5)
+        assert.isAbove(first.length, 20)
+        assert.deepStrictEqual(yield* trace(5), first)
+        assert.notDeepEqual(yield* trace(6), first)
+      })
+    )
+
+    it.live("lets time pass only where the schedule says so", () =>
+      Effect.gen(function* () {
+        const seen: Array<readonly [number, string]> = []
+        const program: Simulation.Program<string> = {
+          name: "a clock",
+          start: () =>
+            Effect.succeed({
+              act: (action) =>
+                Effect.flatMap(Clock.currentTimeMillis, (at) => Effect.sync(() => seen.push([at, action]))),
+              judge: () => Effect.succeed(undefined),
+              release: Effect.void
+            })
+        }
+        yield* Simulation.run(
+          program,
+          {
+            ...nothing,
+            steps: [
+              { _tag: "Act", action: "first" },
+              { _tag: "Advance", millis: 1234 },
+              { _tag: "Act", action: "second" }
+            ]
+          },
+          1
+        )
+        assert.deepStrictEqual<unknown>(seen, [
+          [0, "first"],
+          [1234, "second"]
+        ])
+      })
+    )
+  })
+
+  describe("sees a program that", () => {
+    const programs: ReadonlyArray<
+      readonly [string, (world: Simulation.World) => Effect.Effect<unknown, unknown, Socket.Socket>, RegExp]
+    > = [
+      [
+        "has two connections at once",
+        () => Effect.scoped(Effect.andThen(Effect.andThen(dial, dial), Effect.never)),
+        /connections 1, 2 were open at once/
+      ],
+      [
+        "asks for the same twice",
+        () =>
+          Effect.scoped(
+            Effect.gen(function* () {
+              const socket = yield* Socket.Socket
+              yield* socket.reader
+              const { write } = yield* socket.writer
+              const request = ClientMessage.encodeFrame({ _tag: "Subscribe", taskId: TaskId.make("a") })
+              yield* write(request)
+              yield* write(request)
+              return yield* Effect.never
+            })
+          ),
+        /connection 1 got .*subscribe.* twice/i
+      ],
+      [
+        "sends what is no request",
+        () =>
+          Effect.scoped(
+            Effect.gen(function* () {
+              const socket = yield* Socket.Socket
+              yield* socket.reader
+              yield* (yield* socket.writer).write("hello")
+            })
+          ),
+        /no request/
+      ],
+      ["never comes to rest", () => Effect.forever(Effect.yieldNow), /never comes to rest/],
+      [
+        "leaves a connection open",
+        () =>
+          Effect.gen(function* () {
+            const scope = yield* Scope.make()
+            const { pull } = yield* Scope.provide(dial, scope)
+            // An interruption passes this by.
+            yield* Effect.catch(Effect.forever(pull), () => Scope.close(scope, Exit.void))
+          }).pipe(Effect.repeat(Schedule.spaced("1 second"))),
+        /a connection is open after the program's scope has closed/
+      ],
+      ["leaves a fiber", () => Effect.andThen(Effect.forkDetach(Effect.never), reconnecting), /1 fibers are left/],
+      [
+        "gains a fiber with each reconnect",
+        () =>
+          Effect.scoped(
+            Effect.flatMap(dial, ({ pull }) =>
+              Effect.ensuring(Effect.forever(pull), Effect.asVoid(Effect.forkDetach(Effect.never)))
+            )
+          ).pipe(Effect.retry(Schedule.spaced("1 second"))),
+        /a reconnect turned \d+ fibers into \d+/
+      ]
+    ]
+
+    for (const [name, program, expected] of programs) {
+      it.live(name, () =>
+        Effect.gen(function* () {
+          const wrong = yield* violationOf(Simulation.fromEffect(name, program), nothing)
+          assert.match(wrong ?? "nothing was found", expected)
+        })
+      )
+    }
+
+    it.live("dials when nobody is there to ask for it any more", () =>
+      Effect.gen(function* () {
+        // A fiber of another runtime, so to speak, which no scope and no count knows of.
+        const program = Simulation.fromEffect("a zombie", ({ mesh }) =>
+          Effect.gen(function* () {
+            const clock = yield* Clock.Clock
+            const scheduler = yield* Scheduler.Scheduler
+            Effect.scoped(mesh.socket.reader).pipe(
+              Effect.delay("50 minutes"),
+              Effect.provideService(Clock.Clock, clock),
+              Effect.provideService(Scheduler.Scheduler, scheduler),
+              Effect.runFork
+            )
+          })
+        )
+        assert.strictEqual(yield* violationOf(program, nothing), "somebody dials after the program's scope has closed")
+      })
+    )
+
+    it.live("dies", () =>
+      Effect.gen(function* () {
+        const program: Simulation.Program<string> = {
+          name: "a bomb",
+          start: () =>
+            Effect.succeed({
+              act: (action) => Effect.die(new Error(action)),
+              judge: () => Effect.succeed(undefined),
+              release: Effect.void
+            })
+        }
+        const wrong = yield* violationOf(program, { ...nothing, steps: [{ _tag: "Act", action: "boom" }] })
+        assert.match(wrong ?? "nothing was found", /a defect: .*boom/)
+      })
+    )
+  })
+
+  it.live("gives a well-behaved program of one's own a clean bill", () =>
+    Effect.gen(function* () {
+      const program = Simulation.fromEffect("a loop", () => reconnecting)
+      for (let seed = 1; seed <= 20; seed++) {
+        const outcome = yield* Simulation.check(program, seed)
+        assert.strictEqual(outcome._tag, "Passed", Simulation.format(outcome))
+      }
+    })
+  )
+
+  describe("a failure", () => {
+    /** Loses count of what was emitted when the server closes with 1012, of all codes. */
+    const program: Simulation.Program<"Count"> = {
+      name: "a counter",
+      start: ({ mesh }) =>
+        Effect.succeed({
+          act: () => Effect.void,
+          judge: () =>
+            Effect.map(mesh.log, (log) =>
+              log.some((entry) => entry._tag === "Closed" && entry.code === 1012) ? "it lost count" : undefined
+            ),
+          release: Effect.void
+        }).pipe(Effect.tap(() => Effect.forkScoped(reconnecting)))
+    }
+
+    const firstFailure = Effect.gen(function* () {
+      for (let seed = 1; seed <= 100; seed++) {
+        const outcome = yield* Simulation.check(program, seed)
+        if (outcome._tag === "Failed") return outcome
+      }
+      return assert.fail("nothing was found in 100 seeds")
+    })
+
+    it.live("is made as small as it can be, and found again by its seed", () =>
+      Effect.gen(function* () {
+        const failure = yield* firstFailure
+        assert.isAbove(failure.generatedSteps, 1)
+        assert.deepStrictEqual(failure.schedule.steps, [{ _tag: "Close", code: 1012 }])
+        const again = yield* Simulation.check(program, failure.seed)
+        assert.deepStrictEqual<unknown>(again, failure)
+        assert.strictEqual(yield* violationOf(program, failure.schedule), "it lost count")
+      })
+    )
+
+    it.live("is shown with its seed, its schedule and the place", () =>
+      Effect.gen(function* () {
+        const failure = yield* firstFailure
+        assert.deepStrictEqual(Simulation.format(failure).split("\n"), [
+          `a counter, seed ${failure.seed}: it lost count`,
+          `The smallest schedule found, 1 of ${failure.generatedSteps} steps, with pulls of 1 frames and acknowledgements that do not name their task:`,
+          "   1. Close code: 1012   <-- here"
+        ])
+      })
+    )
+  })
+
+  it.live("draws a program's own chance from the seed too", () =>
+    Effect.gen(function* () {
+      const drawn: Array<number> = []
+      const program = Simulation.fromEffect("a die", () => Effect.map(Random.next, (value) => drawn.push(value)))
+      for (const seed of [1, 1, 2]) yield* Effect.exit(Simulation.run(program, nothing, seed))
+      assert.strictEqual(drawn[0], drawn[1])
+      assert.notStrictEqual(drawn[0], drawn[2])
+    })
+  )
+})

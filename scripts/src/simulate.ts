@@ -1,0 +1,67 @@
+/**
+ * Runs the toolkit's own programs under generated schedules of faults, and
+ * prints the smallest schedule of the first that breaks a promise.
+ *
+ * `pnpm simulate`, `pnpm simulate --seeds 20000 --from 1001`,
+ * `pnpm simulate --seed 17 --program meshClient`
+ */
+import { Simulation } from "@makima-stream/test-kit"
+import { Clock, Console, Effect, Option, Schema } from "effect"
+import { Command, Flag } from "effect/cli"
+import * as Cli from "../../examples/src/support/cli.ts"
+
+const programs = {
+  meshStream: (seed: number) => Effect.map(Simulation.check(Simulation.meshStream, seed), toReport),
+  meshClient: (seed: number) => Effect.map(Simulation.check(Simulation.meshClient, seed), toReport)
+}
+
+/** What is wrong, for a person; `undefined` where nothing is. */
+const toReport = <Action>(outcome: Simulation.Outcome<Action>): string | undefined =>
+  outcome._tag === "Passed" ? undefined : Simulation.format(outcome)
+
+const positive = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
+
+const simulate = Command.make(
+  "simulate",
+  {
+    seed: Flag.Int("seed").pipe(Flag.withDescription("Run this seed and no other"), Flag.optional),
+    seeds: Flag.Int("seeds").pipe(
+      Flag.withDescription("How many seeds to run. Default: 1000"),
+      Flag.withSchema(positive),
+      Flag.optional
+    ),
+    from: Flag.Int("from").pipe(Flag.withDescription("The first of them. Default: 1"), Flag.optional),
+    program: Flag.Literals("program", ["meshStream", "meshClient"]).pipe(
+      Flag.withDescription("Run this program and no other"),
+      Flag.optional
+    )
+  },
+  Effect.fnUntraced(function* ({ from, program, seed, seeds }) {
+    if (Option.isSome(seed) && (Option.isSome(seeds) || Option.isSome(from))) {
+      return yield* new Cli.Failure({ message: "--seed is one seed: it goes without --seeds and --from", exitCode: 2 })
+    }
+    const first = Option.getOrElse(
+      Option.orElse(seed, () => from),
+      () => 1
+    )
+    const count = Option.isSome(seed) ? 1 : Option.getOrElse(seeds, () => 1000)
+    const names = Option.match(program, {
+      onNone: () => ["meshStream", "meshClient"] as const,
+      onSome: (name) => [name]
+    })
+    const start = yield* Clock.currentTimeMillis
+    for (let current = first; current < first + count; current++) {
+      for (const name of names) {
+        const report = yield* programs[name](current)
+        if (report === undefined) continue
+        yield* Console.log(`${report}\nTo see it again: pnpm simulate --seed ${current} --program ${name}`)
+        return yield* new Cli.Failure({ message: `Seed ${current} of ${name} breaks a promise`, exitCode: 1 })
+      }
+    }
+    const seconds = ((yield* Clock.currentTimeMillis) - start) / 1000
+    const range = count === 1 ? `seed ${first}` : `seeds ${first} to ${first + count - 1}`
+    yield* Console.log(`${names.join(" and ")}, ${range}: nothing was found in ${seconds.toFixed(1)} s`)
+  })
+).pipe(Command.withDescription("Searches for schedules of faults under which the toolkit breaks a promise"))
+
+Cli.main(simulate)

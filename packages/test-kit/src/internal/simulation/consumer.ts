@@ -176,8 +176,10 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
       return undefined
     }
 
-    const remaining = ({ next }: Explanation): number => {
-      let count = 0
+    const remaining = ({ next, past }: Explanation): number => {
+      const first = reference.elements[nextAdmitted(next)]
+      // Who need not be told of the reconnect is not waiting for it.
+      let count = first?._tag === "Reconnected" && past === "connected" ? -1 : 0
       for (let at = nextAdmitted(next); at < reference.elements.length; at = nextAdmitted(at + 1)) count++
       return count
     }

@@ -1,0 +1,98 @@
+/**
+ * How to test a pipeline of one's own with the kit, from nothing to a
+ * simulation. `docs/testing.md` explains it, and quotes every part of it.
+ */
+import { readFileSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Queue, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { Interest, MeshStream, TaskId, type MeshEvent } from "@makima-stream/core"
+import { MeshArbitrary, ScriptedMesh, Simulation } from "@makima-stream/test-kit"
+
+const toAlert = (event: MeshEvent.MeshEvent): string | undefined => {
+  if (event._tag === "TaskUpdated" && event.status === "failed") return `task ${event.taskId} failed`
+  return event._tag === "Resync" ? `something may have been missed (${event.reason._tag})` : undefined
+}
+
+const alerts = <E, R>(events: Stream.Stream<MeshEvent.MeshEvent, E, R>): Stream.Stream<string, E, R> =>
+  events.pipe(
+    Stream.map(toAlert),
+    Stream.filter((alert) => alert !== undefined)
+  )
+
+const failed = (task: string) => ({ _tag: "TaskUpdated", taskId: TaskId.make(task), status: "failed" }) as const
+
+describe("a pipeline of one's own", () => {
+  it.effect("tells of a task that failed", () =>
+    Effect.gen(function* () {
+      const running = { ...failed("b"), status: "running" }
+      const told = yield* Stream.make(failed("a"), running).pipe(alerts, Stream.runCollect)
+      assert.deepStrictEqual(told, ["task a failed"])
+    })
+  )
+
+  it.effect("says after a reconnect that something may have been missed", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.ScriptedMesh
+      const told = yield* Queue.unbounded<string>()
+      yield* MeshStream.connect({ interest: Interest.all }).pipe(
+        alerts,
+        Stream.runForEach((alert) => Queue.offer(told, alert)),
+        Effect.forkScoped
+      )
+      yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeAll")
+      yield* mesh.emit(failed("a"))
+      assert.strictEqual(yield* Queue.take(told), "task a failed")
+
+      yield* mesh.kill()
+      yield* mesh.emit(failed("b")) // Nobody is connected: this is gone.
+      yield* TestClock.adjust("2 seconds") // The longest that the first attempt waits.
+      yield* mesh.awaitReceived(({ connection }) => connection === 2)
+      yield* mesh.emit(failed("c"))
+      assert.strictEqual(yield* Queue.take(told), "something may have been missed (Reconnected)")
+      assert.strictEqual(yield* Queue.take(told), "task c failed")
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.effect.prop("tells of every failure and every gap, whatever the history", [MeshArbitrary.history], ([events]) =>
+    Effect.gen(function* () {
+      const told = yield* Stream.fromIterable(events).pipe(alerts, Stream.runCollect)
+      const failures = events.filter((event) => event._tag === "TaskUpdated" && event.status === "failed")
+      const gaps = events.filter((event) => event._tag === "Resync")
+      assert.strictEqual(told.length, failures.length + gaps.length)
+    })
+  )
+
+  it.live("leaves nothing behind, under a hundred schedules of faults", () =>
+    Effect.gen(function* () {
+      const program = Simulation.fromEffect("alerts", () =>
+        MeshStream.connect({ interest: Interest.all }).pipe(alerts, Stream.runDrain)
+      )
+      for (let seed = 1; seed <= 100; seed++) {
+        const outcome = yield* Simulation.check(program, seed)
+        assert.strictEqual(outcome._tag, "Passed", Simulation.format(outcome))
+      }
+    })
+  )
+})
+
+describe("the guide", () => {
+  /** The parts of a file that stand at its left edge, or two spaces from it, import statements left out. */
+  const partsOf = (code: string): ReadonlyArray<string> =>
+    code
+      .split(/\n\n(?=\S| {2}\S)/)
+      .map((part) => part.trim())
+      .filter((part) => part !== "" && !part.startsWith("import "))
+
+  it("quotes this file, and nothing else", () => {
+    const here = readFileSync(new URL(import.meta.url), "utf8")
+    const guide = readFileSync(new URL("../../docs/testing.md", import.meta.url), "utf8")
+    const fences = [...guide.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""]) => code)
+    // A test stands two spaces deeper here, inside its `describe`.
+    const flat = here.replaceAll(/^ {2}/gm, "")
+    for (const part of fences.flatMap(partsOf)) {
+      assert.isTrue(here.includes(part) || flat.includes(part), `the guide has what this file has not:\n${part}`)
+    }
+    for (const name of here.matchAll(/it\.(?:effect|live)(?:\.prop)?\("([^"]+)"/g)) assert.include(guide, name[1] ?? "")
+  })
+})

@@ -197,10 +197,14 @@ export const make = (context: Context.Context<never>): Consumers => {
   }
 
   return {
-    join(options) {
+    join({ capacity, onUpdate, overflow, route }) {
+      // Spelled out: what is added to a spread object lies apart from it, which is one more walk for every event.
       const consumer: Consumer = {
-        ...options,
-        queue: ConsumerQueue.make(options.overflow, options.capacity, () => epoch),
+        route,
+        overflow,
+        capacity,
+        onUpdate,
+        queue: ConsumerQueue.make(overflow, capacity, () => epoch),
         ended: undefined,
         lostRecorded: 0,
         isDue: false,
@@ -212,7 +216,7 @@ export const make = (context: Context.Context<never>): Consumers => {
         consumer.queue.offer({ _tag: "Resync", epoch: liveEpoch, reason: { _tag: "JoinedLate" } })
         MeshMetrics.recordGap("JoinedLate", context)
       }
-      router.add(consumer, options.route)
+      router.add(consumer, route)
       return consumer
     },
     leave(consumer) {

@@ -41,10 +41,34 @@ const throughput =
       })
 
 const others: Array<ScenarioResult> = []
+const results = join(import.meta.dirname, "../results")
+mkdirSync(results, { recursive: true })
+/** After each part, so that one that fails costs no figure of the others. */
+const save = (): void =>
+  writeFileSync(
+    join(results, "latest.json"),
+    JSON.stringify(
+      {
+        date: new Date().toISOString(),
+        node: process.version,
+        v8: process.versions.v8,
+        cpu: cpus()[0]?.model,
+        cores: cpus().length,
+        quick,
+        throughput,
+        others
+      },
+      undefined,
+      2
+    )
+  )
+
+save()
 for (const scenario of scenarios) {
   if (!isWanted(scenario.id)) continue
   process.stderr.write(`${scenario.id}\n`)
   others.push(...(await scenario.run({ quick })))
+  save()
 }
 
 const table = (header: ReadonlyArray<string>, lines: ReadonlyArray<ReadonlyArray<string>>): string => {
@@ -83,23 +107,3 @@ if (others.length > 0) {
     )
   )
 }
-
-const results = join(import.meta.dirname, "../results")
-mkdirSync(results, { recursive: true })
-writeFileSync(
-  join(results, "latest.json"),
-  JSON.stringify(
-    {
-      date: new Date().toISOString(),
-      node: process.version,
-      v8: process.versions.v8,
-      cpu: cpus()[0]?.model,
-      cores: cpus().length,
-      quick,
-      throughput,
-      others
-    },
-    undefined,
-    2
-  )
-)

@@ -12,6 +12,8 @@ export type Dialect = "makima" | "graphql" | "centrifuge"
 export interface Payload {
   /** WebSocket frames, back to back: what is written to the socket as it stands. */
   readonly bytes: Buffer
+  /** The same in pieces of whole frames, between which the server may answer a ping. */
+  readonly chunks: ReadonlyArray<Buffer>
   readonly events: number
   /** The mean size of a makima frame, in bytes. */
   readonly meanFrameBytes: number
@@ -19,6 +21,8 @@ export interface Payload {
 
 /** How many events one round of the payload has. A multiple of five keeps its mix: four outputs to one update. */
 export const roundLength = (tasks: number): number => Math.max(20_000, tasks * 5)
+
+const framesPerChunk = 1000
 
 const wrap = (dialect: Dialect, json: string): string => {
   switch (dialect) {
@@ -49,5 +53,9 @@ export const make = (dialect: Dialect, tasks: number): Payload => {
     frames.push(frame(wrap(dialect, json)))
     if (frames.length === events) break
   }
-  return { bytes: Buffer.concat(frames), events, meanFrameBytes: size / events }
+  const chunks: Array<Buffer> = []
+  for (let at = 0; at < frames.length; at += framesPerChunk) {
+    chunks.push(Buffer.concat(frames.slice(at, at + framesPerChunk)))
+  }
+  return { bytes: Buffer.concat(frames), chunks, events, meanFrameBytes: size / events }
 }

@@ -6,7 +6,7 @@ import { join } from "node:path"
 export interface Server {
   readonly port: number
   /** Sends to everybody who is connected. */
-  readonly play: (how: { readonly tasks: number; readonly rate?: number; readonly bytes?: number }) => Promise<void>
+  readonly play: (how: { readonly tasks: number; readonly rate?: number; readonly rounds?: number }) => Promise<void>
   /** Cuts every connection. */
   readonly drop: () => Promise<void>
   /** Waits until somebody is connected who has sent so many messages. */
@@ -27,9 +27,14 @@ export const start = (file: string, nodeOptions: ReadonlyArray<string> = []): Ch
 export const next = <A>(child: ChildProcess): Promise<A> =>
   new Promise((resolve, reject) => {
     const onExit = (code: number | null): void => reject(new Error(`A process of the benchmark ended with ${code}`))
+    const patience = setTimeout(
+      () => reject(new Error("A process of the benchmark said nothing for 5 minutes")),
+      300_000
+    )
     child.once("exit", onExit)
     child.once("message", (message) => {
       child.off("exit", onExit)
+      clearTimeout(patience)
       resolve(message as A)
     })
   })

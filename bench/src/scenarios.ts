@@ -79,12 +79,12 @@ const latency: Scenario = {
         const samples = quick ? 300 : 1000
         const expects = await send({ kind: "latency", port: server.port, variant, wanted, warm, samples })
         await server.awaitPeer(expects)
-        await server.play({ tasks, bytes: payload.bytes.length })
+        await server.play({ tasks, rounds: 1 })
         await next()
         await server.play({ tasks, rate: 100 })
         return next<{ readonly median: number; readonly p99: number }>()
       })
-    const runs = await repeat(quick ? 1 : 3, async () => ({
+    const runs = await repeat(quick ? 1 : 2, async () => ({
       bare: await once("bare"),
       connect: await once("connect"),
       client: await once("client")
@@ -109,13 +109,14 @@ const memory = (variant: "connect" | "client"): Scenario => ({
     const tasks = 24
     const megabytes = quick ? 100 : 500
     const { bytes, events: perRound } = Payload.make("makima", tasks)
-    const limit = megabytes * 1e6
-    const events = Math.floor(limit / (bytes.length / perRound)) - 1
-    const runs = await repeat(quick ? 1 : 3, () =>
+    // Whole rounds, so that it is known how many events they are.
+    const times = Math.ceil((megabytes * 1e6) / bytes.length)
+    const events = times * perRound
+    const runs = await repeat(quick ? 1 : 2, () =>
       withClient(async (server, send, next) => {
         const wanted = Workload.taskIds({ tasks })
         await send({ kind: "memory", port: server.port, variant, wanted, events })
-        await server.play({ tasks, bytes: limit })
+        await server.play({ tasks, rounds: times })
         const { idle, peak } = await next<{ readonly idle: number; readonly peak: number }>()
         return (peak - idle) / 1e6
       })

@@ -4,8 +4,9 @@
  *
  * The handshake is `ws`'s; what follows is written to the socket as it stands,
  * so that the server is never what is measured. `/play` starts all open
- * connections: its query says of how many tasks (`tasks`), at what pace (`rate`, events a second; default: as
- * fast as the socket takes it) and for how long (`bytes`; default: for ever).
+ * connections: its query says of how many tasks (`tasks`), at what pace (`rate`,
+ * events a second; default: as fast as the socket takes it) and for how many
+ * rounds of the payload (`rounds`; default: for ever).
  */
 import { createServer } from "node:http"
 import type { Duplex } from "node:stream"
@@ -30,19 +31,13 @@ const payloadOf = (dialect: Payload.Dialect, tasks: number): Payload.Payload => 
 }
 
 const peers = new Set<Peer>()
-const chunkSize = 256 * 1024
-
-const flood = (peer: Peer, tasks: number, limit: number): void => {
-  const { bytes } = payloadOf(peer.dialect, tasks)
-  let offset = 0
-  let left = limit
+const flood = (peer: Peer, tasks: number, rounds: number): void => {
+  const { chunks } = payloadOf(peer.dialect, tasks)
+  let next = 0
   const write = (): void => {
-    while (left > 0 && !peer.socket.destroyed) {
-      const end = Math.min(bytes.length, offset + Math.min(chunkSize, left))
-      left -= end - offset
-      const more = peer.socket.write(bytes.subarray(offset, end))
-      offset = end === bytes.length ? 0 : end
-      if (!more) {
+    while (next < rounds * chunks.length && !peer.socket.destroyed) {
+      const chunk = chunks[next++ % chunks.length]
+      if (chunk !== undefined && !peer.socket.write(chunk)) {
         peer.socket.once("drain", write)
         return
       }
@@ -98,9 +93,9 @@ const http = createServer((request, response) => {
     case "/play": {
       const tasks = Number(url.searchParams.get("tasks"))
       const rate = url.searchParams.get("rate")
-      const limit = Number(url.searchParams.get("bytes") ?? Number.POSITIVE_INFINITY)
+      const rounds = Number(url.searchParams.get("rounds") ?? Number.POSITIVE_INFINITY)
       for (const peer of peers) {
-        if (rate === null) flood(peer, tasks, limit)
+        if (rate === null) flood(peer, tasks, rounds)
         else trickle(peer, tasks, Number(rate))
       }
       break

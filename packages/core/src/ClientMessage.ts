@@ -120,8 +120,8 @@ const decode = Schema.decodeUnknownResult(ClientMessage)
  * @since 0.1.0
  */
 export const encodeFrame = (message: ClientMessage): string =>
-  // A reconnect asks for everything again: ten thousand tasks are ten thousand of these, and the schema's way costs ten
-  // times as much. What is no message at all, by a cast, is for the schema to refuse.
+  // A reconnect asks for everything again: ten thousand tasks are ten thousand of these. What is no message at all, by a
+  // cast, is for the schema to refuse.
   "taskId" in message &&
   typeof message.taskId === "string" &&
   message.taskId !== "" &&

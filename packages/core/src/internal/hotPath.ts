@@ -161,7 +161,6 @@ const decodeOutputText = (text: string): TaskOutput | undefined => {
   // The expression has these groups; those of optional members may be missing.
   const match = outputFrame.exec(text) as ReadonlyArray<string> | null as OutputGroups | null
   if (match === null) return undefined
-  // By index, not by destructuring: that goes through an iterator, and this line runs for every event.
   const content = match[3]
   const toolName = match[4]
   const toolInput = match[5]

@@ -8,24 +8,20 @@
  *
  * @since 0.1.0
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
-import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as ClientMessage from "@makima-stream/core/ClientMessage"
 import type { DecodeError } from "@makima-stream/core/DecodeError"
 import * as Interest from "@makima-stream/core/Interest"
-import * as MeshError from "@makima-stream/core/MeshError"
-import * as ServerMessage from "@makima-stream/core/ServerMessage"
-import * as Feed from "./internal/feed.ts"
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as Garbage from "./internal/garbage.ts"
-import * as Recorder from "./internal/recorder.ts"
+import * as ScriptedServer from "./internal/scriptedServer.ts"
+import * as ScriptedSocket from "./internal/scriptedSocket.ts"
 import type { ServerLog } from "./ServerLog.ts"
 
 /**
@@ -134,28 +130,6 @@ export interface Options {
    * whatever has arrived.
    */
   readonly maxBatch?: number
-}
-
-interface Link {
-  readonly id: number
-  readonly feed: Feed.Feed
-  /** Frames at the program's side, not pulled yet. */
-  inbox: Array<Sent>
-  /** Whether the program has let go of it. */
-  released: boolean
-  frozen: boolean
-  /** What happens once the connection thaws: frames, requests and a close, in their order. */
-  held: Array<() => void>
-  /** Where in the log the frames are that a freeze holds back. */
-  heldPlaces: Array<number>
-  open: boolean
-  endedBy: Connection["endedBy"]
-  closeCode: number | undefined
-  error: Socket.SocketError | undefined
-  /** Resumes the pull that is suspended, if one is. */
-  notify: (() => void) | undefined
-  /** Requests whose acknowledgement the test gives by hand. */
-  unacknowledged: Array<ServerMessage.Acknowledgement>
 }
 
 /**
@@ -296,340 +270,20 @@ export class ScriptedMesh extends Context.Service<
 export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> =>
   Effect.clockWith((clock) =>
     Effect.sync(() => {
-      const connectTimeout = Duration.toMillis(options?.connectTimeout ?? "10 seconds")
       const heartbeat = options?.heartbeat ?? { interval: "15 seconds", deadline: "10 seconds" }
-      const nameTasks = options?.nameTasks ?? true
-      const maxBatch = options?.maxBatch ?? Number.POSITIVE_INFINITY
-
-      const links: Array<Link> = []
-      const dials: Array<number> = []
-      const received: Array<Received> = []
-      const sent: Array<Sent> = []
-      const pulled: Array<Sent> = []
-      const recorder = Recorder.make({ clock, keepMessages: true })
-      let emissions = 0
-      const byScope = new WeakMap<Scope.Scope, Link>()
-      const watchers = new Set<() => void>()
-
-      let acknowledgeMode = options?.acknowledge ?? "auto"
-      let dialDelay = 0
-      let dialFaults: Array<
-        { readonly _tag: "Stall" } | { readonly _tag: "Refuse"; readonly status: number; readonly retryAfter?: string }
-      > = []
-      let toDrop = 0
-      let toDuplicate = 0
-      let toReorder = 0
-      let reordering: Array<ServerMessage.ServerMessage> = []
-
-      const changed = () => {
-        for (const watcher of watchers) watcher()
-      }
-
-      const openLinks = (id?: number) => links.filter((link) => link.open && (id === undefined || link.id === id))
-
-      // ---------------------------------------------------------------------------
-      // server to client
-      // ---------------------------------------------------------------------------
-
-      const whenThawed = (link: Link, happen: () => void): void => {
-        if (link.frozen) link.held.push(happen)
-        else happen()
-      }
-
-      const deliver = (
-        link: Link,
-        frame: string | Uint8Array,
-        emission: number,
-        message?: ServerMessage.ServerMessage
-      ): void => {
-        if (!link.open) return
-        const what: Sent = { connection: link.id, message, frame }
-        sent.push(what)
-        const body = {
-          connection: link.id,
-          emission,
-          as: typeof frame === "string" ? "text" : "binary",
-          delivered: !link.frozen
-        } as const
-        const place = recorder.append(
-          message === undefined ? { _tag: "SentRaw", ...body, raw: frame } : { _tag: "Sent", ...body, message }
-        )
-        if (link.frozen && place !== undefined) link.heldPlaces.push(place)
-        whenThawed(link, () => {
-          link.inbox.push(what)
-          link.notify?.()
-        })
-        changed()
-      }
-
-      const send = (link: Link, message: ServerMessage.ServerMessage, emission: number = ++emissions): void =>
-        deliver(link, Result.getOrThrow(ServerMessage.encodeFrame(message)), emission, message)
-
-      const broadcast = (message: ServerMessage.ServerMessage): void => {
-        const emission = ++emissions
-        const wanting = openLinks().filter((link) => link.feed.wants(message))
-        if (wanting.length === 0) recorder.append({ _tag: "Unheard", emission, message })
-        for (const link of wanting) send(link, message, emission)
-      }
-
-      const broadcastRaw = (frame: string | Uint8Array): Effect.Effect<void> =>
-        Effect.suspend(() => {
-          const emission = ++emissions
-          return each(undefined, (link) => deliver(link, frame, emission))
-        })
-
-      const sendReordered = (): void => {
-        const reversed = reordering.toReversed()
-        reordering = []
-        for (const held of reversed) broadcast(held)
-      }
-
-      const emitOne = (message: ServerMessage.ServerMessage): void => {
-        if (toDrop > 0) {
-          toDrop--
-        } else if (toReorder > 0) {
-          reordering.push(message)
-          if (--toReorder === 0) sendReordered()
-        } else {
-          broadcast(message)
-          if (toDuplicate > 0) {
-            toDuplicate--
-            broadcast(message)
-          }
-        }
-      }
-
-      const end = (
-        link: Link,
-        endedBy: Exclude<Connection["endedBy"], undefined>,
-        error: Socket.SocketError,
-        closing: { readonly code: number; readonly reason?: string | undefined } = { code: 1006 }
-      ): void => {
-        if (!link.open) return
-        recorder.append(
-          endedBy === "kill"
-            ? { _tag: "Killed", connection: link.id }
-            : {
-                _tag: "Closed",
-                connection: link.id,
-                by: endedBy === "close" ? "server" : "client",
-                code: closing.code,
-                reason: closing.reason ?? ""
-              }
-        )
-        link.open = false
-        link.endedBy = endedBy
-        link.error = error
-        link.held = []
-        link.unacknowledged = []
-        link.notify?.()
-        changed()
-      }
-
-      // ---------------------------------------------------------------------------
-      // client to server
-      // ---------------------------------------------------------------------------
-
-      const anonymous = (acknowledgement: ServerMessage.Acknowledgement): ServerMessage.Acknowledgement =>
-        nameTasks ? acknowledgement : { _tag: acknowledgement._tag }
-
-      const receive = (link: Link, frame: string | Uint8Array): void => {
-        const message = ClientMessage.decodeFrame(frame)
-        if (Result.isFailure(message)) {
-          recorder.append({ _tag: "Unreadable", connection: link.id, error: message.failure })
-          return send(link, { _tag: "ServerError", code: "BAD_REQUEST", message: message.failure.message })
-        }
-        received.push({ connection: link.id, message: message.success })
-        recorder.append({ _tag: "Received", connection: link.id, message: message.success })
-        const acknowledgements = link.feed.handle(message.success).map(anonymous)
-        switch (acknowledgeMode) {
-          case "auto":
-            for (const acknowledgement of acknowledgements) send(link, acknowledgement)
-            break
-          case "manual":
-            link.unacknowledged.push(...acknowledgements)
-            break
-          case "never":
-            break
-        }
-        changed()
-      }
-
-      const write = (link: Link, frames: ReadonlyArray<string | Uint8Array | Socket.CloseEvent>) =>
-        Effect.suspend(() => {
-          for (const frame of frames) {
-            if (!link.open) {
-              return Effect.fail(
-                new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: new Error("not connected") }) })
-              )
-            }
-            if (Socket.isCloseEvent(frame)) {
-              link.closeCode = frame.code
-              end(link, "client", closeError(frame.code, frame.reason), frame)
-            } else {
-              whenThawed(link, () => receive(link, frame))
-            }
-          }
-          return Effect.void
-        })
-
-      // ---------------------------------------------------------------------------
-      // the socket
-      // ---------------------------------------------------------------------------
-
-      const accept = (scope: Scope.Scope): Link => {
-        const link: Link = {
-          id: links.length + 1,
-          feed: Feed.make(),
-          inbox: [],
-          frozen: false,
-          held: [],
-          heldPlaces: [],
-          released: false,
-          open: true,
-          endedBy: undefined,
-          closeCode: undefined,
-          error: undefined,
-          notify: undefined,
-          unacknowledged: []
-        }
-        links.push(link)
-        recorder.append({ _tag: "Opened", connection: link.id })
-        byScope.set(scope, link)
-        changed()
-        return link
-      }
-
-      const reader: Socket.Socket["reader"] = Effect.gen(function* () {
-        const scope = yield* Effect.scope
-        dials.push(clock.currentTimeMillisUnsafe())
-        changed()
-        if (dialDelay >= connectTimeout) {
-          recorder.append({ _tag: "Stalled" })
-          yield* Effect.sleep(connectTimeout)
-          return yield* openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
-        }
-        if (dialDelay > 0) yield* Effect.sleep(dialDelay)
-        const [fault, ...later] = dialFaults
-        dialFaults = later
-        if (fault?._tag === "Stall") {
-          recorder.append({ _tag: "Stalled" })
-          yield* Effect.sleep(connectTimeout - dialDelay)
-          return yield* openError(new MeshError.DialTimeout({ timeoutMillis: connectTimeout }))
-        }
-        if (fault?._tag === "Refuse") {
-          recorder.append({ _tag: "Refused", status: fault.status })
-          const retryAfterMillis = parseRetryAfter(fault.retryAfter, clock.currentTimeMillisUnsafe())
-          return yield* openError(
-            new MeshError.HandshakeRejected({
-              status: fault.status,
-              ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
-            })
-          )
-        }
-        // A test that waits for the connection runs inside of `accept`, and may interrupt this very dial from there.
-        const link = yield* Effect.acquireRelease(
-          Effect.sync(() => accept(scope)),
-          (link) =>
-            Effect.sync(() => {
-              if (link.open) link.closeCode = 1000
-              end(link, "client", closeError(1000), { code: 1000 })
-              link.released = true
-              link.notify?.()
-            })
-        )
-        if (heartbeat !== false) yield* Effect.forkIn(watchSilence(link, heartbeat), scope)
-
-        const take = Effect.sync(() => {
-          if (link.released) return []
-          const batch = link.inbox.slice(0, maxBatch)
-          link.inbox = link.inbox.slice(batch.length)
-          pulled.push(...batch)
-          changed()
-          return batch.map(({ frame }) => frame)
-        })
-        const pull: Socket.Reader["pull"] = Effect.callback<void>((resume) => {
-          if (link.inbox.length > 0 || link.error !== undefined || link.released) return resume(Effect.void)
-          link.notify = () => {
-            link.notify = undefined
-            resume(Effect.void)
-          }
-          return Effect.sync(() => {
-            link.notify = undefined
-          })
-        }).pipe(
-          Effect.andThen(take),
-          Effect.flatMap((batch) => {
-            if (isNonEmpty(batch)) return Effect.succeed(batch)
-            return Effect.fail(link.error ?? closeError(1006))
-          })
-        )
-        return { pull, upgrade: Socket.SocketUpgradeError.unsupported }
+      const server = ScriptedServer.make({
+        clock,
+        acknowledge: options?.acknowledge ?? "auto",
+        nameTasks: options?.nameTasks ?? true
       })
-
-      /** The transport's heartbeat, in virtual time: it only ever matters while the connection is frozen. */
-      const watchSilence = (link: Link, timing: Exclude<typeof heartbeat, false>) => {
-        const deadlineMillis = Duration.toMillis(timing.deadline)
-        const silence = Duration.toMillis(timing.interval) + deadlineMillis
-        return watchUntil(() => link.frozen).pipe(
-          Effect.andThen(
-            Effect.raceFirst(
-              Effect.as(Effect.sleep(silence), true),
-              Effect.as(
-                watchUntil(() => !link.frozen),
-                false
-              )
-            )
-          ),
-          Effect.map((silent) => {
-            if (silent) end(link, "heartbeat", readError(new MeshError.HeartbeatTimeout({ deadlineMillis })))
-          }),
-          Effect.repeat({ until: () => !link.open })
-        )
-      }
-
-      const watchUntil = (condition: () => boolean): Effect.Effect<void> =>
-        Effect.callback<void>((resume) => {
-          if (condition()) return resume(Effect.void)
-          const watcher = () => {
-            if (!condition()) return
-            watchers.delete(watcher)
-            resume(Effect.void)
-          }
-          watchers.add(watcher)
-          return Effect.sync(() => watchers.delete(watcher))
-        })
-
-      const newestOpen = Effect.sync(() => openLinks().at(-1))
-
-      // A writer belongs to the reader of its scope; without one it waits for the next connection, as Effect's does.
-      const writer: Socket.Socket["writer"] = Effect.map(Effect.scope, (scope) => {
-        const mine = Effect.suspend((): Effect.Effect<Link> => {
-          const own = byScope.get(scope)
-          if (own !== undefined) return Effect.succeed(own)
-          return watchUntil(() => openLinks().length > 0).pipe(
-            Effect.andThen(newestOpen),
-            Effect.flatMap((link) => (link === undefined ? mine : Effect.succeed(link)))
-          )
-        })
-        return {
-          write: (chunk) => Effect.flatMap(mine, (link) => write(link, [chunk])),
-          writeAll: (chunks) => Effect.flatMap(mine, (link) => write(link, chunks))
-        }
-      })
-
-      // ---------------------------------------------------------------------------
-      // eyes
-      // ---------------------------------------------------------------------------
-
-      const view = (link: Link): Connection => ({
-        id: link.id,
-        open: link.open,
-        frozen: link.frozen,
-        endedBy: link.endedBy,
-        closeCode: link.closeCode,
-        interest: link.feed.interest(),
-        unread: link.inbox.length
+      const socket = ScriptedSocket.make(server, {
+        clock,
+        connectTimeout: Duration.toMillis(options?.connectTimeout ?? "10 seconds"),
+        heartbeat:
+          heartbeat === false
+            ? undefined
+            : { interval: Duration.toMillis(heartbeat.interval), deadline: Duration.toMillis(heartbeat.deadline) },
+        maxBatch: options?.maxBatch ?? Number.POSITIVE_INFINITY
       })
 
       const awaitSome = <A>(waitedFor: string, find: () => A | undefined): Effect.Effect<A, NotReceived> =>
@@ -639,114 +293,69 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
             const value = find()
             if (value !== undefined) Deferred.doneUnsafe(found, Effect.succeed(value))
           }
-          watchers.add(look)
+          server.watchers.add(look)
           look()
           const giveUp = Effect.yieldNow.pipe(
             Effect.repeat({ times: patience }),
-            Effect.andThen(Effect.suspend(() => Effect.fail(new NotReceived({ waitedFor, received: [...received] }))))
+            Effect.andThen(
+              Effect.suspend(() => Effect.fail(new NotReceived({ waitedFor, received: [...server.received] })))
+            )
           )
           return yield* Effect.raceFirst(Deferred.await(found), giveUp).pipe(
-            Effect.ensuring(Effect.sync(() => watchers.delete(look)))
+            Effect.ensuring(Effect.sync(() => server.watchers.delete(look)))
           )
         })
 
-      /** Does something to one open connection, or to all of them. */
-      const each = (id: number | undefined, f: (link: Link) => void): Effect.Effect<void> =>
-        Effect.sync(() => openLinks(id).forEach(f))
-
-      const thaw = (link: Link): void => {
-        if (!link.frozen) return
-        link.frozen = false
-        recorder.append({ _tag: "Thawed", connection: link.id })
-        recorder.deliver(link.heldPlaces.splice(0))
-        for (const happen of link.held.splice(0)) if (link.open) happen()
-        changed()
-      }
-
-      const sendAcknowledgements = (n: number): void => {
-        for (const link of openLinks()) {
-          for (const acknowledgement of link.unacknowledged.splice(0, n)) send(link, acknowledgement)
-        }
-      }
-
       return ScriptedMesh.of({
-        socket: Socket.make({ reader, writer }),
-        emit: (...messages) => Effect.sync(() => messages.forEach(emitOne)),
-        emitRaw: broadcastRaw,
-        garbage: (problem = "InvalidJson") => broadcastRaw(Garbage.frames[problem]),
-        acknowledge: (n = Number.POSITIVE_INFINITY) => Effect.sync(() => sendAcknowledgements(n)),
+        socket,
+        emit: (...messages) => Effect.sync(() => messages.forEach(server.emit)),
+        emitRaw: (frame) => Effect.sync(() => server.emitRaw(frame)),
+        garbage: (problem = "InvalidJson") => Effect.sync(() => server.emitRaw(Garbage.frames[problem])),
+        acknowledge: (n = Number.POSITIVE_INFINITY) => Effect.sync(() => server.acknowledge(n)),
         setAcknowledge: (mode) =>
           Effect.sync(() => {
-            acknowledgeMode = mode
+            server.acknowledgeMode = mode
           }),
-        close: (code, reason, connection) =>
-          each(connection, (link) =>
-            whenThawed(link, () => end(link, "close", closeError(code, reason), { code, reason }))
-          ),
-        kill: (connection, killOptions) =>
-          each(connection, (link) => {
-            if (killOptions?.drop === true) link.inbox = []
-            end(link, "kill", closeError(1006))
-          }),
-        freeze: (connection) =>
-          each(connection, (link) => {
-            if (link.frozen) return
-            link.frozen = true
-            recorder.append({ _tag: "Frozen", connection: link.id })
-            changed()
-          }),
-        thaw: (connection) => each(connection, thaw),
+        close: (code, reason, connection) => Effect.sync(() => server.close(connection, code, reason)),
+        kill: (connection, killOptions) => Effect.sync(() => server.kill(connection, killOptions?.drop === true)),
+        freeze: (connection) => Effect.sync(() => server.freeze(connection)),
+        thaw: (connection) => Effect.sync(() => server.thaw(connection)),
         refuse: (n, status, headers) =>
           Effect.sync(() => {
             const retryAfter = Object.entries(headers ?? {}).find(([name]) => name.toLowerCase() === "retry-after")?.[1]
-            for (let i = 0; i < n; i++) {
-              dialFaults.push({ _tag: "Refuse", status, ...(retryAfter === undefined ? {} : { retryAfter }) })
-            }
+            server.addDialFaults(n, { _tag: "Refuse", status, retryAfter })
           }),
-        stallDial: (n) =>
-          Effect.sync(() => {
-            for (let i = 0; i < n; i++) dialFaults.push({ _tag: "Stall" })
-          }),
-        heal: Effect.sync(() => {
-          openLinks().forEach(thaw)
-          dialFaults = []
-          dialDelay = 0
-          toDrop = 0
-          toDuplicate = 0
-          toReorder = 0
-          sendReordered()
-          acknowledgeMode = "auto"
-          sendAcknowledgements(Number.POSITIVE_INFINITY)
-        }),
+        stallDial: (n) => Effect.sync(() => server.addDialFaults(n, { _tag: "Stall" })),
+        heal: Effect.sync(server.heal),
         delayDial: (duration) =>
           Effect.sync(() => {
-            dialDelay = Duration.toMillis(duration)
+            server.dialDelay = Duration.toMillis(duration)
           }),
         dropNext: (n) =>
           Effect.sync(() => {
-            toDrop += n
+            server.toDrop += n
           }),
         duplicateNext: (n) =>
           Effect.sync(() => {
-            toDuplicate += n
+            server.toDuplicate += n
           }),
         reorder: (n) =>
           Effect.sync(() => {
-            toReorder += n
+            server.toReorder += n
           }),
-        connections: Effect.sync(() => links.map(view)),
-        dials: Effect.sync(() => [...dials]),
-        received: Effect.sync(() => [...received]),
-        sent: Effect.sync(() => [...sent]),
-        pulled: Effect.sync(() => [...pulled]),
-        log: Effect.sync(recorder.snapshot),
-        subscriptions: Effect.map(newestOpen, (link) => link?.feed.interest() ?? Interest.empty),
+        connections: Effect.sync(() => server.links.map(toConnection)),
+        dials: Effect.sync(() => [...server.dials]),
+        received: Effect.sync(() => [...server.received]),
+        sent: Effect.sync(() => [...server.sent]),
+        pulled: Effect.sync(() => [...server.pulled]),
+        log: Effect.sync(server.log),
+        subscriptions: Effect.sync(() => server.newestOpen()?.feed.interest() ?? Interest.empty),
         awaitConnection: (n = 1) =>
           awaitSome(`Connection ${n}`, () => {
-            const link = links[n - 1]
-            return link === undefined ? undefined : view(link)
+            const link = server.links[n - 1]
+            return link === undefined ? undefined : toConnection(link)
           }),
-        awaitReceived: (predicate) => awaitSome("The request", () => received.find(predicate))
+        awaitReceived: (predicate) => awaitSome("The request", () => server.received.find(predicate))
       })
     })
   )
@@ -790,21 +399,12 @@ export const layer: Layer.Layer<ScriptedMesh | Socket.Socket> = layerWith({})
 /** How many turns of the scheduler a waiter gives the program under test. */
 const patience = 1000
 
-const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0
-
-/** Seconds or an HTTP date (RFC 9110, section 10.2.3), in milliseconds from now. */
-const parseRetryAfter = (header: string | undefined, now: number): number | undefined => {
-  if (header === undefined) return undefined
-  if (/^\d+$/.test(header)) return Number(header) * 1000
-  const date = Date.parse(header)
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now)
-}
-
-const closeError = (code: number, closeReason?: string) =>
-  new Socket.SocketError({ reason: new Socket.SocketCloseError({ code, closeReason }) })
-
-const openError = (cause: MeshError.ConnectionReason) =>
-  new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
-
-const readError = (cause: MeshError.ConnectionReason) =>
-  new Socket.SocketError({ reason: new Socket.SocketReadError({ cause }) })
+const toConnection = (link: ScriptedServer.Link): Connection => ({
+  id: link.id,
+  open: link.open,
+  frozen: link.frozen,
+  endedBy: link.endedBy,
+  closeCode: link.closeCode,
+  interest: link.feed.interest(),
+  unread: link.inbox.length
+})

@@ -1,0 +1,156 @@
+/**
+ * The client's end of a scripted mesh: a `Socket` whose every reader is a
+ * connection of its own, with the connect timeout, the heartbeat and the reasons
+ * of a transport that knows them.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type { Clock } from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as MeshError from "@makima-stream/core/MeshError"
+import type { Link, ScriptedServer } from "./scriptedServer.ts"
+import * as SocketErrors from "./socketErrors.ts"
+
+export interface Options {
+  readonly clock: Clock
+  /** All times in milliseconds. */
+  readonly connectTimeout: number
+  readonly heartbeat: { readonly interval: number; readonly deadline: number } | undefined
+  readonly maxBatch: number
+}
+
+/** Waits until a condition holds that only the server can change. */
+const watchUntil = (server: ScriptedServer, condition: () => boolean): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    if (condition()) return resume(Effect.void)
+    const watcher = () => {
+      if (!condition()) return
+      server.watchers.delete(watcher)
+      resume(Effect.void)
+    }
+    server.watchers.add(watcher)
+    return Effect.sync(() => server.watchers.delete(watcher))
+  })
+
+export const make = (server: ScriptedServer, options: Options): Socket.Socket => {
+  const { clock, connectTimeout, heartbeat, maxBatch } = options
+  const byScope = new WeakMap<Scope.Scope, Link>()
+
+  /** The heartbeat, in virtual time: it only ever matters while the connection is frozen. */
+  const watchSilence = (link: Link, interval: number, deadline: number) =>
+    watchUntil(server, () => link.frozen).pipe(
+      Effect.andThen(
+        Effect.raceFirst(
+          Effect.as(Effect.sleep(interval + deadline), true),
+          Effect.as(
+            watchUntil(server, () => !link.frozen),
+            false
+          )
+        )
+      ),
+      Effect.map((silent) => {
+        if (!silent) return
+        server.abandon(link, SocketErrors.ended(new MeshError.HeartbeatTimeout({ deadlineMillis: deadline })))
+      }),
+      Effect.repeat({ until: () => !link.open })
+    )
+
+  const timesOut = (after: number) =>
+    Effect.andThen(
+      Effect.sleep(after),
+      Effect.fail(SocketErrors.dialFailed(new MeshError.DialTimeout({ timeoutMillis: connectTimeout })))
+    )
+
+  const handshake = Effect.gen(function* () {
+    server.dial()
+    const delay = server.dialDelay
+    if (delay >= connectTimeout) {
+      server.stalled()
+      return yield* timesOut(connectTimeout)
+    }
+    if (delay > 0) yield* Effect.sleep(delay)
+    const fault = server.nextDialFault()
+    if (fault === undefined) return
+    if (fault._tag === "Stall") return yield* timesOut(connectTimeout - delay)
+    const retryAfterMillis = parseRetryAfter(fault.retryAfter, clock.currentTimeMillisUnsafe())
+    return yield* SocketErrors.dialFailed(
+      new MeshError.HandshakeRejected({
+        status: fault.status,
+        ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+      })
+    )
+  })
+
+  const reader: Socket.Socket["reader"] = Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    yield* handshake
+    // A test that waits for the connection runs inside of `accept`, and may interrupt this very dial from there.
+    const link = yield* Effect.acquireRelease(Effect.sync(server.accept), (link) =>
+      Effect.sync(() => server.release(link))
+    )
+    byScope.set(scope, link)
+    if (heartbeat !== undefined) {
+      yield* Effect.forkIn(watchSilence(link, heartbeat.interval, heartbeat.deadline), scope)
+    }
+
+    const arrival = Effect.callback<void>((resume) => {
+      if (link.inbox.length > 0 || link.error !== undefined || link.released) return resume(Effect.void)
+      link.notify = () => {
+        link.notify = undefined
+        resume(Effect.void)
+      }
+      return Effect.sync(() => {
+        link.notify = undefined
+      })
+    })
+    const take = Effect.suspend(() => {
+      const batch = server.take(link, maxBatch)
+      return isNonEmpty(batch) ? Effect.succeed(batch) : Effect.fail(link.error ?? SocketErrors.closed(1006))
+    })
+    return { pull: Effect.andThen(arrival, take), upgrade: Socket.SocketUpgradeError.unsupported }
+  })
+
+  const write = (link: Link, frames: ReadonlyArray<string | Uint8Array | Socket.CloseEvent>) =>
+    Effect.suspend(() => {
+      for (const frame of frames) {
+        if (!link.open) {
+          return Effect.fail(
+            new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: new Error("not connected") }) })
+          )
+        }
+        if (Socket.isCloseEvent(frame)) server.hangUp(link, frame.code, frame.reason)
+        else server.receive(link, frame)
+      }
+      return Effect.void
+    })
+
+  // A writer belongs to the reader of its scope; without one it waits for the next connection, as Effect's does.
+  const writer: Socket.Socket["writer"] = Effect.map(Effect.scope, (scope) => {
+    const mine: Effect.Effect<Link> = Effect.suspend(() => {
+      const link = byScope.get(scope) ?? server.newestOpen()
+      return link === undefined
+        ? Effect.andThen(
+            watchUntil(server, () => server.newestOpen() !== undefined),
+            mine
+          )
+        : Effect.succeed(link)
+    })
+    return {
+      write: (chunk) => Effect.flatMap(mine, (link) => write(link, [chunk])),
+      writeAll: (chunks) => Effect.flatMap(mine, (link) => write(link, chunks))
+    }
+  })
+
+  return Socket.make({ reader, writer })
+}
+
+/** Seconds or an HTTP date (RFC 9110, section 10.2.3), in milliseconds from now. */
+const parseRetryAfter = (header: string | undefined, now: number): number | undefined => {
+  if (header === undefined) return undefined
+  if (/^\d+$/.test(header)) return Number(header) * 1000
+  const date = Date.parse(header)
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now)
+}
+
+const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

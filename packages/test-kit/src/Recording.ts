@@ -14,12 +14,8 @@
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import type * as PlatformError from "effect/PlatformError"
@@ -27,11 +23,12 @@ import * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
+import type * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as MeshError from "@makima-stream/core/MeshError"
+import * as RecordedSocket from "./internal/recordedSocket.ts"
+import * as ReplayedSocket from "./internal/replayedSocket.ts"
 
 // ---------------------------------------------------------------------------
 // the format
@@ -144,6 +141,8 @@ export class RecordingError extends Schema.TaggedError<RecordingError>("@makima-
 }
 
 const encodeEntry = Schema.encodeSync(Entry)
+const encodeLine = (entry: Entry): string => JSON.stringify(encodeEntry(entry))
+const encodeHeader = (header: typeof Header.Type): string => JSON.stringify(header)
 const decodeEntry = Schema.decodeUnknownResult(Entry)
 const isHeader = Schema.is(Header)
 const isAnyHeader = Schema.is(Schema.Struct({ _tag: Schema.Literal("Recording"), version: Schema.Unknown }))
@@ -275,28 +274,6 @@ export const read = <E = never, R = never>(lines: Lines<E, R>): Stream.Stream<Pl
  */
 export type Write = (lines: NonEmptyReadonlyArray<string>) => Effect.Effect<void>
 
-const toFrame = (frame: string | Uint8Array) =>
-  typeof frame === "string" ? { text: frame } : { base64: Base64.encode(frame) }
-
-const fromFrame = (frame: typeof Entry.cases.Received.Type.frame): string | Uint8Array =>
-  "text" in frame ? frame.text : Result.getOrThrow(Base64.decode(frame.base64))
-
-/** A reason without the platform's own error in it, which may hold anything. */
-const withoutCause = (reason: MeshError.ConnectionReason): MeshError.ConnectionReason => {
-  switch (reason._tag) {
-    case "DialFailed":
-      return new MeshError.DialFailed({ cause: "not recorded" })
-    case "CredentialsFailed":
-      return new MeshError.CredentialsFailed({ cause: "not recorded" })
-    case "TlsFailed":
-      return new MeshError.TlsFailed({ code: reason.code, cause: "not recorded" })
-    case "ConnectionLost":
-      return new MeshError.ConnectionLost({})
-    default:
-      return reason
-  }
-}
-
 /**
  * Decorates a socket: what goes over it is written down as well.
  *
@@ -333,109 +310,10 @@ const withoutCause = (reason: MeshError.ConnectionReason): MeshError.ConnectionR
  * @since 0.1.0
  */
 export const record = (socket: Socket.Socket, write: Write): Effect.Effect<Socket.Socket, never, Scope.Scope> =>
-  Effect.gen(function* () {
-    const clock = yield* Clock.Clock
-    const startedAt = clock.currentTimeMillisUnsafe()
-    const one = yield* Semaphore.make(1)
-    const epochs = new WeakMap<Scope.Scope, number>()
-    let unwritten: Array<string> = [JSON.stringify({ _tag: "Recording", version: 1, startedAt })]
-    let lastAt = 0
-    let lastEpoch = 0
-    let finished = false
-
-    const at = (): number => {
-      lastAt = Math.max(lastAt, clock.currentTimeMillisUnsafe() - startedAt)
-      return lastAt
-    }
-    const note = (entry: Entry): void => {
-      if (finished) return
-      finished = entry._tag === "Finished"
-      unwritten.push(JSON.stringify(encodeEntry(entry)))
-    }
-    // Whole batches, one after the other, in the order in which things happened.
-    const flush = one
-      .withPermits(1)(
-        Effect.suspend(() => {
-          const lines = unwritten
-          unwritten = []
-          return isNonEmpty(lines) ? write(lines) : Effect.void
-        })
-      )
-      .pipe(Effect.uninterruptible)
-
-    yield* flush
-    yield* Effect.addFinalizer(() => {
-      note({ _tag: "Finished", at: at() })
-      return flush
-    })
-
-    const reader: Socket.Socket["reader"] = Effect.gen(function* () {
-      const scope = yield* Effect.scope
-      const inner = yield* Effect.tapError(socket.reader, (error) => {
-        const reason = withoutCause(MeshError.fromSocketError(error))
-        note({ _tag: "DialFailed", at: at(), epoch: lastEpoch, reason })
-        return flush
-      })
-      const epoch = ++lastEpoch
-      epochs.set(scope, epoch)
-      note({ _tag: "Opened", at: at(), epoch })
-      let ended = false
-      const end = (reason?: MeshError.ConnectionReason): Effect.Effect<void> => {
-        if (ended) return Effect.void
-        ended = true
-        note({ _tag: "Ended", at: at(), epoch, ...(reason === undefined ? {} : { reason }) })
-        return flush
-      }
-      yield* Effect.addFinalizer(() => end())
-      yield* flush
-
-      // Frames that were read, and were still being written down when the pull was interrupted.
-      let read: NonEmptyReadonlyArray<string | Uint8Array> | undefined
-      const give = Effect.suspend(() => {
-        const frames = read
-        read = undefined
-        return frames === undefined ? pull : Effect.succeed(frames)
-      })
-      const pull: Socket.Reader["pull"] = Effect.suspend(() => {
-        if (read !== undefined) return Effect.andThen(flush, give)
-        return inner.pull.pipe(
-          Effect.tapError((error) => end(withoutCause(MeshError.fromSocketError(error)))),
-          Effect.flatMap((frames) => {
-            read = frames
-            const now = at()
-            for (const frame of frames) note({ _tag: "Received", at: now, epoch, frame: toFrame(frame) })
-            return Effect.andThen(flush, give)
-          })
-        )
-      })
-      return { ...inner, pull }
-    })
-
-    const writer: Socket.Socket["writer"] = Effect.gen(function* () {
-      const scope = yield* Effect.scope
-      const inner = yield* socket.writer
-      const sent = (chunks: ReadonlyArray<string | Uint8Array>) => {
-        const epoch = epochs.get(scope) ?? lastEpoch
-        for (const chunk of chunks) note({ _tag: "Sent", at: at(), epoch, frame: toFrame(chunk) })
-        return flush
-      }
-      return {
-        write: (chunk) =>
-          Socket.isCloseEvent(chunk)
-            ? inner.write(chunk)
-            : Effect.andThen(
-                Effect.suspend(() => sent([chunk])),
-                inner.write(chunk)
-              ),
-        writeAll: (chunks) =>
-          Effect.andThen(
-            Effect.suspend(() => sent(chunks)),
-            inner.writeAll(chunks)
-          )
-      }
-    })
-
-    return Socket.make({ reader, writer })
+  RecordedSocket.make(socket, {
+    write,
+    header: (startedAt) => encodeHeader({ _tag: "Recording", version: 1, startedAt }),
+    encode: encodeLine
   })
 
 /**
@@ -610,133 +488,9 @@ export const replay = <E = never, R = never>(
   options?: ReplayOptions
 ): Effect.Effect<Replay<E>, never, R | Scope.Scope> =>
   Effect.gen(function* () {
-    const clock = yield* Clock.Clock
-    const replayScope = yield* Effect.scope
     const context = yield* Effect.context<R>()
-    const source = Effect.provideContext(yield* Stream.toPull(read(lines)), context)
-    const paced = options?.timing !== "asPulled"
-    const reading = yield* Semaphore.make(1)
-    const dialling = yield* Semaphore.make(1)
-    const finished = yield* Deferred.make<void, RecordingError | E>()
-
-    /** What was read and is still to be played, oldest first. */
-    let ahead: Array<Played> = []
-    let ending: Ending<E> | undefined
-    let origin: number | undefined
-    const left = new Set<number>()
-
-    const isToBePlayed = (entry: Played): boolean => entry._tag !== "Sent" && (isDial(entry) || !left.has(entry.epoch))
-
-    // A fiber of its own reads, so that a pull that is interrupted takes nothing with it.
-    const readOn = source.pipe(
-      Pull.matchEffect({
-        onSuccess: (batch) =>
-          Effect.sync(() => {
-            ahead = ahead.concat(batch.filter(isToBePlayed))
-          }),
-        onFailure: (cause) =>
-          Effect.sync(() => {
-            ending = { code: unreadable, reason: describe(Cause.squash(cause)), exit: Exit.failCause(cause) }
-          }),
-        onDone: () =>
-          Effect.sync(() => {
-            ending = { code: over, reason: "The recording is over", exit: Exit.void }
-          })
-      }),
-      Effect.forkIn(replayScope),
-      Effect.flatMap(Fiber.await),
-      reading.withPermits(1)
-    )
-
-    /** The first entry of a kind. It stays where it is. */
-    const seek = (wanted: (entry: Played) => boolean): Effect.Effect<Played, Ending<E>> =>
-      Effect.suspend(() => {
-        const found = ahead.find(wanted)
-        if (found !== undefined) return Effect.succeed(found)
-        if (ending === undefined) return Effect.andThen(readOn, seek(wanted))
-        return Effect.andThen(Deferred.done(finished, ending.exit), Effect.fail(ending))
-      })
-
-    /** How long it is until an entry is to be played, in milliseconds. */
-    const wait = (entry: Played): number =>
-      paced && origin !== undefined ? Math.max(0, origin + entry.at - clock.currentTimeMillisUnsafe()) : 0
-
-    const untilDue = (entry: Played): Effect.Effect<void> => Effect.suspend(() => Effect.sleep(wait(entry)))
-
-    const remove = (entries: ReadonlyArray<Played>) => {
-      const gone = new Set(entries)
-      ahead = ahead.filter((entry) => !gone.has(entry))
-    }
-
-    const dial = seek(isDial).pipe(
-      Effect.tap(untilDue),
-      Effect.tap((entry) => Effect.sync(() => remove([entry]))),
-      dialling.withPermits(1),
-      Effect.mapError((end) => openError(toReason(end)))
-    )
-
-    const connect = (epoch: number, closed: Deferred.Deferred<never, Socket.SocketError>) => {
-      const mine = (entry: Played): boolean => entry.epoch === epoch && !isDial(entry)
-
-      const play = (entry: Played): Effect.Effect<Batch, Socket.SocketError> => {
-        if (entry._tag === "Ended") {
-          if (entry.reason !== undefined) return Effect.fail(readError(entry.reason))
-          // The recorded program hung up: to dial again, or because this is all there is.
-          return seek(isDial).pipe(
-            Effect.mapError((end) => readError(toReason(end))),
-            Effect.andThen(Effect.fail(readError(new MeshError.ConnectionClosed({ code: 1000 }))))
-          )
-        }
-        const entries: Array<Played> = []
-        const frames: Array<string | Uint8Array> = []
-        for (const next of ahead) {
-          if (!mine(next)) continue
-          if (next._tag !== "Received" || wait(next) > 0) break
-          entries.push(next)
-          frames.push(fromFrame(next.frame))
-        }
-        remove(entries)
-        return isNonEmpty(frames) ? Effect.succeed(frames) : pull
-      }
-
-      const later = seek(mine).pipe(
-        Effect.tap(untilDue),
-        Effect.mapError((end) => readError(toReason(end))),
-        Effect.raceFirst(Deferred.await(closed)),
-        Effect.flatMap(play)
-      )
-      const pull: Socket.Reader["pull"] = Effect.suspend(() => {
-        const entry = ahead.find(mine)
-        return entry !== undefined && wait(entry) === 0 ? play(entry) : later
-      })
-      return pull
-    }
-
-    const reader: Socket.Socket["reader"] = Effect.gen(function* () {
-      const scope = yield* Effect.scope
-      origin ??= clock.currentTimeMillisUnsafe()
-      const entry = yield* dial
-      if (entry._tag === "DialFailed") return yield* Effect.fail(openError(entry.reason))
-      const { epoch } = entry
-      const closed = yield* Deferred.make<never, Socket.SocketError>()
-      yield* Scope.addFinalizer(
-        scope,
-        Effect.suspend(() => {
-          left.add(epoch)
-          ahead = ahead.filter(isToBePlayed)
-          return Deferred.fail(closed, readError(new MeshError.ConnectionClosed({ code: 1000 })))
-        })
-      )
-      return { pull: connect(epoch, closed), upgrade: Socket.SocketUpgradeError.unsupported }
-    })
-
-    return {
-      socket: Socket.make({
-        reader,
-        writer: Effect.succeed({ write: () => Effect.void, writeAll: () => Effect.void })
-      }),
-      finished: Deferred.await(finished)
-    }
+    const entries = Effect.provideContext(yield* Stream.toPull(read(lines)), context)
+    return yield* ReplayedSocket.make(entries, { paced: options?.timing !== "asPulled", over, unreadable })
   })
 
 /**
@@ -763,26 +517,5 @@ export const layerReplay = <E = never, R = never>(
  */
 export const isOver = (error: MeshError.MeshError): boolean =>
   error.reason._tag === "ConnectionClosed" && error.reason.code === over
-
-type Batch = NonEmptyReadonlyArray<string | Uint8Array>
-
-interface Ending<E> {
-  readonly code: number
-  readonly reason: string
-  readonly exit: Exit.Exit<void, RecordingError | E>
-}
-
-const isDial = (entry: Played): boolean => entry._tag === "Opened" || entry._tag === "DialFailed"
-
-const toReason = ({ code, reason }: { readonly code: number; readonly reason: string }) =>
-  new MeshError.ConnectionClosed({ code, closeReason: reason })
-
-const describe = (error: unknown): string => (error instanceof Error ? error.message : String(error))
-
-const openError = (cause: MeshError.ConnectionReason) =>
-  new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
-
-const readError = (cause: MeshError.ConnectionReason) =>
-  new Socket.SocketError({ reason: new Socket.SocketReadError({ cause }) })
 
 const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

@@ -1,0 +1,119 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Effect, Fiber } from "effect"
+import { ClientMessage, MeshError, TaskId } from "@makima-stream/core"
+import * as FaultSchedule from "../src/FaultSchedule.ts"
+import * as ScriptedMesh from "../src/ScriptedMesh.ts"
+
+const update = (version: number) => ({ _tag: "TaskUpdated", taskId: TaskId.make("a"), version }) as const
+
+/** A program that has subscribed to everything on a mesh where that has been acknowledged. */
+const subscribed = Effect.gen(function* () {
+  const mesh = yield* ScriptedMesh.make()
+  const { pull } = yield* mesh.socket.reader
+  const { write } = yield* mesh.socket.writer
+  yield* write(ClientMessage.encodeFrame({ _tag: "SubscribeAll" }))
+  yield* pull
+  const versions = Effect.map(pull, (frames) => frames.map((frame) => JSON.parse(String(frame)).version))
+  return { mesh, pull, write, versions }
+})
+
+const dialFailure = (mesh: ScriptedMesh.ScriptedMesh["Service"]) =>
+  Effect.map(Effect.flip(mesh.socket.reader), MeshError.fromSocketError)
+
+describe("FaultSchedule", () => {
+  it.effect("lets time pass", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      yield* FaultSchedule.run(mesh, [
+        { _tag: "Advance", millis: 1000 },
+        { _tag: "Advance", millis: 234 }
+      ])
+      assert.strictEqual(yield* Clock.currentTimeMillis, 1234)
+    })
+  )
+
+  it.effect("ends connections, and leaves them half-open", () =>
+    Effect.gen(function* () {
+      for (const [fault, tag] of [
+        [{ _tag: "Close", code: 1012 }, "ConnectionClosed"],
+        [{ _tag: "Kill", drop: true }, "ConnectionLost"]
+      ] as const) {
+        const { mesh, pull } = yield* subscribed
+        yield* FaultSchedule.apply(mesh, fault)
+        assert.strictEqual(MeshError.fromSocketError(yield* Effect.flip(pull))._tag, tag)
+      }
+      const { mesh, versions } = yield* subscribed
+      yield* FaultSchedule.apply(mesh, { _tag: "Freeze" })
+      yield* mesh.emit(update(1))
+      assert.strictEqual((yield* mesh.connections)[0]?.unread, 0)
+      yield* FaultSchedule.apply(mesh, { _tag: "Thaw" })
+      assert.deepStrictEqual(yield* versions, [1])
+    })
+  )
+
+  it.effect("cuts with what was not read, or without", () =>
+    Effect.gen(function* () {
+      for (const drop of [true, false]) {
+        const { mesh } = yield* subscribed
+        yield* mesh.emit(update(1))
+        yield* FaultSchedule.apply(mesh, { _tag: "Kill", drop })
+        assert.strictEqual((yield* mesh.connections)[0]?.unread, drop ? 0 : 1)
+      }
+    })
+  )
+
+  it.effect("refuses, stalls and delays dials", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      yield* FaultSchedule.run(mesh, [
+        { _tag: "Refuse", times: 1, status: 503, retryAfterSeconds: 7 },
+        { _tag: "Refuse", times: 1, status: 429, retryAfterSeconds: 0 },
+        { _tag: "StallDial", times: 1 }
+      ])
+      const refusals = [yield* dialFailure(mesh), yield* dialFailure(mesh)].map((reason) =>
+        reason._tag === "HandshakeRejected" ? [reason.status, reason.retryAfterMillis] : [reason._tag]
+      )
+      assert.deepStrictEqual(refusals, [
+        [503, 7000],
+        [429, undefined]
+      ])
+      const stalled = yield* Effect.forkChild(dialFailure(mesh))
+      yield* FaultSchedule.run(mesh, [{ _tag: "Advance", millis: 10_000 }])
+      assert.strictEqual((yield* Fiber.join(stalled))._tag, "DialTimeout")
+      yield* FaultSchedule.apply(mesh, { _tag: "DelayDial", millis: 5000 })
+      const slow = yield* Effect.forkChild(mesh.socket.reader)
+      yield* FaultSchedule.run(mesh, [{ _tag: "Advance", millis: 4999 }])
+      assert.strictEqual((yield* mesh.connections).length, 0)
+      yield* FaultSchedule.run(mesh, [{ _tag: "Advance", millis: 1 }])
+      yield* Fiber.join(slow)
+    })
+  )
+
+  it.effect("drops, repeats and reorders messages, and damages frames", () =>
+    Effect.gen(function* () {
+      const { mesh, pull, versions } = yield* subscribed
+      yield* FaultSchedule.apply(mesh, { _tag: "DropNext", times: 1 })
+      yield* mesh.emit(update(1), update(2))
+      assert.deepStrictEqual(yield* versions, [2])
+      yield* FaultSchedule.apply(mesh, { _tag: "DuplicateNext", times: 1 })
+      yield* mesh.emit(update(3), update(4))
+      assert.deepStrictEqual(yield* versions, [3, 3, 4])
+      yield* FaultSchedule.apply(mesh, { _tag: "Reorder", times: 2 })
+      yield* mesh.emit(update(5), update(6))
+      assert.deepStrictEqual(yield* versions, [6, 5])
+      yield* FaultSchedule.apply(mesh, { _tag: "Garbage", problem: "NotAnObject" })
+      assert.deepStrictEqual(yield* pull, ["[]"])
+    })
+  )
+
+  it.effect("holds acknowledgements back, and gives them", () =>
+    Effect.gen(function* () {
+      const { mesh, pull, write } = yield* subscribed
+      yield* FaultSchedule.apply(mesh, { _tag: "SetAcknowledge", mode: "manual" })
+      yield* write(ClientMessage.encodeFrame({ _tag: "UnsubscribeAll" }))
+      assert.strictEqual((yield* mesh.connections)[0]?.unread, 0)
+      yield* FaultSchedule.apply(mesh, { _tag: "Acknowledge", times: 1 })
+      assert.deepStrictEqual(yield* pull, [`{"type":"unsubscribedAll"}`])
+    })
+  )
+})

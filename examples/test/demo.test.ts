@@ -88,6 +88,22 @@ describe("pnpm demo", () => {
     30_000
   )
 
+  it.live("ends without a word when nobody reads its output any more, as in `demo | head`", () =>
+    Effect.gen(function* () {
+      const { code, stderr } = yield* Effect.callback<{ readonly code: number | null; readonly stderr: string }>(
+        (resume) => {
+          const child = spawn(process.execPath, [program], { stdio: ["ignore", "pipe", "pipe"] })
+          let stderr = ""
+          child.stderr.on("data", (chunk) => (stderr += String(chunk)))
+          child.stdout.once("data", () => child.stdout.destroy())
+          child.on("close", (code) => resume(Effect.succeed({ code, stderr })))
+          return Effect.sync(() => child.kill("SIGKILL"))
+        }
+      )
+      assert.deepStrictEqual([code, stderr], [130, ""])
+    })
+  )
+
   it.live(
     "says what is wrong with its command line in one line, with exit code 2",
     () =>

@@ -40,7 +40,12 @@ const oneLine = CliOutput.layerPresenter({
  */
 export const main = <Name extends string, Input, Context, E extends { readonly message: string }>(
   command: Command.Command<Name, Input, Context, E, Command.Environment>
-): void =>
+): void => {
+  // Whoever reads the output has seen enough, as in `demo | head`: an interruption, so that scopes close as they should.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error
+    if (process.listenerCount("SIGTERM") > 0) process.kill(process.pid, "SIGTERM")
+  })
   Command.runWith(command, { version: "0.1.0" })(process.argv.slice(2)).pipe(
     Effect.tapCause((cause) => {
       const error = Cause.findError(cause)
@@ -57,6 +62,7 @@ export const main = <Name extends string, Input, Context, E extends { readonly m
       }
     })
   )
+}
 
 /** Whether a module is the program that was started; `import.meta.main` says so from Node 24 on. */
 export const isMain = ({ filename }: ImportMeta): boolean =>

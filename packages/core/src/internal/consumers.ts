@@ -152,7 +152,7 @@ export const make = (context: Context.Context<never>): Consumers => {
     // Everything that can be done without waiting is done in one go; only a consumer without room makes an effect.
     const from = (start: number): Effect.Effect<void> => {
       for (let i = start; i < batch.length; i++) {
-        event = batch[i] ?? event
+        event = batch[i]
         if (event._tag === "Connected") liveEpoch = epoch = event.epoch
         else if (event._tag === "Disconnected") liveEpoch = undefined
         router.visit(event, visit)

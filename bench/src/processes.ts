@@ -6,7 +6,11 @@ import { join } from "node:path"
 export interface Server {
   readonly port: number
   /** Sends to everybody who is connected. */
-  readonly play: (how: { readonly tasks: number; readonly rate?: number; readonly rounds?: number }) => Promise<void>
+  readonly play: (how: {
+    readonly tasks: number
+    readonly rate?: number | "apart"
+    readonly rounds?: number
+  }) => Promise<void>
   /** Cuts every connection. */
   readonly drop: () => Promise<void>
   /** Waits until somebody is connected who has sent so many messages. */

@@ -5,8 +5,9 @@
  * The handshake is `ws`'s; what follows is written to the socket as it stands,
  * so that the server is never what is measured. `/play` starts all open
  * connections: its query says of how many tasks (`tasks`), at what pace (`rate`,
- * events a second; default: as fast as the socket takes it) and for how many
- * rounds of the payload (`rounds`; default: for ever).
+ * events a second, each in a write of its own; default: as fast as the socket
+ * takes them, many to a write), and for how many rounds of the payload (`rounds`;
+ * default: for ever). The rate `apart` is as fast as writes of their own go.
  */
 import { createServer } from "node:http"
 import type { Duplex } from "node:stream"
@@ -47,16 +48,30 @@ const flood = (peer: Peer, tasks: number, rounds: number): void => {
 }
 
 /** One event at a time, each in a write of its own. */
-const trickle = (peer: Peer, tasks: number, rate: number): void => {
-  const { bytes } = payloadOf(peer.dialect, tasks)
+const trickle = (peer: Peer, tasks: number, rate: number | "apart", rounds: number): void => {
+  const { bytes, events } = payloadOf(peer.dialect, tasks)
   let offset = 0
-  const timer = setInterval(() => {
-    if (peer.socket.destroyed) return clearInterval(timer)
+  let left = rounds * events
+  const write = (): void => {
     const extended = bytes[offset + 1] === 126
     const size = extended ? 4 + bytes.readUInt16BE(offset + 2) : 2 + (bytes[offset + 1] ?? 0)
     peer.socket.write(bytes.subarray(offset, offset + size))
     offset = (offset + size) % bytes.length
-  }, 1000 / rate)
+    left--
+  }
+  if (rate === "apart") {
+    const next = (): void => {
+      if (left === 0 || peer.socket.destroyed) return
+      write()
+      setImmediate(next)
+    }
+    next()
+  } else {
+    const timer = setInterval(() => {
+      if (left === 0 || peer.socket.destroyed) return clearInterval(timer)
+      write()
+    }, 1000 / rate)
+  }
 }
 
 /** Just enough of each peer's protocol to bring its client to the point where data may come. */
@@ -96,7 +111,7 @@ const http = createServer((request, response) => {
       const rounds = Number(url.searchParams.get("rounds") ?? Number.POSITIVE_INFINITY)
       for (const peer of peers) {
         if (rate === null) flood(peer, tasks, rounds)
-        else trickle(peer, tasks, Number(rate))
+        else trickle(peer, tasks, rate === "apart" ? rate : Number(rate), rounds)
       }
       break
     }

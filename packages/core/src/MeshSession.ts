@@ -19,7 +19,9 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as ClientMessage from "./ClientMessage.ts"
 import type { DecodeError } from "./DecodeError.ts"
 import * as Interest from "./Interest.ts"
+import * as HotPath from "./internal/hotPath.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
+import * as Wanted from "./internal/wanted.ts"
 import * as MeshError from "./MeshError.ts"
 import type { Data } from "./MeshEvent.ts"
 import * as MeshMetrics from "./MeshMetrics.ts"
@@ -122,9 +124,12 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
   options: Options & {
     readonly subscriptions: Subscriptions.Subscriptions
     readonly toBad: (error: DecodeError) => Bad
+    /** What is not wanted may be missing from what is pulled. Default: everything. */
+    readonly wanted?: Wanted.Wanted | undefined
   }
 ): Effect.fn.Return<MeshSession<Bad>, MeshError.MeshError, Socket.Socket | Scope.Scope> {
   const { subscriptions, toBad } = options
+  const wanted = options.wanted === Wanted.everything ? undefined : options.wanted
   const failOnBad = options.onBadFrame === "fail"
   const maxBadFrames = options.maxBadFrames ?? 100
   const ackTimeout = Duration.toMillis(options.ackTimeout ?? "5 seconds")
@@ -217,6 +222,16 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     let acknowledged = false
     for (const frame of frames) {
       bytes += frame.length
+      if (wanted !== undefined && typeof frame === "string") {
+        const skipped = HotPath.skip(frame, wanted)
+        if (skipped !== undefined) {
+          received++
+          badInARow = 0
+          if (skipped === "TaskOutput") outputs++
+          else updates++
+          continue
+        }
+      }
       const message = ServerMessage.decode(frame)
       if (message._tag === "DecodeError") {
         bad++

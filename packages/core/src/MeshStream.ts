@@ -16,6 +16,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Interest } from "./Interest.ts"
 import * as Connection from "./internal/connection.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
+import * as Wanted from "./internal/wanted.ts"
 import type { MeshError } from "./MeshError.ts"
 import type { MeshEvent } from "./MeshEvent.ts"
 import type * as MeshSession from "./MeshSession.ts"
@@ -78,6 +79,9 @@ export interface ConnectOptions extends MeshSession.Options {
  * @since 0.1.0
  */
 export const connect = (options: ConnectOptions): Stream.Stream<MeshEvent, MeshError, Socket.Socket> =>
+  Wanted.source((wanted) => feed(options, wanted))
+
+const feed = (options: ConnectOptions, wanted: Wanted.Wanted): Stream.Stream<MeshEvent, MeshError, Socket.Socket> =>
   Stream.fromChannel(
     Channel.fromTransform((_, scope) =>
       Effect.gen(function* () {
@@ -92,7 +96,7 @@ export const connect = (options: ConnectOptions): Stream.Stream<MeshEvent, MeshE
         } else {
           subscriptions.setInterest(interest)
         }
-        const { pull } = yield* Connection.make({ ...options, subscriptions })
+        const { pull } = yield* Connection.make({ ...options, subscriptions, wanted })
         return pull
       }).pipe(Scope.provide(scope))
     )

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Workload } from "@makima-stream/test-kit"
 import { Arbitrary, Iterable, Result, Schema } from "effect"
 import * as HotPath from "../src/internal/hotPath.ts"
+import type { Wanted } from "../src/internal/wanted.ts"
 import * as ServerMessage from "../src/ServerMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
 
@@ -45,6 +46,13 @@ const likeJson = (value: unknown): unknown => {
   }
   return out
 }
+
+const wishes: ReadonlyArray<Wanted> = [
+  { tasks: new Set(), outputs: true, updates: true },
+  { tasks: new Set([TaskId.make("a")]), outputs: true, updates: true },
+  { tasks: undefined, outputs: true, updates: false },
+  { tasks: undefined, outputs: false, updates: true }
+]
 
 /** Every outcome of decoding is a value: a throw would fail the property by itself. */
 const judge = (frame: string | Uint8Array) => {
@@ -350,6 +358,55 @@ describe("ServerMessage", () => {
     })
   })
 
+  describe("the way past what nobody wants", () => {
+    const nobody: Wanted = { tasks: new Set(), outputs: true, updates: true }
+
+    it("is taken by frames as servers write them, with escapes, and with plain tool input", () => {
+      for (const frame of [
+        `{"type":"taskUpdated","taskId":"a"}`,
+        `{"type":"taskUpdated","taskId":"a","version":3,"status":"run\\u0041ning","updatedFields":["x","\\n"],"updatedBy":null}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"a \\"b\\" \\u0041\\n"}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"","toolName":"B","toolInput":{"path":"a\\"b","all":true,"n":1.5,"no":null},"isError":true,"costUsd":-1.5,"durationMs":0,"isPartial":false}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"","toolInput":{}}`
+      ]) {
+        assert.isDefined(HotPath.skip(frame, nobody), frame)
+        assertSkipAgrees(frame)
+      }
+      for (const message of Iterable.take(Workload.endless(), 1000)) {
+        assert.strictEqual<unknown>(
+          HotPath.skip(Result.getOrThrow(ServerMessage.encodeFrame(message)), nobody),
+          message._tag
+        )
+      }
+    })
+
+    it("is not taken by a frame that only a parse can judge, or that is wrong", () => {
+      for (const frame of [
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"","toolInput":{"deep":{"isPartial":true}}}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"","toolInput":{"a":1,}}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"","costUsd":1e999}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"\\x"}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"\\u00g0"}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"\n"}`,
+        `{"type":"taskOutput","taskId":"","messageType":"raw","content":""}`,
+        `{"type":"taskOutput","taskId":"a","messageType":"raw"}`,
+        `{"type":"taskUpdated","taskId":"a","version":1.5}`,
+        `{"type":"taskUpdated","taskId":"a","version":9007199254740993}`
+      ]) {
+        assert.isUndefined(HotPath.skip(frame, nobody), frame)
+      }
+    })
+
+    it("is not taken by a wanted task whose id is written with escapes", () => {
+      const wanted: Wanted = { tasks: new Set([TaskId.make("a")]), outputs: true, updates: true }
+      for (const taskId of ["a", "\\u0061"]) {
+        assert.isUndefined(HotPath.skip(`{"type":"taskUpdated","taskId":"${taskId}"}`, wanted))
+        const output = `{"type":"taskOutput","taskId":"${taskId}","messageType":"raw","content":""}`
+        assert.isUndefined(HotPath.skip(output, wanted))
+      }
+    })
+  })
+
   describe("hostile frames", () => {
     it("leaves Object.prototype alone", () => {
       const before = Object.getOwnPropertyNames(Object.prototype).length
@@ -386,8 +443,23 @@ describe("ServerMessage", () => {
   })
 })
 
+/** A frame that is skipped is the message that the schema sees in it, and one that was not wanted. */
+function assertSkipAgrees(text: string): void {
+  for (const wanted of wishes) {
+    const skipped = HotPath.skip(text, wanted)
+    if (skipped === undefined) continue
+    const message = Result.getOrThrow(decodeBySchema(JSON.parse(text)))
+    assert.strictEqual(message._tag, skipped, text)
+    if (message._tag !== "TaskOutput" && message._tag !== "TaskUpdated") return assert.fail(message._tag)
+    const { outputs, tasks, updates } = wanted
+    const isKindWanted = message._tag === "TaskOutput" ? outputs : updates
+    assert.isFalse(isKindWanted && (tasks === undefined || tasks.has(message.taskId)), text)
+  }
+}
+
 /** What comes from a frame's text is the schema's own answer to the object in it. */
 function assertTextPathAgrees(text: string): void {
+  assertSkipAgrees(text)
   const hot = HotPath.decodeText(text)
   if (hot === undefined) return
   const object: Record<string, Schema.Json> = JSON.parse(text)

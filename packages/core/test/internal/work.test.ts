@@ -106,6 +106,17 @@ describe("the work of an event", () => {
     })
   )
 
+  it.live("MeshStream.connect through filterTask makes nothing of what is not wanted", () =>
+    Effect.gen(function* () {
+      const work = yield* measure((see) =>
+        count(MeshStream.connect({ interest: Interest.all, policy }).pipe(MeshStream.filterTask(ids.slice(0, 1))), see)
+      )
+      assert.isAbove(work.seen, events / tasks / 2)
+      assert.isBelow(work.steps, 0.12)
+      assert.isBelow(work.bytes, 450)
+    })
+  )
+
   it.live("MeshClient with one consumer takes steps by the batch", () =>
     Effect.gen(function* () {
       const work = yield* measure((see) =>

@@ -6,11 +6,13 @@
  * that they may stand in any order and any number.
  */
 import { dual } from "effect/Function"
+import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import type { Data, Lifecycle, MeshEvent } from "../../MeshEvent.ts"
 import { isLifecycle } from "../../MeshEvent.ts"
 import type * as ServerMessage from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
+import * as Wanted from "../wanted.ts"
 import { isDataFirst, isResync, toPredicate } from "./options.ts"
 import type { Events, KeepResync, Kept, Selector } from "./options.ts"
 
@@ -36,16 +38,31 @@ export interface Narrowing<D extends MeshEvent> {
     : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Extract<A, D | Kept<Arg>>, E, R>
 }
 
-/** Keeps the events that a predicate takes, and `Resync` where the options keep it. */
+const { everything } = Wanted
+const outputs: Wanted.Wanted = { ...everything, updates: false }
+const updates: Wanted.Wanted = { ...everything, outputs: false }
+const neither: Wanted.Wanted = { ...everything, outputs: false, updates: false }
+
+/** Keeps the events that a predicate takes, all of which are `wanted`, and `Resync` where the options keep it. */
 const keep = <E, R>(
   self: Stream.Stream<MeshEvent, E, R>,
+  wanted: Wanted.Wanted,
   isWanted: (event: MeshEvent) => boolean,
   options: KeepResync | undefined
 ): Stream.Stream<MeshEvent, E, R> =>
-  Stream.filter(self, options?.keepResync === true ? (event) => isWanted(event) || isResync(event) : isWanted)
+  Wanted.through(
+    self,
+    wanted,
+    Stream.filter(options?.keepResync === true ? (event) => isWanted(event) || isResync(event) : isWanted)
+  )
 
-const narrowing = <D extends MeshEvent>(isWanted: (event: MeshEvent) => event is D): Narrowing<D> =>
-  dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: KeepResync) => keep(self, isWanted, options))
+const narrowing = <D extends MeshEvent>(
+  wanted: Wanted.Wanted,
+  isWanted: (event: MeshEvent) => event is D
+): Narrowing<D> =>
+  dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: KeepResync) =>
+    keep(self, wanted, isWanted, options)
+  )
 
 /**
  * Keeps the agents' output.
@@ -86,7 +103,10 @@ const narrowing = <D extends MeshEvent>(isWanted: (event: MeshEvent) => event is
  * @category filters
  * @since 0.1.0
  */
-export const outputOnly: Narrowing<ServerMessage.TaskOutput> = narrowing((event) => event._tag === "TaskOutput")
+export const outputOnly: Narrowing<ServerMessage.TaskOutput> = narrowing(
+  outputs,
+  (event) => event._tag === "TaskOutput"
+)
 
 /**
  * Keeps the task updates.
@@ -122,7 +142,10 @@ export const outputOnly: Narrowing<ServerMessage.TaskOutput> = narrowing((event)
  * @category filters
  * @since 0.1.0
  */
-export const updatesOnly: Narrowing<ServerMessage.TaskUpdated> = narrowing((event) => event._tag === "TaskUpdated")
+export const updatesOnly: Narrowing<ServerMessage.TaskUpdated> = narrowing(
+  updates,
+  (event) => event._tag === "TaskUpdated"
+)
 
 /**
  * Keeps the errors that the server reports.
@@ -158,7 +181,10 @@ export const updatesOnly: Narrowing<ServerMessage.TaskUpdated> = narrowing((even
  * @category filters
  * @since 0.1.0
  */
-export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing((event) => event._tag === "ServerError")
+export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(
+  neither,
+  (event) => event._tag === "ServerError"
+)
 
 /**
  * Keeps what the server said, and drops what the connection says of itself.
@@ -192,7 +218,7 @@ export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing((eve
  * @category filters
  * @since 0.1.0
  */
-export const dataOnly: Narrowing<Data> = narrowing((event): event is Data => !isLifecycle(event))
+export const dataOnly: Narrowing<Data> = narrowing(everything, (event): event is Data => !isLifecycle(event))
 
 /**
  * Keeps what the connection says of itself: `Connected`, `Disconnected` and
@@ -227,7 +253,7 @@ export const dataOnly: Narrowing<Data> = narrowing((event): event is Data => !is
  */
 export const lifecycleOnly = <A extends MeshEvent, E, R>(
   self: Stream.Stream<A, E, R>
-): Stream.Stream<Extract<A, Lifecycle>, E, R> => Stream.filter(self, isLifecycle)
+): Stream.Stream<Extract<A, Lifecycle>, E, R> => Wanted.through(self, neither, Stream.filter(isLifecycle))
 
 /**
  * What `filterTask` takes: events, and whatever other operators made of them,
@@ -303,11 +329,20 @@ export const filterTask: {
     self: Stream.Stream<A, E, R>,
     tasks: Selector<TaskId>
   ): Stream.Stream<OfTask<A>, E, R> => {
-    const isMeant = toPredicate(tasks)
-    return Stream.filter(self, (event): event is OfTask<A> =>
-      event.taskId === undefined
-        ? event._tag !== "ServerError" && event._tag !== "UnknownMessage"
-        : isMeant(event.taskId)
+    const meant = Predicate.isFunction(tasks) || Predicate.isString(tasks) ? tasks : new Set(tasks)
+    const isMeant = toPredicate(meant)
+    // A predicate may change its mind, and is asked in the order of the elements: that is for the operator alone.
+    const wanted = Predicate.isFunction(meant)
+      ? everything
+      : { ...everything, tasks: Predicate.isString(meant) ? new Set([meant]) : meant }
+    return Wanted.through(
+      self,
+      wanted,
+      Stream.filter((event): event is OfTask<A> =>
+        event.taskId === undefined
+          ? event._tag !== "ServerError" && event._tag !== "UnknownMessage"
+          : isMeant(event.taskId)
+      )
     )
   }
 )
@@ -377,6 +412,7 @@ export const filterStatus: {
     const isMeant = toPredicate(statuses)
     return keep(
       self,
+      updates,
       (event) => event._tag === "TaskUpdated" && event.status !== undefined && isMeant(event.status),
       options
     )
@@ -434,7 +470,7 @@ export const filterMessageType: {
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, messageTypes: Selector<string>, options?: KeepResync) => {
     const isMeant = toPredicate(messageTypes)
-    return keep(self, (event) => event._tag === "TaskOutput" && isMeant(event.messageType), options)
+    return keep(self, outputs, (event) => event._tag === "TaskOutput" && isMeant(event.messageType), options)
   }
 )
 
@@ -511,6 +547,7 @@ export const fieldsChanged: {
     const keepUnspecified = options?.keepUnspecified === true
     return keep(
       self,
+      updates,
       (event) =>
         event._tag === "TaskUpdated" &&
         // A predicate of the caller's gets the field alone, not the index that `some` adds.

@@ -1,0 +1,97 @@
+/**
+ * Operators tell the source what they drop, and the source leaves it undecoded.
+ * Nobody may see a difference.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Effect, Metric, Result, Schema, Stream } from "effect"
+import { isReadonlyArrayNonEmpty } from "effect/Array"
+import { Socket } from "effect/socket"
+import * as Interest from "../../src/Interest.ts"
+import type { MeshEvent } from "../../src/MeshEvent.ts"
+import * as MeshStream from "../../src/MeshStream.ts"
+import * as ServerMessage from "../../src/ServerMessage.ts"
+import { a, b, events } from "../support/events.ts"
+
+type Feed = Stream.Stream<MeshEvent, unknown, Socket.Socket>
+
+const filters: ReadonlyArray<(feed: Feed) => Feed> = [
+  MeshStream.outputOnly,
+  MeshStream.outputOnly({ keepResync: true }),
+  MeshStream.updatesOnly({ keepResync: true }),
+  MeshStream.serverErrors({ keepResync: true }),
+  MeshStream.dataOnly({ keepResync: true }),
+  MeshStream.lifecycleOnly,
+  MeshStream.filterTask(a),
+  MeshStream.filterTask([a, b]),
+  MeshStream.filterTask((taskId) => taskId !== a),
+  MeshStream.filterStatus("running", { keepResync: true }),
+  MeshStream.filterMessageType("assistant", { keepResync: true }),
+  MeshStream.fieldsChanged("status", { keepResync: true, keepUnspecified: true })
+]
+
+const isData = Schema.is(ServerMessage.ServerMessage)
+
+/** The frames of these events, in one batch after the other, and then the end of the connection. */
+const socketOf = (batches: ReadonlyArray<ReadonlyArray<string>>) =>
+  Effect.sync(() => {
+    const left = batches.filter(isReadonlyArrayNonEmpty)
+    return Socket.make({
+      reader: Effect.succeed({
+        pull: Effect.suspend(() => {
+          const batch = left.shift()
+          if (batch !== undefined) return Effect.succeed(batch)
+          const reason = new Socket.SocketCloseError({ code: 1008, closeReason: undefined })
+          return Effect.fail(new Socket.SocketError({ reason }))
+        }),
+        upgrade: Socket.SocketUpgradeError.unsupported
+      }),
+      writer: Effect.succeed({ write: () => Effect.void, writeAll: () => Effect.void })
+    })
+  })
+
+/** Everything that comes of a feed, and everything that was counted on the way. */
+const outcome = (batches: ReadonlyArray<ReadonlyArray<string>>, use: (feed: Feed) => Feed) =>
+  Effect.gen(function* () {
+    const seen: Array<MeshEvent> = []
+    const feed = MeshStream.connect({ interest: Interest.all, maxBadFrames: 3, policy: { classify: () => "fail" } })
+    const exit = yield* use(feed).pipe(
+      Stream.runForEach((event) => Effect.sync(() => seen.push(event))),
+      Effect.provideServiceEffect(Socket.Socket, socketOf(batches)),
+      Effect.exit
+    )
+    const counted = (yield* Metric.snapshot).map(({ attributes, id, state }) => ({ id, attributes, state }))
+    return { seen, exit, counted }
+  }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
+
+/** Stands between the source and the operators, which then cannot reach it. */
+const screen = (feed: Feed): Feed => Stream.map(feed, (event) => event)
+
+const pick = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 })))
+
+describe("what operators tell the source", () => {
+  it.effect.prop(
+    "changes nothing that can be seen or counted, whatever comes and in whatever order they stand",
+    [events, Arbitrary.array(pick, { maxLength: 12 }), Arbitrary.array(pick, { maxLength: 4 })],
+    ([events, damages, picks]) =>
+      Effect.gen(function* () {
+        const frames = events.flatMap((event) =>
+          isData(event) ? [Result.getOrThrow(ServerMessage.encodeFrame(event))] : []
+        )
+        for (const damage of damages) {
+          const index = damage % Math.max(1, frames.length)
+          const frame = frames[index]
+          if (frame === undefined) break
+          const at = damage % frame.length
+          frames[index] = frame.slice(0, at) + String.fromCharCode(damage % 128) + frame.slice(at + 1)
+        }
+        const chain = picks.map((n) => filters[n % filters.length] ?? MeshStream.outputOnly)
+        const batches = [frames.slice(0, 5), frames.slice(5)]
+        const through = (feed: Feed): Feed => chain.reduce((feed, filter) => filter(feed), feed)
+        assert.deepStrictEqual(
+          yield* outcome(batches, through),
+          yield* outcome(batches, (feed) => through(screen(feed)))
+        )
+      }),
+    { arbitrary: { runs: 500 } }
+  )
+})

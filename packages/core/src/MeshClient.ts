@@ -36,12 +36,14 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Interest from "./Interest.ts"
 import * as Connection from "./internal/connection.ts"
+import type { Pull } from "./internal/consumer.ts"
 import * as Consumers from "./internal/consumers.ts"
 import * as Demand from "./internal/demand.ts"
 import * as Discovery from "./internal/discovery.ts"
 import * as Expiry from "./internal/expiry.ts"
 import type * as Router from "./internal/router.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
+import * as Wanted from "./internal/wanted.ts"
 import * as MeshError from "./MeshError.ts"
 import type { Lifecycle, MeshEvent } from "./MeshEvent.ts"
 import type * as MeshSession from "./MeshSession.ts"
@@ -438,6 +440,14 @@ export const make = Effect.fnUntraced(function* (
     route: Router.Route,
     consumerOptions: ConsumerOptions | undefined,
     discovery?: { readonly terminal: ReadonlySet<string>; readonly linger: Duration.Input }
+  ): Stream.Stream<A, MeshError.MeshError> =>
+    Wanted.source((wanted) => consumeWanted<A>(wanted, route, consumerOptions, discovery))
+
+  const consumeWanted = <A extends MeshEvent>(
+    { isWanted }: Wanted.Wanted,
+    route: Router.Route,
+    consumerOptions: ConsumerOptions | undefined,
+    discovery: { readonly terminal: ReadonlySet<string>; readonly linger: Duration.Input } | undefined
   ): Stream.Stream<A, MeshError.MeshError> => {
     const capacity = Math.max(1, Math.floor(consumerOptions?.capacity ?? 256))
 
@@ -462,6 +472,7 @@ export const make = Effect.fnUntraced(function* (
         route,
         overflow: consumerOptions?.overflow ?? "suspend",
         capacity,
+        isWanted,
         onUpdate:
           discovered === undefined
             ? undefined
@@ -488,8 +499,8 @@ export const make = Effect.fnUntraced(function* (
       })
 
     // The route admits nothing but what `A` says.
-    const pullOf = ({ consumer }: Effect.Success<typeof join>) =>
-      consumers.pull(consumer) as Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done>
+    const pullOf = ({ consumer }: { readonly consumer: Pull }) =>
+      consumer as Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done>
 
     return Stream.fromChannel(
       Channel.fromTransform((_, streamScope) =>

@@ -21,7 +21,7 @@ import type { DecodeError } from "./DecodeError.ts"
 import * as Interest from "./Interest.ts"
 import * as HotPath from "./internal/hotPath.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
-import * as Wanted from "./internal/wanted.ts"
+import { mayLeaveOut, type Hint } from "./internal/wanted.ts"
 import * as MeshError from "./MeshError.ts"
 import type { Data } from "./MeshEvent.ts"
 import * as MeshMetrics from "./MeshMetrics.ts"
@@ -124,12 +124,12 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
   options: Options & {
     readonly subscriptions: Subscriptions.Subscriptions
     readonly toBad: (error: DecodeError) => Bad
-    /** What is not wanted may be missing from what is pulled. Default: everything. */
-    readonly wanted?: Wanted.Wanted | undefined
+    /** What is not wanted may be missing from what is pulled. Default: anything may be wanted. */
+    readonly hint?: Hint
   }
 ): Effect.fn.Return<MeshSession<Bad>, MeshError.MeshError, Socket.Socket | Scope.Scope> {
   const { subscriptions, toBad } = options
-  const wanted = options.wanted === Wanted.everything ? undefined : options.wanted
+  const hint = options.hint !== undefined && mayLeaveOut(options.hint) ? options.hint : undefined
   const failOnBad = options.onBadFrame === "fail"
   const maxBadFrames = options.maxBadFrames ?? 100
   const ackTimeout = Duration.toMillis(options.ackTimeout ?? "5 seconds")
@@ -222,8 +222,8 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     let acknowledged = false
     for (const frame of frames) {
       bytes += frame.length
-      if (wanted !== undefined && typeof frame === "string") {
-        const skipped = HotPath.skip(frame, wanted)
+      if (hint !== undefined && typeof frame === "string") {
+        const skipped = HotPath.skip(frame, hint)
         if (skipped !== undefined) {
           received++
           badInARow = 0

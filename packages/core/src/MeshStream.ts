@@ -79,9 +79,12 @@ export interface ConnectOptions extends MeshSession.Options {
  * @since 0.1.0
  */
 export const connect = (options: ConnectOptions): Stream.Stream<MeshEvent, MeshError, Socket.Socket> =>
-  Wanted.source((wanted) => feed(options, wanted))
+  Wanted.source((wanted) => {
+    const events = feed(options, wanted)
+    return wanted.isWanted === undefined ? events : Stream.filter(events, wanted.isWanted)
+  })
 
-const feed = (options: ConnectOptions, wanted: Wanted.Wanted): Stream.Stream<MeshEvent, MeshError, Socket.Socket> =>
+const feed = (options: ConnectOptions, hint: Wanted.Hint): Stream.Stream<MeshEvent, MeshError, Socket.Socket> =>
   Stream.fromChannel(
     Channel.fromTransform((_, scope) =>
       Effect.gen(function* () {
@@ -96,7 +99,7 @@ const feed = (options: ConnectOptions, wanted: Wanted.Wanted): Stream.Stream<Mes
         } else {
           subscriptions.setInterest(interest)
         }
-        const { pull } = yield* Connection.make({ ...options, subscriptions, wanted })
+        const { pull } = yield* Connection.make({ ...options, subscriptions, hint })
         return pull
       }).pipe(Scope.provide(scope))
     )

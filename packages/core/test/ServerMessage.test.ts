@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Workload } from "@makima-stream/test-kit"
 import { Arbitrary, Iterable, Result, Schema } from "effect"
 import * as HotPath from "../src/internal/hotPath.ts"
-import type { Wanted } from "../src/internal/wanted.ts"
+import type { Hint } from "../src/internal/wanted.ts"
 import * as ServerMessage from "../src/ServerMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
 
@@ -47,7 +47,7 @@ const likeJson = (value: unknown): unknown => {
   return out
 }
 
-const wishes: ReadonlyArray<Wanted> = [
+const wishes: ReadonlyArray<Hint> = [
   { tasks: new Set(), outputs: true, updates: true },
   { tasks: new Set([TaskId.make("a")]), outputs: true, updates: true },
   { tasks: undefined, outputs: true, updates: false },
@@ -359,7 +359,7 @@ describe("ServerMessage", () => {
   })
 
   describe("the way past what nobody wants", () => {
-    const nobody: Wanted = { tasks: new Set(), outputs: true, updates: true }
+    const nobody: Hint = { tasks: new Set(), outputs: true, updates: true }
 
     it("is taken by frames as servers write them, with escapes, and with plain tool input", () => {
       for (const frame of [
@@ -398,7 +398,7 @@ describe("ServerMessage", () => {
     })
 
     it("is not taken by a wanted task whose id is written with escapes", () => {
-      const wanted: Wanted = { tasks: new Set([TaskId.make("a")]), outputs: true, updates: true }
+      const wanted: Hint = { tasks: new Set([TaskId.make("a")]), outputs: true, updates: true }
       for (const taskId of ["a", "\\u0061"]) {
         assert.isUndefined(HotPath.skip(`{"type":"taskUpdated","taskId":"${taskId}"}`, wanted))
         const output = `{"type":"taskOutput","taskId":"${taskId}","messageType":"raw","content":""}`
@@ -445,13 +445,13 @@ describe("ServerMessage", () => {
 
 /** A frame that is skipped is the message that the schema sees in it, and one that was not wanted. */
 function assertSkipAgrees(text: string): void {
-  for (const wanted of wishes) {
-    const skipped = HotPath.skip(text, wanted)
+  for (const hint of wishes) {
+    const skipped = HotPath.skip(text, hint)
     if (skipped === undefined) continue
     const message = Result.getOrThrow(decodeBySchema(JSON.parse(text)))
     assert.strictEqual(message._tag, skipped, text)
     if (message._tag !== "TaskOutput" && message._tag !== "TaskUpdated") return assert.fail(message._tag)
-    const { outputs, tasks, updates } = wanted
+    const { outputs, tasks, updates } = hint
     const isKindWanted = message._tag === "TaskOutput" ? outputs : updates
     assert.isFalse(isKindWanted && (tasks === undefined || tasks.has(message.taskId)), text)
   }

@@ -110,7 +110,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "loses what does not fit into a consumer's queue",
     patches: [
       {
-        file: "internal/consumerQueue.ts",
+        file: "internal/consumer.ts",
         from: "if (events.length >= this.capacity) return this.whenFull",
         to: 'if (events.length >= this.capacity) return "accepted"'
       }
@@ -121,7 +121,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "queues without a bound for a consumer that stalls",
     patches: [
       {
-        file: "internal/consumerQueue.ts",
+        file: "internal/consumer.ts",
         from: "if (events.length >= this.capacity) return this.whenFull",
         to: "if (events.length >= 1000 * this.capacity) return this.whenFull"
       }
@@ -143,9 +143,9 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "says that it lost one event where it lost several",
     patches: [
       {
-        file: "internal/consumerQueue.ts",
-        from: "        start++\n        dropped++\n",
-        to: "        start++\n        dropped = 1\n"
+        file: "internal/consumer.ts",
+        from: "      this.start++\n      this.dropped++\n",
+        to: "      this.start++\n      this.dropped = 1\n"
       }
     ],
     seen: { meshClient: /saw .* and not|never saw/ }

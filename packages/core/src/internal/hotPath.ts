@@ -19,7 +19,7 @@ import type * as Schema from "effect/Schema"
 import type { TaskOutput, TaskUpdated, UnknownMessage } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import type { JsonObject } from "./frame.ts"
-import type { Wanted } from "./wanted.ts"
+import type { Hint } from "./wanted.ts"
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -251,20 +251,20 @@ const outputPrefix = `{"type":"taskOutput","taskId":"`.length
 const updatePrefix = `{"type":"taskUpdated","taskId":"`.length
 
 /** The type of the message in a frame that is a message for sure and wanted by nobody; `undefined` for every other frame. */
-export const skip = (text: string, wanted: Wanted): "TaskOutput" | "TaskUpdated" | undefined => {
+export const skip = (text: string, hint: Hint): "TaskOutput" | "TaskUpdated" | undefined => {
   if (text.length > maxLength) return undefined
   switch (text.charCodeAt(`{"type":"task`.length)) {
     case 79:
-      return (wanted.outputs && isOf(text, outputPrefix, wanted)) || !anyOutput.test(text) ? undefined : "TaskOutput"
+      return (hint.outputs && isOf(text, outputPrefix, hint)) || !anyOutput.test(text) ? undefined : "TaskOutput"
     case 85:
-      return (wanted.updates && isOf(text, updatePrefix, wanted)) || !anyUpdate.test(text) ? undefined : "TaskUpdated"
+      return (hint.updates && isOf(text, updatePrefix, hint)) || !anyUpdate.test(text) ? undefined : "TaskUpdated"
     default:
       return undefined
   }
 }
 
 // An id with an escape in it is none of those that are wanted as it stands, and no frame that may be skipped either.
-const isOf = (text: string, start: number, { tasks }: Wanted): boolean =>
+const isOf = (text: string, start: number, { tasks }: Hint): boolean =>
   tasks === undefined || tasks.has(text.slice(start, text.indexOf(`"`, start)) as TaskId)
 
 type Group = string | undefined

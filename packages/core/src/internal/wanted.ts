@@ -1,54 +1,72 @@
 /**
- * What of a feed anybody downstream wants, told to the source by the operators
- * that drop the rest (predicate pushdown): the source may leave a message
- * undecoded that is dropped anyway.
+ * Filters that the source of a stream does itself (predicate pushdown): it can
+ * leave a message undecoded that is dropped anyway, and a consumer of
+ * `MeshClient` is not woken for it.
  *
- * It is a hint and changes no stream: an operator that gives one still does its
- * work on whatever comes. A stream that an operator of somebody else's made
- * carries no hint back, since that operator may look at everything.
+ * Only this toolkit's own predicates go to the source, which may ask them
+ * earlier, later or not at all: whoever filters by a function of their own has
+ * it asked for every element. A stream that an operator of somebody else's made
+ * has no way back to its source, since that operator may look at everything.
  */
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
+import type { MeshEvent } from "../MeshEvent.ts"
 import type { TaskId } from "../TaskId.ts"
 
-export interface Wanted {
+/** What a source may leave undecoded: a predicate on events says the same, but takes an event. */
+export interface Hint {
   /** The tasks whose messages are wanted; `undefined` for all. */
   readonly tasks: ReadonlySet<TaskId> | undefined
   readonly outputs: boolean
   readonly updates: boolean
 }
 
-export const everything: Wanted = { tasks: undefined, outputs: true, updates: true }
+export const anything: Hint = { tasks: undefined, outputs: true, updates: true }
+
+/** Whether there is anything that a hint lets the source leave out. */
+export const mayLeaveOut = ({ outputs, tasks, updates }: Hint): boolean => tasks !== undefined || !outputs || !updates
+
+export interface Wanted extends Hint {
+  /** Which events are wanted; `undefined` for all. */
+  readonly isWanted: ((event: MeshEvent) => boolean) | undefined
+}
+
+export const everything: Wanted = { ...anything, isWanted: undefined }
 
 const common = (a: ReadonlySet<TaskId>, b: ReadonlySet<TaskId>): ReadonlySet<TaskId> =>
   new Set([...a].filter((taskId) => b.has(taskId)))
 
 /** What both want. */
-const both = (a: Wanted, b: Wanted): Wanted => ({
+const both = ({ isWanted, ...a }: Wanted, b: Hint, isWantedToo: (event: MeshEvent) => boolean): Wanted => ({
   tasks: a.tasks === undefined ? b.tasks : b.tasks === undefined ? a.tasks : common(a.tasks, b.tasks),
   outputs: a.outputs && b.outputs,
-  updates: a.updates && b.updates
+  updates: a.updates && b.updates,
+  isWanted: isWanted === undefined ? isWantedToo : (event) => isWanted(event) && isWantedToo(event)
 })
 
 const TypeId = Symbol.for("@makima-stream/core/wanted")
 
-/** A stream that can be made anew for less. */
-interface Narrowable<A, E, R> extends Stream.Stream<A, E, R> {
-  readonly [TypeId]?: (wanted: Wanted) => Stream.Stream<A, E, R>
+interface Source<A, E, R> extends Stream.Stream<A, E, R> {
+  readonly [TypeId]?: (hint: Hint, isWanted: (event: MeshEvent) => boolean) => Stream.Stream<A, E, R>
 }
 
-/** A source that decodes no more than is wanted. */
+/** A stream whose source gives what is wanted, and nothing else. */
 export const source = <A, E, R>(
   make: (wanted: Wanted) => Stream.Stream<A, E, R>,
   wanted: Wanted = everything
 ): Stream.Stream<A, E, R> =>
-  Object.assign(make(wanted), { [TypeId]: (less: Wanted) => source(make, both(wanted, less)) })
+  Object.assign(make(wanted), {
+    [TypeId]: (hint: Hint, isWanted: (event: MeshEvent) => boolean) => source(make, both(wanted, hint, isWanted))
+  })
 
-/** Puts an operator on a stream that drops what is not wanted, and tells the source. */
-export const through = <A, E, R, B>(
-  self: Narrowable<A, E, R>,
-  wanted: Wanted,
-  operator: (self: Stream.Stream<A, E, R>) => Stream.Stream<B, E, R>
-): Stream.Stream<B, E, R> => {
+/** Keeps what a predicate of this toolkit's own takes, which `hint` says as far as it can. */
+export const filter = <A, E, R>(
+  self: Source<A, E, R>,
+  hint: Hint,
+  isWanted: (event: MeshEvent) => boolean
+): Stream.Stream<A, E, R> => {
   const narrow = self[TypeId]
-  return narrow === undefined ? operator(self) : source((less) => operator(narrow(less)), wanted)
+  // Only a stream of events has a way to its source.
+  return narrow === undefined
+    ? Stream.filter(self, isWanted as unknown as (element: A) => boolean)
+    : narrow(hint, isWanted)
 }

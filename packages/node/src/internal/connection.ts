@@ -26,6 +26,16 @@ import * as Frames from "./frames.ts"
 
 export type Frame = string | Uint8Array
 
+/**
+ * Text frames that nobody has taken yet: a chunk from the network, and where in it each of them starts and ends. Their
+ * strings are made when they are taken: before, V8 would copy them from one half of its young generation to the other,
+ * and make it larger, for as long as the consumer is busy.
+ */
+interface Texts {
+  readonly chunk: Buffer
+  readonly bounds: Array<number>
+}
+
 export interface Options {
   readonly url: string
   readonly headers: { [key: string]: string }
@@ -120,7 +130,9 @@ export const make = (options: Options): Connection => {
   let isOpen = false
   let end: Socket.SocketError | undefined
 
-  let frames: Array<Frame> = []
+  let held: Array<Frame | Texts> = []
+  // The last of what is held, while it grows.
+  let texts: Texts | undefined
   let bytes = 0
   let scheduled = false
   let paused = false
@@ -187,7 +199,7 @@ export const make = (options: Options): Connection => {
     const wsOnData = listener as (this: NetSocket, chunk: Buffer) => void
     const own = Frames.make({
       maxFrameBytes,
-      onText: (chunk, start, end) => receive(textOf(chunk, start, end), end - start),
+      onText: receiveText,
       pass: (chunk) => wsOnData.call(from, chunk),
       onHandOver: () => {
         from.on("data", wsOnData)
@@ -209,12 +221,25 @@ export const make = (options: Options): Connection => {
     receive(isBinary ? bytesOf(payload) : textOf(payload, 0, payload.length), payload.length)
   }
   const receive = (frame: Frame, size: number) => {
-    frames.push(frame)
+    texts = undefined
+    held.push(frame)
     bytes += size + frameOverhead
-    if (!scheduled) {
-      scheduled = true
-      queueMicrotask(deliver)
+    schedule()
+  }
+  const receiveText = (chunk: Buffer, start: number, end: number) => {
+    if (texts === undefined || texts.chunk !== chunk) {
+      texts = { chunk, bounds: [] }
+      held.push(texts)
+      bytes += chunk.length
     }
+    texts.bounds.push(start, end)
+    bytes += frameOverhead
+    schedule()
+  }
+  const schedule = () => {
+    if (scheduled) return
+    scheduled = true
+    queueMicrotask(deliver)
   }
   const onPong = () => {
     lastPongAt = now()
@@ -254,12 +279,22 @@ export const make = (options: Options): Connection => {
   }
 
   const take = Effect.sync(() => {
-    // `pull` has seen that the buffer is not empty, and nobody else takes from it.
-    const batch = frames as NonEmptyArray<Frame>
-    frames = []
+    const frames: Array<Frame> = []
+    for (const entry of held) {
+      if (typeof entry === "string" || entry instanceof Uint8Array) {
+        frames.push(entry)
+        continue
+      }
+      const { bounds, chunk } = entry
+      for (let i = 0; i < bounds.length; i += 2)
+        frames.push(textOf(chunk, bounds[i] as number, bounds[i + 1] as number))
+    }
+    held = []
+    texts = undefined
     bytes = 0
     unpause()
-    return batch
+    // `pull` has seen that something is held, and nobody else takes from it.
+    return frames as NonEmptyArray<Frame>
   })
 
   const wait = Effect.callback<NonEmptyReadonlyArray<Frame>, Socket.SocketError>((resume) => {
@@ -270,7 +305,7 @@ export const make = (options: Options): Connection => {
   })
 
   const pull: Connection["pull"] = Effect.suspend(() =>
-    frames.length > 0 ? take : end === undefined ? wait : Effect.fail(end)
+    held.length > 0 ? take : end === undefined ? wait : Effect.fail(end)
   )
 
   /** Runs a write, or fails it with the reason of the connection's end. */

@@ -38,30 +38,28 @@ export interface Narrowing<D extends MeshEvent> {
     : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Extract<A, D | Kept<Arg>>, E, R>
 }
 
-const { everything } = Wanted
-const outputs: Wanted.Wanted = { ...everything, updates: false }
-const updates: Wanted.Wanted = { ...everything, outputs: false }
-const neither: Wanted.Wanted = { ...everything, outputs: false, updates: false }
+const outputs: Wanted.Hint = { ...Wanted.anything, updates: false }
+const updates: Wanted.Hint = { ...Wanted.anything, outputs: false }
+const neither: Wanted.Hint = { ...Wanted.anything, outputs: false, updates: false }
 
-/** Keeps the events that a predicate takes, all of which are `wanted`, and `Resync` where the options keep it. */
+/** A hint, unless a function of the caller's has to be asked for every element. */
+const unlessAsked = (selector: Selector<string>, hint: Wanted.Hint): Wanted.Hint | undefined =>
+  Predicate.isFunction(selector) ? undefined : hint
+
+/** Keeps the events that a predicate takes, and `Resync` where the options keep it. */
 const keep = <E, R>(
   self: Stream.Stream<MeshEvent, E, R>,
-  wanted: Wanted.Wanted,
+  hint: Wanted.Hint | undefined,
   isWanted: (event: MeshEvent) => boolean,
   options: KeepResync | undefined
-): Stream.Stream<MeshEvent, E, R> =>
-  Wanted.through(
-    self,
-    wanted,
-    Stream.filter(options?.keepResync === true ? (event) => isWanted(event) || isResync(event) : isWanted)
-  )
+): Stream.Stream<MeshEvent, E, R> => {
+  const isKept = options?.keepResync === true ? (event: MeshEvent) => isWanted(event) || isResync(event) : isWanted
+  return hint === undefined ? Stream.filter(self, isKept) : Wanted.filter(self, hint, isKept)
+}
 
-const narrowing = <D extends MeshEvent>(
-  wanted: Wanted.Wanted,
-  isWanted: (event: MeshEvent) => event is D
-): Narrowing<D> =>
+const narrowing = <D extends MeshEvent>(hint: Wanted.Hint, isWanted: (event: MeshEvent) => event is D): Narrowing<D> =>
   dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: KeepResync) =>
-    keep(self, wanted, isWanted, options)
+    keep(self, hint, isWanted, options)
   )
 
 /**
@@ -218,7 +216,9 @@ export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(
  * @category filters
  * @since 0.1.0
  */
-export const dataOnly: Narrowing<Data> = narrowing(everything, (event): event is Data => !isLifecycle(event))
+export const dataOnly: Narrowing<Data> = narrowing(Wanted.anything, (event): event is Data => !isLifecycle(event))
+
+const lifecycle = narrowing(neither, isLifecycle)
 
 /**
  * Keeps what the connection says of itself: `Connected`, `Disconnected` and
@@ -253,7 +253,7 @@ export const dataOnly: Narrowing<Data> = narrowing(everything, (event): event is
  */
 export const lifecycleOnly = <A extends MeshEvent, E, R>(
   self: Stream.Stream<A, E, R>
-): Stream.Stream<Extract<A, Lifecycle>, E, R> => Wanted.through(self, neither, Stream.filter(isLifecycle))
+): Stream.Stream<Extract<A, Lifecycle>, E, R> => lifecycle(self) as Stream.Stream<Extract<A, Lifecycle>, E, R>
 
 /**
  * What `filterTask` takes: events, and whatever other operators made of them,
@@ -331,19 +331,14 @@ export const filterTask: {
   ): Stream.Stream<OfTask<A>, E, R> => {
     const meant = Predicate.isFunction(tasks) || Predicate.isString(tasks) ? tasks : new Set(tasks)
     const isMeant = toPredicate(meant)
-    // A predicate may change its mind, and is asked in the order of the elements: that is for the operator alone.
-    const wanted = Predicate.isFunction(meant)
-      ? everything
-      : { ...everything, tasks: Predicate.isString(meant) ? new Set([meant]) : meant }
-    return Wanted.through(
-      self,
-      wanted,
-      Stream.filter((event): event is OfTask<A> =>
-        event.taskId === undefined
-          ? event._tag !== "ServerError" && event._tag !== "UnknownMessage"
-          : isMeant(event.taskId)
-      )
-    )
+    const isKept = (event: MaybeOfTask) =>
+      event.taskId === undefined
+        ? event._tag !== "ServerError" && event._tag !== "UnknownMessage"
+        : isMeant(event.taskId)
+    const kept: Stream.Stream<A, E, R> = Predicate.isFunction(meant)
+      ? Stream.filter(self, isKept)
+      : Wanted.filter(self, { ...Wanted.anything, tasks: Predicate.isString(meant) ? new Set([meant]) : meant }, isKept)
+    return kept as Stream.Stream<OfTask<A>, E, R>
   }
 )
 
@@ -412,7 +407,7 @@ export const filterStatus: {
     const isMeant = toPredicate(statuses)
     return keep(
       self,
-      updates,
+      unlessAsked(statuses, updates),
       (event) => event._tag === "TaskUpdated" && event.status !== undefined && isMeant(event.status),
       options
     )
@@ -470,7 +465,12 @@ export const filterMessageType: {
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, messageTypes: Selector<string>, options?: KeepResync) => {
     const isMeant = toPredicate(messageTypes)
-    return keep(self, outputs, (event) => event._tag === "TaskOutput" && isMeant(event.messageType), options)
+    return keep(
+      self,
+      unlessAsked(messageTypes, outputs),
+      (event) => event._tag === "TaskOutput" && isMeant(event.messageType),
+      options
+    )
   }
 )
 
@@ -547,7 +547,7 @@ export const fieldsChanged: {
     const keepUnspecified = options?.keepUnspecified === true
     return keep(
       self,
-      updates,
+      unlessAsked(fields, updates),
       (event) =>
         event._tag === "TaskUpdated" &&
         // A predicate of the caller's gets the field alone, not the index that `some` adds.

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import * as ConsumerQueue from "../../src/internal/consumerQueue.ts"
+import * as Interest from "../../src/Interest.ts"
+import * as Consumer from "../../src/internal/consumer.ts"
 import type { MeshEvent } from "../../src/MeshEvent.ts"
 import { TaskId } from "../../src/TaskId.ts"
 
@@ -28,13 +29,25 @@ const Step = Schema.Union([
   Schema.TaggedStruct("TakeAll", {})
 ])
 
-describe("consumerQueue", () => {
+const make = (overflow: Consumer.Options["overflow"], capacity: number, isWanted?: Consumer.Options["isWanted"]) =>
+  Consumer.make(
+    {
+      overflow,
+      capacity,
+      isWanted,
+      onUpdate: undefined,
+      route: { interest: Interest.empty, untargeted: false }
+    },
+    () => 1
+  )
+
+describe("a consumer's queue", () => {
   for (const strategy of strategies) {
     it.prop(
       `${strategy} stays in its bound, keeps the order, and accounts for every event`,
       [Schema.Array(Step), Schema.Literals([1, 2, 3, 7])],
       ([steps, capacity]) => {
-        const queue = ConsumerQueue.make(strategy, capacity, () => 1)
+        const queue = make(strategy, capacity)
         const taken: Array<MeshEvent> = []
         let accepted = 0
         let next = 0
@@ -60,12 +73,24 @@ describe("consumerQueue", () => {
     )
   }
 
+  for (const strategy of ["shed", "sliding", "dropping"] as const) {
+    it(`${strategy} makes no marks for a consumer that wants none`, () => {
+      const queue = make(strategy, 1, (event) => event._tag === "TaskOutput")
+      for (let n = 0; n < 5; n++) queue.offer(output(n, true))
+      assert.strictEqual(queue.lost, 4)
+      assert.deepStrictEqual(
+        queue.takeAll().map(({ _tag }) => _tag),
+        ["TaskOutput"]
+      )
+    })
+  }
+
   it("says full, or overflow, and changes nothing", () => {
     for (const [strategy, answer] of [
       ["suspend", "full"],
       ["fail", "overflow"]
     ] as const) {
-      const queue = ConsumerQueue.make(strategy, 1, () => 1)
+      const queue = make(strategy, 1)
       queue.offer(output(0, false))
       assert.strictEqual(queue.offer(output(1, false)), answer)
       assert.deepStrictEqual(contents(queue.takeAll()), [0])

@@ -214,7 +214,10 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
   )
 
   const decode = (frames: NonEmptyReadonlyArray<string | Uint8Array>): Array<Data | Bad> => {
+    // Made in its size, which is mostly right: an array that grows is copied several times over.
     const out: Array<Data | Bad> = []
+    out.length = frames.length
+    let size = 0
     let bytes = 0
     let bad = 0
     let updates = 0
@@ -240,7 +243,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
           failure = new MeshError.MeshError({ reason: new MeshError.BadFrame({ error: message }) })
           break
         }
-        out.push(toBad(message))
+        out[size++] = toBad(message)
         if (badInARow >= maxBadFrames) {
           failure = new MeshError.MeshError({
             reason: new MeshError.TooManyBadFrames({ count: badInARow, last: message })
@@ -254,16 +257,16 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
       switch (message._tag) {
         case "TaskUpdated":
           updates++
-          out.push(message)
+          out[size++] = message
           break
         case "TaskOutput":
           outputs++
-          out.push(message)
+          out[size++] = message
           break
         case "ServerError":
         case "UnknownMessage":
           MeshMetrics.recordEvents(message._tag, 1, context)
-          out.push(message)
+          out[size++] = message
           break
         default:
           acknowledged = true
@@ -280,6 +283,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
       MeshMetrics.decodeFailures.updateUnsafe(bad, context)
       for (let n = 0; n < bad; n++) MeshMetrics.recordGap("BadFrame", context)
     }
+    out.length = size
     return out
   }
 

@@ -388,6 +388,31 @@ describe("NodeMeshSocket", () => {
       })
     )
 
+    it.effect("keeps text and bytes of many chunks in their order until somebody pulls, again and again", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url })
+        const { socket } = yield* server.accept
+        for (const round of ["first", "second", "third"]) {
+          for (const chunk of ["a", "b", "c"]) {
+            socket.write(
+              Buffer.concat([
+                Servers.frame(1, `${round} ${chunk} 1`),
+                Servers.frame(2, `${round} ${chunk} 2`),
+                Servers.frame(1, `${round} ${chunk} 3`),
+                Servers.frame(1, `${round} ${chunk} 4`)
+              ])
+            )
+            yield* Servers.settled(() => 0)
+          }
+          assert.deepStrictEqual(
+            (yield* reader.pull).map((frame) => Buffer.from(frame as string).toString()),
+            ["a", "b", "c"].flatMap((chunk) => [1, 2, 3, 4].map((n) => `${round} ${chunk} ${n}`))
+          )
+        }
+      })
+    )
+
     it.effect("gives text as strings, binary as bytes, and fragments as one frame", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer

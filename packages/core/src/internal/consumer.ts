@@ -78,9 +78,11 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
   }
 
   override asEffect(): Pull {
-    const events = this.takeAll()
-    this.room?.()
-    if (isNonEmpty(events)) return Effect.succeed(events)
+    if (this.size > 0) {
+      const events = this.takeAll()
+      this.room?.()
+      return isNonEmpty(events) ? Effect.succeed(events) : this
+    }
     if (this.ended !== undefined) return this.ended
     // Nothing to undo when it is interrupted: what is left in `resume` does nothing, and the next pull replaces it.
     return Effect.callback((resume) => {

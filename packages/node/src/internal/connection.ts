@@ -2,7 +2,7 @@
  * One WebSocket of `ws`, as a buffer that one fiber pulls from.
  *
  * Frames that come in one tick are collected and delivered as one batch, in one
- * microtask; a frame costs a push and an addition. Whole text frames are taken
+ * microtask; a frame costs two numbers and an addition. Whole text frames are taken
  * past `ws` (`frames.ts`). Reads are paused
  * while the buffer holds `highWaterBytes` or more that nobody has taken.
  *
@@ -27,13 +27,14 @@ import * as Frames from "./frames.ts"
 export type Frame = string | Uint8Array
 
 /**
- * Text frames that nobody has taken yet: a chunk from the network, and where in it each of them starts and ends. Their
- * strings are made when they are taken: before, V8 would copy them from one half of its young generation to the other,
- * and make it larger, for as long as the consumer is busy.
+ * Text frames that nobody has taken yet: a chunk from the network, and which of the bounds are theirs. Their strings are
+ * made when they are taken: before, V8 would copy them from one half of its young generation to the other, and make it
+ * larger, for as long as the consumer is busy.
  */
 interface Texts {
   readonly chunk: Buffer
-  readonly bounds: Array<number>
+  readonly from: number
+  to: number
 }
 
 export interface Options {
@@ -133,6 +134,10 @@ export const make = (options: Options): Connection => {
   let held: Array<Frame | Texts> = []
   // The last of what is held, while it grows.
   let texts: Texts | undefined
+  // Where the texts that are held start and end, in turns. Kept when it is emptied, so that a frame allocates nothing.
+  const bounds: Array<number> = []
+  let boundsHeld = 0
+  let framesHeld = 0
   let bytes = 0
   let scheduled = false
   let paused = false
@@ -223,16 +228,20 @@ export const make = (options: Options): Connection => {
   const receive = (frame: Frame, size: number) => {
     texts = undefined
     held.push(frame)
+    framesHeld++
     bytes += size + frameOverhead
     schedule()
   }
   const receiveText = (chunk: Buffer, start: number, end: number) => {
     if (texts === undefined || texts.chunk !== chunk) {
-      texts = { chunk, bounds: [] }
+      texts = { chunk, from: boundsHeld, to: boundsHeld }
       held.push(texts)
       bytes += chunk.length
     }
-    texts.bounds.push(start, end)
+    bounds[boundsHeld] = start
+    bounds[boundsHeld + 1] = end
+    texts.to = boundsHeld += 2
+    framesHeld++
     bytes += frameOverhead
     schedule()
   }
@@ -279,18 +288,23 @@ export const make = (options: Options): Connection => {
   }
 
   const take = Effect.sync(() => {
+    // In its size from the beginning: an array that grows is copied several times over.
     const frames: Array<Frame> = []
+    frames.length = framesHeld
+    let count = 0
     for (const entry of held) {
       if (typeof entry === "string" || entry instanceof Uint8Array) {
-        frames.push(entry)
+        frames[count++] = entry
         continue
       }
-      const { bounds, chunk } = entry
-      for (let i = 0; i < bounds.length; i += 2)
-        frames.push(textOf(chunk, bounds[i] as number, bounds[i + 1] as number))
+      const { chunk, from, to } = entry
+      // Both are within bounds, which the type of an index does not say.
+      for (let i = from; i < to; i += 2) frames[count++] = textOf(chunk, bounds[i] as number, bounds[i + 1] as number)
     }
     held = []
     texts = undefined
+    boundsHeld = 0
+    framesHeld = 0
     bytes = 0
     unpause()
     // `pull` has seen that something is held, and nobody else takes from it.

@@ -102,8 +102,8 @@ export const ClientMessage = Schema.Union([
  */
 export type ClientMessage = typeof ClientMessage.Type
 
-const encode = Schema.encodeSync(ClientMessage)
-const decode = Schema.decodeUnknownResult(ClientMessage)
+const encode = /*#__PURE__*/ Schema.encodeSync(ClientMessage)
+const decode = /*#__PURE__*/ Schema.decodeUnknownResult(ClientMessage)
 
 /**
  * Encodes a message as the text of one frame.

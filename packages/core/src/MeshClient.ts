@@ -440,52 +440,45 @@ export const make = Effect.fnUntraced(function* (
     route: Router.Route,
     consumerOptions: ConsumerOptions | undefined,
     discovery?: { readonly terminal: ReadonlySet<string>; readonly linger: Duration.Input }
-  ): Stream.Stream<A, MeshError.MeshError> =>
-    Wanted.source((wanted) => consumeWanted<A>(wanted, route, consumerOptions, discovery))
-
-  const consumeWanted = <A extends MeshEvent>(
-    { isWanted }: Wanted.Wanted,
-    route: Router.Route,
-    consumerOptions: ConsumerOptions | undefined,
-    discovery: { readonly terminal: ReadonlySet<string>; readonly linger: Duration.Input } | undefined
   ): Stream.Stream<A, MeshError.MeshError> => {
     const capacity = Math.max(1, Math.floor(consumerOptions?.capacity ?? 256))
 
-    const join = Effect.map(hold, () => {
-      const discovered =
-        discovery === undefined
-          ? undefined
-          : Discovery.make({
-              terminal: discovery.terminal,
-              lingerMillis: Duration.toMillis(discovery.linger),
-              onFound: (taskId) => {
-                consumers.addOutput(consumer, taskId)
-                demand.acquireOutput(taskId)
-              },
-              onGone: (taskId, time) => {
-                consumers.removeOutput(consumer, taskId)
-                demand.releaseOutput(taskId, time)
-              }
-            })
-      if (discovered !== undefined) discoveries.add(discovered)
-      const consumer = consumers.join({
-        route,
-        overflow: consumerOptions?.overflow ?? "suspend",
-        capacity,
-        isWanted,
-        onUpdate:
-          discovered === undefined
+    const join = (isWanted: Wanted.IsWanted | undefined) =>
+      Effect.map(hold, () => {
+        const discovered =
+          discovery === undefined
             ? undefined
-            : (update) => {
-                discovered.observe(update, now())
-                sweepSoon()
-              }
+            : Discovery.make({
+                terminal: discovery.terminal,
+                lingerMillis: Duration.toMillis(discovery.linger),
+                onFound: (taskId) => {
+                  consumers.addOutput(consumer, taskId)
+                  demand.acquireOutput(taskId)
+                },
+                onGone: (taskId, time) => {
+                  consumers.removeOutput(consumer, taskId)
+                  demand.releaseOutput(taskId, time)
+                }
+              })
+        if (discovered !== undefined) discoveries.add(discovered)
+        const consumer = consumers.join({
+          route,
+          overflow: consumerOptions?.overflow ?? "suspend",
+          capacity,
+          isWanted,
+          onUpdate:
+            discovered === undefined
+              ? undefined
+              : (update) => {
+                  discovered.observe(update, now())
+                  sweepSoon()
+                }
+        })
+        demand.acquire(route.interest)
+        return { consumer, discovered }
       })
-      demand.acquire(route.interest)
-      return { consumer, discovered }
-    })
 
-    const leave = ({ consumer, discovered }: Effect.Success<typeof join>) =>
+    const leave = ({ consumer, discovered }: Effect.Success<ReturnType<typeof join>>) =>
       Effect.sync(() => {
         const time = now()
         consumers.leave(consumer)
@@ -502,9 +495,11 @@ export const make = Effect.fnUntraced(function* (
     const pullOf = ({ consumer }: { readonly consumer: Pull }) =>
       consumer as Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done>
 
-    return Stream.fromChannel(
-      Channel.fromTransform((_, streamScope) =>
-        Effect.acquireRelease(join, leave).pipe(Effect.map(pullOf), Scope.provide(streamScope))
+    return Wanted.source(({ isWanted }) =>
+      Stream.fromChannel(
+        Channel.fromTransform((_, streamScope) =>
+          Effect.acquireRelease(join(isWanted), leave).pipe(Effect.map(pullOf), Scope.provide(streamScope))
+        )
       )
     )
   }

@@ -30,7 +30,7 @@ import type { Data, Resync } from "./MeshEvent.ts"
  * @category connection
  * @since 0.1.0
  */
-export const connectionsOpen: Metric.Gauge<number> = Metric.gauge("makima.connections.open", {
+export const connectionsOpen: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.connections.open", {
   description: "Connections to the task feed that are open now"
 })
 
@@ -40,7 +40,7 @@ export const connectionsOpen: Metric.Gauge<number> = Metric.gauge("makima.connec
  * @category connection
  * @since 0.1.0
  */
-export const epoch: Metric.Gauge<number> = Metric.gauge("makima.connection.epoch", {
+export const epoch: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.connection.epoch", {
   description: "The epoch of the newest connection to the task feed"
 })
 
@@ -50,7 +50,7 @@ export const epoch: Metric.Gauge<number> = Metric.gauge("makima.connection.epoch
  * @category connection
  * @since 0.1.0
  */
-export const dials: Metric.Counter<number> = Metric.counter("makima.connection.dials", {
+export const dials: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.connection.dials", {
   description: "Attempts to connect to the task feed",
   incremental: true
 })
@@ -62,7 +62,7 @@ export const dials: Metric.Counter<number> = Metric.counter("makima.connection.d
  * @category connection
  * @since 0.1.0
  */
-export const disconnects: Metric.Counter<number> = Metric.counter("makima.connection.disconnects", {
+export const disconnects: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.connection.disconnects", {
   description: "Connections to the task feed that ended and dials that failed",
   incremental: true
 })
@@ -73,7 +73,7 @@ export const disconnects: Metric.Counter<number> = Metric.counter("makima.connec
  * @category connection
  * @since 0.1.0
  */
-export const downtime: Metric.Histogram<number> = Metric.histogram("makima.connection.downtime", {
+export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram("makima.connection.downtime", {
   description: "Milliseconds between the end of a connection and the next one",
   attributes: { unit: "milliseconds" },
   boundaries: [100, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
@@ -86,11 +86,14 @@ export const downtime: Metric.Histogram<number> = Metric.histogram("makima.conne
  * @category connection
  * @since 0.1.0
  */
-export const heartbeatRoundTrip: Metric.Histogram<number> = Metric.histogram("makima.heartbeat.round_trip", {
-  description: "Milliseconds from a ping to the first sign of life after it",
-  attributes: { unit: "milliseconds" },
-  boundaries: [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000]
-})
+export const heartbeatRoundTrip: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram(
+  "makima.heartbeat.round_trip",
+  {
+    description: "Milliseconds from a ping to the first sign of life after it",
+    attributes: { unit: "milliseconds" },
+    boundaries: [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000]
+  }
+)
 
 /**
  * Frames received. Unit: frames.
@@ -98,7 +101,7 @@ export const heartbeatRoundTrip: Metric.Histogram<number> = Metric.histogram("ma
  * @category traffic
  * @since 0.1.0
  */
-export const framesReceived: Metric.Counter<number> = Metric.counter("makima.frames.received", {
+export const framesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.frames.received", {
   description: "Frames received from the task feed",
   incremental: true
 })
@@ -110,7 +113,7 @@ export const framesReceived: Metric.Counter<number> = Metric.counter("makima.fra
  * @category traffic
  * @since 0.1.0
  */
-export const bytesReceived: Metric.Counter<number> = Metric.counter("makima.bytes.received", {
+export const bytesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.bytes.received", {
   description: "Size of the frames received from the task feed",
   attributes: { unit: "bytes" },
   incremental: true
@@ -122,7 +125,7 @@ export const bytesReceived: Metric.Counter<number> = Metric.counter("makima.byte
  * @category traffic
  * @since 0.1.0
  */
-export const decodeFailures: Metric.Counter<number> = Metric.counter("makima.frames.undecodable", {
+export const decodeFailures: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.frames.undecodable", {
   description: "Frames of the task feed that were no messages",
   incremental: true
 })
@@ -133,7 +136,7 @@ export const decodeFailures: Metric.Counter<number> = Metric.counter("makima.fra
  * @category traffic
  * @since 0.1.0
  */
-export const events: Metric.Counter<number> = Metric.counter("makima.events", {
+export const events: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.events", {
   description: "Events of the task feed, by kind",
   incremental: true
 })
@@ -147,7 +150,7 @@ export const events: Metric.Counter<number> = Metric.counter("makima.events", {
  * @category traffic
  * @since 0.1.0
  */
-export const gaps: Metric.Counter<number> = Metric.counter("makima.gaps", {
+export const gaps: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.gaps", {
   description: "Places in the task feed where events may have been missed, by reason",
   incremental: true
 })
@@ -159,7 +162,7 @@ export const gaps: Metric.Counter<number> = Metric.counter("makima.gaps", {
  * @category consumers
  * @since 0.1.0
  */
-export const queueDepth: Metric.Gauge<number> = Metric.gauge("makima.client.queue.depth", {
+export const queueDepth: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.client.queue.depth", {
   description: "Events in the fullest queue of the consumers of the newest batch"
 })
 
@@ -170,7 +173,7 @@ export const queueDepth: Metric.Gauge<number> = Metric.gauge("makima.client.queu
  * @category consumers
  * @since 0.1.0
  */
-export const eventsDropped: Metric.Counter<number> = Metric.counter("makima.events.dropped", {
+export const eventsDropped: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.events.dropped", {
   description: "Events that did not reach a consumer because it was too slow",
   incremental: true
 })
@@ -181,7 +184,7 @@ export const eventsDropped: Metric.Counter<number> = Metric.counter("makima.even
  * @category subscriptions
  * @since 0.1.0
  */
-export const subscriptionsWanted: Metric.Gauge<number> = Metric.gauge("makima.subscriptions.wanted", {
+export const subscriptionsWanted: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.subscriptions.wanted", {
   description: "Subscriptions that are wanted of the task feed"
 })
 
@@ -192,9 +195,12 @@ export const subscriptionsWanted: Metric.Gauge<number> = Metric.gauge("makima.su
  * @category subscriptions
  * @since 0.1.0
  */
-export const subscriptionsConfirmed: Metric.Gauge<number> = Metric.gauge("makima.subscriptions.confirmed", {
-  description: "Subscriptions that the server has confirmed on the present connection"
-})
+export const subscriptionsConfirmed: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
+  "makima.subscriptions.confirmed",
+  {
+    description: "Subscriptions that the server has confirmed on the present connection"
+  }
+)
 
 const kinds = {
   TaskUpdated: Metric.withAttributes(events, { kind: "TaskUpdated" }),

@@ -19,9 +19,8 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as ClientMessage from "./ClientMessage.ts"
 import type { DecodeError } from "./DecodeError.ts"
 import * as Interest from "./Interest.ts"
-import * as HotPath from "./internal/hotPath.ts"
+import { isNonEmpty } from "./internal/nonEmpty.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
-import { mayLeaveOut, type Hint } from "./internal/wanted.ts"
 import * as MeshError from "./MeshError.ts"
 import type { Data } from "./MeshEvent.ts"
 import * as MeshMetrics from "./MeshMetrics.ts"
@@ -124,12 +123,11 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
   options: Options & {
     readonly subscriptions: Subscriptions.Subscriptions
     readonly toBad: (error: DecodeError) => Bad
-    /** What is not wanted may be missing from what is pulled. Default: anything may be wanted. */
-    readonly hint?: Hint
+    /** The type of a message that nobody wants, for a frame that can be left undecoded. Default: all are decoded. */
+    readonly skip?: ((frame: string) => "TaskOutput" | "TaskUpdated" | undefined) | undefined
   }
 ): Effect.fn.Return<MeshSession<Bad>, MeshError.MeshError, Socket.Socket | Scope.Scope> {
-  const { subscriptions, toBad } = options
-  const hint = options.hint !== undefined && mayLeaveOut(options.hint) ? options.hint : undefined
+  const { skip, subscriptions, toBad } = options
   const failOnBad = options.onBadFrame === "fail"
   const maxBadFrames = options.maxBadFrames ?? 100
   const ackTimeout = Duration.toMillis(options.ackTimeout ?? "5 seconds")
@@ -225,8 +223,8 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     let acknowledged = false
     for (const frame of frames) {
       bytes += frame.length
-      if (hint !== undefined && typeof frame === "string") {
-        const skipped = HotPath.skip(frame, hint)
+      if (skip !== undefined && typeof frame === "string") {
+        const skipped = skip(frame)
         if (skipped !== undefined) {
           received++
           badInARow = 0
@@ -328,8 +326,6 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     received: Effect.sync(() => received)
   }
 })
-
-const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0
 
 const fromSocketError = (error: Socket.SocketError): MeshError.MeshError =>
   new MeshError.MeshError({ reason: MeshError.fromSocketError(error) })

@@ -15,6 +15,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Interest } from "./Interest.ts"
 import * as Connection from "./internal/connection.ts"
+import * as Skip from "./internal/skip.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import * as Wanted from "./internal/wanted.ts"
 import type { MeshError } from "./MeshError.ts"
@@ -79,12 +80,15 @@ export interface ConnectOptions extends MeshSession.Options {
  * @since 0.1.0
  */
 export const connect = (options: ConnectOptions): Stream.Stream<MeshEvent, MeshError, Socket.Socket> =>
-  Wanted.source((wanted) => {
-    const events = feed(options, wanted)
-    return wanted.isWanted === undefined ? events : Stream.filter(events, wanted.isWanted)
+  Wanted.source(({ isWanted, mayBeWanted }) => {
+    const events = feed(options, mayBeWanted)
+    return isWanted === undefined ? events : Stream.filter(events, isWanted)
   })
 
-const feed = (options: ConnectOptions, hint: Wanted.Hint): Stream.Stream<MeshEvent, MeshError, Socket.Socket> =>
+const feed = (
+  options: ConnectOptions,
+  mayBeWanted: Wanted.MayBeWanted | undefined
+): Stream.Stream<MeshEvent, MeshError, Socket.Socket> =>
   Stream.fromChannel(
     Channel.fromTransform((_, scope) =>
       Effect.gen(function* () {
@@ -99,7 +103,8 @@ const feed = (options: ConnectOptions, hint: Wanted.Hint): Stream.Stream<MeshEve
         } else {
           subscriptions.setInterest(interest)
         }
-        const { pull } = yield* Connection.make({ ...options, subscriptions, hint })
+        const skip = mayBeWanted === undefined ? undefined : (frame: string) => Skip.skip(frame, mayBeWanted)
+        const { pull } = yield* Connection.make({ ...options, subscriptions, skip })
         return pull
       }).pipe(Scope.provide(scope))
     )

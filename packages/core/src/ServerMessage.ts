@@ -250,8 +250,8 @@ export type Acknowledgement =
  */
 export type ServerMessage = TaskUpdated | TaskOutput | ServerError | Acknowledgement | UnknownMessage
 
-const decodeObject = Schema.decodeUnknownResult(ServerMessage)
-const encodeObject = Schema.encodeUnknownResult(ServerMessage)
+const decodeObject = /*#__PURE__*/ Schema.decodeUnknownResult(ServerMessage)
+const encodeObject = /*#__PURE__*/ Schema.encodeUnknownResult(ServerMessage)
 
 /**
  * Decodes a text frame, or a binary frame that holds UTF-8. Never throws.

@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Workload } from "@makima-stream/test-kit"
 import { Arbitrary, Iterable, Result, Schema } from "effect"
 import * as HotPath from "../src/internal/hotPath.ts"
-import type { Hint } from "../src/internal/wanted.ts"
+import { skip } from "../src/internal/skip.ts"
+import type { MayBeWanted } from "../src/internal/wanted.ts"
 import * as ServerMessage from "../src/ServerMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
 
@@ -47,11 +48,11 @@ const likeJson = (value: unknown): unknown => {
   return out
 }
 
-const wishes: ReadonlyArray<Hint> = [
-  { tasks: new Set(), outputs: true, updates: true },
-  { tasks: new Set([TaskId.make("a")]), outputs: true, updates: true },
-  { tasks: undefined, outputs: true, updates: false },
-  { tasks: undefined, outputs: false, updates: true }
+const wishes: ReadonlyArray<MayBeWanted> = [
+  () => false,
+  (_, taskId) => taskId === "a",
+  (type) => type === "TaskOutput",
+  (type) => type === "TaskUpdated"
 ]
 
 /** Every outcome of decoding is a value: a throw would fail the property by itself. */
@@ -359,7 +360,7 @@ describe("ServerMessage", () => {
   })
 
   describe("the way past what nobody wants", () => {
-    const nobody: Hint = { tasks: new Set(), outputs: true, updates: true }
+    const nobody: MayBeWanted = () => false
 
     it("is taken by frames as servers write them, with escapes, and with plain tool input", () => {
       for (const frame of [
@@ -369,14 +370,11 @@ describe("ServerMessage", () => {
         `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"","toolName":"B","toolInput":{"path":"a\\"b","all":true,"n":1.5,"no":null},"isError":true,"costUsd":-1.5,"durationMs":0,"isPartial":false}`,
         `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"","toolInput":{}}`
       ]) {
-        assert.isDefined(HotPath.skip(frame, nobody), frame)
+        assert.isDefined(skip(frame, nobody), frame)
         assertSkipAgrees(frame)
       }
       for (const message of Iterable.take(Workload.endless(), 1000)) {
-        assert.strictEqual<unknown>(
-          HotPath.skip(Result.getOrThrow(ServerMessage.encodeFrame(message)), nobody),
-          message._tag
-        )
+        assert.strictEqual<unknown>(skip(Result.getOrThrow(ServerMessage.encodeFrame(message)), nobody), message._tag)
       }
     })
 
@@ -393,16 +391,16 @@ describe("ServerMessage", () => {
         `{"type":"taskUpdated","taskId":"a","version":1.5}`,
         `{"type":"taskUpdated","taskId":"a","version":9007199254740993}`
       ]) {
-        assert.isUndefined(HotPath.skip(frame, nobody), frame)
+        assert.isUndefined(skip(frame, nobody), frame)
       }
     })
 
     it("is not taken by a wanted task whose id is written with escapes", () => {
-      const wanted: Hint = { tasks: new Set([TaskId.make("a")]), outputs: true, updates: true }
+      const wanted: MayBeWanted = (_, taskId) => taskId === "a"
       for (const taskId of ["a", "\\u0061"]) {
-        assert.isUndefined(HotPath.skip(`{"type":"taskUpdated","taskId":"${taskId}"}`, wanted))
+        assert.isUndefined(skip(`{"type":"taskUpdated","taskId":"${taskId}"}`, wanted))
         const output = `{"type":"taskOutput","taskId":"${taskId}","messageType":"raw","content":""}`
-        assert.isUndefined(HotPath.skip(output, wanted))
+        assert.isUndefined(skip(output, wanted))
       }
     })
   })
@@ -445,15 +443,13 @@ describe("ServerMessage", () => {
 
 /** A frame that is skipped is the message that the schema sees in it, and one that was not wanted. */
 function assertSkipAgrees(text: string): void {
-  for (const hint of wishes) {
-    const skipped = HotPath.skip(text, hint)
+  for (const mayBeWanted of wishes) {
+    const skipped = skip(text, mayBeWanted)
     if (skipped === undefined) continue
     const message = Result.getOrThrow(decodeBySchema(JSON.parse(text)))
     assert.strictEqual(message._tag, skipped, text)
     if (message._tag !== "TaskOutput" && message._tag !== "TaskUpdated") return assert.fail(message._tag)
-    const { outputs, tasks, updates } = hint
-    const isKindWanted = message._tag === "TaskOutput" ? outputs : updates
-    assert.isFalse(isKindWanted && (tasks === undefined || tasks.has(message.taskId)), text)
+    assert.isFalse(mayBeWanted(message._tag, message.taskId), text)
   }
 }
 

@@ -144,8 +144,8 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: "internal/consumer.ts",
-        from: "      this.start++\n      this.dropped++\n",
-        to: "      this.start++\n      this.dropped = 1\n"
+        from: "      this.dropped++\n",
+        to: "      this.dropped = 1\n"
       }
     ],
     seen: { meshClient: /saw .* and not|never saw/ }

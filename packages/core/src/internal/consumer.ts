@@ -18,6 +18,7 @@ import * as Effectable from "effect/Effectable"
 import type { MeshError } from "../MeshError.ts"
 import type { MeshEvent } from "../MeshEvent.ts"
 import type { TaskUpdated } from "../ServerMessage.ts"
+import { isNonEmpty } from "./nonEmpty.ts"
 import type { Route } from "./router.ts"
 import * as ShedQueue from "./shedQueue.ts"
 
@@ -109,9 +110,9 @@ export const make = (options: Options, epoch: () => number): Consumer => {
     case "fail":
       return new Rejecting(options, "overflow")
     case "sliding":
-      return new Sliding(options, epoch)
+      return new Losing(options, "oldest", epoch)
     case "dropping":
-      return new Dropping(options, epoch)
+      return new Losing(options, "newest", epoch)
     case "shed":
       return new Shedding(options)
   }
@@ -161,23 +162,19 @@ class Rejecting extends Consumer {
 const wantedOf = (events: Array<MeshEvent>, isWanted: Options["isWanted"]): Array<MeshEvent> =>
   isWanted === undefined ? events : events.filter(isWanted)
 
-const overflow = (epoch: number, dropped: number): MeshEvent => ({
-  _tag: "Resync",
-  epoch,
-  reason: { _tag: "Overflow", dropped }
-})
-
-/** Makes room by losing the oldest. */
-class Sliding extends Consumer {
+/** Takes everything. When it is full it loses the oldest, or else whatever comes. */
+class Losing extends Consumer {
   private events: Array<MeshEvent> = []
   // The oldest event is at `start`: shifting an array for every event that is lost would cost the whole queue each time.
   private start = 0
   private dropped = 0
   lost = 0
+  private readonly end: "oldest" | "newest"
   private readonly epoch: () => number
 
-  constructor(options: Options, epoch: () => number) {
+  constructor(options: Options, end: "oldest" | "newest", epoch: () => number) {
     super(options)
+    this.end = end
     this.epoch = epoch
   }
 
@@ -187,9 +184,10 @@ class Sliding extends Consumer {
 
   offer(event: MeshEvent): Offer {
     if (this.size >= this.capacity) {
-      this.start++
       this.dropped++
       this.lost++
+      if (this.end === "newest") return "accepted"
+      this.start++
       if (this.start >= this.capacity) {
         this.events = this.events.slice(this.start)
         this.start = 0
@@ -201,45 +199,18 @@ class Sliding extends Consumer {
 
   takeAll(): Array<MeshEvent> {
     const taken = this.start === 0 ? this.events : this.events.slice(this.start)
-    if (this.dropped > 0) taken.unshift(overflow(this.epoch(), this.dropped))
+    if (this.dropped > 0) {
+      const mark: MeshEvent = {
+        _tag: "Resync",
+        epoch: this.epoch(),
+        reason: { _tag: "Overflow", dropped: this.dropped }
+      }
+      // What was lost of the newest was all of it at the end: there is only room again once the queue has been emptied.
+      if (this.end === "oldest") taken.unshift(mark)
+      else taken.push(mark)
+    }
     this.events = []
     this.start = 0
-    this.dropped = 0
-    return wantedOf(taken, this.isWanted)
-  }
-}
-
-/** Loses whatever comes while it is full. */
-class Dropping extends Consumer {
-  private events: Array<MeshEvent> = []
-  private dropped = 0
-  lost = 0
-  private readonly epoch: () => number
-
-  constructor(options: Options, epoch: () => number) {
-    super(options)
-    this.epoch = epoch
-  }
-
-  get size(): number {
-    return this.events.length
-  }
-
-  offer(event: MeshEvent): Offer {
-    if (this.events.length < this.capacity) {
-      this.events.push(event)
-    } else {
-      this.dropped++
-      this.lost++
-    }
-    return "accepted"
-  }
-
-  // The queue only has room again once it has been emptied, so what was lost was all of it at the end.
-  takeAll(): Array<MeshEvent> {
-    const taken = this.events
-    if (this.dropped > 0) taken.push(overflow(this.epoch(), this.dropped))
-    this.events = []
     this.dropped = 0
     return wantedOf(taken, this.isWanted)
   }
@@ -270,5 +241,3 @@ class Shedding extends Consumer {
     return wantedOf(this.queue.takeAll(), this.isWanted)
   }
 }
-
-const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

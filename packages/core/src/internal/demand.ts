@@ -17,8 +17,6 @@ export interface Demand {
   readonly sweep: (now: number) => void
   /** When `sweep` has something to do next. */
   readonly next: () => number | undefined
-  /** Gives up at once everything that nobody wants. */
-  readonly clearIdle: () => void
 }
 
 interface Key {
@@ -77,7 +75,6 @@ export const make = (subscriptions: Subscriptions, idleMillis: number): Demand =
     acquireOutput: (taskId) => acquireTask("output", taskId),
     releaseOutput: (taskId, now) => releaseKey(output.get(taskId), now),
     sweep: (now) => idle.due(now).forEach(giveUp),
-    next: idle.next,
-    clearIdle: () => idle.due(Number.POSITIVE_INFINITY).forEach(giveUp)
+    next: idle.next
   }
 }

@@ -2,14 +2,12 @@
  * The short ways to the two frequent messages, and to a message of an unknown
  * type, whose size and depth are the sender's choice: `decodeText` from a frame's
  * text, past `JSON.parse`, and `decode` from the object that `JSON.parse` gave.
- * And the shortest, for a message that nobody wants: `skip` only says that the
- * frame holds one.
  *
  * Invariant: each gives either exactly what the `ServerMessage` schema gives for
  * the same frame, or `undefined`, which leaves the frame to the next way. They
  * never decide that something is wrong, so every error still comes from the
- * schema. `ServerMessage.test.ts` holds them equal over generated and damaged
- * frames.
+ * schema. `ServerMessage.test.ts` holds the three equal over generated and
+ * damaged frames.
  *
  * The messages are built member by member with absent members left out, because
  * that is what the schema does. `toolInput` and an unknown message need no look:
@@ -19,7 +17,6 @@ import type * as Schema from "effect/Schema"
 import type { TaskOutput, TaskUpdated, UnknownMessage } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import type { JsonObject } from "./frame.ts"
-import type { Hint } from "./wanted.ts"
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -113,14 +110,14 @@ const decodeUpdate = (object: JsonObject): TaskUpdated | undefined => {
 // ---------------------------------------------------------------------------
 
 // Strings cut out of a frame keep the whole frame in memory: a task id that a program holds may hold no more than this.
-const maxLength = 1024
+export const maxLength = 1024
 
 // What a JSON string may hold as it stands, a string without escapes, and the numbers of JSON.
-const char = String.raw`[^"\\\x00-\x1f]`
+export const char = String.raw`[^"\\\x00-\x1f]`
 const string = `"(${char}*)"`
-const int = "(?:0|[1-9][0-9]{0,14})"
+export const int = "(?:0|[1-9][0-9]{0,14})"
 const number = String.raw`-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?`
-const optional = (name: string, value: string) => `(?:,"${name}":(?:null|${value}))?`
+export const optional = (name: string, value: string) => `(?:,"${name}":(?:null|${value}))?`
 
 // A frame as servers write it: no space, `type` first, the other members in the protocol's order, each at most once.
 // Whatever else is a message too takes the longer way. The expressions are sound because JSON is unambiguous: a text that
@@ -217,55 +214,6 @@ const splitStrings = (text: string): ReadonlyArray<string> => {
   }
   return strings
 }
-
-// ---------------------------------------------------------------------------
-// past what nobody wants
-// ---------------------------------------------------------------------------
-
-// Exact without `JSON.parse`: with escapes as JSON has them, numbers that are finite for sure, and for `toolInput` what
-// tools are given most: an object of plain values, or one of those. What is more than that is decoded to be judged.
-const anyString = String.raw`"${char}*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})${char}*)*"`
-const finite = String.raw`-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]+)?`
-const plain = `(?:${anyString}|${finite}|true|false|null)`
-const plainObject = String.raw`\{(?:${anyString}:${plain}(?:,${anyString}:${plain})*)?\}`
-
-const anyOutput = new RegExp(
-  String.raw`^\{"type":"taskOutput","taskId":"${char}+","messageType":${anyString},"content":${anyString}` +
-    optional("toolName", anyString) +
-    optional("toolInput", `(?:${plain}|${plainObject})`) +
-    optional("isError", "(?:true|false)") +
-    optional("costUsd", finite) +
-    optional("durationMs", int) +
-    optional("isPartial", "(?:true|false)") +
-    String.raw`\}$`
-)
-const anyUpdate = new RegExp(
-  String.raw`^\{"type":"taskUpdated","taskId":"${char}+"` +
-    optional("version", int) +
-    optional("status", anyString) +
-    optional("updatedFields", String.raw`\[(?:${anyString}(?:,${anyString})*)?\]`) +
-    optional("updatedBy", anyString) +
-    String.raw`\}$`
-)
-const outputPrefix = `{"type":"taskOutput","taskId":"`.length
-const updatePrefix = `{"type":"taskUpdated","taskId":"`.length
-
-/** The type of the message in a frame that is a message for sure and wanted by nobody; `undefined` for every other frame. */
-export const skip = (text: string, hint: Hint): "TaskOutput" | "TaskUpdated" | undefined => {
-  if (text.length > maxLength) return undefined
-  switch (text.charCodeAt(`{"type":"task`.length)) {
-    case 79:
-      return (hint.outputs && isOf(text, outputPrefix, hint)) || !anyOutput.test(text) ? undefined : "TaskOutput"
-    case 85:
-      return (hint.updates && isOf(text, updatePrefix, hint)) || !anyUpdate.test(text) ? undefined : "TaskUpdated"
-    default:
-      return undefined
-  }
-}
-
-// An id with an escape in it is none of those that are wanted as it stands, and no frame that may be skipped either.
-const isOf = (text: string, start: number, { tasks }: Hint): boolean =>
-  tasks === undefined || tasks.has(text.slice(start, text.indexOf(`"`, start)) as TaskId)
 
 type Group = string | undefined
 type OutputGroups = readonly [string, TaskId, string, string, Group, Group, Group, Group, Group, Group]

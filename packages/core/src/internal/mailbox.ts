@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
+import { isNonEmpty } from "./nonEmpty.ts"
 
 /** A bounded queue without waiting. */
 export interface Core<In, Out> {
@@ -195,5 +196,3 @@ export const relay = <A extends Out, Out, E>(
     Effect.as(box.pull)
   )
 }
-
-const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

@@ -12,61 +12,47 @@ import * as Stream from "effect/Stream"
 import type { MeshEvent } from "../MeshEvent.ts"
 import type { TaskId } from "../TaskId.ts"
 
-/** What a source may leave undecoded: a predicate on events says the same, but takes an event. */
-export interface Hint {
-  /** The tasks whose messages are wanted; `undefined` for all. */
-  readonly tasks: ReadonlySet<TaskId> | undefined
-  readonly outputs: boolean
-  readonly updates: boolean
+/** A predicate on events. */
+export type IsWanted = (event: MeshEvent) => boolean
+
+/** The same as far as it can be said of a message that is not decoded: `false` where the predicate is for sure. */
+export type MayBeWanted = (type: "TaskOutput" | "TaskUpdated", taskId: TaskId) => boolean
+
+/** What the filters behind a source want; `undefined` for everything. */
+export interface Wanted {
+  readonly isWanted: IsWanted | undefined
+  readonly mayBeWanted: MayBeWanted | undefined
 }
-
-export const anything: Hint = { tasks: undefined, outputs: true, updates: true }
-
-/** Whether there is anything that a hint lets the source leave out. */
-export const mayLeaveOut = ({ outputs, tasks, updates }: Hint): boolean => tasks !== undefined || !outputs || !updates
-
-export interface Wanted extends Hint {
-  /** Which events are wanted; `undefined` for all. */
-  readonly isWanted: ((event: MeshEvent) => boolean) | undefined
-}
-
-export const everything: Wanted = { ...anything, isWanted: undefined }
-
-const common = (a: ReadonlySet<TaskId>, b: ReadonlySet<TaskId>): ReadonlySet<TaskId> =>
-  new Set([...a].filter((taskId) => b.has(taskId)))
-
-/** What both want. */
-const both = ({ isWanted, ...a }: Wanted, b: Hint, isWantedToo: (event: MeshEvent) => boolean): Wanted => ({
-  tasks: a.tasks === undefined ? b.tasks : b.tasks === undefined ? a.tasks : common(a.tasks, b.tasks),
-  outputs: a.outputs && b.outputs,
-  updates: a.updates && b.updates,
-  isWanted: isWanted === undefined ? isWantedToo : (event) => isWanted(event) && isWantedToo(event)
-})
 
 const TypeId = Symbol.for("@makima-stream/core/wanted")
 
 interface Source<A, E, R> extends Stream.Stream<A, E, R> {
-  readonly [TypeId]?: (hint: Hint, isWanted: (event: MeshEvent) => boolean) => Stream.Stream<A, E, R>
+  readonly [TypeId]?: (mayBeWanted: MayBeWanted, isWanted: IsWanted) => Stream.Stream<A, E, R>
 }
 
 /** A stream whose source gives what is wanted, and nothing else. */
 export const source = <A, E, R>(
   make: (wanted: Wanted) => Stream.Stream<A, E, R>,
-  wanted: Wanted = everything
+  { isWanted, mayBeWanted }: Wanted = { isWanted: undefined, mayBeWanted: undefined }
 ): Stream.Stream<A, E, R> =>
-  Object.assign(make(wanted), {
-    [TypeId]: (hint: Hint, isWanted: (event: MeshEvent) => boolean) => source(make, both(wanted, hint, isWanted))
+  Object.assign(make({ isWanted, mayBeWanted }), {
+    [TypeId]: (mayBeToo: MayBeWanted, isToo: IsWanted) =>
+      source(make, {
+        isWanted: isWanted === undefined ? isToo : (event) => isWanted(event) && isToo(event),
+        mayBeWanted:
+          mayBeWanted === undefined ? mayBeToo : (type, taskId) => mayBeWanted(type, taskId) && mayBeToo(type, taskId)
+      })
   })
 
-/** Keeps what a predicate of this toolkit's own takes, which `hint` says as far as it can. */
+/** Keeps what a predicate of this toolkit's own takes. */
 export const filter = <A, E, R>(
   self: Source<A, E, R>,
-  hint: Hint,
-  isWanted: (event: MeshEvent) => boolean
+  mayBeWanted: MayBeWanted,
+  isWanted: IsWanted
 ): Stream.Stream<A, E, R> => {
   const narrow = self[TypeId]
   // Only a stream of events has a way to its source.
   return narrow === undefined
     ? Stream.filter(self, isWanted as unknown as (element: A) => boolean)
-    : narrow(hint, isWanted)
+    : narrow(mayBeWanted, isWanted)
 }

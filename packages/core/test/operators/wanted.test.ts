@@ -8,6 +8,7 @@ import { isReadonlyArrayNonEmpty } from "effect/Array"
 import { Socket } from "effect/socket"
 import * as Interest from "../../src/Interest.ts"
 import type { MeshEvent } from "../../src/MeshEvent.ts"
+import * as MeshClient from "../../src/MeshClient.ts"
 import * as MeshStream from "../../src/MeshStream.ts"
 import * as ServerMessage from "../../src/ServerMessage.ts"
 import { a, b, events } from "../support/events.ts"
@@ -63,35 +64,123 @@ const outcome = (batches: ReadonlyArray<ReadonlyArray<string>>, use: (feed: Feed
     return { seen, exit, counted }
   }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
 
+/** Everything that comes of a client's stream. */
+const clientOutcome = (
+  batches: ReadonlyArray<ReadonlyArray<string>>,
+  streamOf: (client: MeshClient.MeshClient["Service"]) => Feed,
+  use: (feed: Feed) => Feed
+) =>
+  Effect.gen(function* () {
+    const seen: Array<MeshEvent> = []
+    const client = yield* MeshClient.make({ maxBadFrames: 3, policy: { classify: () => "fail" } })
+    const exit = yield* use(streamOf(client)).pipe(
+      Stream.runForEach((event) => Effect.sync(() => seen.push(event))),
+      Effect.exit
+    )
+    return { seen, exit }
+  }).pipe(Effect.scoped, Effect.provideServiceEffect(Socket.Socket, socketOf(batches)))
+
 /** Stands between the source and the operators, which then cannot reach it. */
 const screen = (feed: Feed): Feed => Stream.map(feed, (event) => event)
 
 const pick = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 })))
 
+const numbers = (maxLength: number) => Arbitrary.array(pick, { maxLength })
+
+const inputs: [typeof events, ReturnType<typeof numbers>, ReturnType<typeof numbers>] = [
+  events,
+  numbers(12),
+  numbers(4)
+]
+
+/** The frames of the events, some of them damaged, in two batches; and operators in a row. */
+const prepare = ([events, damages, picks]: readonly [
+  ReadonlyArray<MeshEvent>,
+  ReadonlyArray<number>,
+  ReadonlyArray<number>
+]) => {
+  const frames = events.flatMap((event) => (isData(event) ? [Result.getOrThrow(ServerMessage.encodeFrame(event))] : []))
+  for (const damage of damages) {
+    const index = damage % Math.max(1, frames.length)
+    const frame = frames[index]
+    if (frame === undefined) break
+    const at = damage % frame.length
+    frames[index] = frame.slice(0, at) + String.fromCharCode(damage % 128) + frame.slice(at + 1)
+  }
+  const chain = picks.map((n) => filters[n % filters.length] ?? MeshStream.outputOnly)
+  return {
+    batches: [frames.slice(0, 5), frames.slice(5)],
+    through: (feed: Feed): Feed => chain.reduce((feed, filter) => filter(feed), feed)
+  }
+}
+
 describe("what operators tell the source", () => {
   it.effect.prop(
     "changes nothing that can be seen or counted, whatever comes and in whatever order they stand",
-    [events, Arbitrary.array(pick, { maxLength: 12 }), Arbitrary.array(pick, { maxLength: 4 })],
-    ([events, damages, picks]) =>
+    inputs,
+    (input) =>
       Effect.gen(function* () {
-        const frames = events.flatMap((event) =>
-          isData(event) ? [Result.getOrThrow(ServerMessage.encodeFrame(event))] : []
-        )
-        for (const damage of damages) {
-          const index = damage % Math.max(1, frames.length)
-          const frame = frames[index]
-          if (frame === undefined) break
-          const at = damage % frame.length
-          frames[index] = frame.slice(0, at) + String.fromCharCode(damage % 128) + frame.slice(at + 1)
-        }
-        const chain = picks.map((n) => filters[n % filters.length] ?? MeshStream.outputOnly)
-        const batches = [frames.slice(0, 5), frames.slice(5)]
-        const through = (feed: Feed): Feed => chain.reduce((feed, filter) => filter(feed), feed)
+        const { batches, through } = prepare(input)
         assert.deepStrictEqual(
           yield* outcome(batches, through),
           yield* outcome(batches, (feed) => through(screen(feed)))
         )
       }),
     { arbitrary: { runs: 500 } }
+  )
+
+  const streams: Record<string, (client: MeshClient.MeshClient["Service"]) => Feed> = {
+    events: (client) => client.events({ ...Interest.output([a, b]), all: true }),
+    task: (client) => client.task(a),
+    everything: (client) => client.everything({ linger: 0 })
+  }
+  for (const [name, streamOf] of Object.entries(streams)) {
+    it.effect.prop(
+      `changes nothing that can be seen of a client's ${name}`,
+      inputs,
+      (input) =>
+        Effect.gen(function* () {
+          const { batches, through } = prepare(input)
+          assert.deepStrictEqual(
+            yield* clientOutcome(batches, streamOf, through),
+            yield* clientOutcome(batches, streamOf, (feed) => through(screen(feed)))
+          )
+        }),
+      { arbitrary: { runs: 200 } }
+    )
+  }
+
+  it.effect("does not keep an element from a function that the caller filters by", () =>
+    Effect.gen(function* () {
+      const frame = (taskId: string) => `{"type":"taskUpdated","taskId":"${taskId}"}`
+      const asked: Array<string> = []
+      yield* outcome([[frame("a"), frame("b"), frame("a")]], (feed) =>
+        feed.pipe(
+          MeshStream.filterTask((taskId) => asked.push(taskId) > 0),
+          MeshStream.filterTask(a),
+          MeshStream.outputOnly
+        )
+      )
+      assert.deepStrictEqual(asked, ["a", "b", "a"])
+    })
+  )
+
+  it.effect("lets a client's consumer sleep through what its operators drop, and keeps its queue for the rest", () =>
+    Effect.gen(function* () {
+      const frames = Array.from({ length: 10 }, (_, n) =>
+        n === 7
+          ? `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"x"}`
+          : `{"type":"taskUpdated","taskId":"a","version":${n}}`
+      )
+      const { seen } = yield* clientOutcome(
+        [frames],
+        (client) => client.task(a, { overflow: "fail", capacity: 1 }),
+        MeshStream.outputOnly
+      )
+      assert.deepStrictEqual(
+        seen.map(({ _tag }) => _tag),
+        ["TaskOutput"]
+      )
+    })
   )
 })

@@ -5,7 +5,7 @@
  * They have no state, work on whole arrays, and never emit an empty one, so
  * that they may stand in any order and any number.
  */
-import { dual } from "effect/Function"
+import { constFalse, constTrue, dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import type { Data, Lifecycle, MeshEvent } from "../../MeshEvent.ts"
@@ -38,28 +38,30 @@ export interface Narrowing<D extends MeshEvent> {
     : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Extract<A, D | Kept<Arg>>, E, R>
 }
 
-const outputs: Wanted.Hint = { ...Wanted.anything, updates: false }
-const updates: Wanted.Hint = { ...Wanted.anything, outputs: false }
-const neither: Wanted.Hint = { ...Wanted.anything, outputs: false, updates: false }
+const outputs: Wanted.MayBeWanted = (type) => type === "TaskOutput"
+const updates: Wanted.MayBeWanted = (type) => type === "TaskUpdated"
 
-/** A hint, unless a function of the caller's has to be asked for every element. */
-const unlessAsked = (selector: Selector<string>, hint: Wanted.Hint): Wanted.Hint | undefined =>
-  Predicate.isFunction(selector) ? undefined : hint
+/** What may be wanted, unless a function of the caller's has to be asked for every element. */
+const unlessAsked = (selector: Selector<string>, mayBeWanted: Wanted.MayBeWanted): Wanted.MayBeWanted | undefined =>
+  Predicate.isFunction(selector) ? undefined : mayBeWanted
 
 /** Keeps the events that a predicate takes, and `Resync` where the options keep it. */
 const keep = <E, R>(
   self: Stream.Stream<MeshEvent, E, R>,
-  hint: Wanted.Hint | undefined,
+  mayBeWanted: Wanted.MayBeWanted | undefined,
   isWanted: (event: MeshEvent) => boolean,
   options: KeepResync | undefined
 ): Stream.Stream<MeshEvent, E, R> => {
   const isKept = options?.keepResync === true ? (event: MeshEvent) => isWanted(event) || isResync(event) : isWanted
-  return hint === undefined ? Stream.filter(self, isKept) : Wanted.filter(self, hint, isKept)
+  return mayBeWanted === undefined ? Stream.filter(self, isKept) : Wanted.filter(self, mayBeWanted, isKept)
 }
 
-const narrowing = <D extends MeshEvent>(hint: Wanted.Hint, isWanted: (event: MeshEvent) => event is D): Narrowing<D> =>
+const narrowing = <D extends MeshEvent>(
+  mayBeWanted: Wanted.MayBeWanted,
+  isWanted: (event: MeshEvent) => event is D
+): Narrowing<D> =>
   dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: KeepResync) =>
-    keep(self, hint, isWanted, options)
+    keep(self, mayBeWanted, isWanted, options)
   )
 
 /**
@@ -180,7 +182,7 @@ export const updatesOnly: Narrowing<ServerMessage.TaskUpdated> = narrowing(
  * @since 0.1.0
  */
 export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(
-  neither,
+  constFalse,
   (event) => event._tag === "ServerError"
 )
 
@@ -216,9 +218,9 @@ export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(
  * @category filters
  * @since 0.1.0
  */
-export const dataOnly: Narrowing<Data> = narrowing(Wanted.anything, (event): event is Data => !isLifecycle(event))
+export const dataOnly: Narrowing<Data> = narrowing(constTrue, (event): event is Data => !isLifecycle(event))
 
-const lifecycle = narrowing(neither, isLifecycle)
+const lifecycle = narrowing(constFalse, isLifecycle)
 
 /**
  * Keeps what the connection says of itself: `Connected`, `Disconnected` and
@@ -329,15 +331,14 @@ export const filterTask: {
     self: Stream.Stream<A, E, R>,
     tasks: Selector<TaskId>
   ): Stream.Stream<OfTask<A>, E, R> => {
-    const meant = Predicate.isFunction(tasks) || Predicate.isString(tasks) ? tasks : new Set(tasks)
-    const isMeant = toPredicate(meant)
+    const isMeant = toPredicate(tasks)
     const isKept = (event: MaybeOfTask) =>
       event.taskId === undefined
         ? event._tag !== "ServerError" && event._tag !== "UnknownMessage"
         : isMeant(event.taskId)
-    const kept: Stream.Stream<A, E, R> = Predicate.isFunction(meant)
+    const kept: Stream.Stream<A, E, R> = Predicate.isFunction(tasks)
       ? Stream.filter(self, isKept)
-      : Wanted.filter(self, { ...Wanted.anything, tasks: Predicate.isString(meant) ? new Set([meant]) : meant }, isKept)
+      : Wanted.filter(self, (_, taskId) => isMeant(taskId), isKept)
     return kept as Stream.Stream<OfTask<A>, E, R>
   }
 )

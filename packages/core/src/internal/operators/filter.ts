@@ -299,6 +299,10 @@ export type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.Unk
  * Ids are read when the operator is put on a stream. Use a predicate for a
  * choice that changes while the stream runs.
  *
+ * Right behind `MeshStream.connect`, or behind other filters there, messages of
+ * tasks whose ids are not given are only made sure to be messages, and not
+ * decoded: half the work.
+ *
  * **Example** (One task of two)
  *
  * ```ts

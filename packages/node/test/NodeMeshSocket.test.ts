@@ -15,6 +15,7 @@ import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
 import { isUtf8 } from "node:buffer"
 import { spawn } from "node:child_process"
+import { getHeapStatistics } from "node:v8"
 import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
 import * as Servers from "./support/servers.ts"
 
@@ -54,6 +55,11 @@ const refuse = (status: number, headers?: { readonly [name: string]: string }) =
     response.writeHead(status, headers)
     response.write("an answer that goes on and on")
   })
+
+/** Bytes that V8 has allocated on its heap so far. Not yet in the types of Node. */
+const allocatedBytes = () =>
+  (getHeapStatistics() as ReturnType<typeof getHeapStatistics> & { readonly total_allocated_bytes: number })
+    .total_allocated_bytes
 
 /** What keeps the process alive, of what a connection can have. */
 const resources = (): ReadonlyArray<string> =>
@@ -385,6 +391,31 @@ describe("NodeMeshSocket", () => {
         socket.write(Servers.frame(1, "b"))
         yield* Servers.settled(() => 0)
         assert.deepStrictEqual(yield* reader.pull, ["a", "b"])
+      })
+    )
+
+    it.effect("keeps what nobody has pulled as the bytes that came, and makes no strings of it before", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url, highWaterBytes: 1 << 30 })
+        const { socket } = yield* server.accept
+        const count = 10_000
+        const text = "x".repeat(1000)
+        const frames = Buffer.concat(Array.from({ length: count }, () => Servers.frame(1, text)))
+        const send = Effect.callback<void>((resume) => {
+          // The answer to a ping comes after all that was sent before it has been read.
+          socket.once("data", () => resume(Effect.void))
+          socket.write(frames)
+          socket.write(Servers.frame(9, ""))
+        })
+        // The first time V8 compiles.
+        yield* send
+        yield* reader.pull
+        const before = allocatedBytes()
+        yield* send
+        assert.isBelow((allocatedBytes() - before) / count, text.length / 2)
+        assert.strictEqual((yield* reader.pull).length, count)
+        assert.isAbove((allocatedBytes() - before) / count, text.length)
       })
     )
 

@@ -438,6 +438,66 @@ describe("MeshClient", () => {
       })
     )
 
+    itLeavesNothing(
+      "is read ahead for by 64 events while nobody waits, and by all it has room for while somebody does",
+      () =>
+        Effect.gen(function* () {
+          const { mesh, client } = yield* setup({ mesh: { maxBatch: 16 } })
+          const unread = Effect.map(mesh.connections, ([connection]) => connection?.unread ?? 0)
+          const slow = yield* stalled(client.updates(a))
+          yield* slow.started
+          // Somebody who waited and has gone waits no more.
+          const gone = yield* follow(client.updates(b))
+          yield* settle
+          yield* Fiber.interrupt(gone.fiber)
+          for (let n = 1; n <= 400; n++) yield* mesh.emit(updated(n))
+          yield* settle
+          const alone = yield* unread
+          assert.isAtLeast(alone, 400 - 64 - 2 * 16)
+          assert.isAtMost(alone, 400 - 64)
+          const other = yield* follow(client.updates(b))
+          yield* settle
+          const together = yield* unread
+          assert.isAtLeast(together, 400 - 256 - 2 * 16)
+          assert.isAtMost(together, 400 - 256)
+          yield* slow.release
+          yield* mesh.emit(updated(1, b))
+          yield* settle
+          assert.deepStrictEqual(
+            data(slow.events),
+            Array.from({ length: 400 }, (_, n) => `a ${n + 1}`)
+          )
+          assert.deepStrictEqual(data(other.events), ["b 1"])
+        })
+    )
+
+    for (const [company, others] of [
+      ["alone", 0],
+      ["beside one that waits", 1]
+    ] as const) {
+      itLeavesNothing(
+        `is never forgotten by a router that reads ahead, ${company}, wherever the scheduler cuts in`,
+        () =>
+          Effect.gen(function* () {
+            for (let ops = 5; ops <= 80; ops++) {
+              const cut = Effect.provideService(References.MaxOpsBeforeYield, ops)
+              yield* Effect.gen(function* () {
+                const { mesh, client } = yield* cut(setup({ mesh: { maxBatch: 40 } }))
+                const slow = yield* cut(follow(Stream.tap(client.updates(a), () => Effect.yieldNow)))
+                yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe")
+                for (let n = 0; n < others; n++) {
+                  yield* cut(follow(client.updates(b)))
+                  yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe" && message.taskId === b)
+                }
+                yield* mesh.emit(...Array.from({ length: 300 }, (_, n) => updated(n + 1)))
+                for (let rounds = 0; rounds < 100 && data(slow.events).length < 300; rounds++) yield* settle
+                assert.strictEqual(data(slow.events).length, 300, `with a yield after every ${ops} operations`)
+              }).pipe(Effect.scoped)
+            }
+          })
+      )
+    }
+
     itLeavesNothing("that suspends keeps neither the reconciler nor another's interruption from their work", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ mesh: { maxBatch: 4 } })

@@ -111,8 +111,8 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: "internal/consumer.ts",
-        from: "if (events.length >= this.capacity) return this.whenFull",
-        to: 'if (events.length >= this.capacity) return "accepted"'
+        from: 'if (overflow === "suspend") return "full"',
+        to: 'if (overflow === "suspend") return "accepted"'
       }
     ],
     seen: { meshClient: /saw .* and not|never saw/ }
@@ -122,8 +122,8 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: "internal/consumer.ts",
-        from: "if (events.length >= this.capacity) return this.whenFull",
-        to: "if (events.length >= 1000 * this.capacity) return this.whenFull"
+        from: "if (this.size >= capacity) {",
+        to: "if (this.size >= 1000 * capacity) {"
       }
     ],
     seen: { meshClient: /events behind/ }

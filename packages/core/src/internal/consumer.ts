@@ -1,6 +1,6 @@
 /**
- * One consumer of a shared connection: a bounded queue, a class for each overflow
- * policy, that is its own `Pull`.
+ * One consumer of a shared connection: a bounded queue, with an overflow policy,
+ * that is its own `Pull`.
  *
  * Ten thousand of them are the common case. Whenever one is woken, what it is
  * made of has to be fetched from far memory, piece by piece; so it is one object,
@@ -47,97 +47,119 @@ export interface Options {
  */
 export type Offer = "accepted" | "full" | "overflow"
 
+/** Resumes a router that waits. Once it has, it does nothing. */
+type Resume = (go: Effect.Effect<void>) => void
+
+/** What the consumers of one connection have in common. */
+export interface Shared {
+  /** The newest epoch, for marks. */
+  epoch: number
+  /** How many of them wait for events, which is what there is reason to read on for. */
+  waiting: number
+  /** Resumes the router that waits until somebody waits, if it does. */
+  resume: Resume | undefined
+}
+
 export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
   abstract readonly size: number
-  /** How many events have been lost so far. */
-  abstract readonly lost: number
   abstract offer(event: MeshEvent): Offer
   /** Everything that is held, with the marks where something is missing. */
   abstract takeAll(): Array<MeshEvent>
 
-  readonly capacity: number
-  readonly isWanted: Options["isWanted"]
-  readonly onUpdate: Options["onUpdate"]
+  // In this order: what a wake reads lies side by side.
   /** Set once nothing more will come. */
   ended: End | undefined = undefined
+  readonly isWanted: Options["isWanted"]
   /** Whether it has got something of the batch that it has not been woken for. */
   isDue = false
   /** Resumes the pull that waits, if one does. A pull that was interrupted meanwhile takes no notice. */
   resume: ((pull: Pull) => void) | undefined = undefined
-  /** Resumes the router that waits for room, if it does. */
-  room: (() => void) | undefined = undefined
-  /** How many of the lost events the metrics know of. */
+  protected readonly shared: Shared
+  /** Resumes the router that waits for this consumer, if it does. */
+  room: Resume | undefined = undefined
+  /** How many events have been lost so far. */
+  lost = 0
+  /** How many of them the metrics know of. */
   lostRecorded = 0
-  readonly route: Route
+  readonly onUpdate: Options["onUpdate"]
+  readonly options: Options
 
-  constructor({ capacity, isWanted, onUpdate, route }: Options) {
+  constructor(options: Options, shared: Shared) {
     super()
-    this.capacity = capacity
-    this.isWanted = isWanted
-    this.onUpdate = onUpdate
-    this.route = route
+    this.isWanted = options.isWanted
+    this.shared = shared
+    this.onUpdate = options.onUpdate
+    this.options = options
   }
 
   override asEffect(): Pull {
     if (this.size > 0) {
       const events = this.takeAll()
-      this.room?.()
+      this.giveRoom()
       return isNonEmpty(events) ? Effect.succeed(events) : this
     }
     if (this.ended !== undefined) return this.ended
     // Nothing to undo when it is interrupted: what is left in `resume` does nothing, and the next pull replaces it.
     return Effect.callback((resume) => {
       // The scheduler can cut in before this is run.
-      if (this.size > 0 || this.ended !== undefined) resume(this)
-      else this.resume = resume
+      if (this.size > 0 || this.ended !== undefined) return resume(this)
+      // One that was interrupted while it waited still counts.
+      const waits = this.resume !== undefined
+      this.resume = resume
+      if (waits) return
+      const { shared } = this
+      const go = shared.resume
+      shared.waiting++
+      shared.resume = undefined
+      go?.(Effect.void)
     })
+  }
+
+  /** What is wanted of events among which are marks that the queue has made. */
+  protected wantedOf(events: Array<MeshEvent>): Array<MeshEvent> {
+    return this.isWanted === undefined ? events : events.filter(this.isWanted)
+  }
+
+  /** Lets the router go on that waits for this consumer. */
+  giveRoom(): void {
+    const { room } = this
+    this.room = undefined
+    room?.(Effect.void)
   }
 
   /** Lets a pull that waits see what there is. */
   wake(): void {
-    const { resume } = this
-    if (resume === undefined) return
-    this.resume = undefined
     // The fiber runs here and now, so what it takes is what was there.
-    resume(this)
+    this.stopWaiting()?.(this)
+  }
+
+  /** Counts this one no longer among those that wait. Gives what resumes it, if it did. */
+  stopWaiting(): Consumer["resume"] {
+    const { resume } = this
+    if (resume === undefined) return undefined
+    this.resume = undefined
+    this.shared.waiting--
+    return resume
   }
 }
 
-export const make = (options: Options, epoch: () => number): Consumer => {
-  switch (options.overflow) {
-    case "suspend":
-      return new Rejecting(options, "full")
-    case "fail":
-      return new Rejecting(options, "overflow")
-    case "sliding":
-      return new Losing(options, "oldest", epoch)
-    case "dropping":
-      return new Losing(options, "newest", epoch)
-    case "shed":
-      return new Shedding(options)
-  }
-}
+export const make = (options: Options, shared: Shared): Consumer =>
+  options.overflow === "shed" ? new Shedding(options, shared) : new Plain(options, shared)
 
 /**
- * Takes nothing more when it is full, and says so. Holds no array while it is
- * empty, and one that fits for a single event: a consumer of one task is woken
- * for each of its events.
+ * A plain queue. When it is full, it takes nothing more and says so (`suspend`,
+ * `fail`), or loses the oldest (`sliding`) or whatever comes (`dropping`). Holds
+ * no array while it is empty, and one that fits for a single event: a consumer
+ * of one task is woken for each of its events.
  */
-class Rejecting extends Consumer {
+class Plain extends Consumer {
   private events: Array<MeshEvent> | undefined = undefined
-  private readonly whenFull: "full" | "overflow"
-
-  constructor(options: Options, whenFull: "full" | "overflow") {
-    super(options)
-    this.whenFull = whenFull
-  }
+  // The oldest event is at `start`: shifting an array for every event that is lost would cost the whole queue each time.
+  private start = 0
+  private dropped = 0
 
   get size(): number {
-    return this.events === undefined ? 0 : this.events.length
-  }
-
-  get lost(): number {
-    return 0
+    return this.events === undefined ? 0 : this.events.length - this.start
   }
 
   offer(event: MeshEvent): Offer {
@@ -146,73 +168,33 @@ class Rejecting extends Consumer {
       this.events = [event]
       return "accepted"
     }
-    if (events.length >= this.capacity) return this.whenFull
+    const { capacity, overflow } = this.options
+    if (this.size >= capacity) {
+      if (overflow === "suspend") return "full"
+      if (overflow === "fail") return "overflow"
+      this.dropped++
+      this.lost++
+      if (overflow === "dropping") return "accepted"
+      this.start++
+      if (this.start >= capacity) {
+        events.splice(0, this.start)
+        this.start = 0
+      }
+    }
     events.push(event)
     return "accepted"
   }
 
   takeAll(): Array<MeshEvent> {
-    const taken = this.events ?? []
+    const { dropped, events = [], start } = this
     this.events = undefined
-    return taken
-  }
-}
-
-/** Keeps what is wanted of the marks that a queue has made. */
-const wantedOf = (events: Array<MeshEvent>, isWanted: Options["isWanted"]): Array<MeshEvent> =>
-  isWanted === undefined ? events : events.filter(isWanted)
-
-/** Takes everything. When it is full it loses the oldest, or else whatever comes. */
-class Losing extends Consumer {
-  private events: Array<MeshEvent> = []
-  // The oldest event is at `start`: shifting an array for every event that is lost would cost the whole queue each time.
-  private start = 0
-  private dropped = 0
-  lost = 0
-  private readonly end: "oldest" | "newest"
-  private readonly epoch: () => number
-
-  constructor(options: Options, end: "oldest" | "newest", epoch: () => number) {
-    super(options)
-    this.end = end
-    this.epoch = epoch
-  }
-
-  get size(): number {
-    return this.events.length - this.start
-  }
-
-  offer(event: MeshEvent): Offer {
-    if (this.size >= this.capacity) {
-      this.dropped++
-      this.lost++
-      if (this.end === "newest") return "accepted"
-      this.start++
-      if (this.start >= this.capacity) {
-        this.events = this.events.slice(this.start)
-        this.start = 0
-      }
-    }
-    this.events.push(event)
-    return "accepted"
-  }
-
-  takeAll(): Array<MeshEvent> {
-    const taken = this.start === 0 ? this.events : this.events.slice(this.start)
-    if (this.dropped > 0) {
-      const mark: MeshEvent = {
-        _tag: "Resync",
-        epoch: this.epoch(),
-        reason: { _tag: "Overflow", dropped: this.dropped }
-      }
-      // What was lost of the newest was all of it at the end: there is only room again once the queue has been emptied.
-      if (this.end === "oldest") taken.unshift(mark)
-      else taken.push(mark)
-    }
-    this.events = []
+    if (dropped === 0) return events
+    const mark: MeshEvent = { _tag: "Resync", epoch: this.shared.epoch, reason: { _tag: "Overflow", dropped } }
     this.start = 0
     this.dropped = 0
-    return wantedOf(taken, this.isWanted)
+    // With `dropping`, what was lost was all of it at the end: there is only room again once the queue has been emptied.
+    const taken = this.options.overflow === "sliding" ? [mark, ...events.slice(start)] : [...events, mark]
+    return this.wantedOf(taken)
   }
 }
 
@@ -220,8 +202,8 @@ class Losing extends Consumer {
 class Shedding extends Consumer {
   private readonly queue: ShedQueue.ShedQueue<MeshEvent>
 
-  constructor(options: Options) {
-    super(options)
+  constructor(options: Options, shared: Shared) {
+    super(options, shared)
     this.queue = ShedQueue.make({ capacity: options.capacity, conflate: "whenFull", shedPartials: true })
   }
 
@@ -229,15 +211,13 @@ class Shedding extends Consumer {
     return this.queue.size
   }
 
-  get lost(): number {
-    return this.queue.conflated + this.queue.shed
-  }
-
   offer(event: MeshEvent): Offer {
-    return this.queue.offer(event)
+    const offer = this.queue.offer(event)
+    this.lost = this.queue.conflated + this.queue.shed
+    return offer
   }
 
   takeAll(): Array<MeshEvent> {
-    return wantedOf(this.queue.takeAll(), this.isWanted)
+    return this.wantedOf(this.queue.takeAll())
   }
 }

@@ -5,8 +5,9 @@
  * Invariants: an event is offered to the queues of its consumers before the next
  * one is; a consumer without room holds the batch up until it has room, has
  * ended or has left, whichever comes first, and nothing but the batch waits for
- * it; a consumer that has ended is offered nothing more, and learns of its end
- * after what it has queued.
+ * it; the next batch is not asked for while nobody waits and one that may not
+ * lose anything is `readAhead` events behind; a consumer that has ended is
+ * offered nothing more, and learns of its end after what it has queued.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Context from "effect/Context"
@@ -30,17 +31,25 @@ export interface Consumers {
   readonly endAll: (end: Consumer.End) => void
 }
 
+/**
+ * How many events are decoded ahead for a consumer that may not lose any while nobody waits: to read further would hurry
+ * nobody, and what waits decoded is more than it was as bytes.
+ */
+const readAhead = 64
+
+const isBehind = ({ options, size }: Consumer.Consumer): boolean => size >= readAhead && options.overflow === "suspend"
+
 export const make = (context: Context.Context<never>): Consumers => {
   const router = Router.make<Consumer.Consumer>()
   // The newest epoch, for marks; and the one whose `Connected` has been routed and whose end has not: whoever joins
   // now has missed its beginning.
-  let epoch = 0
+  const shared: Consumer.Shared = { epoch: 0, waiting: 0, resume: undefined }
   let liveEpoch: number | undefined
 
   const end = (consumer: Consumer.Consumer, how: Consumer.End): void => {
     consumer.ended ??= how
     consumer.wake()
-    consumer.room?.()
+    consumer.giveRoom()
   }
 
   /** Offers an event to a consumer. Gives `true` when there is no room and the event must be offered again. */
@@ -65,15 +74,17 @@ export const make = (context: Context.Context<never>): Consumers => {
         end(
           consumer,
           Effect.fail(
-            new MeshError.MeshError({ reason: new MeshError.ConsumerOverflow({ capacity: consumer.capacity }) })
+            new MeshError.MeshError({ reason: new MeshError.ConsumerOverflow({ capacity: consumer.options.capacity }) })
           )
         )
         return false
     }
   }
 
-  const wakeAll = (due: Array<Consumer.Consumer>): void => {
-    if (due.length === 0) return
+  /** Wakes the consumers that have got something. Gives one that is behind all the same, if there is one that may not lose anything. */
+  const wakeAll = (due: Array<Consumer.Consumer>): Consumer.Consumer | undefined => {
+    if (due.length === 0) return undefined
+    let behind: Consumer.Consumer | undefined
     let depth = 0
     for (const consumer of due) {
       const { lost, size } = consumer
@@ -85,24 +96,21 @@ export const make = (context: Context.Context<never>): Consumers => {
       }
       consumer.isDue = false
       consumer.wake()
+      if (isBehind(consumer)) behind = consumer
     }
     MeshMetrics.queueDepth.updateUnsafe(depth, context)
     due.length = 0
+    return behind
   }
 
-  /** Waits until a consumer has room, has ended, or has left. */
-  const awaitRoom = (consumer: Consumer.Consumer): Effect.Effect<void> =>
+  /** Waits until it is worth another look whether the router may go on: a consumer has taken what it had, or another waits. */
+  const awaitConsumer = (consumer: Consumer.Consumer, mayGoOn: () => boolean): Effect.Effect<void> =>
     Effect.callback<void>((resume) => {
-      // The consumer may have taken what it had since the offer: the scheduler can cut in between.
-      const hasRoom = consumer.size < consumer.capacity
-      if (hasRoom || consumer.ended !== undefined || !router.everybody.has(consumer)) return resume(Effect.void)
-      consumer.room = () => {
-        consumer.room = undefined
-        resume(Effect.void)
-      }
-      return Effect.sync(() => {
-        consumer.room = undefined
-      })
+      // It may be so by now: the scheduler can cut in before this is run.
+      if (mayGoOn() || consumer.ended !== undefined || !router.everybody.has(consumer)) return resume(Effect.void)
+      // Not a closure of its own: V8 puts one that is stored in an object into old space at once, where it keeps what it
+      // refers to through many collections. One that is left here by an interruption does nothing.
+      consumer.room = shared.resume = resume
     })
 
   const route = (batch: NonEmptyReadonlyArray<MeshEvent>): Effect.Effect<void> => {
@@ -116,7 +124,7 @@ export const make = (context: Context.Context<never>): Consumers => {
     const from = (start: number): Effect.Effect<void> => {
       for (let i = start; i < batch.length; i++) {
         event = batch[i]
-        if (event._tag === "Connected") liveEpoch = epoch = event.epoch
+        if (event._tag === "Connected") liveEpoch = shared.epoch = event.epoch
         else if (event._tag === "Disconnected") liveEpoch = undefined
         router.visit(event, visit)
         const again = full
@@ -126,15 +134,18 @@ export const make = (context: Context.Context<never>): Consumers => {
           return Effect.flatMap(offerAgain(again, event), () => from(i + 1))
         }
       }
-      wakeAll(due)
-      return Effect.void
+      const behind = wakeAll(due)
+      return behind === undefined || shared.waiting > 0
+        ? Effect.void
+        : awaitConsumer(behind, () => shared.waiting > 0 || !isBehind(behind))
     }
     const offerAgain = (full: ReadonlyArray<Consumer.Consumer>, event: MeshEvent): Effect.Effect<void> =>
       Effect.forEach(
         full,
         (consumer) => {
-          const again: Effect.Effect<void> = Effect.flatMap(awaitRoom(consumer), () =>
-            router.everybody.has(consumer) && offer(consumer, event, due) ? again : Effect.void
+          const again: Effect.Effect<void> = Effect.flatMap(
+            awaitConsumer(consumer, () => consumer.size < consumer.options.capacity),
+            () => (router.everybody.has(consumer) && offer(consumer, event, due) ? again : Effect.void)
           )
           return again
         },
@@ -145,7 +156,7 @@ export const make = (context: Context.Context<never>): Consumers => {
 
   return {
     join(options) {
-      const consumer = Consumer.make(options, () => epoch)
+      const consumer = Consumer.make(options, shared)
       if (liveEpoch !== undefined) {
         const resync: MeshEvent = { _tag: "Resync", epoch: liveEpoch, reason: { _tag: "JoinedLate" } }
         if (options.isWanted?.(resync) !== false) consumer.offer(resync)
@@ -155,8 +166,9 @@ export const make = (context: Context.Context<never>): Consumers => {
       return consumer
     },
     leave(consumer) {
-      router.remove(consumer, consumer.route)
-      consumer.room?.()
+      router.remove(consumer, consumer.options.route)
+      consumer.stopWaiting()
+      consumer.giveRoom()
     },
     addOutput: router.addOutput,
     removeOutput: router.removeOutput,

@@ -38,7 +38,7 @@ const make = (overflow: Consumer.Options["overflow"], capacity: number, isWanted
       onUpdate: undefined,
       route: { interest: Interest.empty, untargeted: false }
     },
-    () => 1
+    { epoch: 1, waiting: 0, resume: undefined }
   )
 
 describe("a consumer's queue", () => {

@@ -96,6 +96,12 @@ const closeTimeout = 1000
 /** What a frame costs besides its payload, so that a flood of empty ones fills the buffer too. */
 const frameOverhead = 32
 
+/**
+ * How many frames a reader that comes late is given at once. What it is given becomes strings, and then messages, all of
+ * which live until it is done with the last of them.
+ */
+const lateBatch = 64
+
 // `toString` writes U+FFFD wherever the bytes are no UTF-8, and looking for one is cheaper than looking at every byte
 // before. Bytes that are none stay bytes: to judge a frame is the decoder's business, to end a connection is not.
 const textOf = (data: Buffer, start: number, end: number): Frame => {
@@ -138,6 +144,11 @@ export const make = (options: Options): Connection => {
   const bounds: Array<number> = []
   let boundsHeld = 0
   let framesHeld = 0
+  // What has been taken of them: entries as a whole, and bounds.
+  let next = 0
+  let boundsTaken = 0
+  // Whether the reader was away when something came for it.
+  let isLate = false
   let bytes = 0
   let scheduled = false
   let paused = false
@@ -157,6 +168,8 @@ export const make = (options: Options): Connection => {
   const deliver = () => {
     scheduled = false
     wake()
+    // A reader that keeps up has taken everything by now.
+    isLate = framesHeld > 0
     // A connection that is closing has its end still to read.
     if (bytes >= highWaterBytes && !paused && ws.readyState === WebSocket.OPEN) {
       paused = true
@@ -288,25 +301,37 @@ export const make = (options: Options): Connection => {
   }
 
   const take = Effect.sync(() => {
+    const size = isLate ? Math.min(framesHeld, lateBatch) : framesHeld
     // In its size from the beginning: an array that grows is copied several times over.
     const frames: Array<Frame> = []
-    frames.length = framesHeld
+    frames.length = size
     let count = 0
-    for (const entry of held) {
+    while (count < size) {
+      // Within bounds, as what follows is, which the type of an index does not say.
+      const entry = held[next] as Frame | Texts
       if (typeof entry === "string" || entry instanceof Uint8Array) {
         frames[count++] = entry
+        next++
         continue
       }
-      const { chunk, from, to } = entry
-      // Both are within bounds, which the type of an index does not say.
-      for (let i = from; i < to; i += 2) frames[count++] = textOf(chunk, bounds[i] as number, bounds[i + 1] as number)
+      const { chunk, to } = entry
+      let from = Math.max(entry.from, boundsTaken)
+      for (; from < to && count < size; from += 2) {
+        frames[count++] = textOf(chunk, bounds[from] as number, bounds[from + 1] as number)
+      }
+      boundsTaken = from
+      if (from === to) next++
     }
-    held = []
-    texts = undefined
-    boundsHeld = 0
-    framesHeld = 0
-    bytes = 0
-    unpause()
+    framesHeld -= size
+    if (framesHeld === 0) {
+      held = []
+      next = 0
+      texts = undefined
+      boundsHeld = 0
+      boundsTaken = 0
+      bytes = 0
+      unpause()
+    }
     // `pull` has seen that something is held, and nobody else takes from it.
     return frames as NonEmptyArray<Frame>
   })
@@ -319,7 +344,7 @@ export const make = (options: Options): Connection => {
   })
 
   const pull: Connection["pull"] = Effect.suspend(() =>
-    held.length > 0 ? take : end === undefined ? wait : Effect.fail(end)
+    framesHeld > 0 ? take : end === undefined ? wait : Effect.fail(end)
   )
 
   /** Runs a write, or fails it with the reason of the connection's end. */

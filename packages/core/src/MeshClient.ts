@@ -83,7 +83,10 @@ export type Overflow = "suspend" | "shed" | "sliding" | "dropping" | "fail"
 export interface ConsumerOptions {
   /** What happens when the queue is full. Default: `suspend`. */
   readonly overflow?: Overflow
-  /** How many events the queue holds. At least 1. Default: 256. */
+  /**
+   * How many events the queue holds. At least 1. Default: 256. With `suspend`,
+   * 64 are enough for reading to stop while no other consumer waits.
+   */
   readonly capacity?: number
 }
 

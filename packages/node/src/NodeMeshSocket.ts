@@ -100,8 +100,8 @@ export interface ConnectionOptions {
   readonly maxFrameBytes?: number
   /**
    * How many bytes of frames may wait to be pulled before reads are paused. The
-   * buffer can exceed this by what the kernel hands over at once, 64 KiB.
-   * Default: 64 KiB.
+   * buffer can exceed this by what the kernel hands over at once, 64 KiB. A
+   * reader that comes late gets 64 frames a pull. Default: 64 KiB.
    */
   readonly highWaterBytes?: number
   /** How a `wss` server is verified. */

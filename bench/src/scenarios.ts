@@ -77,7 +77,7 @@ const latency: Scenario = {
     const wanted = Workload.taskIds({ tasks })
     const once = (variant: "bare" | "connect" | "client") =>
       withClient(async (server, send, next) => {
-        const rounds = 5
+        const rounds = 10
         const warm = rounds * (payload.events / 5) * 4
         const samples = quick ? 300 : 1000
         const expects = await send({ kind: "latency", port: server.port, variant, wanted, warm, samples })

@@ -5,9 +5,10 @@
  * Invariants: an event is offered to the queues of its consumers before the next
  * one is; a consumer without room holds the batch up until it has room, has
  * ended or has left, whichever comes first, and nothing but the batch waits for
- * it; the next batch is not asked for while nobody waits and one that may not
- * lose anything is `readAhead` events behind; a consumer that has ended is
- * offered nothing more, and learns of its end after what it has queued.
+ * it; when a batch leaves one that may not lose anything `readAhead` events
+ * behind, no other is asked for before it has taken them or somebody waits; a
+ * consumer that has ended is offered nothing more, and learns of its end after
+ * what it has queued.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Context from "effect/Context"
@@ -41,9 +42,8 @@ const isBehind = ({ options, size }: Consumer.Consumer): boolean => size >= read
 
 export const make = (context: Context.Context<never>): Consumers => {
   const router = Router.make<Consumer.Consumer>()
-  // The newest epoch, for marks; and the one whose `Connected` has been routed and whose end has not: whoever joins
-  // now has missed its beginning.
   const shared: Consumer.Shared = { epoch: 0, waiting: 0, resume: undefined }
+  // The epoch whose `Connected` has been routed and whose end has not: whoever joins now has missed its beginning.
   let liveEpoch: number | undefined
 
   const end = (consumer: Consumer.Consumer, how: Consumer.End): void => {

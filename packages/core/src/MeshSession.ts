@@ -21,6 +21,7 @@ import type { DecodeError } from "./DecodeError.ts"
 import * as Interest from "./Interest.ts"
 import { isNonEmpty } from "./internal/nonEmpty.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
+import type { Skippable } from "./internal/wanted.ts"
 import * as MeshError from "./MeshError.ts"
 import type { Data } from "./MeshEvent.ts"
 import * as MeshMetrics from "./MeshMetrics.ts"
@@ -124,7 +125,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     readonly subscriptions: Subscriptions.Subscriptions
     readonly toBad: (error: DecodeError) => Bad
     /** The type of a message that nobody wants, for a frame that can be left undecoded. Default: all are decoded. */
-    readonly skip?: ((frame: string) => "TaskOutput" | "TaskUpdated" | undefined) | undefined
+    readonly skip?: ((frame: string) => Skippable | undefined) | undefined
   }
 ): Effect.fn.Return<MeshSession<Bad>, MeshError.MeshError, Socket.Socket | Scope.Scope> {
   const { skip, subscriptions, toBad } = options

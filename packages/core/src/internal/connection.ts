@@ -32,12 +32,13 @@ import type { Disconnected, MeshEvent, Resync } from "../MeshEvent.ts"
 import * as MeshSession from "../MeshSession.ts"
 import * as ReconnectPolicy from "../ReconnectPolicy.ts"
 import type { Subscriptions } from "./subscriptions.ts"
+import type { Skippable } from "./wanted.ts"
 
 export interface Options extends MeshSession.Options {
   readonly subscriptions: Subscriptions
   readonly policy?: Partial<ReconnectPolicy.ReconnectPolicy>
-  /** The type of a message that nobody wants, for a frame that can be left undecoded. Default: all are decoded. */
-  readonly skip?: ((frame: string) => "TaskOutput" | "TaskUpdated" | undefined) | undefined
+  /** Of every session: see `MeshSession.makeWith`. */
+  readonly skip?: ((frame: string) => Skippable | undefined) | undefined
   /** The epoch of the last connection that an earlier loop had. Default: 0. */
   readonly epoch?: number
   /** Told of each dial, by how many have failed or ended in a row before it. */

@@ -8,7 +8,7 @@
  */
 import type { TaskId } from "../TaskId.ts"
 import { char, int, maxLength, optional } from "./hotPath.ts"
-import type { MayBeWanted } from "./wanted.ts"
+import type { MayBeWanted, Skippable } from "./wanted.ts"
 
 // Exact without `JSON.parse`: with escapes as JSON has them, numbers that are finite for sure, and for `toolInput` what
 // tools are given most: an object of plain values, or one of those. What is more than that is decoded to be judged.
@@ -39,7 +39,7 @@ const outputPrefix = `{"type":"taskOutput","taskId":"`.length
 const updatePrefix = `{"type":"taskUpdated","taskId":"`.length
 
 /** The type of the message in a frame that may be skipped; `undefined` for every other frame. */
-export const skip = (text: string, mayBeWanted: MayBeWanted): "TaskOutput" | "TaskUpdated" | undefined => {
+export const skip = (text: string, mayBeWanted: MayBeWanted): Skippable | undefined => {
   if (text.length > maxLength) return undefined
   // The first letter in which the two types differ.
   switch (text.charCodeAt(`{"type":"task`.length)) {

@@ -10,13 +10,17 @@
  */
 import * as Stream from "effect/Stream"
 import type { MeshEvent } from "../MeshEvent.ts"
+import type { TaskOutput, TaskUpdated } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 
 /** A predicate on events. */
 export type IsWanted = (event: MeshEvent) => boolean
 
+/** The messages that a source can leave undecoded. */
+export type Skippable = (TaskOutput | TaskUpdated)["_tag"]
+
 /** The same as far as it can be said of a message that is not decoded: `false` where the predicate is for sure. */
-export type MayBeWanted = (type: "TaskOutput" | "TaskUpdated", taskId: TaskId) => boolean
+export type MayBeWanted = (type: Skippable, taskId: TaskId) => boolean
 
 /** What the filters behind a source want; `undefined` for everything. */
 export interface Wanted {
@@ -24,7 +28,8 @@ export interface Wanted {
   readonly mayBeWanted: MayBeWanted | undefined
 }
 
-const TypeId = Symbol.for("@makima-stream/core/wanted")
+// This module's own: what stands behind it is nobody else's business, another version of this package included.
+const TypeId = Symbol("@makima-stream/core/wanted")
 
 interface Source<A, E, R> extends Stream.Stream<A, E, R> {
   readonly [TypeId]?: (mayBeWanted: MayBeWanted, isWanted: IsWanted) => Stream.Stream<A, E, R>
@@ -48,11 +53,8 @@ export const source = <A, E, R>(
 export const filter = <A, E, R>(
   self: Source<A, E, R>,
   mayBeWanted: MayBeWanted,
-  isWanted: IsWanted
+  isWanted: (element: A | MeshEvent) => boolean
 ): Stream.Stream<A, E, R> => {
   const narrow = self[TypeId]
-  // Only a stream of events has a way to its source.
-  return narrow === undefined
-    ? Stream.filter(self, isWanted as unknown as (element: A) => boolean)
-    : narrow(mayBeWanted, isWanted)
+  return narrow === undefined ? Stream.filter(self, isWanted) : narrow(mayBeWanted, isWanted)
 }

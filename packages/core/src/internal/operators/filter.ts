@@ -45,7 +45,7 @@ const updates: Wanted.MayBeWanted = (type) => type === "TaskUpdated"
 const unlessAsked = (selector: Selector<string>, mayBeWanted: Wanted.MayBeWanted): Wanted.MayBeWanted | undefined =>
   Predicate.isFunction(selector) ? undefined : mayBeWanted
 
-/** Keeps the events that a predicate takes, and `Resync` where the options keep it. */
+/** Keeps the events that a predicate takes, and `Resync` where the options keep it; at the source, where `mayBeWanted` is given. */
 const keep = <E, R>(
   self: Stream.Stream<MeshEvent, E, R>,
   mayBeWanted: Wanted.MayBeWanted | undefined,

@@ -42,6 +42,33 @@ const goesOn = (routing: Effect.Effect<void>) =>
 /** A pull that is on its way until the test ends. */
 const pull = (consumer: Consumer) => Effect.andThen(Effect.forkChild(Effect.exit(consumer)), settle)
 
+describe("a pull that is about to wait", () => {
+  // The scheduler can cut in between the look at the queue and the wait.
+  it.effect("sees what came meanwhile", () =>
+    Effect.gen(function* () {
+      const consumers = yield* setup
+      const consumer = consumers.join(of(a))
+      const waiting = consumer.asEffect()
+      assert.isTrue(yield* goesOn(consumers.route(updates(2))))
+      const fiber = yield* Effect.forkChild(waiting)
+      yield* settle
+      assert.strictEqual(fiber.pollUnsafe()?._tag, "Success")
+      assert.strictEqual(consumer.size, 0)
+    })
+  )
+
+  it.effect("sees that it has ended meanwhile", () =>
+    Effect.gen(function* () {
+      const consumers = yield* setup
+      const waiting = consumers.join(of(a)).asEffect()
+      consumers.endAll(Cause.done())
+      const fiber = yield* Effect.forkChild(waiting)
+      yield* settle
+      assert.strictEqual(fiber.pollUnsafe()?._tag, "Failure")
+    })
+  )
+})
+
 describe("a router that reads ahead", () => {
   it.effect("waits for one that may not lose anything, once it is 64 events behind and nobody waits", () =>
     Effect.gen(function* () {

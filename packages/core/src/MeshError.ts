@@ -15,7 +15,11 @@ import * as Schema from "effect/Schema"
 import type * as Socket from "effect/socket/Socket"
 import { DecodeError } from "./DecodeError.ts"
 
-const id = <const Name extends string>(name: Name) => `@makima-stream/core/MeshError/${name}` as const
+/** A tagged error of this module, under an identifier that no other package has. */
+const TaggedError =
+  <Self>() =>
+  <const Tag extends string, const Fields extends Schema.Struct.Fields>(tag: Tag, fields: Fields) =>
+    Schema.TaggedError<Self>(`@makima-stream/core/MeshError/${tag}`)(tag, fields)
 
 /**
  * The server could not be reached: a name that does not resolve, a refused
@@ -24,7 +28,7 @@ const id = <const Name extends string>(name: Name) => `@makima-stream/core/MeshE
  * @category reasons
  * @since 0.1.0
  */
-export class DialFailed extends Schema.TaggedError<DialFailed>(id("DialFailed"))("DialFailed", {
+export class DialFailed extends TaggedError<DialFailed>()("DialFailed", {
   /** What the platform said. */
   cause: Schema.Defect()
 }) {
@@ -40,7 +44,7 @@ export class DialFailed extends Schema.TaggedError<DialFailed>(id("DialFailed"))
  * @category reasons
  * @since 0.1.0
  */
-export class DialTimeout extends Schema.TaggedError<DialTimeout>(id("DialTimeout"))("DialTimeout", {
+export class DialTimeout extends TaggedError<DialTimeout>()("DialTimeout", {
   /** How long the dial was given, in milliseconds, where the transport says so. */
   timeoutMillis: Schema.optionalKey(Schema.Finite)
 }) {
@@ -58,15 +62,12 @@ export class DialTimeout extends Schema.TaggedError<DialTimeout>(id("DialTimeout
  * @category reasons
  * @since 0.1.0
  */
-export class HandshakeRejected extends Schema.TaggedError<HandshakeRejected>(id("HandshakeRejected"))(
-  "HandshakeRejected",
-  {
-    /** The HTTP status. */
-    status: Schema.Int,
-    /** The server's `Retry-After`, in milliseconds from the answer. */
-    retryAfterMillis: Schema.optionalKey(Schema.Finite)
-  }
-) {
+export class HandshakeRejected extends TaggedError<HandshakeRejected>()("HandshakeRejected", {
+  /** The HTTP status. */
+  status: Schema.Int,
+  /** The server's `Retry-After`, in milliseconds from the answer. */
+  retryAfterMillis: Schema.optionalKey(Schema.Finite)
+}) {
   /** What happened, in one line. */
   override get message(): string {
     const meaning =
@@ -85,7 +86,7 @@ export class HandshakeRejected extends Schema.TaggedError<HandshakeRejected>(id(
  * @category reasons
  * @since 0.1.0
  */
-export class TlsFailed extends Schema.TaggedError<TlsFailed>(id("TlsFailed"))("TlsFailed", {
+export class TlsFailed extends TaggedError<TlsFailed>()("TlsFailed", {
   /** The TLS library's code, such as `SELF_SIGNED_CERT_IN_CHAIN`. */
   code: Schema.String,
   /** What the platform said. */
@@ -103,13 +104,10 @@ export class TlsFailed extends Schema.TaggedError<TlsFailed>(id("TlsFailed"))("T
  * @category reasons
  * @since 0.1.0
  */
-export class CredentialsFailed extends Schema.TaggedError<CredentialsFailed>(id("CredentialsFailed"))(
-  "CredentialsFailed",
-  {
-    /** What the effect failed with. */
-    cause: Schema.Defect()
-  }
-) {
+export class CredentialsFailed extends TaggedError<CredentialsFailed>()("CredentialsFailed", {
+  /** What the effect failed with. */
+  cause: Schema.Defect()
+}) {
   /** What happened, in one line. The cause's own text is left out: it may name the secret. */
   override get message(): string {
     return "The credentials for the connection could not be read"
@@ -122,7 +120,7 @@ export class CredentialsFailed extends Schema.TaggedError<CredentialsFailed>(id(
  * @category reasons
  * @since 0.1.0
  */
-export class ConnectionLost extends Schema.TaggedError<ConnectionLost>(id("ConnectionLost"))("ConnectionLost", {
+export class ConnectionLost extends TaggedError<ConnectionLost>()("ConnectionLost", {
   /** What the platform said, where it said anything. */
   cause: Schema.optionalKey(Schema.Defect())
 }) {
@@ -138,7 +136,7 @@ export class ConnectionLost extends Schema.TaggedError<ConnectionLost>(id("Conne
  * @category reasons
  * @since 0.1.0
  */
-export class ConnectionClosed extends Schema.TaggedError<ConnectionClosed>(id("ConnectionClosed"))("ConnectionClosed", {
+export class ConnectionClosed extends TaggedError<ConnectionClosed>()("ConnectionClosed", {
   /** The close code of RFC 6455, section 7.4, or of the application (4000 to 4999). */
   code: Schema.Int,
   /** The text of the close frame, where it has one. */
@@ -157,7 +155,7 @@ export class ConnectionClosed extends Schema.TaggedError<ConnectionClosed>(id("C
  * @category reasons
  * @since 0.1.0
  */
-export class HeartbeatTimeout extends Schema.TaggedError<HeartbeatTimeout>(id("HeartbeatTimeout"))("HeartbeatTimeout", {
+export class HeartbeatTimeout extends TaggedError<HeartbeatTimeout>()("HeartbeatTimeout", {
   /** How long a ping went without any answer, in milliseconds. */
   deadlineMillis: Schema.Finite
 }) {
@@ -173,7 +171,7 @@ export class HeartbeatTimeout extends Schema.TaggedError<HeartbeatTimeout>(id("H
  * @category reasons
  * @since 0.1.0
  */
-export class FrameTooLarge extends Schema.TaggedError<FrameTooLarge>(id("FrameTooLarge"))("FrameTooLarge", {
+export class FrameTooLarge extends TaggedError<FrameTooLarge>()("FrameTooLarge", {
   /** The largest frame accepted, in bytes. */
   maxFrameBytes: Schema.Int
 }) {
@@ -189,7 +187,7 @@ export class FrameTooLarge extends Schema.TaggedError<FrameTooLarge>(id("FrameTo
  * @category reasons
  * @since 0.1.0
  */
-export class BadFrame extends Schema.TaggedError<BadFrame>(id("BadFrame"))("BadFrame", {
+export class BadFrame extends TaggedError<BadFrame>()("BadFrame", {
   /** What was wrong with the frame. */
   error: DecodeError
 }) {
@@ -206,7 +204,7 @@ export class BadFrame extends Schema.TaggedError<BadFrame>(id("BadFrame"))("BadF
  * @category reasons
  * @since 0.1.0
  */
-export class TooManyBadFrames extends Schema.TaggedError<TooManyBadFrames>(id("TooManyBadFrames"))("TooManyBadFrames", {
+export class TooManyBadFrames extends TaggedError<TooManyBadFrames>()("TooManyBadFrames", {
   /** How many. */
   count: Schema.Int,
   /** What was wrong with the last one. */
@@ -224,10 +222,7 @@ export class TooManyBadFrames extends Schema.TaggedError<TooManyBadFrames>(id("T
  * @category reasons
  * @since 0.1.0
  */
-export class ReconnectRequested extends Schema.TaggedError<ReconnectRequested>(id("ReconnectRequested"))(
-  "ReconnectRequested",
-  {}
-) {
+export class ReconnectRequested extends TaggedError<ReconnectRequested>()("ReconnectRequested", {}) {
   /** What happened, in one line. */
   override get message(): string {
     return "The program asked for a new connection"
@@ -240,7 +235,7 @@ export class ReconnectRequested extends Schema.TaggedError<ReconnectRequested>(i
  * @category reasons
  * @since 0.1.0
  */
-export class ClientClosed extends Schema.TaggedError<ClientClosed>(id("ClientClosed"))("ClientClosed", {}) {
+export class ClientClosed extends TaggedError<ClientClosed>()("ClientClosed", {}) {
   /** What happened, in one line. */
   override get message(): string {
     return "The client was closed"
@@ -254,7 +249,7 @@ export class ClientClosed extends Schema.TaggedError<ClientClosed>(id("ClientClo
  * @category reasons
  * @since 0.1.0
  */
-export class ConsumerOverflow extends Schema.TaggedError<ConsumerOverflow>(id("ConsumerOverflow"))("ConsumerOverflow", {
+export class ConsumerOverflow extends TaggedError<ConsumerOverflow>()("ConsumerOverflow", {
   /** The consumer's bound, in events. */
   capacity: Schema.Int
 }) {
@@ -299,7 +294,7 @@ export type ConnectionReason = typeof ConnectionReason.Type
  * @category reasons
  * @since 0.1.0
  */
-export class RetriesExhausted extends Schema.TaggedError<RetriesExhausted>(id("RetriesExhausted"))("RetriesExhausted", {
+export class RetriesExhausted extends TaggedError<RetriesExhausted>()("RetriesExhausted", {
   /** How many times in a row a connection, or the attempt at one, ended. */
   attempts: Schema.Int,
   /** Why the last one ended. */
@@ -352,7 +347,7 @@ export type MeshErrorReason = typeof MeshErrorReason.Type
  * @category errors
  * @since 0.1.0
  */
-export class MeshError extends Schema.TaggedError<MeshError>(id("MeshError"))("MeshError", {
+export class MeshError extends TaggedError<MeshError>()("MeshError", {
   reason: MeshErrorReason
 }) {
   /** The reason's own line. */

@@ -21,9 +21,7 @@ import { TaskId } from "./TaskId.ts"
  * @category schemas
  * @since 0.1.0
  */
-export const SubscribeAll = Schema.Struct({ _tag: Wire.tag("SubscribeAll", "subscribeAll") }).pipe(
-  Schema.encodeKeys({ _tag: "type" })
-)
+export const SubscribeAll = Wire.message("SubscribeAll", "subscribeAll", {})
 
 /**
  * Undoes `SubscribeAll`.
@@ -31,9 +29,7 @@ export const SubscribeAll = Schema.Struct({ _tag: Wire.tag("SubscribeAll", "subs
  * @category schemas
  * @since 0.1.0
  */
-export const UnsubscribeAll = Schema.Struct({ _tag: Wire.tag("UnsubscribeAll", "unsubscribeAll") }).pipe(
-  Schema.encodeKeys({ _tag: "type" })
-)
+export const UnsubscribeAll = Wire.message("UnsubscribeAll", "unsubscribeAll", {})
 
 /**
  * Asks for the updates of one task.
@@ -41,9 +37,7 @@ export const UnsubscribeAll = Schema.Struct({ _tag: Wire.tag("UnsubscribeAll", "
  * @category schemas
  * @since 0.1.0
  */
-export const Subscribe = Schema.Struct({ _tag: Wire.tag("Subscribe", "subscribe"), taskId: TaskId }).pipe(
-  Schema.encodeKeys({ _tag: "type" })
-)
+export const Subscribe = Wire.message("Subscribe", "subscribe", { taskId: TaskId })
 
 /**
  * Undoes `Subscribe`.
@@ -51,9 +45,7 @@ export const Subscribe = Schema.Struct({ _tag: Wire.tag("Subscribe", "subscribe"
  * @category schemas
  * @since 0.1.0
  */
-export const Unsubscribe = Schema.Struct({ _tag: Wire.tag("Unsubscribe", "unsubscribe"), taskId: TaskId }).pipe(
-  Schema.encodeKeys({ _tag: "type" })
-)
+export const Unsubscribe = Wire.message("Unsubscribe", "unsubscribe", { taskId: TaskId })
 
 /**
  * Asks for the agent's output of one task. The protocol has no way to ask for
@@ -62,10 +54,7 @@ export const Unsubscribe = Schema.Struct({ _tag: Wire.tag("Unsubscribe", "unsubs
  * @category schemas
  * @since 0.1.0
  */
-export const SubscribeOutput = Schema.Struct({
-  _tag: Wire.tag("SubscribeOutput", "subscribeOutput"),
-  taskId: TaskId
-}).pipe(Schema.encodeKeys({ _tag: "type" }))
+export const SubscribeOutput = Wire.message("SubscribeOutput", "subscribeOutput", { taskId: TaskId })
 
 /**
  * Undoes `SubscribeOutput`.
@@ -73,10 +62,7 @@ export const SubscribeOutput = Schema.Struct({
  * @category schemas
  * @since 0.1.0
  */
-export const UnsubscribeOutput = Schema.Struct({
-  _tag: Wire.tag("UnsubscribeOutput", "unsubscribeOutput"),
-  taskId: TaskId
-}).pipe(Schema.encodeKeys({ _tag: "type" }))
+export const UnsubscribeOutput = Wire.message("UnsubscribeOutput", "unsubscribeOutput", { taskId: TaskId })
 
 /**
  * Every message that a client may send: the wire's JSON object on the encoded
@@ -119,22 +105,7 @@ const decode = /*#__PURE__*/ Schema.decodeUnknownResult(ClientMessage)
  * @category codecs
  * @since 0.1.0
  */
-export const encodeFrame = (message: ClientMessage): string =>
-  // A reconnect asks for everything again: ten thousand tasks are ten thousand of these. What is no message at all, by a
-  // cast, is for the schema to refuse.
-  "taskId" in message &&
-  typeof message.taskId === "string" &&
-  message.taskId !== "" &&
-  Object.hasOwn(taskTypes, message._tag)
-    ? `{"type":"${taskTypes[message._tag]}","taskId":${JSON.stringify(message.taskId)}}`
-    : JSON.stringify(encode(message))
-
-const taskTypes = {
-  Subscribe: "subscribe",
-  Unsubscribe: "unsubscribe",
-  SubscribeOutput: "subscribeOutput",
-  UnsubscribeOutput: "unsubscribeOutput"
-} as const
+export const encodeFrame = (message: ClientMessage): string => JSON.stringify(encode(message))
 
 /**
  * Decodes a text frame, or a binary frame that holds UTF-8. Never throws.

@@ -16,10 +16,10 @@ import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as ClientMessage from "./ClientMessage.ts"
 import type { DecodeError } from "./DecodeError.ts"
 import * as Interest from "./Interest.ts"
 import { isNonEmpty } from "./internal/nonEmpty.ts"
+import * as Request from "./internal/request.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import type { Skippable } from "./internal/wanted.ts"
 import * as MeshError from "./MeshError.ts"
@@ -158,7 +158,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     const [first, ...rest] = messages
     return first === undefined
       ? Effect.void
-      : writer.writeAll([ClientMessage.encodeFrame(first), ...rest.map(ClientMessage.encodeFrame)]).pipe(
+      : writer.writeAll([Request.encode(first), ...rest.map(Request.encode)]).pipe(
           Effect.withSpan("makima.subscribe", {
             kind: "client",
             attributes: { "makima.requests": messages.length }

@@ -31,14 +31,13 @@ import { TaskId } from "./TaskId.ts"
  * @category schemas
  * @since 0.1.0
  */
-export const TaskUpdated = Schema.Struct({
-  _tag: Wire.tag("TaskUpdated", "taskUpdated"),
+export const TaskUpdated = Wire.message("TaskUpdated", "taskUpdated", {
   taskId: TaskId,
   version: Wire.optional(Schema.Int),
   status: Wire.optional(Schema.String),
   updatedFields: Wire.optional(Schema.Array(Schema.String)),
   updatedBy: Wire.optional(Schema.String)
-}).pipe(Schema.encodeKeys({ _tag: "type" }))
+})
 
 /**
  * A task changed: see the schema of the same name.
@@ -69,8 +68,7 @@ const ToolInput = Schema.Json.pipe(
  * @category schemas
  * @since 0.1.0
  */
-export const TaskOutput = Schema.Struct({
-  _tag: Wire.tag("TaskOutput", "taskOutput"),
+export const TaskOutput = Wire.message("TaskOutput", "taskOutput", {
   taskId: TaskId,
   messageType: Schema.String,
   content: Schema.String,
@@ -80,7 +78,7 @@ export const TaskOutput = Schema.Struct({
   costUsd: Wire.optional(Schema.Finite),
   durationMs: Wire.optional(Schema.Int),
   isPartial: Wire.optional(Schema.Boolean)
-}).pipe(Schema.encodeKeys({ _tag: "type" }))
+})
 
 /**
  * A task's agent said something: see the schema of the same name.
@@ -97,11 +95,10 @@ export interface TaskOutput extends Schema.Schema.Type<typeof TaskOutput> {}
  * @category schemas
  * @since 0.1.0
  */
-export const ServerError = Schema.Struct({
-  _tag: Wire.tag("ServerError", "error"),
+export const ServerError = Wire.message("ServerError", "error", {
   code: Wire.withDefault("ERROR"),
   message: Wire.withDefault("")
-}).pipe(Schema.encodeKeys({ _tag: "type" }))
+})
 
 /**
  * The server reports an error: see the schema of the same name.
@@ -117,9 +114,7 @@ export interface ServerError extends Schema.Schema.Type<typeof ServerError> {}
  * @category schemas
  * @since 0.1.0
  */
-export const SubscribedAll = Schema.Struct({ _tag: Wire.tag("SubscribedAll", "subscribedAll") }).pipe(
-  Schema.encodeKeys({ _tag: "type" })
-)
+export const SubscribedAll = Wire.message("SubscribedAll", "subscribedAll", {})
 
 /**
  * Acknowledges `UnsubscribeAll`.
@@ -127,9 +122,7 @@ export const SubscribedAll = Schema.Struct({ _tag: Wire.tag("SubscribedAll", "su
  * @category schemas
  * @since 0.1.0
  */
-export const UnsubscribedAll = Schema.Struct({ _tag: Wire.tag("UnsubscribedAll", "unsubscribedAll") }).pipe(
-  Schema.encodeKeys({ _tag: "type" })
-)
+export const UnsubscribedAll = Wire.message("UnsubscribedAll", "unsubscribedAll", {})
 
 /**
  * Acknowledges `Subscribe`. The server may leave the task out.
@@ -137,10 +130,7 @@ export const UnsubscribedAll = Schema.Struct({ _tag: Wire.tag("UnsubscribedAll",
  * @category schemas
  * @since 0.1.0
  */
-export const Subscribed = Schema.Struct({
-  _tag: Wire.tag("Subscribed", "subscribed"),
-  taskId: Wire.optional(TaskId)
-}).pipe(Schema.encodeKeys({ _tag: "type" }))
+export const Subscribed = Wire.message("Subscribed", "subscribed", { taskId: Wire.optional(TaskId) })
 
 /**
  * Acknowledges `Unsubscribe`. The server may leave the task out.
@@ -148,10 +138,7 @@ export const Subscribed = Schema.Struct({
  * @category schemas
  * @since 0.1.0
  */
-export const Unsubscribed = Schema.Struct({
-  _tag: Wire.tag("Unsubscribed", "unsubscribed"),
-  taskId: Wire.optional(TaskId)
-}).pipe(Schema.encodeKeys({ _tag: "type" }))
+export const Unsubscribed = Wire.message("Unsubscribed", "unsubscribed", { taskId: Wire.optional(TaskId) })
 
 /**
  * Acknowledges `SubscribeOutput`. The server may leave the task out.
@@ -159,10 +146,7 @@ export const Unsubscribed = Schema.Struct({
  * @category schemas
  * @since 0.1.0
  */
-export const OutputSubscribed = Schema.Struct({
-  _tag: Wire.tag("OutputSubscribed", "outputSubscribed"),
-  taskId: Wire.optional(TaskId)
-}).pipe(Schema.encodeKeys({ _tag: "type" }))
+export const OutputSubscribed = Wire.message("OutputSubscribed", "outputSubscribed", { taskId: Wire.optional(TaskId) })
 
 /**
  * Acknowledges `UnsubscribeOutput`. The server may leave the task out.
@@ -170,10 +154,9 @@ export const OutputSubscribed = Schema.Struct({
  * @category schemas
  * @since 0.1.0
  */
-export const OutputUnsubscribed = Schema.Struct({
-  _tag: Wire.tag("OutputUnsubscribed", "outputUnsubscribed"),
+export const OutputUnsubscribed = Wire.message("OutputUnsubscribed", "outputUnsubscribed", {
   taskId: Wire.optional(TaskId)
-}).pipe(Schema.encodeKeys({ _tag: "type" }))
+})
 
 const UnknownObject = Schema.StructWithRest(Schema.Struct({ type: Schema.String }), [
   Schema.Record(Schema.String, Schema.Json)

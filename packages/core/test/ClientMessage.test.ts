@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Result, Schema } from "effect"
+import { Arbitrary, Result } from "effect"
 import * as ClientMessage from "../src/ClientMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
 
@@ -29,18 +29,6 @@ describe("ClientMessage", () => {
       assert.deepStrictEqual(ClientMessage.decodeFrame(frame), Result.succeed(message))
       assert.deepStrictEqual(ClientMessage.decodeFrame(new TextEncoder().encode(frame)), Result.succeed(message))
     }
-  )
-
-  it.prop(
-    "encodes what the schema encodes",
-    [Arbitrary.schema(ClientMessage.ClientMessage)],
-    ([message]) => {
-      assert.strictEqual(
-        ClientMessage.encodeFrame(message),
-        JSON.stringify(Schema.encodeSync(ClientMessage.ClientMessage)(message))
-      )
-    },
-    { arbitrary: { runs: 300 } }
   )
 
   it("refuses what is no message", () => {

@@ -104,6 +104,21 @@ const stalled = <A extends MeshEvent>(stream: Stream.Stream<A, MeshError.MeshErr
 describe("MeshClient", () => {
   describe("subscribing", () => {
     itLeavesNothing(
+      "for a task id that is none leaves the other consumers alone, and the server says what is wrong",
+      () =>
+        Effect.gen(function* () {
+          const { mesh, client } = yield* setup()
+          const everything = yield* follow(client.events())
+          // Around the types, as plain JavaScript can.
+          yield* follow(client.task("" as TaskId))
+          yield* settle
+          yield* mesh.emit(updated(1))
+          yield* settle
+          assert.deepStrictEqual(tags(everything.events), ["Connected", "ServerError", "TaskUpdated"])
+        })
+    )
+
+    itLeavesNothing(
       "is acquiring: the first consumer asks, the last one out gives up, those between cost nothing",
       () =>
         Effect.gen(function* () {

@@ -9,11 +9,18 @@ import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 
-/** A `_tag` that is the literal `type` on the wire. */
-export const tag = <const Tag extends string, const Type extends string>(tag: Tag, type: Type) =>
-  Schema.Literal(type).pipe(
-    Schema.decodeTo(Schema.tag(tag), SchemaTransformation.transform({ decode: () => tag, encode: () => type }))
-  )
+/** A message whose `_tag` is the literal `type` on the wire. */
+export const message = <const Tag extends string, const Type extends string, const Fields extends Schema.Struct.Fields>(
+  tag: Tag,
+  type: Type,
+  fields: Fields
+) =>
+  Schema.Struct({
+    _tag: Schema.Literal(type).pipe(
+      Schema.decodeTo(Schema.tag(tag), SchemaTransformation.transform({ decode: () => tag, encode: () => type }))
+    ),
+    ...fields
+  }).pipe(Schema.encodeKeys({ _tag: "type" }))
 
 /** An optional member: `null` and missing decode to an absent property, which encodes as missing. */
 export const optional = <T, E>(schema: Schema.Codec<T, E>) =>

@@ -324,15 +324,7 @@ export const make = Effect.fnUntraced(function* (
           ? Effect.void
           : SubscriptionRef.set(status, { _tag: "Connecting", attempt })
     })
-    yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        connection = own
-      }),
-      () =>
-        Effect.sync(() => {
-          connection = undefined
-        })
-    )
+    connection = own
     // A batch with a lifecycle element has nothing else in it but what follows from that.
     const step = Effect.flatMap(own.pull, (batch) => {
       const [first] = batch
@@ -348,6 +340,7 @@ export const make = Effect.fnUntraced(function* (
     Effect.scoped,
     Effect.provideService(Socket.Socket, socket),
     Effect.onExit((exit) => {
+      connection = undefined
       consumers.disconnected()
       // An interruption is a decision of this module, which has seen to the rest.
       if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return Effect.void
@@ -525,25 +518,18 @@ export const make = Effect.fnUntraced(function* (
     })
   })
 
+  const endAll = Effect.sync(() => {
+    closed = true
+    consumers.endAll(Cause.done())
+  })
+
   // Whoever interrupts the drain cuts it short, and does not call it off.
   const close = Effect.suspend(() => {
     closed = true
     return Effect.timeoutOption(unsubscribed, closeTimeout)
-  }).pipe(
-    Effect.ensuring(
-      Effect.andThen(
-        stop,
-        Effect.sync(() => consumers.endAll(Cause.done()))
-      )
-    )
-  )
+  }).pipe(Effect.ensuring(Effect.andThen(stop, endAll)))
 
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      closed = true
-      consumers.endAll(Cause.done())
-    })
-  )
+  yield* Effect.addFinalizer(() => endAll)
 
   if (keepAlive) {
     holds++

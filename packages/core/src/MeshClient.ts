@@ -449,11 +449,11 @@ export const make = Effect.fnUntraced(function* (
                 lingerMillis: Duration.toMillis(discovery.linger),
                 onFound: (taskId) => {
                   consumers.addOutput(consumer, taskId)
-                  demand.acquireOutput(taskId)
+                  demand.acquire(Interest.output(taskId))
                 },
                 onGone: (taskId, time) => {
                   consumers.removeOutput(consumer, taskId)
-                  demand.releaseOutput(taskId, time)
+                  demand.release(Interest.output(taskId), time)
                 }
               })
         if (discovered !== undefined) discoveries.add(discovered)

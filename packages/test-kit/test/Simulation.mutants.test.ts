@@ -51,8 +51,8 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: "internal/subscriptions.ts",
-        from: "of [all, ...updates.values(), ...output.values()]) {",
-        to: "of [all, ...updates.values(), ...output.values()].filter(({ requested }) => !requested)) {"
+        from: "for (const key of held()) {",
+        to: "for (const key of held().filter(({ requested }) => !requested)) {"
       }
     ],
     seen: { meshStream: /the wire has/, meshClient: /the wire has/ }
@@ -103,7 +103,7 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "unsubscribes for everybody when one consumer leaves",
-    patches: [{ file: "internal/demand.ts", from: "key.count--\n", to: "key.count = 0\n" }],
+    patches: [{ file: "internal/demand.ts", from: "key.holders--\n", to: "key.holders = 0\n" }],
     seen: { meshClient: /the wire has/ }
   },
   {

@@ -27,10 +27,12 @@ import type { TaskId } from "../TaskId.ts"
 
 type Kind = "all" | "updates" | "output"
 
-interface Key {
+export interface Key {
   readonly kind: Kind
   readonly taskId: TaskId | undefined
   wanted: boolean
+  /** How many hold it: the account of `demand`, which is kept nowhere else. */
+  holders: number
   /** What was last asked for on this connection. */
   requested: boolean
   /** Whether the server has said that it carried out the last request. */
@@ -43,14 +45,17 @@ const makeKey = (kind: Kind, taskId: TaskId | undefined): Key => ({
   kind,
   taskId,
   wanted: false,
+  holders: 0,
   requested: false,
   confirmed: false,
   pendingSince: undefined
 })
 
 export interface Subscriptions {
+  /** The keys of an interest. One that is new is made when it is its turn: to be wanted, or it may be forgotten. */
+  readonly keys: (interest: Interest) => Iterable<Key>
   /** Whether a key is wanted. */
-  readonly setWanted: (kind: Kind, taskId: TaskId | undefined, wanted: boolean) => void
+  readonly setWanted: (key: Key, wanted: boolean) => void
   /** Makes a whole interest the wanted one. */
   readonly setInterest: (interest: Interest) => void
   /** A new connection: nothing has been asked for on it yet. */
@@ -63,8 +68,6 @@ export interface Subscriptions {
   readonly expire: (before: number) => void
   /** When the oldest request left that holds back another of its key; `undefined` when none does. */
   readonly blockedSince: () => number | undefined
-  /** What is wanted. */
-  readonly wanted: () => Interest
   /** What was asked for on this connection. */
   readonly requested: () => Interest
   /** What the server confirmed on this connection. */
@@ -103,17 +106,30 @@ export const make = (): Subscriptions => {
 
   const isWanted = (key: Key): boolean => key.wanted && !(key.kind === "updates" && all.wanted)
 
-  const mapOf = (kind: "updates" | "output"): Map<TaskId, Key> => (kind === "updates" ? updates : output)
+  const mapOf = (kind: Kind): Map<TaskId, Key> => (kind === "output" ? output : updates)
 
-  const find = (kind: Kind, taskId: TaskId | undefined): Key | undefined =>
-    kind === "all" ? all : taskId === undefined ? undefined : mapOf(kind).get(taskId)
+  const hold = (kind: Kind, taskId: TaskId): Key => {
+    const map = mapOf(kind)
+    let key = map.get(taskId)
+    if (key === undefined) {
+      key = makeKey(kind, taskId)
+      map.set(taskId, key)
+    }
+    return key
+  }
+
+  const held = (): ReadonlyArray<Key> => [all, ...updates.values(), ...output.values()]
+
+  function* keys(interest: Interest): Iterable<Key> {
+    if (interest.all) yield all
+    for (const taskId of interest.updates) yield hold("updates", taskId)
+    for (const taskId of interest.output) yield hold("output", taskId)
+  }
 
   const forget = (key: Key): void => {
-    if (key.kind === "all" || key.taskId === undefined) return
-    if (!key.wanted && !key.requested && key.pendingSince === undefined) {
-      dirty.delete(key)
-      mapOf(key.kind).delete(key.taskId)
-    }
+    if (key.taskId === undefined || key.wanted || key.requested || key.pendingSince !== undefined) return
+    dirty.delete(key)
+    mapOf(key.kind).delete(key.taskId)
   }
 
   const touch = (key: Key): void => {
@@ -125,19 +141,13 @@ export const make = (): Subscriptions => {
     }
   }
 
-  const setWanted = (kind: Kind, taskId: TaskId | undefined, wanted: boolean): void => {
-    let key = find(kind, taskId)
-    if (key === undefined) {
-      if (!wanted || taskId === undefined || kind === "all") return
-      key = makeKey(kind, taskId)
-      mapOf(kind).set(taskId, key)
-    }
+  const setWanted = (key: Key, wanted: boolean): void => {
     if (key.wanted === wanted) return
     key.wanted = wanted
     wantedCount += wanted ? 1 : -1
     touch(key)
     // `all` covers the updates of every single task.
-    if (kind === "all") for (const own of updates.values()) touch(own)
+    if (key === all) updates.forEach(touch)
     self.onDirty()
   }
 
@@ -164,18 +174,20 @@ export const make = (): Subscriptions => {
   const self: Subscriptions = {
     onDirty: () => {},
     onSettled: () => {},
+    keys,
     setWanted,
     setInterest(interest) {
-      setWanted("all", undefined, interest.all)
-      for (const taskId of interest.updates) setWanted("updates", taskId, true)
-      for (const taskId of interest.output) setWanted("output", taskId, true)
-      for (const taskId of updates.keys()) if (!interest.updates.has(taskId)) setWanted("updates", taskId, false)
-      for (const taskId of output.keys()) if (!interest.output.has(taskId)) setWanted("output", taskId, false)
+      const wanted = new Set<Key>()
+      for (const key of keys(interest)) {
+        wanted.add(key)
+        setWanted(key, true)
+      }
+      for (const key of held()) if (!wanted.has(key)) setWanted(key, false)
     },
     reset() {
       dirty.clear()
-      for (const keys of Object.values(pending)) keys.clear()
-      for (const key of [all, ...updates.values(), ...output.values()]) {
+      for (const requests of Object.values(pending)) requests.clear()
+      for (const key of held()) {
         key.requested = false
         setConfirmed(key, false)
         key.pendingSince = undefined
@@ -202,7 +214,7 @@ export const make = (): Subscriptions => {
       const key =
         named === undefined
           ? pending[message._tag].values().next().value
-          : find(message._tag.startsWith("Output") ? "output" : "updates", named)
+          : mapOf(message._tag.startsWith("Output") ? "output" : "updates").get(named)
       // One for a request that nobody waits for any more still confirms it; one for anything else says nothing.
       if (key === undefined || acknowledgementOf(key) !== message._tag) return
       settle(key, true)
@@ -227,7 +239,6 @@ export const make = (): Subscriptions => {
       return oldest
     },
     counts: () => ({ wanted: wantedCount, confirmed: confirmedCount }),
-    wanted: () => collect((key) => key.wanted),
     requested: () => collect((key) => key.requested),
     confirmed: () => collect((key) => key.confirmed)
   }

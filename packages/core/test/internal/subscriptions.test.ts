@@ -12,6 +12,25 @@ const b = TaskId.make("b")
 const tags = (messages: ReadonlyArray<ClientMessage>) =>
   messages.map((message) => ("taskId" in message ? `${message._tag} ${message.taskId}` : message._tag))
 
+/** Makes every key of an interest wanted, or not. */
+const want = (table: Subscriptions.Subscriptions, interest: Interest.Interest, wanted: boolean): void => {
+  for (const key of table.keys(interest)) table.setWanted(key, wanted)
+}
+
+/** An interest with one key of it turned on or off. */
+const turn = (
+  interest: Interest.Interest,
+  kind: "all" | "updates" | "output",
+  taskId: TaskId | undefined,
+  on: boolean
+): Interest.Interest => {
+  if (kind === "all" || taskId === undefined) return { ...interest, all: on }
+  const ids = new Set(interest[kind])
+  if (on) ids.add(taskId)
+  else ids.delete(taskId)
+  return { ...interest, [kind]: ids }
+}
+
 /** What a server answers, with or without the name of the task. */
 const answer = (message: ClientMessage, named = true): Acknowledgement => {
   switch (message._tag) {
@@ -73,9 +92,9 @@ describe("subscriptions", () => {
 
   it("holds a request back until the one before it, of the same key, is acknowledged", () => {
     const table = Subscriptions.make()
-    table.setWanted("output", a, true)
+    want(table, Interest.output(a), true)
     assert.deepStrictEqual(tags(table.take(0)), ["SubscribeOutput a"])
-    table.setWanted("output", a, false)
+    want(table, Interest.output(a), false)
     assert.deepStrictEqual(table.take(1), [])
     assert.strictEqual(table.blockedSince(), 0)
     table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
@@ -85,10 +104,10 @@ describe("subscriptions", () => {
 
   it("sends nothing for a change that was undone before the acknowledgement", () => {
     const table = Subscriptions.make()
-    table.setWanted("output", a, true)
+    want(table, Interest.output(a), true)
     table.take(0)
-    table.setWanted("output", a, false)
-    table.setWanted("output", a, true)
+    want(table, Interest.output(a), false)
+    want(table, Interest.output(a), true)
     table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
     assert.deepStrictEqual(table.take(1), [])
     assert.deepStrictEqual(table.confirmed(), Interest.output(a))
@@ -96,9 +115,9 @@ describe("subscriptions", () => {
 
   it("goes on after an acknowledgement that never comes", () => {
     const table = Subscriptions.make()
-    table.setWanted("output", a, true)
+    want(table, Interest.output(a), true)
     table.take(5)
-    table.setWanted("output", a, false)
+    want(table, Interest.output(a), false)
     table.expire(4)
     assert.deepStrictEqual(table.take(6), [])
     table.expire(5)
@@ -107,7 +126,7 @@ describe("subscriptions", () => {
 
   it("takes an acknowledgement that comes after the wait was given up", () => {
     const table = Subscriptions.make()
-    table.setWanted("output", a, true)
+    want(table, Interest.output(a), true)
     table.take(0)
     table.expire(0)
     assert.deepStrictEqual(table.confirmed(), Interest.empty)
@@ -119,7 +138,7 @@ describe("subscriptions", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.union(Interest.updates([a, b]), Interest.output(a)))
     table.take(0)
-    table.setWanted("updates", b, false)
+    want(table, Interest.updates(b), false)
     table.reset()
     assert.deepStrictEqual(tags(table.take(1)), ["Subscribe a", "SubscribeOutput a"])
     assert.deepStrictEqual(table.confirmed(), Interest.empty)
@@ -130,9 +149,9 @@ describe("subscriptions", () => {
     const settle = () => table.take(0).map((message) => (table.acknowledge(answer(message)), message))
     table.setInterest(Interest.updates([a, b]))
     assert.deepStrictEqual(tags(settle()), ["Subscribe a", "Subscribe b"])
-    table.setWanted("all", undefined, true)
+    want(table, Interest.all, true)
     assert.deepStrictEqual(tags(settle()), ["SubscribeAll", "Unsubscribe a", "Unsubscribe b"])
-    table.setWanted("all", undefined, false)
+    want(table, Interest.all, false)
     assert.deepStrictEqual(tags(settle()), ["Subscribe a", "Subscribe b", "UnsubscribeAll"])
   })
 
@@ -141,6 +160,11 @@ describe("subscriptions", () => {
       kind: Schema.Literals(["all", "updates", "output"]),
       task: Schema.Literals(["a", "b", "c"]),
       wanted: Schema.Boolean
+    }),
+    Schema.TaggedStruct("WantOnly", {
+      all: Schema.Boolean,
+      updates: Schema.Array(Schema.Literals(["a", "b", "c"])),
+      output: Schema.Array(Schema.Literals(["a", "b", "c"]))
     }),
     Schema.TaggedStruct("Take", {}),
     Schema.TaggedStruct("Acknowledge", { named: Schema.Boolean }),
@@ -153,32 +177,15 @@ describe("subscriptions", () => {
     [Schema.Array(Step)],
     ([steps]) => {
       const table = Subscriptions.make()
+      let wanted = Interest.empty
       let server = Interest.empty
       let underWay: Array<ClientMessage> = []
       let now = 0
       const key = (message: ClientMessage) =>
         `${message._tag.replace(/^Uns/, "S")} ${"taskId" in message ? message.taskId : ""}`
       const apply = (message: ClientMessage) => {
-        const toggle = (set: ReadonlySet<TaskId>, id: TaskId, on: boolean) => {
-          const next = new Set(set)
-          if (on) next.add(id)
-          else next.delete(id)
-          return next
-        }
-        switch (message._tag) {
-          case "SubscribeAll":
-          case "UnsubscribeAll":
-            server = { ...server, all: message._tag === "SubscribeAll" }
-            break
-          case "Subscribe":
-          case "Unsubscribe":
-            server = { ...server, updates: toggle(server.updates, message.taskId, message._tag === "Subscribe") }
-            break
-          case "SubscribeOutput":
-          case "UnsubscribeOutput":
-            server = { ...server, output: toggle(server.output, message.taskId, message._tag === "SubscribeOutput") }
-            break
-        }
+        const kind = message._tag.endsWith("All") ? "all" : message._tag.endsWith("Output") ? "output" : "updates"
+        server = turn(server, kind, "taskId" in message ? message.taskId : undefined, !message._tag.startsWith("Uns"))
       }
       const take = () => {
         for (const message of table.take(now++)) {
@@ -197,7 +204,16 @@ describe("subscriptions", () => {
       for (const step of steps) {
         switch (step._tag) {
           case "Want":
-            table.setWanted(step.kind, step.kind === "all" ? undefined : TaskId.make(step.task), step.wanted)
+            want(table, turn(Interest.empty, step.kind, TaskId.make(step.task), true), step.wanted)
+            wanted = turn(wanted, step.kind, TaskId.make(step.task), step.wanted)
+            break
+          case "WantOnly":
+            wanted = {
+              all: step.all,
+              updates: new Set(step.updates.map((task) => TaskId.make(task))),
+              output: new Set(step.output.map((task) => TaskId.make(task)))
+            }
+            table.setInterest(wanted)
             break
           case "Take":
             take()
@@ -220,7 +236,6 @@ describe("subscriptions", () => {
         take()
         while (underWay.length > 0) acknowledge(true)
       }
-      const wanted = table.wanted()
       const effective = wanted.all ? { ...wanted, updates: new Set<TaskId>() } : wanted
       assert.deepStrictEqual(server, effective)
       // An acknowledgement that nobody waited for is lost in this test, and with it the confirmation.

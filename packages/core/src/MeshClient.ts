@@ -40,7 +40,6 @@ import type { Pull } from "./internal/consumer.ts"
 import * as Consumers from "./internal/consumers.ts"
 import * as Demand from "./internal/demand.ts"
 import * as Discovery from "./internal/discovery.ts"
-import * as Expiry from "./internal/expiry.ts"
 import type * as Router from "./internal/router.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import * as Wanted from "./internal/wanted.ts"
@@ -278,12 +277,13 @@ export const make = Effect.fnUntraced(function* (
   const demand = Demand.make(subscriptions, subscriptionIdle)
   const consumers = Consumers.make(yield* Effect.context<never>())
   const discoveries = new Set<Discovery.Discovery>()
-  const connectionExpiry = Expiry.make<"connection">(connectionIdle)
   // Starting and stopping exclude each other, so that there is one connection at a time.
   const lifecycle = yield* Semaphore.make(1)
 
   let epoch = 0
   let holds = 0
+  /** When the connection ends for want of consumers; never, while there are any. */
+  let stopAt = Infinity
   let closed = false
   let connection: Connection.Connection | undefined
   let driver: Fiber.Fiber<void> | undefined
@@ -293,25 +293,6 @@ export const make = Effect.fnUntraced(function* (
   // ---------------------------------------------------------------------------
   // the connection's life
   // ---------------------------------------------------------------------------
-
-  const observe = (event: MeshEvent): Effect.Effect<void> => {
-    switch (event._tag) {
-      case "Connected":
-        epoch = event.epoch
-        return SubscriptionRef.set(status, { _tag: "Online", epoch, since: event.at })
-      case "Disconnected":
-        return event.retryInMillis === undefined
-          ? Effect.void
-          : SubscriptionRef.set(status, {
-              _tag: "Offline",
-              attempt: event.attempt,
-              reason: event.reason,
-              retryAt: event.at + event.retryInMillis
-            })
-      default:
-        return Effect.void
-    }
-  }
 
   const drive = Effect.gen(function* () {
     const own = yield* Connection.make({
@@ -327,13 +308,13 @@ export const make = Effect.fnUntraced(function* (
     connection = own
     // A batch with a lifecycle element has nothing else in it but what follows from that.
     const step = Effect.flatMap(own.pull, (batch) => {
-      const [first] = batch
-      return first._tag === "Connected" || first._tag === "Disconnected"
-        ? Effect.andThen(
-            observe(first),
-            Effect.suspend(() => consumers.route(batch))
-          )
-        : consumers.route(batch)
+      const next = statusAfter(batch[0])
+      if (next === undefined) return consumers.route(batch)
+      if (next._tag === "Online") epoch = next.epoch
+      return Effect.andThen(
+        SubscriptionRef.set(status, next),
+        Effect.suspend(() => consumers.route(batch))
+      )
     })
     return yield* Effect.forever(step, { disableYield: true })
   }).pipe(
@@ -381,14 +362,14 @@ export const make = Effect.fnUntraced(function* (
   const hold = Effect.suspend((): Effect.Effect<void, MeshError.MeshError> => {
     if (closed) return Effect.fail(closedError())
     holds++
-    connectionExpiry.cancel("connection")
+    stopAt = Infinity
     return start
   })
 
   const letGo = (): void => {
     holds--
     if (holds === 0 && !keepAlive && driver !== undefined) {
-      connectionExpiry.schedule("connection", now())
+      stopAt = now() + connectionIdle
       sweepSoon()
     }
   }
@@ -404,24 +385,15 @@ export const make = Effect.fnUntraced(function* (
     const time = now()
     for (const discovery of discoveries) discovery.sweep(time)
     demand.sweep(time)
-    return connectionExpiry.due(time).length > 0 && holds === 0 ? stop : Effect.void
+    if (stopAt > time) return Effect.void
+    stopAt = Infinity
+    return stop
   })
-
-  const nextSweep = (): number | undefined => {
-    let next: number | undefined
-    const consider = (at: number | undefined) => {
-      if (at !== undefined && (next === undefined || at < next)) next = at
-    }
-    consider(demand.next())
-    consider(connectionExpiry.next())
-    for (const discovery of discoveries) consider(discovery.next())
-    return next
-  }
 
   yield* Effect.suspend(() => {
     sweepWanted.closeUnsafe()
-    const next = nextSweep()
-    if (next === undefined) return sweepWanted.await
+    const next = Math.min(stopAt, ...[demand, ...discoveries].map((timed) => timed.next() ?? Infinity))
+    if (next === Infinity) return sweepWanted.await
     // Whole milliseconds: a sleep that ended a rounding error too early would be followed by one of no time at all, for
     // ever, on a clock that stands still.
     const wait = Math.ceil(Math.max(0, next - now()))
@@ -637,3 +609,17 @@ export const layerConfig = (
   )
 
 const closedError = () => new MeshError.MeshError({ reason: new MeshError.ClientClosed() })
+
+/** What an event says of the connection. That there is no other attempt is said by the error that follows. */
+const statusAfter = (event: MeshEvent): Extract<Status, { readonly _tag: "Online" | "Offline" }> | undefined => {
+  switch (event._tag) {
+    case "Connected":
+      return { _tag: "Online", epoch: event.epoch, since: event.at }
+    case "Disconnected": {
+      const { at, attempt, reason, retryInMillis } = event
+      return retryInMillis === undefined ? undefined : { _tag: "Offline", attempt, reason, retryAt: at + retryInMillis }
+    }
+    default:
+      return undefined
+  }
+}

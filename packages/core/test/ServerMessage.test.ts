@@ -55,6 +55,9 @@ const wishes: ReadonlyArray<MayBeWanted> = [
   (type) => type === "TaskUpdated"
 ]
 
+/** A JSON text with numbers that no double holds: JSON, to which JavaScript has nothing equal. */
+const overflowing = (text: string): string => text.replaceAll(/-?\d+(?:\.\d+)?(?:e[+-]?\d+)?/g, "1e999")
+
 /** Every outcome of decoding is a value: a throw would fail the property by itself. */
 const judge = (frame: string | Uint8Array) => {
   const result = decode(frame)
@@ -71,6 +74,8 @@ const crumbs = [
   `"toolInput":[`,
   `"toolInput":null`,
   `"toolInput": 7 `,
+  `"toolInput":-1e999`,
+  `"toolInput":{"a":[1e999]}`,
   `"isError":true`,
   `"isError":"true"`,
   `"costUsd":0.5`,
@@ -210,6 +215,12 @@ describe("ServerMessage", () => {
           "InvalidMessage",
           "costUsd"
         ],
+        [
+          `{"type":"taskOutput","taskId":"a","messageType":"tool_use","content":"","toolInput":{"a":[1e999]}}`,
+          "InvalidMessage",
+          "toolInput"
+        ],
+        [`{"type":"daemonJoined","load":{"a":-1e999}}`, "InvalidMessage", "load"],
         [`{"type":"taskOutput","taskId":"a","messageType":"raw"}`, "InvalidMessage", "content"],
         [`{"type":"error","code":5}`, "InvalidMessage", "code"]
       ]
@@ -283,6 +294,7 @@ describe("ServerMessage", () => {
           const damaged = JSON.parse(JSON.stringify({ ...whole, [key]: swap }))
           judge(JSON.stringify(damaged))
           assertHotPathAgrees(damaged)
+          assertHotPathAgrees(JSON.parse(overflowing(JSON.stringify(damaged))))
         }
       },
       { arbitrary: { runs: 300 } }
@@ -305,6 +317,7 @@ describe("ServerMessage", () => {
       ([message]) => {
         const frame = Result.getOrThrow(ServerMessage.encodeFrame(message))
         assertTextPathAgrees(frame)
+        assertTextPathAgrees(overflowing(frame))
         const whole = bytes(frame)
         const decoder = new TextDecoder()
         for (let bit = 0; bit < whole.length * 8; bit++) {

@@ -10,8 +10,7 @@
  * damaged frames.
  *
  * The messages are built member by member with absent members left out, because
- * that is what the schema does. `toolInput` and an unknown message need no look:
- * what `JSON.parse` returned is JSON.
+ * that is what the schema does.
  */
 import type * as Schema from "effect/Schema"
 import type { TaskOutput, TaskUpdated, UnknownMessage } from "../ServerMessage.ts"
@@ -41,12 +40,28 @@ export const decode = (object: JsonObject): TaskUpdated | TaskOutput | UnknownMe
     case "taskUpdated":
       return decodeUpdate(object)
     default:
-      return isUnknown(object) ? { _tag: "UnknownMessage", raw: object } : undefined
+      return isUnknown(object) && isFinite(object) ? { _tag: "UnknownMessage", raw: object } : undefined
   }
 }
 
 const isUnknown = (object: JsonObject): object is UnknownMessage["raw"] =>
   typeof object.type === "string" && !knownTypes.has(object.type)
+
+/**
+ * Whether every number in a parsed value is finite: JSON has larger ones than a double holds, `JSON.parse` makes them
+ * infinite, and the schema refuses what was none. A loop, since the depth is the sender's choice.
+ */
+const isFinite = (value: Schema.Json): boolean => {
+  if (typeof value !== "object") return typeof value !== "number" || Number.isFinite(value)
+  const open = [value]
+  for (const parent of open) {
+    for (const member of Object.values(parent ?? {})) {
+      if (typeof member === "object") open.push(member)
+      else if (typeof member === "number" && !Number.isFinite(member)) return false
+    }
+  }
+  return true
+}
 
 const isTaskId = (value: unknown): value is TaskId => typeof value === "string" && value.length > 0
 
@@ -59,7 +74,10 @@ const decodeOutput = (object: JsonObject): TaskOutput | undefined => {
     if (typeof toolName !== "string") return undefined
     output.toolName = toolName
   }
-  if (toolInput != null) output.toolInput = toolInput
+  if (toolInput != null) {
+    if (!isFinite(toolInput)) return undefined
+    output.toolInput = toolInput
+  }
   if (isError != null) {
     if (typeof isError !== "boolean") return undefined
     output.isError = isError
@@ -174,6 +192,7 @@ const decodeOutputText = (text: string): TaskOutput | undefined => {
     if (toolName !== undefined) output.toolName = toolName
     if (toolInput !== undefined) {
       const value: Schema.Json = JSON.parse(toolInput)
+      if (!isFinite(value)) return undefined
       if (value !== null) output.toolInput = value
     }
   } catch {

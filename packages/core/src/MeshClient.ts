@@ -26,7 +26,6 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -480,7 +479,7 @@ export const make = Effect.fnUntraced(function* (
   // ---------------------------------------------------------------------------
 
   const unsubscribed = Effect.suspend(() => {
-    if (Interest.isEmpty(subscriptions.requested())) return Effect.void
+    if (Interest.isEmpty(subscriptions.current().requested)) return Effect.void
     return Effect.callback<void>((resume) => {
       subscriptions.onSettled = () => resume(Effect.void)
       subscriptions.setInterest(Interest.empty)
@@ -537,20 +536,21 @@ export const make = Effect.fnUntraced(function* (
     awaitOnline: Effect.acquireUseRelease(
       hold,
       () =>
-        SubscriptionRef.changes(status).pipe(
-          Stream.filter(({ _tag }) => _tag === "Online" || _tag === "Failed" || _tag === "Idle"),
-          Stream.runHead,
-          Effect.flatMap((state) => {
-            if (Option.isNone(state) || state.value._tag === "Idle") return Effect.fail(closedError())
-            return state.value._tag === "Failed" ? Effect.fail(state.value.error) : Effect.void
-          })
-        ),
+        Stream.runForEachWhile(SubscriptionRef.changes(status), (state): Effect.Effect<boolean, MeshError.MeshError> => {
+          switch (state._tag) {
+            case "Online":
+              return Effect.succeed(false)
+            case "Failed":
+              return Effect.fail(state.error)
+            case "Idle":
+              return Effect.fail(closedError())
+            default:
+              return Effect.succeed(true)
+          }
+        }),
       () => Effect.sync(letGo)
     ),
-    subscriptions: Effect.sync(() => ({
-      requested: subscriptions.requested(),
-      confirmed: subscriptions.confirmed()
-    })),
+    subscriptions: Effect.sync(subscriptions.current),
     // A client that gave up while somebody still holds it (as `keepAlive` does) starts again.
     reconnect: Effect.suspend(() => connection?.reconnect ?? (holds > 0 && !closed ? start : Effect.void)),
     close

@@ -15,10 +15,9 @@ import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type { DecodeError } from "./DecodeError.ts"
 import * as Interest from "./Interest.ts"
-import { isNonEmpty } from "./internal/nonEmpty.ts"
 import * as Request from "./internal/request.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import type { Skippable } from "./internal/wanted.ts"
@@ -292,7 +291,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     pulling = false
     const out = decode(frames)
     // A batch of nothing but acknowledgements is no batch.
-    return isNonEmpty(out) ? Effect.succeed(out) : pull
+    return isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : pull
   }
 
   const next = Effect.suspend(() => {
@@ -320,10 +319,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
   return {
     pull,
     setInterest: (interest) => Effect.sync(() => subscriptions.setInterest(interest)),
-    subscriptions: Effect.sync(() => ({
-      requested: subscriptions.requested(),
-      confirmed: subscriptions.confirmed()
-    })),
+    subscriptions: Effect.sync(subscriptions.current),
     received: Effect.sync(() => received)
   }
 })

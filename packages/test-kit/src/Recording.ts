@@ -12,7 +12,7 @@
  *
  * @since 0.1.0
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
@@ -254,7 +254,7 @@ export const read = <E = never, R = never>(lines: Lines<E, R>): Stream.Stream<Pl
         if (finished) return Cause.done()
         return Effect.flatMap(more, (batch) => {
           const entries = parse(batch)
-          return isNonEmpty(entries) ? Effect.succeed(entries) : next
+          return isReadonlyArrayNonEmpty(entries) ? Effect.succeed(entries) : next
         })
       })
       return next
@@ -517,5 +517,3 @@ export const layerReplay = <E = never, R = never>(
  */
 export const isOver = (error: MeshError.MeshError): boolean =>
   error.reason._tag === "ConnectionClosed" && error.reason.code === over
-
-const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

@@ -202,16 +202,13 @@ export const make = Effect.fnUntraced(function* (
       }
     }),
     reconnect: Effect.suspend(() => {
-      switch (state._tag) {
-        case "Online":
-          requested = true
-          return Scope.close(state.scope, Exit.void)
-        case "Offline":
-          hurry.openUnsafe()
-          return Effect.void
-        case "Failed":
-          return Effect.void
+      if (state._tag === "Online") {
+        requested = true
+        return Scope.close(state.scope, Exit.void)
       }
+      // A loop that is over does not look at it.
+      hurry.openUnsafe()
+      return Effect.void
     })
   }
 })

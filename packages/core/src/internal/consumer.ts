@@ -11,14 +11,13 @@
  * offers; every event that is lost is counted in a `Resync` with reason
  * `Overflow`, which stands where the event would have stood.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import type { MeshError } from "../MeshError.ts"
 import type { MeshEvent } from "../MeshEvent.ts"
 import type { TaskUpdated } from "../ServerMessage.ts"
-import { isNonEmpty } from "./nonEmpty.ts"
 import type { Route } from "./router.ts"
 import * as ShedQueue from "./shedQueue.ts"
 
@@ -96,7 +95,7 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
     if (this.size > 0) {
       const events = this.takeAll()
       this.giveRoom()
-      return isNonEmpty(events) ? Effect.succeed(events) : this
+      return isReadonlyArrayNonEmpty(events) ? Effect.succeed(events) : this
     }
     if (this.ended !== undefined) return this.ended
     // Nothing to undo when it is interrupted: what is left in `resume` does nothing, and the next pull replaces it.

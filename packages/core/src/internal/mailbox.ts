@@ -11,13 +11,12 @@
  * The pulling side is a `Pull`. It may be interrupted and run again; nothing is
  * lost by that.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
-import { isNonEmpty } from "./nonEmpty.ts"
 
 /** A bounded queue without waiting. */
 export interface Core<In, Out> {
@@ -108,7 +107,7 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
       // before the other side fills the queue again.
       if (isBlocked) fiber.currentDispatcher.scheduleTask(unblock, 0)
       const taken = core.takeAll()
-      return isNonEmpty(taken) ? Effect.succeed(taken) : pull
+      return isReadonlyArrayNonEmpty(taken) ? Effect.succeed(taken) : pull
     }
     if (ended !== undefined) return Effect.failCause(ended)
     isWaiting = true
@@ -170,7 +169,7 @@ export const relay = <A extends Out, Out, E>(
   const put = (batch: NonEmptyReadonlyArray<A>, from: number): Effect.Effect<void> => {
     if (box.isIdle()) {
       const rest = from === 0 ? batch : batch.slice(from)
-      if (isNonEmpty(rest)) box.pass(rest)
+      if (isReadonlyArrayNonEmpty(rest)) box.pass(rest)
       return Effect.void
     }
     for (let i = from; i < batch.length; i++) {

@@ -68,10 +68,8 @@ export interface Subscriptions {
   readonly expire: (before: number) => void
   /** When the oldest request left that holds back another of its key; `undefined` when none does. */
   readonly blockedSince: () => number | undefined
-  /** What was asked for on this connection. */
-  readonly requested: () => Interest
-  /** What the server confirmed on this connection. */
-  readonly confirmed: () => Interest
+  /** What was asked for on this connection, and what of it the server confirmed. */
+  readonly current: () => { readonly requested: Interest; readonly confirmed: Interest }
   /** How many keys are wanted, and how many of them are confirmed. In constant time, for metrics. */
   readonly counts: () => { readonly wanted: number; readonly confirmed: number }
   /** Called whenever `take` may have something new to give. */
@@ -239,8 +237,7 @@ export const make = (): Subscriptions => {
       return oldest
     },
     counts: () => ({ wanted: wantedCount, confirmed: confirmedCount }),
-    requested: () => collect((key) => key.requested),
-    confirmed: () => collect((key) => key.confirmed)
+    current: () => ({ requested: collect((key) => key.requested), confirmed: collect((key) => key.confirmed) })
   }
   return self
 }

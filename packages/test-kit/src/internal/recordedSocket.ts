@@ -6,7 +6,7 @@
  * at a time, and the program goes on when what it did or saw is written; a pull
  * that is interrupted while its frames are being written loses none of them.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
@@ -69,7 +69,7 @@ export const make = (socket: Socket.Socket, options: Options): Effect.Effect<Soc
         Effect.suspend(() => {
           const lines = unwritten
           unwritten = []
-          return isNonEmpty(lines) ? options.write(lines) : Effect.void
+          return isReadonlyArrayNonEmpty(lines) ? options.write(lines) : Effect.void
         })
       )
       .pipe(Effect.uninterruptible)
@@ -148,5 +148,3 @@ export const make = (socket: Socket.Socket, options: Options): Effect.Effect<Soc
 
     return Socket.make({ reader, writer })
   })
-
-const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

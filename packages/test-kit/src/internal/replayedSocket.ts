@@ -5,7 +5,7 @@
  * are of asks for them; those of a connection that the program has left are
  * dropped.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -120,7 +120,7 @@ export const make = <E>(
           frames.push(fromFrame(next.frame))
         }
         remove(played)
-        return isNonEmpty(frames) ? Effect.succeed(frames) : pull
+        return isReadonlyArrayNonEmpty(frames) ? Effect.succeed(frames) : pull
       }
 
       const later = seek(mine).pipe(
@@ -180,5 +180,3 @@ const toReason = ({ code, reason }: { readonly code: number; readonly reason: st
   new MeshError.ConnectionClosed({ code, closeReason: reason })
 
 const describe = (error: unknown): string => (error instanceof Error ? error.message : String(error))
-
-const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

@@ -3,7 +3,7 @@
  * connection of its own, with the connect timeout, the heartbeat and the reasons
  * of a transport that knows them.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isReadonlyArrayNonEmpty } from "effect/Array"
 import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
@@ -106,7 +106,9 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
     })
     const take = Effect.suspend(() => {
       const batch = server.take(link, maxBatch)
-      return isNonEmpty(batch) ? Effect.succeed(batch) : Effect.fail(link.error ?? SocketErrors.closed(1006))
+      return isReadonlyArrayNonEmpty(batch)
+        ? Effect.succeed(batch)
+        : Effect.fail(link.error ?? SocketErrors.closed(1006))
     })
     return { pull: Effect.andThen(arrival, take), upgrade: Socket.SocketUpgradeError.unsupported }
   })
@@ -152,5 +154,3 @@ const parseRetryAfter = (header: string | undefined, now: number): number | unde
   const date = Date.parse(header)
   return Number.isNaN(date) ? undefined : Math.max(0, date - now)
 }
-
-const isNonEmpty = <A>(array: ReadonlyArray<A>): array is NonEmptyReadonlyArray<A> => array.length > 0

@@ -34,6 +34,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Interest from "./Interest.ts"
+import { atLeast } from "./internal/atLeast.ts"
 import * as Connection from "./internal/connection.ts"
 import type { Pull } from "./internal/consumer.ts"
 import * as Consumers from "./internal/consumers.ts"
@@ -408,8 +409,6 @@ export const make = Effect.fnUntraced(function* (
     consumerOptions: ConsumerOptions | undefined,
     discovery?: { readonly terminal: ReadonlySet<string>; readonly linger: Duration.Input }
   ): Stream.Stream<A, MeshError.MeshError> => {
-    const capacity = Math.max(1, Math.floor(consumerOptions?.capacity ?? 256))
-
     const join = (isWanted: Wanted.IsWanted | undefined) =>
       Effect.map(hold, () => {
         const discovered =
@@ -431,7 +430,7 @@ export const make = Effect.fnUntraced(function* (
         const consumer = consumers.join({
           route,
           overflow: consumerOptions?.overflow ?? "suspend",
-          capacity,
+          capacity: atLeast(1, consumerOptions?.capacity ?? 256),
           isWanted,
           onUpdate:
             discovered === undefined
@@ -536,18 +535,21 @@ export const make = Effect.fnUntraced(function* (
     awaitOnline: Effect.acquireUseRelease(
       hold,
       () =>
-        Stream.runForEachWhile(SubscriptionRef.changes(status), (state): Effect.Effect<boolean, MeshError.MeshError> => {
-          switch (state._tag) {
-            case "Online":
-              return Effect.succeed(false)
-            case "Failed":
-              return Effect.fail(state.error)
-            case "Idle":
-              return Effect.fail(closedError())
-            default:
-              return Effect.succeed(true)
+        Stream.runForEachWhile(
+          SubscriptionRef.changes(status),
+          (state): Effect.Effect<boolean, MeshError.MeshError> => {
+            switch (state._tag) {
+              case "Online":
+                return Effect.succeed(false)
+              case "Failed":
+                return Effect.fail(state.error)
+              case "Idle":
+                return Effect.fail(closedError())
+              default:
+                return Effect.succeed(true)
+            }
           }
-        }),
+        ),
       () => Effect.sync(letGo)
     ),
     subscriptions: Effect.sync(subscriptions.current),

@@ -227,9 +227,9 @@ export const recordEvents = (kind: Data["_tag"], count: number, context: Context
 }
 
 /**
- * Records a gap.
+ * Records a gap, or several of one kind.
  *
  * @internal
  */
-export const recordGap = (reason: Resync["reason"]["_tag"], context: Context.Context<never>): void =>
-  gapReasons[reason].updateUnsafe(1, context)
+export const recordGap = (reason: Resync["reason"]["_tag"], context: Context.Context<never>, count = 1): void =>
+  gapReasons[reason].updateUnsafe(count, context)

@@ -18,6 +18,7 @@ import * as Socket from "effect/socket/Socket"
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type { DecodeError } from "./DecodeError.ts"
 import * as Interest from "./Interest.ts"
+import { atLeast } from "./internal/atLeast.ts"
 import * as Request from "./internal/request.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import type { Skippable } from "./internal/wanted.ts"
@@ -66,7 +67,7 @@ export interface Options {
   readonly onBadFrame?: "mark" | "fail"
   /**
    * How many frames in a row may be no messages before the connection is given
-   * up with `TooManyBadFrames`. Default: 100.
+   * up with `TooManyBadFrames`. At least 1. Default: 100.
    */
   readonly maxBadFrames?: number
   /**
@@ -129,7 +130,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
 ): Effect.fn.Return<MeshSession<Bad>, MeshError.MeshError, Socket.Socket | Scope.Scope> {
   const { skip, subscriptions, toBad } = options
   const failOnBad = options.onBadFrame === "fail"
-  const maxBadFrames = options.maxBadFrames ?? 100
+  const maxBadFrames = atLeast(1, options.maxBadFrames ?? 100)
   const ackTimeout = Duration.toMillis(options.ackTimeout ?? "5 seconds")
   const socket = yield* Socket.Socket
   const scope = yield* Effect.scope
@@ -279,7 +280,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     if (acknowledged) recordSubscriptions()
     if (bad > 0) {
       MeshMetrics.decodeFailures.updateUnsafe(bad, context)
-      for (let n = 0; n < bad; n++) MeshMetrics.recordGap("BadFrame", context)
+      MeshMetrics.recordGap("BadFrame", context, bad)
     }
     out.length = size
     return out

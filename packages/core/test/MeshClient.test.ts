@@ -598,6 +598,23 @@ describe("MeshClient", () => {
       })
     )
 
+    itLeavesNothing("takes a capacity that is no count for the least, and never for none", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        for (const capacity of [0, -1, 0.5, Number.NaN]) {
+          const slow = yield* stalled(client.updates(a, { overflow: "dropping", capacity }))
+          yield* settle
+          for (let n = 1; n <= 3; n++) yield* mesh.emit(updated(n))
+          yield* settle
+          yield* slow.release
+          yield* settle
+          assert.deepStrictEqual(data(slow.events), ["a 1"], String(capacity))
+          assert.strictEqual(dropped(slow.events), 2, String(capacity))
+          yield* Fiber.interrupt(slow.fiber)
+        }
+      })
+    )
+
     itLeavesNothing("fails with a typed error, after what it had, and nobody else does", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()

@@ -503,6 +503,17 @@ describe("MeshStream.connect", () => {
       })
     )
 
+    itLeavesNothing("end the connection at the first where the limit is no number", () =>
+      Effect.gen(function* () {
+        const { mesh, stream } = yield* setup({ maxBadFrames: Number.NaN })
+        const { events } = yield* follow(stream)
+        yield* online(mesh)
+        yield* mesh.emitRaw("x")
+        yield* settle
+        assert.strictEqual(disconnects(events).at(-1)?.reason._tag, "TooManyBadFrames")
+      })
+    )
+
     itLeavesNothing("are counted anew after a good one", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ maxBadFrames: 3 })

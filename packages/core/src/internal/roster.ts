@@ -17,6 +17,7 @@
 import * as Duration from "effect/Duration"
 import * as HashMap from "effect/HashMap"
 import type { TaskId } from "../TaskId.ts"
+import { atLeast } from "./atLeast.ts"
 
 export interface Entry {
   readonly taskId: TaskId
@@ -40,8 +41,6 @@ export const limitsOf = (limits: {
   maxEnded: atLeast(0, limits.maxEnded),
   maxTasks: atLeast(1, limits.maxTasks)
 })
-
-const atLeast = (min: number, value: number): number => (value >= min ? Math.floor(value) : min)
 
 /**
  * The order in which tasks are let go.

@@ -26,6 +26,7 @@
 import type { MeshEvent, Resync } from "../MeshEvent.ts"
 import type { TaskUpdated } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
+import { atLeast } from "./atLeast.ts"
 
 export interface Options {
   /** How many events are held at most. Rounded down; what is not at least 1 means 1. */
@@ -130,10 +131,8 @@ const isUpdate = <A extends MeshEvent>(event: A): event is Extract<A, TaskUpdate
 const merge = <A extends MeshEvent>(older: A, newer: A): A =>
   isUpdate(older) && isUpdate(newer) ? mergeUpdates(older, newer) : newer
 
-export const capacityOf = (capacity: number): number => (capacity >= 1 ? Math.floor(capacity) : 1)
-
 export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
-  const capacity = capacityOf(options.capacity)
+  const capacity = atLeast(1, options.capacity)
   const { shedPartials } = options
   const conflateAlways = options.conflate === "always"
 

@@ -173,6 +173,15 @@ describe("joinPartials", () => {
     })
   )
 
+  it.effect("a maxLength that is no number is not for ever", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(
+        yield* through([piece(a, "abc"), piece(a, "de")], MeshStream.joinPartials({ maxLength: Number.NaN })),
+        [unfinished(a, "abc", "TooLong"), unfinished(a, "de", "TooLong")]
+      )
+    })
+  )
+
   it.effect("a piece longer than maxLength comes out by itself, after what was waiting", () =>
     Effect.gen(function* () {
       const input = [piece(a, "ab"), piece(a, "123456"), piece(a, "c"), output(a, "")]

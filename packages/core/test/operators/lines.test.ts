@@ -211,7 +211,7 @@ describe("lines", () => {
 
   it.effect("never cuts a character in two", () =>
     Effect.gen(function* () {
-      for (const maxLength of [0, 2, 3]) {
+      for (const maxLength of [Number.NaN, 0, 2, 2.5, 3]) {
         assert.deepStrictEqual(
           (yield* through([output(a, "\u{1F600}\u{1F600}\u{1F600}")], MeshStream.lines({ maxLength }))).map(
             (line) => line.text

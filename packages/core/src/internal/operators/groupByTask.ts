@@ -25,7 +25,7 @@ import type { MeshEvent } from "../../MeshEvent.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as TaskStatus from "../../TaskStatus.ts"
 import * as Mailbox from "../mailbox.ts"
-import { capacityOf } from "../shedQueue.ts"
+import { atLeast } from "../atLeast.ts"
 import type { Selector } from "./options.ts"
 import { toPredicate } from "./options.ts"
 
@@ -165,7 +165,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
 ) {
   type Entry = readonly [TaskId, Stream.Stream<A, E>]
 
-  const bufferSize = capacityOf(options.bufferSize ?? 256)
+  const bufferSize = atLeast(1, options.bufferSize ?? 256)
   const idleFor = Duration.toMillis(options.idleTimeToLive ?? "1 hour")
   const linger = Duration.toMillis(options.linger ?? "5 seconds")
   const isTerminal = toPredicate(options.terminal ?? TaskStatus.defaultTerminal)

@@ -12,6 +12,7 @@ import * as Stream from "effect/Stream"
 import type { MeshEvent } from "../../MeshEvent.ts"
 import type { TaskOutput } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
+import { atLeast } from "../atLeast.ts"
 import { isDataFirst } from "./options.ts"
 import type { Events } from "./options.ts"
 import { defaultMaxTasks, maxKinds } from "./pieces.ts"
@@ -86,7 +87,7 @@ class Joiner {
   constructor(options: JoinPartialsOptions | undefined) {
     this.#snapshots = options?.pieces === "snapshot"
     this.#closedByPiece = options?.closing === "piece" && !this.#snapshots
-    this.#maxLength = options?.maxLength ?? 100_000
+    this.#maxLength = atLeast(0, options?.maxLength ?? 100_000)
     this.#tasks = new Recent(options?.maxTasks ?? defaultMaxTasks)
   }
 

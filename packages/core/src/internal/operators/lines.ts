@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
 import type { TaskOutput } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
+import { atLeast } from "../atLeast.ts"
 import { isDataFirst, toPredicate } from "./options.ts"
 import type { Events, KeepResync, Kept, Selector } from "./options.ts"
 import { defaultMaxTasks, detach, maxKinds } from "./pieces.ts"
@@ -96,7 +97,7 @@ class Splitter {
     this.#closedByWhole = this.#snapshots || options?.closing !== "piece"
     this.#messageEnds = options?.ends !== "newline"
     // Two code units, so that a character outside the basic plane fits into a line.
-    this.#maxLength = Math.max(2, options?.maxLength ?? 65_536)
+    this.#maxLength = atLeast(2, options?.maxLength ?? 65_536)
     this.#tasks = new Recent(options?.maxTasks ?? defaultMaxTasks)
   }
 

@@ -5,6 +5,7 @@
  * A feed runs for weeks and task ids never come back, so no operator may keep
  * one entry for every task that it ever saw.
  */
+import { atLeast } from "../atLeast.ts"
 
 /**
  * How many tasks the operators that hold a few numbers or words of a task
@@ -19,9 +20,9 @@ export class Recent<K, V> {
   /** The key that was set last. Where its entry was deleted since, setting it again appends it anyway. */
   #newest: K | undefined = undefined
 
-  /** A bound below 1 counts as 1: an operator must remember the task at hand. */
+  /** An operator must remember the task at hand. */
   constructor(max: number) {
-    this.#max = max >= 1 ? max : 1
+    this.#max = atLeast(1, max)
   }
 
   get(key: K): V | undefined {

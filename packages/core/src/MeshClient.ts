@@ -22,11 +22,9 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Socket from "effect/socket/Socket"
@@ -267,7 +265,6 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const socket = yield* Socket.Socket
   const clock = yield* Clock.Clock
-  const keepAlive = options?.keepAlive ?? false
   const connectionIdle = Duration.toMillis(options?.connectionIdle ?? "30 seconds")
   const subscriptionIdle = Duration.toMillis(options?.subscriptionIdle ?? "5 seconds")
   const closeTimeout = options?.closeTimeout ?? "5 seconds"
@@ -324,10 +321,10 @@ export const make = Effect.fnUntraced(function* (
       connection = undefined
       consumers.disconnected()
       // An interruption is a decision of this module, which has seen to the rest.
-      if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return Effect.void
+      if (exit._tag === "Success" || Cause.hasInterruptsOnly(exit.cause)) return Effect.void
       driver = undefined
       const error = Cause.findError(exit.cause)
-      if (Result.isFailure(error)) {
+      if (error._tag === "Failure") {
         // A defect in the loop is a bug: it must not pass for a quiet end.
         consumers.endAll(Effect.failCause(Cause.fromReasons<never>(exit.cause.reasons.filter(Cause.isDieReason))))
         return Effect.void
@@ -368,7 +365,7 @@ export const make = Effect.fnUntraced(function* (
 
   const letGo = (): void => {
     holds--
-    if (holds === 0 && !keepAlive && driver !== undefined) {
+    if (holds === 0 && driver !== undefined) {
       stopAt = now() + connectionIdle
       sweepSoon()
     }
@@ -501,7 +498,8 @@ export const make = Effect.fnUntraced(function* (
 
   yield* Effect.addFinalizer(() => endAll)
 
-  if (keepAlive) {
+  // One who never lets go.
+  if (options?.keepAlive === true) {
     holds++
     yield* start
   }
@@ -614,14 +612,7 @@ const closedError = () => new MeshError.MeshError({ reason: new MeshError.Client
 
 /** What an event says of the connection. That there is no other attempt is said by the error that follows. */
 const statusAfter = (event: MeshEvent): Extract<Status, { readonly _tag: "Online" | "Offline" }> | undefined => {
-  switch (event._tag) {
-    case "Connected":
-      return { _tag: "Online", epoch: event.epoch, since: event.at }
-    case "Disconnected": {
-      const { at, attempt, reason, retryInMillis } = event
-      return retryInMillis === undefined ? undefined : { _tag: "Offline", attempt, reason, retryAt: at + retryInMillis }
-    }
-    default:
-      return undefined
-  }
+  if (event._tag === "Connected") return { _tag: "Online", epoch: event.epoch, since: event.at }
+  if (event._tag !== "Disconnected" || event.retryInMillis === undefined) return undefined
+  return { _tag: "Offline", attempt: event.attempt, reason: event.reason, retryAt: event.at + event.retryInMillis }
 }

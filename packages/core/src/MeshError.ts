@@ -11,6 +11,7 @@
  *
  * @since 0.1.0
  */
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type * as Socket from "effect/socket/Socket"
 import { DecodeError } from "./DecodeError.ts"
@@ -404,7 +405,7 @@ export const fromSocketError = (error: Socket.SocketError): ConnectionReason => 
 
 /** What a platform's error says, where it says anything: an `Error`, or the error event of a WebSocket. */
 function detail(cause: unknown): string {
-  if (typeof cause !== "object" || cause === null) return ""
-  const message = "message" in cause && typeof cause.message === "string" ? cause.message : ""
-  return message === "" ? "" : `: ${message}`
+  return Predicate.hasProperty(cause, "message") && Predicate.isString(cause.message) && cause.message !== ""
+    ? `: ${cause.message}`
+    : ""
 }

@@ -74,7 +74,7 @@ export const disconnects: Metric.Counter<number> = /*#__PURE__*/ Metric.counter(
  * @since 0.1.0
  */
 export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram("makima.connection.downtime", {
-  description: "Milliseconds between the end of a connection and the next one",
+  description: "Milliseconds without a connection between two",
   attributes: { unit: "milliseconds" },
   boundaries: [100, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
 })
@@ -163,7 +163,7 @@ export const gaps: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima
  * @since 0.1.0
  */
 export const queueDepth: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.client.queue.depth", {
-  description: "Events in the fullest queue of the consumers of the newest batch"
+  description: "Events in the fullest queue of the newest batch"
 })
 
 /**
@@ -189,7 +189,7 @@ export const subscriptionsWanted: Metric.Gauge<number> = /*#__PURE__*/ Metric.ga
 })
 
 /**
- * Subscriptions that the server has confirmed on the present connection. Unit:
+ * Subscriptions that the server has confirmed. Unit:
  * subscriptions.
  *
  * @category subscriptions
@@ -198,7 +198,7 @@ export const subscriptionsWanted: Metric.Gauge<number> = /*#__PURE__*/ Metric.ga
 export const subscriptionsConfirmed: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
   "makima.subscriptions.confirmed",
   {
-    description: "Subscriptions that the server has confirmed on the present connection"
+    description: "Subscriptions that the server has confirmed"
   }
 )
 

@@ -45,8 +45,8 @@ export const parse = (frame: Frame): Result.Result<JsonObject, DecodeError> => {
 
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
 
-const toPathElement = (segment: unknown): string | number => {
-  const key = Predicate.hasProperty(segment, "key") ? segment.key : segment
+const toPathElement = (segment: PropertyKey | { readonly key: PropertyKey }): string | number => {
+  const key = typeof segment === "object" ? segment.key : segment
   return typeof key === "number" ? key : String(key)
 }
 

@@ -22,10 +22,10 @@ export type Skippable = (TaskOutput | TaskUpdated)["_tag"]
 /** The same as far as it can be said of a message that is not decoded: `false` where the predicate is for sure. */
 export type MayBeWanted = (type: Skippable, taskId: TaskId) => boolean
 
-/** What the filters behind a source want; `undefined` for everything. */
+/** What the filters behind a source want: everything, where there are none. */
 export interface Wanted {
-  readonly isWanted: IsWanted | undefined
-  readonly mayBeWanted: MayBeWanted | undefined
+  readonly isWanted?: IsWanted
+  readonly mayBeWanted?: MayBeWanted
 }
 
 // This module's own: what stands behind it is nobody else's business, another version of this package included.
@@ -38,15 +38,17 @@ interface Source<A, E, R> extends Stream.Stream<A, E, R> {
 /** A stream whose source gives what is wanted, and nothing else. */
 export const source = <A, E, R>(
   make: (wanted: Wanted) => Stream.Stream<A, E, R>,
-  { isWanted, mayBeWanted }: Wanted = { isWanted: undefined, mayBeWanted: undefined }
+  wanted: Wanted = {}
 ): Stream.Stream<A, E, R> =>
-  Object.assign(make({ isWanted, mayBeWanted }), {
-    [TypeId]: (mayBeToo: MayBeWanted, isToo: IsWanted) =>
-      source(make, {
+  Object.assign(make(wanted), {
+    [TypeId]: (mayBeToo: MayBeWanted, isToo: IsWanted) => {
+      const { isWanted, mayBeWanted } = wanted
+      return source(make, {
         isWanted: isWanted === undefined ? isToo : (event) => isWanted(event) && isToo(event),
         mayBeWanted:
           mayBeWanted === undefined ? mayBeToo : (type, taskId) => mayBeWanted(type, taskId) && mayBeToo(type, taskId)
       })
+    }
   })
 
 /** Keeps what a predicate of this toolkit's own takes. */

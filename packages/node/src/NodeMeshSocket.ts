@@ -95,13 +95,13 @@ export interface ConnectionOptions {
   readonly heartbeat?: HeartbeatOptions | false
   /**
    * The largest frame accepted, in bytes, after decompression. A larger one
-   * ends the connection with `FrameTooLarge`. Default: 16 MiB.
+   * ends the connection with `FrameTooLarge`. At least 1. Default: 16 MiB.
    */
   readonly maxFrameBytes?: number
   /**
    * How many bytes of frames may wait to be pulled before reads are paused. The
    * buffer can exceed this by what the kernel hands over at once, 64 KiB. A
-   * reader that comes late gets 64 frames a pull. Default: 64 KiB.
+   * reader that comes late gets 64 frames a pull. At least 1. Default: 64 KiB.
    */
   readonly highWaterBytes?: number
   /** How a `wss` server is verified. */
@@ -279,8 +279,8 @@ const fromEndpoint = (
           url: endpoint,
           headers: { "user-agent": userAgent, ...(key === undefined ? {} : { [Credentials.headerName]: key }) },
           scrub,
-          maxFrameBytes: options.maxFrameBytes ?? 16 * 1024 * 1024,
-          highWaterBytes: options.highWaterBytes ?? 64 * 1024,
+          maxFrameBytes: atLeastOne(options.maxFrameBytes ?? 16 * 1024 * 1024),
+          highWaterBytes: atLeastOne(options.highWaterBytes ?? 64 * 1024),
           compression: options.compression ?? false,
           tls: reveal(options.tls),
           wallMillis: () => clock.currentTimeMillisUnsafe(),
@@ -366,3 +366,6 @@ const reveal = (tls: TlsOptions = {}): Connection.TlsOptions => {
 
 const mutable = (pem: string | Buffer | ReadonlyArray<string | Buffer>): string | Buffer | Array<string | Buffer> =>
   typeof pem === "string" || Buffer.isBuffer(pem) ? pem : [...pem]
+
+/** A bound in bytes. To `ws` a limit of 0 is none, and nothing is above one that is no number. */
+const atLeastOne = (bytes: number): number => (bytes >= 1 ? bytes : 1)

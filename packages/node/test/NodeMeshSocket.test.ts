@@ -394,6 +394,21 @@ describe("NodeMeshSocket", () => {
       })
     )
 
+    it.effect("holds reads back where the bound is no number", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url, highWaterBytes: Number.NaN })
+        const { socket } = yield* server.accept
+        const count = 20_000
+        const sent = Buffer.concat(Array.from({ length: count }, () => Servers.frame(1, "x".repeat(1000))))
+        socket.write(sent)
+        yield* Servers.settled(() => socket.writableLength)
+        // More than the kernel holds for both ends.
+        assert.isAbove(socket.writableLength, 0)
+        yield* pullFrames(reader, count)
+      })
+    )
+
     it.effect("keeps what nobody has pulled as the bytes that came, and makes no strings of it before", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
@@ -676,6 +691,19 @@ describe("NodeMeshSocket", () => {
         assert.strictEqual(frames.length, 1)
         assert.deepStrictEqual(reason, new MeshError.FrameTooLarge({ maxFrameBytes: 1000 }))
         assert.strictEqual((yield* closed).code, 1009)
+      })
+    )
+
+    it.effect("a limit that is none is the least there can be", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        for (const maxFrameBytes of [0, -1, Number.NaN]) {
+          const reader = yield* open({ url: server.url, maxFrameBytes })
+          const { ws } = yield* server.accept
+          ws.send("xx")
+          const { reason } = yield* ending(reader)
+          assert.deepStrictEqual(reason, new MeshError.FrameTooLarge({ maxFrameBytes: 1 }), String(maxFrameBytes))
+        }
       })
     )
 

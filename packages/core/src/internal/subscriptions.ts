@@ -19,6 +19,9 @@
  * 4. A key that is neither wanted nor on the wire is not held in memory.
  * 5. While all updates are wanted, no updates of a single task are asked for
  *    (see `Interest.diff`).
+ * 6. A task whose updates are wanted all the time is covered all the time, by
+ *    its own subscription or by that of all: the one is given up after the other
+ *    has been asked for, also where that has to wait.
  */
 import type { ClientMessage } from "../ClientMessage.ts"
 import type { Interest } from "../Interest.ts"
@@ -103,6 +106,12 @@ export const make = (): Subscriptions => {
   }
 
   const isWanted = (key: Key): boolean => key.wanted && !(key.kind === "updates" && all.wanted)
+
+  // Of what is not wanted: whether it is all that covers a task which is wanted, by another key whose turn has not come.
+  const isCover = (key: Key): boolean =>
+    key.kind === "updates"
+      ? all.wanted && !all.requested
+      : key === all && Array.from(dirty).some(({ kind, wanted }) => kind === "updates" && wanted)
 
   const mapOf = (kind: Kind): Map<TaskId, Key> => (kind === "output" ? output : updates)
 
@@ -193,19 +202,18 @@ export const make = (): Subscriptions => {
       }
     },
     take(now) {
-      const subscribe: Array<ClientMessage> = []
-      const unsubscribe: Array<ClientMessage> = []
-      for (const key of dirty) {
-        if (key.pendingSince !== undefined) continue
+      const messages: Array<ClientMessage> = []
+      const send = (key: Key): void => {
         dirty.delete(key)
         key.requested = isWanted(key)
         setConfirmed(key, false)
         key.pendingSince = now
         pending[acknowledgementOf(key)].add(key)
-        ;(key.requested ? subscribe : unsubscribe).push(request(key))
+        messages.push(request(key))
       }
-      // What is new goes first, so that a task moving between its own subscription and `all` is always covered.
-      return subscribe.concat(unsubscribe)
+      for (const key of dirty) if (key.pendingSince === undefined && isWanted(key)) send(key)
+      for (const key of dirty) if (key.pendingSince === undefined && !isCover(key)) send(key)
+      return messages
     },
     acknowledge(message) {
       const named = "taskId" in message ? message.taskId : undefined

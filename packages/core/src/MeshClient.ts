@@ -137,7 +137,8 @@ export interface Options extends MeshSession.Options {
  *
  * **Details**
  *
- * - `Idle`: nobody wants anything, or the client was closed.
+ * - `Idle`: nobody wants anything, or the client was closed, or every stream
+ *   died of a defect of the program's own, such as a `classify` that throws.
  * - `Connecting`: a dial is under way, after `attempt` that failed or ended.
  * - `Online`: connected, by the connection that is the `epoch`-th, `since` when.
  * - `Offline`: waiting until `retryAt` for the next dial, for the `reason` given.
@@ -272,7 +273,8 @@ export const make = Effect.fnUntraced(function* (
   const status = yield* SubscriptionRef.make<Status>({ _tag: "Idle" })
   const subscriptions = Subscriptions.make()
   const demand = Demand.make(subscriptions, subscriptionIdle)
-  const consumers = Consumers.make(yield* Effect.context<never>())
+  const context = yield* Effect.context<never>()
+  const consumers = Consumers.make(context)
   const discoveries = new Set<Discovery.Discovery>()
   // Starting and stopping exclude each other, so that there is one connection at a time.
   const lifecycle = yield* Semaphore.make(1)
@@ -282,6 +284,8 @@ export const make = Effect.fnUntraced(function* (
   /** When the connection ends for want of consumers; never, while there are any. */
   let stopAt = Infinity
   let closed = false
+  /** What the last loop died of that did. */
+  let defect: Cause.Cause<never> = Cause.empty
   let connection: Connection.Connection | undefined
   let driver: Fiber.Fiber<void> | undefined
 
@@ -326,15 +330,19 @@ export const make = Effect.fnUntraced(function* (
       const error = Cause.findError(exit.cause)
       if (error._tag === "Failure") {
         // A defect in the loop is a bug: it must not pass for a quiet end.
-        consumers.endAll(Effect.failCause(Cause.fromReasons<never>(exit.cause.reasons.filter(Cause.isDieReason))))
-        return Effect.void
+        defect = Cause.fromReasons<never>(exit.cause.reasons.filter(Cause.isDieReason))
+        return Effect.map(SubscriptionRef.set(status, { _tag: "Idle" }), () =>
+          consumers.endAll(Effect.failCause(defect))
+        )
       }
       // Whoever learns of the failure, by the status or by its stream, finds the client ready to start again.
       return Effect.map(SubscriptionRef.set(status, { _tag: "Failed", error: error.success }), () =>
         consumers.endAll(Effect.fail(error.success))
       )
     }),
-    Effect.ignore
+    Effect.ignore,
+    // The connection is everybody's, and has neither the span nor the annotations of whoever came first.
+    Effect.updateContext<never, never>(() => context)
   )
 
   const start = Effect.suspend(() =>
@@ -350,10 +358,10 @@ export const make = Effect.fnUntraced(function* (
 
   const stop = Effect.suspend(() => {
     const running = driver
+    // Somebody may have come since this was asked for.
+    if (running === undefined || (holds > 0 && !closed)) return Effect.void
     driver = undefined
-    return running === undefined
-      ? Effect.void
-      : Effect.andThen(Fiber.interrupt(running), SubscriptionRef.set(status, { _tag: "Idle" }))
+    return Effect.andThen(Fiber.interrupt(running), SubscriptionRef.set(status, { _tag: "Idle" }))
   }).pipe(lifecycle.withPermit, Effect.uninterruptible)
 
   const hold = Effect.suspend((): Effect.Effect<void, MeshError.MeshError> => {
@@ -468,21 +476,19 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const events = (interest: Interest.Interest = Interest.all, consumerOptions?: ConsumerOptions) =>
-    consume<MeshEvent>({ interest, untargeted: true }, consumerOptions)
+    // A copy: what is given up in the end must be what was asked for, whatever became of the sets meanwhile.
+    consume<MeshEvent>({ interest: Interest.union(interest), untargeted: true }, consumerOptions)
 
   // ---------------------------------------------------------------------------
   // the end
   // ---------------------------------------------------------------------------
 
+  const settled = Latch.makeUnsafe(false)
+  subscriptions.onSettled = () => settled.openUnsafe()
   const unsubscribed = Effect.suspend(() => {
-    if (Interest.isEmpty(subscriptions.current().requested)) return Effect.void
-    return Effect.callback<void>((resume) => {
-      subscriptions.onSettled = () => resume(Effect.void)
-      subscriptions.setInterest(Interest.empty)
-      return Effect.sync(() => {
-        subscriptions.onSettled = () => {}
-      })
-    })
+    settled.closeUnsafe()
+    subscriptions.setInterest(Interest.empty)
+    return subscriptions.isSettled() ? Effect.void : settled.await
   })
 
   const endAll = Effect.sync(() => {
@@ -542,7 +548,7 @@ export const make = Effect.fnUntraced(function* (
               case "Failed":
                 return Effect.fail(state.error)
               case "Idle":
-                return Effect.fail(closedError())
+                return closed ? Effect.fail(closedError()) : Effect.failCause(defect)
               default:
                 return Effect.succeed(true)
             }

@@ -149,6 +149,8 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
   let badInARow = 0
   let failure: MeshError.MeshError | undefined
   let writeFailure: MeshError.MeshError | undefined
+  // Set by an acknowledgement until the next pull: by then, what came before it has been taken.
+  let acknowledged = false
   // While a pull waits, nothing has arrived that it could miss.
   let pulling = false
 
@@ -172,11 +174,7 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     MeshMetrics.subscriptionsConfirmed.updateUnsafe(confirmed, context)
   }
 
-  subscriptions.reset()
-  yield* Effect.mapError(flush, fromSocketError)
-
-  // One fiber writes, so that requests leave in the order in which the table gave them. It is a child of the session's
-  // scope: a write that hangs on a dead connection is interrupted with it, and never reaches the next one.
+  // From here on, since what is wanted may change while the first requests are being written.
   const dirty = Latch.makeUnsafe(false)
   subscriptions.onDirty = () => dirty.openUnsafe()
   yield* Scope.addFinalizer(
@@ -188,6 +186,12 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
       recordSubscriptions()
     })
   )
+
+  subscriptions.reset()
+  yield* Effect.mapError(flush, fromSocketError)
+
+  // One fiber writes, so that requests leave in the order in which the table gave them. It is a child of the session's
+  // scope: a write that hangs on a dead connection is interrupted with it, and never reaches the next one.
   const awaitWork = Effect.suspend(() => {
     const since = subscriptions.blockedSince()
     if (since === undefined) return dirty.await
@@ -205,6 +209,10 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
       })
     ),
     Effect.forever,
+    // A defect of the transport's ends the connection too: one that can no longer ask for anything is none.
+    Effect.catchDefect((cause) =>
+      Effect.fail(new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause }) }))
+    ),
     Effect.catch((error: Socket.SocketError) => {
       writeFailure = fromSocketError(error)
       return pulling ? Scope.close(readScope, Exit.void) : Effect.void
@@ -221,7 +229,6 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
     let bad = 0
     let updates = 0
     let outputs = 0
-    let acknowledged = false
     for (const frame of frames) {
       bytes += frame.length
       if (skip !== undefined && typeof frame === "string") {
@@ -297,6 +304,10 @@ export const makeWith = Effect.fnUntraced(function* <Bad>(
 
   const next = Effect.suspend(() => {
     pulling = true
+    if (acknowledged) {
+      acknowledged = false
+      if (subscriptions.isSettled()) subscriptions.onSettled()
+    }
     return Effect.mapError(reader.pull, (error) => writeFailure ?? fromSocketError(error))
   }).pipe(Effect.flatMap(receive))
 

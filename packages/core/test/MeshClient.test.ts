@@ -5,12 +5,15 @@ import {
   Effect,
   Exit,
   Fiber,
+  Logger,
+  Option,
   References,
   Result,
   Schedule,
   Scope,
   Stream,
-  SubscriptionRef
+  SubscriptionRef,
+  Tracer
 } from "effect"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
@@ -103,6 +106,101 @@ const stalled = <A extends MeshEvent>(stream: Stream.Stream<A, MeshError.MeshErr
 
 describe("MeshClient", () => {
   describe("subscribing", () => {
+    itLeavesNothing("while the first requests are being written is not forgotten", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
+        yield* closesEverything(mesh)
+        const gate = yield* Deferred.make<void>()
+        const slow = Socket.make({
+          reader: mesh.socket.reader,
+          writer: Effect.map(mesh.socket.writer, (writer) => ({
+            write: writer.write,
+            writeAll: (chunks) => Effect.andThen(Deferred.await(gate), writer.writeAll(chunks))
+          }))
+        })
+        const client = yield* MeshClient.make({ policy: plain }).pipe(Effect.provideService(Socket.Socket, slow))
+        yield* follow(client.updates(a))
+        yield* mesh.awaitConnection()
+        yield* settle
+        yield* follow(client.updates(b))
+        yield* settle
+        yield* Deferred.succeed(gate, undefined)
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh), ["Subscribe a", "Subscribe b"])
+      })
+    )
+
+    itLeavesNothing("keeps a task covered while a consumer of all comes and goes, acknowledged or not", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ subscriptionIdle: 0, mesh: { acknowledge: "manual" } })
+        const one = yield* follow(client.updates(a))
+        yield* settle
+        yield* mesh.acknowledge()
+        yield* settle
+        const all = yield* follow(client.updates())
+        yield* settle
+        // `SubscribeAll` is acknowledged, and `Unsubscribe` is not.
+        yield* mesh.acknowledge(1)
+        yield* settle
+        yield* Fiber.interrupt(all.fiber)
+        yield* settle
+        yield* mesh.emit(updated(1))
+        yield* TestClock.adjust("1 minute")
+        yield* mesh.emit(updated(2))
+        yield* settle
+        assert.deepStrictEqual(data(one.events), ["a 1", "a 2"])
+        assert.deepStrictEqual(yield* requests(mesh), [
+          "Subscribe a",
+          "SubscribeAll",
+          "Unsubscribe a",
+          "Subscribe a",
+          "UnsubscribeAll"
+        ])
+      })
+    )
+
+    itLeavesNothing("gives up what was asked for, also where the owner of the set has changed it since", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ subscriptionIdle: 0, connectionIdle: "1 hour" })
+        const tasks = new Set([a])
+        const first = yield* follow(client.events({ all: false, updates: tasks, output: new Set() }))
+        yield* settle
+        tasks.add(b)
+        yield* Fiber.interrupt(first.fiber)
+        const one = yield* follow(client.updates(b))
+        const two = yield* follow(client.updates(b))
+        yield* settle
+        yield* Fiber.interrupt(one.fiber)
+        yield* TestClock.adjust("1 minute")
+        yield* mesh.emit(updated(1, b))
+        yield* settle
+        assert.deepStrictEqual(data(two.events), ["b 1"])
+      })
+    )
+
+    itLeavesNothing("that the transport dies of ends the connection, and the next one asks for everything", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        yield* closesEverything(mesh)
+        let writes = 0
+        const socket = Socket.make({
+          reader: mesh.socket.reader,
+          writer: Effect.map(mesh.socket.writer, (writer) => ({
+            write: writer.write,
+            writeAll: (chunks) => (++writes === 2 ? Effect.die("a bug") : writer.writeAll(chunks))
+          }))
+        })
+        const client = yield* MeshClient.make({ policy: plain }).pipe(Effect.provideService(Socket.Socket, socket))
+        yield* follow(client.updates(a))
+        yield* settle
+        yield* follow(client.updates(b))
+        yield* settle
+        yield* TestClock.adjust("2 seconds")
+        yield* settle
+        assert.deepStrictEqual((yield* mesh.subscriptions).updates, new Set([a, b]))
+      })
+    )
+
     itLeavesNothing(
       "for a task id that is none leaves the other consumers alone, and the server says what is wrong",
       () =>
@@ -362,6 +460,30 @@ describe("MeshClient", () => {
       })
     )
 
+    itLeavesNothing("does not take a task that has ended for a new one where an update has no status", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ subscriptionIdle: 0 })
+        yield* follow(client.everything({ linger: "30 seconds" }))
+        yield* settle
+        yield* mesh.emit(updated(1), updated(2, a, "done"))
+        yield* settle
+        yield* TestClock.adjust("30 seconds")
+        yield* settle
+        yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version: 3, updatedFields: ["title"] })
+        yield* mesh.emit({ _tag: "TaskUpdated", taskId: b, version: 1, updatedFields: ["title"] })
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh), [
+          "SubscribeAll",
+          "SubscribeOutput a",
+          "UnsubscribeOutput a",
+          "SubscribeOutput b"
+        ])
+        yield* mesh.emit(updated(4, a, "running"))
+        yield* settle
+        assert.strictEqual((yield* requests(mesh)).at(-1), "SubscribeOutput a")
+      })
+    )
+
     itLeavesNothing("without output asks for none", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
@@ -581,6 +703,32 @@ describe("MeshClient", () => {
       })
     )
 
+    itLeavesNothing("slides across a reconnect: the mark is of the epoch in which it stands", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const slow = yield* stalled(client.updates(a, { overflow: "sliding", capacity: 5 }))
+        yield* slow.started
+        for (let n = 1; n <= 10; n++) yield* mesh.emit(updated(n))
+        yield* settle
+        yield* mesh.kill()
+        yield* TestClock.adjust("2 seconds")
+        yield* mesh.awaitConnection(2)
+        yield* settle
+        yield* slow.release
+        yield* settle
+        const epochs = slow.events.map((event) => ("epoch" in event ? `${event._tag} ${event.epoch}` : event._tag))
+        assert.deepStrictEqual(epochs, [
+          "Connected 1",
+          "Resync 1",
+          "TaskUpdated",
+          "TaskUpdated",
+          "Disconnected 1",
+          "Connected 2",
+          "Resync 2"
+        ])
+      })
+    )
+
     itLeavesNothing("drops: the newest go, and the mark stands after what was kept", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
@@ -686,7 +834,100 @@ describe("MeshClient", () => {
     )
   })
 
+  describe("a defect of the program's own, in its policy", () => {
+    const broken = {
+      ...plain,
+      classify: () => {
+        throw new Error("a bug")
+      }
+    }
+
+    itLeavesNothing("ends what waits for a connection", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ policy: broken })
+        yield* mesh.refuse(1, 503)
+        const waiting = yield* Effect.forkChild(client.awaitOnline)
+        const exit = yield* Fiber.await(waiting)
+        assert.isTrue(Exit.hasDies(exit))
+        // The next one tries anew.
+        yield* client.awaitOnline
+      })
+    )
+
+    itLeavesNothing("ends every stream, and does not leave the status where it was", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ policy: broken })
+        const { exit } = yield* follow(client.updates())
+        yield* mesh.awaitConnection()
+        yield* settle
+        yield* mesh.kill()
+        assert.isTrue(Exit.hasDies(yield* exit))
+        assert.strictEqual(SubscriptionRef.getUnsafe(client.status)._tag, "Idle")
+      })
+    )
+  })
+
   describe("the connection", () => {
+    itLeavesNothing("is nobody's own: it has neither the log annotations nor the span of who came first", () =>
+      Effect.gen(function* () {
+        const lines: Array<string> = []
+        const spans: Array<string> = []
+        const logger = Logger.make(({ fiber, message }) => {
+          lines.push(JSON.stringify([message, fiber.getRef(References.CurrentLogAnnotations)]))
+        })
+        const tracer = Tracer.make({
+          span: (options) => {
+            const parent = Option.getOrUndefined(options.parent)
+            spans.push(`${options.name} of ${parent?._tag === "Span" ? parent.name : "nothing"}`)
+            return new Tracer.NativeSpan(options)
+          }
+        })
+        yield* Effect.gen(function* () {
+          const { mesh, client } = yield* setup()
+          yield* follow(client.updates(a)).pipe(Effect.annotateLogs({ request: "r1" }), Effect.withSpan("request"))
+          yield* mesh.awaitConnection()
+          yield* settle
+          yield* mesh.kill()
+          yield* TestClock.adjust("2 seconds")
+          yield* mesh.awaitConnection(2)
+          yield* settle
+        }).pipe(
+          Effect.withSpan("program"),
+          Effect.provide(Logger.layer([logger])),
+          Effect.provideService(References.MinimumLogLevel, "All"),
+          Effect.provideService(Tracer.Tracer, tracer)
+        )
+        assert.isAbove(lines.length, 1)
+        assert.notInclude(lines.join("\n"), "r1")
+        assert.include(spans, "makima.dial of program")
+        assert.notInclude(spans.join("\n"), "of request")
+      })
+    )
+
+    itLeavesNothing("does not go for want of consumers when one comes, wherever the scheduler cuts in", () =>
+      Effect.gen(function* () {
+        for (let ops = 4; ops <= 24; ops++) {
+          for (let turns = 0; turns <= 12; turns++) {
+            yield* Effect.gen(function* () {
+              const { mesh, client } = yield* setup({ connectionIdle: "1 second", subscriptionIdle: 0 })
+              const first = yield* follow(client.updates(a))
+              yield* mesh.awaitConnection()
+              yield* Fiber.interrupt(first.fiber)
+              yield* settle
+              const passing = yield* Effect.forkChild(TestClock.adjust("1 second"))
+              for (let n = 0; n < turns; n++) yield* Effect.yieldNow
+              const second = yield* follow(client.updates(b))
+              yield* Fiber.join(passing)
+              for (let rounds = 0; rounds < 5; rounds++) yield* settle
+              yield* mesh.emit(updated(7, b))
+              for (let rounds = 0; rounds < 5; rounds++) yield* settle
+              assert.include(data(second.events), "b 7", `a yield after every ${ops} operations, and ${turns} turns`)
+            }).pipe(Effect.scoped, Effect.provideService(References.MaxOpsBeforeYield, ops))
+          }
+        }
+      })
+    )
+
     itLeavesNothing("is not there before the first consumer, and goes an idle time after the last", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ connectionIdle: "30 seconds" })
@@ -810,6 +1051,73 @@ describe("MeshClient", () => {
         assert.isTrue(Exit.isSuccess(yield* consumer.exit))
         const late = yield* follow(client.updates())
         assert.strictEqual(reasonOf(yield* late.exit), "ClientClosed")
+      })
+    )
+
+    itLeavesNothing("gives what came before the last acknowledgement, in one batch with it or not", () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        yield* closesEverything(mesh)
+        // What arrives together is pulled together, as on a real socket.
+        const batching = Socket.make({
+          writer: mesh.socket.writer,
+          reader: Effect.map(mesh.socket.reader, (reader) => ({
+            ...reader,
+            pull: Effect.andThen(Effect.yieldNow, reader.pull)
+          }))
+        })
+        const client = yield* MeshClient.make().pipe(Effect.provideService(Socket.Socket, batching))
+        const { events, exit } = yield* follow(client.updates())
+        yield* settle
+        yield* mesh.emit(updated(1), updated(2), updated(3))
+        yield* client.close
+        yield* exit
+        assert.deepStrictEqual(data(events), ["a 1", "a 2", "a 3"])
+      })
+    )
+
+    itLeavesNothing("waits for an acknowledgement that is under way already", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ subscriptionIdle: 0, mesh: { acknowledge: "manual" } })
+        const { fiber } = yield* follow(client.updates(a))
+        yield* settle
+        yield* mesh.acknowledge()
+        yield* Fiber.interrupt(fiber)
+        yield* mesh.awaitReceived(({ message }) => message._tag === "Unsubscribe")
+        const closing = yield* Effect.forkChild(client.close)
+        yield* settle
+        assert.isTrue((yield* mesh.connections)[0]?.open)
+        yield* mesh.acknowledge()
+        yield* Fiber.join(closing)
+      })
+    )
+
+    itLeavesNothing("is over when the connection breaks off meanwhile, and dials no other", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ closeTimeout: "1 hour", mesh: { acknowledge: "never" } })
+        yield* follow(client.output(a))
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        const closing = yield* Effect.forkChild(client.close)
+        yield* settle
+        yield* mesh.kill()
+        yield* Fiber.join(closing)
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual((yield* mesh.dials).length, 1)
+      })
+    )
+
+    itLeavesNothing("ends for everybody who calls it", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ closeTimeout: "1 hour", mesh: { acknowledge: "manual" } })
+        yield* follow(client.output(a))
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        yield* mesh.acknowledge()
+        yield* settle
+        const closing = [yield* Effect.forkChild(client.close), yield* Effect.forkChild(client.close)]
+        yield* mesh.awaitReceived(({ message }) => message._tag === "UnsubscribeOutput")
+        yield* settle
+        yield* mesh.acknowledge()
+        yield* Fiber.joinAll(closing)
       })
     )
 

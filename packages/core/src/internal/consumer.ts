@@ -188,13 +188,23 @@ class Plain extends Consumer {
     const { dropped, events = [], start } = this
     this.events = undefined
     if (dropped === 0) return events
-    const mark: MeshEvent = { _tag: "Resync", epoch: this.shared.epoch, reason: { _tag: "Overflow", dropped } }
     this.start = 0
     this.dropped = 0
+    const mark = (epoch: number): MeshEvent => ({ _tag: "Resync", epoch, reason: { _tag: "Overflow", dropped } })
     // With `dropping`, what was lost was all of it at the end: there is only room again once the queue has been emptied.
-    const taken = this.options.overflow === "sliding" ? [mark, ...events.slice(start)] : [...events, mark]
-    return this.wantedOf(taken)
+    if (this.options.overflow !== "sliding") return this.wantedOf([...events, mark(this.shared.epoch)])
+    const kept = events.slice(start)
+    return this.wantedOf([mark(epochBefore(kept) ?? this.shared.epoch), ...kept])
   }
+}
+
+/** The epoch of what stood before some events, if they say so: the next `Connected` starts another one. */
+const epochBefore = (events: ReadonlyArray<MeshEvent>): number | undefined => {
+  for (const event of events) {
+    if (event._tag === "Connected") return event.epoch - 1
+    if (event._tag === "Disconnected" || event._tag === "Resync") return event.epoch
+  }
+  return undefined
 }
 
 /** Gives up what a slow consumer can do without: see `shedQueue`. */

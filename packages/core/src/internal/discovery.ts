@@ -7,6 +7,9 @@ import type { TaskUpdated } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import * as Expiry from "./expiry.ts"
 
+/** How many tasks are remembered that are over. */
+const maxOver = 10_000
+
 export interface Options {
   /** The statuses that end a task. */
   readonly terminal: ReadonlySet<string>
@@ -29,19 +32,32 @@ export interface Discovery {
 export const make = ({ lingerMillis, onFound, onGone, terminal }: Options): Discovery => {
   const found = new Set<TaskId>()
   const ended = Expiry.make<TaskId>(lingerMillis)
+  // The tasks that were over when they were last heard of: an update that has no status does not make them new ones.
+  const over = new Set<TaskId>()
+
+  const remember = (taskId: TaskId): void => {
+    over.delete(taskId)
+    over.add(taskId)
+    if (over.size <= maxOver) return
+    for (const oldest of over) {
+      over.delete(oldest)
+      return
+    }
+  }
 
   return {
     observe({ status, taskId }, now) {
-      const over = status !== undefined && terminal.has(status)
+      const isOver = status === undefined ? over.has(taskId) : terminal.has(status)
+      if (isOver) remember(taskId)
+      else over.delete(taskId)
       if (!found.has(taskId)) {
         // One that had ended when it was first seen has nothing more to say.
-        if (over) return
+        if (isOver) return
         found.add(taskId)
         onFound(taskId)
-      } else if (over) {
-        ended.schedule(taskId, now)
       } else if (status !== undefined) {
-        ended.cancel(taskId)
+        if (isOver) ended.schedule(taskId, now)
+        else ended.cancel(taskId)
       }
     },
     sweep(now) {

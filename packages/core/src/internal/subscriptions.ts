@@ -77,7 +77,13 @@ export interface Subscriptions {
   readonly counts: () => { readonly wanted: number; readonly confirmed: number }
   /** Called whenever `take` may have something new to give. */
   onDirty: () => void
-  /** Called whenever the last request under way has been acknowledged, and nothing is left to ask for. */
+  /** Whether nothing is under way, and nothing is left to ask for. */
+  readonly isSettled: () => boolean
+  /**
+   * Called when that is so: by the session for an acknowledgement, once what came
+   * before it has been taken, and by the table itself for one that never came, or
+   * where there is no connection.
+   */
   onSettled: () => void
 }
 
@@ -164,7 +170,6 @@ export const make = (): Subscriptions => {
     setConfirmed(key, confirmed && key.requested)
     touch(key)
     forget(key)
-    if (isSettled()) self.onSettled()
   }
 
   const isSettled = (): boolean => dirty.size === 0 && Object.values(pending).every((keys) => keys.size === 0)
@@ -200,7 +205,9 @@ export const make = (): Subscriptions => {
         key.pendingSince = undefined
         touch(key)
       }
+      if (isSettled()) self.onSettled()
     },
+    isSettled,
     take(now) {
       const messages: Array<ClientMessage> = []
       const send = (key: Key): void => {
@@ -234,6 +241,7 @@ export const make = (): Subscriptions => {
           settle(key, false)
         }
       }
+      if (isSettled()) self.onSettled()
     },
     blockedSince() {
       let oldest: number | undefined

@@ -80,7 +80,7 @@ export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram
 })
 
 /**
- * From a ping to the first sign of life after it. Unit: milliseconds. Recorded
+ * From a ping to its answer, where reads were not held back meanwhile. Unit: milliseconds. Recorded
  * by transports with a heartbeat.
  *
  * @category connection
@@ -89,7 +89,7 @@ export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram
 export const heartbeatRoundTrip: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram(
   "makima.heartbeat.round_trip",
   {
-    description: "Milliseconds from a ping to the first sign of life after it",
+    description: "Milliseconds from a ping to its answer",
     attributes: { unit: "milliseconds" },
     boundaries: [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000]
   }

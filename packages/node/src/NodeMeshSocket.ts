@@ -100,7 +100,7 @@ export interface ConnectionOptions {
   readonly maxFrameBytes?: number
   /**
    * How many bytes of frames may wait to be pulled before reads are paused. The
-   * buffer can exceed this by what the kernel hands over at once, 64 KiB. A
+   * buffer can exceed this by what Node has read ahead, 128 KiB at most. A
    * reader that comes late gets 64 frames a pull. At least 1. Default: 64 KiB.
    */
   readonly highWaterBytes?: number

@@ -694,6 +694,17 @@ describe("NodeMeshSocket", () => {
       })
     )
 
+    it.effect("a key with blanks around it is sent without, and does not come back in a reason", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const reader = yield* open({ url: server.url, apiKey: Redacted.make(" s3cret-key ") })
+        const { request, ws } = yield* server.accept
+        assert.strictEqual(request.headers["x-makima-api-key"], "s3cret-key")
+        ws.close(4000, `bad key ${request.headers["x-makima-api-key"]}`)
+        assert.notInclude(JSON.stringify((yield* ending(reader)).reason), "s3cret-key")
+      })
+    )
+
     it.effect("a limit that is none is the least there can be", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
@@ -704,6 +715,62 @@ describe("NodeMeshSocket", () => {
           const { reason } = yield* ending(reader)
           assert.deepStrictEqual(reason, new MeshError.FrameTooLarge({ maxFrameBytes: 1 }), String(maxFrameBytes))
         }
+      })
+    )
+
+    it.effect("a limit of more than 32 bits is one", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        for (const maxFrameBytes of [3e9, 2 ** 32 + 1]) {
+          const reader = yield* open({ url: server.url, maxFrameBytes })
+          const { socket } = yield* server.accept
+          socket.write(Servers.frame(2, "{}"))
+          assert.strictEqual((yield* reader.pull).length, 1)
+          socket.write(Buffer.from([0x81, 127, 0, 0, 0, 2, 0, 0, 0, 0]))
+          assert.strictEqual((yield* ending(reader)).reason._tag, "FrameTooLarge")
+        }
+      })
+    )
+
+    it.effect("a frame in more fragments than are put together is FrameTooLarge", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url })
+        const { socket } = yield* server.accept
+        socket.on("data", () => {})
+        socket.write(
+          Buffer.concat(
+            Array.from({ length: 20_000 }, (_, n) => Servers.frame(n === 0 ? 1 : 0, "x", { fin: n === 19_999 }))
+          )
+        )
+        assert.strictEqual((yield* ending(reader)).reason._tag, "FrameTooLarge")
+      })
+    )
+
+    it.effect("a server that goes on after a close frame from here is held back, or heard no further", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const scope = yield* Effect.scope
+        const socket = yield* NodeMeshSocket.make({ url: server.url, heartbeat: false, highWaterBytes: 1024 })
+        const reader = yield* Scope.provide(socket.reader, scope)
+        const writer = yield* Scope.provide(socket.writer, scope)
+        const peer = yield* server.accept
+        const block = Buffer.concat(Array.from({ length: 1000 }, () => Servers.frame(1, "x".repeat(1000))))
+        const more = () => {
+          while (peer.socket.writable && peer.socket.write(block)) {}
+        }
+        peer.socket.on("error", () => {})
+        peer.socket.on("drain", more)
+        peer.socket.on("data", () => {})
+        yield* writer.write(new Socket.CloseEvent(1000, "bye"))
+        more()
+        yield* peer.closed
+        yield* Servers.settled(() => 0)
+        const { frames } = yield* ending(reader)
+        assert.isBelow(
+          frames.reduce((sum, { length }) => sum + length, 0),
+          1 << 20
+        )
       })
     )
 
@@ -978,6 +1045,56 @@ describe("NodeMeshSocket", () => {
       })
     )
 
+    for (const heartbeat of [false, undefined] as const) {
+      it.effect(`a server that says much, closes and goes is heard to the end, heartbeat ${heartbeat ?? "on"}`, () =>
+        Effect.gen(function* () {
+          const server = yield* Servers.rawServer
+          const reader = yield* open({
+            url: server.url,
+            highWaterBytes: 1,
+            ...(heartbeat === undefined ? {} : { heartbeat })
+          })
+          const { socket, closed } = yield* server.accept
+          socket.on("error", () => {})
+          const count = 2000
+          for (let n = 0; n < count; n++) socket.write(Servers.frame(1, `${n}`.padEnd(200, ".")))
+          socket.end(Servers.frame(8, Buffer.from([0x11, 0x31])))
+          yield* Servers.settled(() => socket.writableLength)
+          assert.strictEqual(socket.writableLength, 0)
+          socket.destroy()
+          yield* closed
+          // Pings would be due, and each would draw a reset.
+          yield* seconds(60)
+          const { frames, reason } = yield* ending(reader)
+          assert.strictEqual(frames.length, count)
+          assert.deepStrictEqual(reason, new MeshError.ConnectionClosed({ code: 4401 }))
+        })
+      )
+    }
+
+    it.effect("hundreds of pings that waited behind a pause end nothing, and the last is answered", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url, heartbeat: false, highWaterBytes: 1 })
+        const { socket } = yield* server.accept
+        let answers = Buffer.alloc(0)
+        socket.on("data", (chunk: Buffer) => (answers = Buffer.concat([answers, chunk])))
+        socket.write(Servers.frame(1, "first"))
+        yield* Servers.settled(() => socket.writableLength)
+        const count = 600
+        for (let n = 0; n < count; n++) {
+          socket.write(Servers.frame(1, `${n}`.padEnd(200, ".")))
+          socket.write(Servers.frame(9, "p"))
+        }
+        yield* Servers.settled(() => socket.writableLength)
+        assert.strictEqual((yield* pullFrames(reader, count + 1)).length, count + 1)
+        yield* Servers.settled(() => answers.length)
+        // A pong of one byte, masked: 7 bytes. One for each read, and not for each ping.
+        assert.isAbove(answers.length, 0)
+        assert.isBelow(answers.length, 7 * 60)
+      })
+    )
+
     it.effect("a consumer that held reads back still notices a dead server, a whole deadline later", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
@@ -988,7 +1105,8 @@ describe("NodeMeshSocket", () => {
         yield* seconds(57)
         assert.deepStrictEqual(yield* reader.pull, ["last"])
         const pull = yield* Effect.forkChild(Effect.flip(reader.pull), { startImmediately: true })
-        yield* seconds(9)
+        // The ping leaves within a second of the pull.
+        yield* seconds(10)
         assert.isUndefined(pull.pollUnsafe())
         yield* seconds(1)
         assert.strictEqual(MeshError.fromSocketError(yield* Fiber.join(pull))._tag, "HeartbeatTimeout")

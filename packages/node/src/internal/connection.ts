@@ -121,7 +121,10 @@ export const make = (options: Options): Connection => {
   // The types of `ws` do not know all of its options yet.
   const wsOptions: ClientOptions & { readonly closeTimeout: number; readonly servername?: string } = {
     headers: options.headers,
-    maxPayload: maxFrameBytes,
+    // To `ws` a number is one of 32 bits, and no frame of more fits into a string.
+    maxPayload: Math.min(Math.floor(maxFrameBytes), 2 ** 31 - 1),
+    // See `onPing`.
+    autoPong: false,
     perMessageDeflate: options.compression,
     skipUTF8Validation: true,
     followRedirects: false,
@@ -135,6 +138,8 @@ export const make = (options: Options): Connection => {
   let socket: NetSocket | undefined
   let socketError: unknown
   let isOpen = false
+  // Whether this side has begun to close.
+  let isClosing = false
   let end: Socket.SocketError | undefined
 
   let held: Array<Frame | Texts> = []
@@ -170,10 +175,13 @@ export const make = (options: Options): Connection => {
     wake()
     // A reader that keeps up has taken everything by now.
     isLate = framesHeld > 0
-    // A connection that is closing has its end still to read.
-    if (bytes >= highWaterBytes && !paused && ws.readyState === WebSocket.OPEN) {
+    if (bytes < highWaterBytes || paused) return
+    if (ws.readyState === WebSocket.OPEN) {
       paused = true
       ws.pause()
+    } else if (ws.readyState === WebSocket.CLOSING && isClosing) {
+      // `ws` cannot hold back what it closes. One that goes on instead of answering is heard no further.
+      ws.terminate()
     }
   }
 
@@ -263,6 +271,19 @@ export const make = (options: Options): Connection => {
     scheduled = true
     queueMicrotask(deliver)
   }
+  // The pings that wait behind a pause are all read at once. `ws` takes more than 60 of them for an attack and ends the
+  // connection, where one answer to the last is enough (RFC 6455, section 5.5.3).
+  let lastPing: Buffer | undefined
+  const onPing = (data: Buffer) => {
+    if (lastPing === undefined) queueMicrotask(answer)
+    lastPing = data
+  }
+  const answer = () => {
+    const data = lastPing
+    lastPing = undefined
+    // A peer that does not take what it is sent is sent no more.
+    if (ws.readyState === WebSocket.OPEN && socket?.writableNeedDrain !== true) ws.pong(data)
+  }
   const onPong = () => {
     lastPongAt = now()
   }
@@ -278,6 +299,7 @@ export const make = (options: Options): Connection => {
   ws.on("unexpected-response", onUnexpectedResponse)
   ws.on("open", onOpen)
   ws.on("message", onMessage)
+  ws.on("ping", onPing)
   ws.on("pong", onPong)
   ws.on("error", onError)
   ws.on("close", onClose)
@@ -287,6 +309,7 @@ export const make = (options: Options): Connection => {
     ws.off("unexpected-response", onUnexpectedResponse)
     ws.off("open", onOpen)
     ws.off("message", onMessage)
+    ws.off("ping", onPing)
     ws.off("pong", onPong)
     ws.off("error", onError)
     ws.off("close", onClose)
@@ -368,6 +391,7 @@ export const make = (options: Options): Connection => {
     write: (chunk) =>
       whenOpen(() => {
         if (Socket.isCloseEvent(chunk)) {
+          isClosing = true
           ws.close(chunk.code, chunk.reason)
         } else {
           ws.send(chunk, { compress: false })

@@ -53,7 +53,8 @@ const reveal = (redacted: Redacted.Redacted | undefined): Effect.Effect<string |
   if (redacted === undefined) return Effect.undefined
   let key: string
   try {
-    key = Redacted.value(redacted)
+    // Without the blanks that HTTP takes off a header: what is scrubbed must be what the server saw.
+    key = Redacted.value(redacted).trim()
   } catch {
     return Effect.fail(failed("The credentials are no redacted string, or were wiped"))
   }

@@ -61,11 +61,18 @@ export const fromDialError = (error: unknown, scrub: Scrub): Socket.SocketError 
 export const readFailed = (reason: MeshError.ConnectionReason): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketReadError({ cause: reason }) })
 
+// The last is of a frame in more fragments than `ws` puts together.
+const tooLarge = new Set([
+  "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
+  "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH",
+  "WS_ERR_TOO_MANY_BUFFERED_PARTS"
+])
+
 /** An error on the open connection. */
 export const fromReadError = (error: unknown, maxFrameBytes: number, scrub: Scrub): Socket.SocketError => {
   const code = codeOf(error)
   return readFailed(
-    code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH" || code === "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH"
+    code !== undefined && tooLarge.has(code)
       ? new MeshError.FrameTooLarge({ maxFrameBytes })
       : new MeshError.ConnectionLost({ cause: copyOf(error, scrub) })
   )

@@ -7,12 +7,15 @@
  * life, which is any byte at all: a frame that takes a minute to arrive is life.
  *
  * While reads are held back nothing can be heard, so that time does not count:
- * the deadline starts anew when they are taken up again. Pings go on, since a
- * write is what tells of a connection that the network has reset.
+ * the deadline starts anew when they are taken up again. Nothing is written
+ * either: a peer that has said all it had to say and gone answers a write by a
+ * reset, and the kernel then drops what it still holds for the reader. The ping
+ * that is due leaves when reads are taken up.
  */
 import { MeshError } from "@makima-stream/core"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type { Connection } from "./connection.ts"
 import * as Failure from "./failure.ts"
 
@@ -36,11 +39,15 @@ const socketsRead = Effect.callback<void>((resume) => {
   return Effect.sync(() => clearImmediate(immediate))
 })
 
+/** How soon a ping follows that was due while reads were held back, in milliseconds. */
+const pausedInterval = 1000
+
 /** Runs until the connection is abandoned. Interrupt it when the connection ends otherwise. */
 export const run = Effect.fnUntraced(function* (connection: Beating, options: Options) {
   const { interval, deadline, onRoundTrip, now } = options
   let nextPing = now() + interval
   let lastPing: number | undefined
+  let listener: Fiber.Fiber<void> | undefined
   /** The oldest ping that nothing has followed. */
   let unanswered: { since: number; bytesRead: number } | undefined
   while (true) {
@@ -49,8 +56,15 @@ export const run = Effect.fnUntraced(function* (connection: Beating, options: Op
     if (unanswered !== undefined && now() >= unanswered.since + deadline) yield* socketsRead
     if (lastPing !== undefined && connection.lastPongAt() >= lastPing) {
       const roundTrip = Duration.millis(connection.lastPongAt() - lastPing)
+      // What was read after a pause may have been there for as long as that.
+      const isExact = connection.resumedAt() <= lastPing
       lastPing = undefined
-      if (onRoundTrip !== undefined) yield* Effect.ignoreCause(Effect.suspend(() => onRoundTrip(roundTrip)))
+      // In a fiber of its own, and no second one beside it: a listener that hangs does not stop the heart.
+      if (onRoundTrip !== undefined && isExact && (listener === undefined || listener.pollUnsafe() !== undefined)) {
+        listener = yield* Effect.forkChild(Effect.ignoreCause(Effect.suspend(() => onRoundTrip(roundTrip))), {
+          startImmediately: true
+        })
+      }
     }
     if (unanswered !== undefined) {
       if (connection.bytesRead() !== unanswered.bytesRead) {
@@ -65,7 +79,9 @@ export const run = Effect.fnUntraced(function* (connection: Beating, options: Op
         )
       }
     }
-    if (now() >= nextPing) {
+    if (now() >= nextPing && connection.isPaused()) {
+      nextPing = now() + Math.min(interval, pausedInterval)
+    } else if (now() >= nextPing) {
       lastPing = now()
       nextPing = lastPing + interval
       unanswered ??= { since: lastPing, bytesRead: connection.bytesRead() }

@@ -1,6 +1,6 @@
 import { MeshError } from "@makima-stream/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Fiber } from "effect"
+import { Clock, Duration, Effect, Fiber } from "effect"
 import type { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
 import * as Heartbeat from "../../src/internal/heartbeat.ts"
@@ -127,14 +127,46 @@ describe("heartbeat", () => {
     }
   }
 
-  it.effect("does not count the time in which reads are held back, but goes on pinging", () =>
+  it.effect("does not count the time in which reads are held back, nor writes then, and pings right after", () =>
     Effect.gen(function* () {
       const made = yield* make
       yield* start(made)
       made.state.paused = true
       yield* seconds(3600)
       assert.isUndefined(made.state.abandonedAt)
-      assert.strictEqual(made.state.pings.length, 240)
+      assert.deepStrictEqual(made.state.pings, [])
+      made.resume()
+      yield* seconds(1)
+      assert.deepStrictEqual(made.state.pings, [3_601_000])
+    })
+  )
+
+  it.effect("tells no round trip with a pause in it", () =>
+    Effect.gen(function* () {
+      const made = yield* make
+      const told: Array<number> = []
+      yield* start(made, { onRoundTrip: (roundTrip) => Effect.sync(() => told.push(Duration.toMillis(roundTrip))) })
+      made.state.answers = false
+      yield* seconds(15)
+      made.state.paused = true
+      yield* seconds(20)
+      made.resume()
+      made.state.bytes += 2
+      made.state.lastPongAt = made.now()
+      made.state.answers = true
+      yield* seconds(40)
+      assert.deepStrictEqual(told, [0, 0])
+    })
+  )
+
+  it.effect("a listener to round trips that hangs does not stop the heart", () =>
+    Effect.gen(function* () {
+      const made = yield* make
+      yield* start(made, { onRoundTrip: () => Effect.never })
+      yield* seconds(40)
+      made.state.answers = false
+      yield* seconds(60)
+      assert.strictEqual(made.state.abandonedAt, 55_000)
     })
   )
 
@@ -148,7 +180,8 @@ describe("heartbeat", () => {
       yield* seconds(100)
       made.resume()
       yield* seconds(60)
-      assert.strictEqual(made.state.abandonedAt, 124_000)
+      // The ping leaves within a second of that moment.
+      assert.strictEqual(made.state.abandonedAt, 125_000)
     })
   )
 
@@ -162,7 +195,8 @@ describe("heartbeat", () => {
       yield* seconds(4)
       made.resume()
       yield* seconds(60)
-      assert.strictEqual(made.state.abandonedAt, 28_000)
+      // The ping leaves within a second of the resume.
+      assert.strictEqual(made.state.abandonedAt, 29_000)
     })
   )
 

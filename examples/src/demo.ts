@@ -60,12 +60,7 @@ const summary = (tally: Tally.Tally, report: Audit.Report | undefined) => {
     `${Tally.tasks(tally)} tasks (${statuses}), ${tally.updates} updates, ${tally.outputs} outputs, $${tally.ledger.totalUsd.toFixed(2)} as far as it was heard.`,
     `${tally.connections} connections, ${tally.resyncs} places where something may have been missed, all marked by a Resync.`
   ]
-  if (report !== undefined) {
-    lines.push(
-      `Against the server's log: ${report.received} of ${report.sent} messages seen, ${report.missedWhileAway} missed while away; ` +
-        `${report.lostWhileConnected} lost while connected, ${report.duplicates} twice, ${report.outOfOrder} out of order, ${report.unmarkedGaps} missing unmarked.`
-    )
-  }
+  if (report !== undefined) lines.push(`Against the server's log: ${Audit.format(report)}`)
   return lines.join("\n")
 }
 

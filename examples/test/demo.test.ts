@@ -68,6 +68,15 @@ describe("pnpm demo", () => {
         assert.strictEqual(result.events, result.updates + result.outputs)
         assert.isAbove(result.outputs, 0)
         assert.isAbove(result.costUsd, 0)
+        const counts = /Of (\d+) messages (\d+) arrived, (\d+) were missed while away, (\d+) were on their way/.exec(
+          stdout
+        )
+        const [total, ...parts] = counts?.slice(1).map(Number) ?? []
+        assert.strictEqual(
+          total,
+          parts.reduce((sum, count) => sum + count, 0)
+        )
+        assert.strictEqual(parts[0], result.events)
         // The three ways, as they look from the client's side.
         assert.include(stdout, "The connection was lost")
         assert.include(stdout, "has been silent")

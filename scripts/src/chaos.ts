@@ -175,9 +175,7 @@ const print = (result: Effect.Success<ReturnType<typeof run>>) =>
         .join(", ")}.`,
       `${result.connections} connections, ${result.resyncs} marks; a half-open one was noticed within ${result.halfOpenNoticedWithinMillis} ms ` +
         `(interval ${interval}, deadline ${deadline}).`,
-      `${result.received} of ${result.sent} messages seen, ${result.missedWhileAway} missed while away; ` +
-        `${result.lostWhileConnected} lost while connected, ${result.duplicates} twice, ${result.outOfOrder} out of order, ` +
-        `${result.unmarkedGaps + result.unmarkedReconnects} gaps unmarked.`,
+      Audit.format(result),
       JSON.stringify(result)
     ].join("\n")
   )

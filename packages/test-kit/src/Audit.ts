@@ -319,6 +319,40 @@ export const isClean = (report: Report): boolean =>
   report.unmarkedReconnects === 0
 
 /**
+ * A report in one line, for a person.
+ *
+ * **Details**
+ *
+ * The counts before the semicolon add up to the messages that the consumer had
+ * asked for: those that were sent to it, and those that were emitted while it
+ * had no connection, which are not in `sent`.
+ *
+ * **Example** (Three of six messages arrived)
+ *
+ * ```ts
+ * import { Audit } from "@makima-stream/test-kit"
+ *
+ * const report = { ...Audit.compare([], []), sent: 4, received: 3, missedWhileAway: 3 }
+ * console.log(Audit.format(report).split(";")[0])
+ * // Of 6 messages 3 arrived, 3 were missed while away, 0 were on their way at the end, 0 were lost while connected
+ * ```
+ *
+ * @category auditing
+ * @since 0.1.0
+ */
+export const format = (report: Report): string => {
+  const { duplicates, inFlight, lostWhileConnected, missedWhileAway, outOfOrder, received, unexpected } = report
+  const arrived = received - duplicates - unexpected
+  return (
+    `Of ${arrived + missedWhileAway + inFlight + lostWhileConnected} messages ${arrived} arrived, ` +
+    `${missedWhileAway} were missed while away, ${inFlight} were on their way at the end, ` +
+    `${lostWhileConnected} were lost while connected; ` +
+    `${duplicates} came twice, ${outOfOrder} out of order, ${unexpected} unexpected; ` +
+    `${report.unmarkedGaps} missing messages and ${report.unmarkedReconnects} reconnects were not marked.`
+  )
+}
+
+/**
  * Finds the connection of each epoch by time: the last one that the server had
  * opened when the consumer said `Connected`.
  *

@@ -400,6 +400,24 @@ describe("Audit", () => {
       assert.isTrue(Audit.isClean(report))
     })
 
+    it("are told in a line whose counts add up, though some of them were never sent", () => {
+      const report = audit(twoConnections, [
+        connected(1),
+        update(1),
+        update(2),
+        update(2),
+        disconnected(1),
+        connected(2),
+        resync(2),
+        update(6)
+      ])
+      assert.strictEqual(
+        Audit.format(report),
+        "Of 6 messages 3 arrived, 3 were missed while away, 0 were on their way at the end, 0 were lost while connected; " +
+          "1 came twice, 0 out of order, 0 unexpected; 0 missing messages and 0 reconnects were not marked."
+      )
+    })
+
     it("without a mark each of them is an unmarked gap", () => {
       const report = audit(twoConnections, [
         connected(1),

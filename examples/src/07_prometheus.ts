@@ -8,7 +8,7 @@
  * where Prometheus, or something that speaks its format, does the collecting.
  */
 import { NodeHttpServer } from "@effect/platform-node"
-import { Console, Effect, Layer, Stream } from "effect"
+import { Console, Effect, Layer, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { HttpRouter, HttpServer } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
@@ -30,10 +30,19 @@ export const serve = Effect.gen(function* () {
   yield* Effect.raceFirst(Stream.runDrain(client.everything()), Layer.launch(layerPage))
 })
 
-const command = Command.make("prometheus", { port: Flag.Int("port").pipe(Flag.withDefault(9464)) }, ({ port }) =>
-  serve.pipe(
-    Effect.provide([NodeMeshClient.layerConfig(), NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" })])
-  )
+const command = Command.make(
+  "prometheus",
+  {
+    port: Flag.Int("port").pipe(
+      Flag.withDescription("Where the page is served, from 0 to 65535; 0 is any port that is free. Default: 9464"),
+      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
+      Flag.withDefault(9464)
+    )
+  },
+  ({ port }) =>
+    serve.pipe(
+      Effect.provide([NodeMeshClient.layerConfig(), NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" })])
+    )
 ).pipe(Command.withDescription("Follows all tasks, and serves the metrics for Prometheus"))
 
 if (Cli.isMain(import.meta)) Cli.main(command)

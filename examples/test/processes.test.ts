@@ -231,4 +231,21 @@ describe("each example as a process", () => {
       }),
     timeout
   )
+
+  it.live(
+    "07 says in one line that its port is taken, or is none",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* makeServer
+        const port = new URL(server.url).port
+        const taken = yield* run("07_prometheus", { args: ["--port", port], env: server.env })
+        assert.strictEqual(taken.code, 1)
+        assertOneLine(taken.stderr, "EADDRINUSE")
+        assert.include(taken.stderr, port)
+        const none = yield* run("07_prometheus", { args: ["--port", "99999"], env: server.env })
+        assert.strictEqual(none.code, 2)
+        assertOneLine(none.stderr, "--port")
+      }),
+    timeout
+  )
 })

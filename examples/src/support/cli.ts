@@ -21,6 +21,10 @@ const toStderr = (text: string) => Effect.sync(() => process.stderr.write(`${tex
 /** A schema's message has a line for each place that is wrong. */
 const inOneLine = (message: string): string => message.replaceAll(/\s*\n\s*/g, " ")
 
+/** What an error says; where it says nothing, as some that wrap another do, what its cause says, or at least its name. */
+const toMessage = (error: { readonly message: string; readonly cause?: unknown; readonly _tag?: string }): string =>
+  error.message || (Predicate.isError(error.cause) && error.cause.message) || error._tag || "Failed without a word"
+
 /** Whether whoever started the program has to change how: a flag, an argument, a variable. */
 const isWrongCall = (error: unknown): boolean =>
   CliError.isCliError(error) || Predicate.isTagged(error, "MeshConfigError") || Predicate.isTagged(error, "ConfigError")
@@ -50,7 +54,7 @@ export const main = <Name extends string, Input, Context, E extends { readonly m
     Effect.tapCause((cause) => {
       const error = Cause.findError(cause)
       if (Result.isFailure(error)) return Cause.hasInterruptsOnly(cause) ? Effect.void : toStderr(Cause.pretty(cause))
-      return CliError.isCliError(error.success) ? Effect.void : toStderr(inOneLine(error.success.message))
+      return CliError.isCliError(error.success) ? Effect.void : toStderr(inOneLine(toMessage(error.success)))
     }),
     Effect.provide([oneLine, NodeServices.layer]),
     NodeRuntime.runMain({

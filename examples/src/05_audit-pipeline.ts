@@ -5,8 +5,9 @@
  *     MAKIMA_API_KEY=… node examples/src/05_audit-pipeline.ts audit.jsonl
  *
  * Shows batches by number and by time (`groupedWithin`), a sink behind a service
- * with retries, and how to stop without losing what has arrived. Use it to feed
- * a log, a database, a queue.
+ * with retries, and how to stop without losing what has arrived, and without
+ * waiting for a sink that does not come back. Use it to feed a log, a database, a
+ * queue.
  *
  * What it promises: **between two `Resync`s nothing is lost.** While the sink is
  * slow or fails, nothing is pulled; the consumer's queue fills up, the client
@@ -18,7 +19,7 @@
  */
 import { NodeServices } from "@effect/platform-node"
 import type { PlatformError } from "effect"
-import { Context, Deferred, Effect, Fiber, FileSystem, Layer, Schedule, Schema, Stream } from "effect"
+import { Console, Context, Deferred, Effect, Fiber, FileSystem, Layer, Schedule, Schema, Stream } from "effect"
 import { Argument, Command } from "effect/cli"
 import { MeshClient, MeshEvent, MeshStream } from "@makima-stream/core"
 import type { MeshError } from "@makima-stream/core"
@@ -51,10 +52,26 @@ export class AuditSink extends Context.Service<
     )
 }
 
-/** Runs until the feed ends. A batch that cannot be written in some ten attempts fails it: an audit with a hole is none. */
-export const pipeline = Effect.gen(function* () {
+type Write<E> = (events: ReadonlyArray<MeshEvent.MeshEvent>, batch: number) => Effect.Effect<void, E>
+
+/** What no second attempt will change: a folder that is not there, a file that is not ours. */
+const hopeless: ReadonlySet<string> = new Set(["NotFound", "PermissionDenied", "BadResource", "BadArgument"])
+
+const writeTo =
+  (sink: AuditSink["Service"]): Write<PlatformError.PlatformError> =>
+  (events, batch) =>
+    sink.append({ batch, events }).pipe(
+      Effect.tapError((error) => Effect.logWarning(`Batch ${batch} could not be written`, error.message)),
+      Effect.retry({
+        schedule: Schedule.jittered(Schedule.exponential("200 millis")),
+        times: 9,
+        while: ({ reason }) => !hopeless.has(reason._tag)
+      })
+    )
+
+/** Hands all output to `write`, in batches, until the feed ends. */
+const follow = Effect.fnUntraced(function* <E>(write: Write<E>) {
   const client = yield* MeshClient.MeshClient
-  const sink = yield* AuditSink
   const end = yield* Deferred.make<void, MeshError.MeshError>()
 
   yield* client.everything().pipe(
@@ -63,22 +80,48 @@ export const pipeline = Effect.gen(function* () {
     Stream.catch((error) => Stream.fromEffectDrain(Deferred.fail(end, error))),
     Stream.groupedWithin(100, "1 second"),
     Stream.zipWithIndex,
-    Stream.runForEach(([events, batch]) =>
-      sink.append({ batch, events }).pipe(
-        Effect.tapError((error) => Effect.logWarning(`Batch ${batch} could not be written`, error.message)),
-        Effect.retry({ schedule: Schedule.jittered(Schedule.exponential("200 millis")), times: 9 })
-      )
-    )
+    Stream.runForEach(([events, batch]) => write(events, batch))
   )
   yield* Deferred.succeed(end, undefined)
   yield* Deferred.await(end)
 })
 
-/** Runs the pipeline until it is interrupted, and then writes what has arrived before it stops. */
+/** Runs until the feed ends. A batch that cannot be written in some ten attempts fails it: an audit with a hole is none. */
+export const pipeline = Effect.flatMap(AuditSink, (sink) => follow(writeTo(sink)))
+
+/**
+ * Runs the pipeline until it is interrupted, and then writes what has arrived
+ * before it stops. A sink that fails has 5 seconds for that; what it did not take
+ * is counted, so that nobody takes the file for complete.
+ */
 export const untilStopped = Effect.gen(function* () {
   const client = yield* MeshClient.MeshClient
-  const running = yield* Effect.forkChild(pipeline)
-  yield* Fiber.join(running).pipe(Effect.onInterrupt(() => Effect.andThen(client.close, Fiber.await(running))))
+  const write = writeTo(yield* AuditSink)
+  const timeIsUp = yield* Deferred.make<void>()
+  let stopping = false
+  let unwritten = 0
+  const giveUp = (events: ReadonlyArray<MeshEvent.MeshEvent>) =>
+    Effect.sync(() => {
+      unwritten += events.length
+    })
+
+  const running = yield* follow((events, batch) => {
+    // Nothing is written after what was not: a file may end too early, but it has no hole.
+    if (unwritten > 0) return giveUp(events)
+    return write(events, batch).pipe(
+      Effect.catch((error) => (stopping ? giveUp(events) : Effect.fail(error))),
+      Effect.raceFirst(Effect.andThen(Deferred.await(timeIsUp), giveUp(events)))
+    )
+  }).pipe(Effect.forkChild)
+
+  const drain = Effect.gen(function* () {
+    stopping = true
+    yield* Deferred.succeed(timeIsUp, undefined).pipe(Effect.delay("5 seconds"), Effect.forkChild)
+    yield* client.close
+    yield* Fiber.await(running)
+    if (unwritten > 0) yield* Console.error(`Stopped, and ${unwritten} events were not written`)
+  })
+  yield* Fiber.join(running).pipe(Effect.onInterrupt(() => drain))
 })
 
 const command = Command.make("audit-pipeline", { path: Argument.String("file") }, ({ path }) =>

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Exit, Fiber, FileSystem, Layer, PlatformError, Schema } from "effect"
-import { TestClock } from "effect/testing"
+import { TestClock, TestConsole } from "effect/testing"
 import { MeshClient } from "@makima-stream/core"
 import type { MeshEvent } from "@makima-stream/core"
 import { ScriptedMesh } from "@makima-stream/test-kit"
@@ -133,6 +133,35 @@ describe("05 audit pipeline", () => {
       assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(running)))
       assert.strictEqual(sink.events().length, 3)
       assert.strictEqual((yield* mesh.connections)[0]?.endedBy, "client")
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.effect("stops after five seconds though the sink does not come back, and says how many events are missing", () =>
+    Effect.gen(function* () {
+      const sink = memory(() => false)
+      const running = yield* untilStopped.pipe(Effect.provide([MeshClient.layer(), sink.layer]), Effect.forkScoped)
+      const mesh = yield* start
+      yield* speak(mesh, 250)
+      yield* settle
+      yield* Effect.forkChild(Fiber.interrupt(running))
+      yield* pass(4)
+      assert.isUndefined(running.pollUnsafe())
+      yield* pass(1)
+      const exit = running.pollUnsafe()
+      assert.isTrue(exit !== undefined && Exit.hasInterrupts(exit))
+      assert.deepStrictEqual(yield* TestConsole.errorLines, ["Stopped, and 250 events were not written"])
+    }).pipe(Effect.provide(ScriptedMesh.layer))
+  )
+
+  it.effect("fails at once when the sink is nowhere to be found", () =>
+    Effect.gen(function* () {
+      const missing = PlatformError.systemError({ _tag: "NotFound", module: "FileSystem", method: "writeFileString" })
+      const sink = Layer.succeed(AuditSink, { append: () => Effect.fail(missing) })
+      const running = yield* pipeline.pipe(Effect.provide([MeshClient.layer(), sink]), Effect.forkScoped)
+      const mesh = yield* start
+      yield* speak(mesh, 100)
+      const error = yield* Effect.flip(Fiber.join(running))
+      assert.strictEqual(error, missing)
     }).pipe(Effect.provide(ScriptedMesh.layer))
   )
 

@@ -193,6 +193,23 @@ describe("each example as a process", () => {
   )
 
   it.live(
+    "05 ends in one line where its file cannot be made",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* makeServer
+        const running = yield* start("05_audit-pipeline", { args: ["/nonexistent/audit.jsonl"], env: server.env })
+        yield* server.awaitUpdates
+        yield* server.emit(update(a, "running"))
+        yield* server.awaitOutput
+        yield* server.emit(said(a, "one"))
+        const { code, stderr } = yield* running.ended
+        assert.strictEqual(code, 1)
+        assertOneLine(stderr, "/nonexistent/audit.jsonl")
+      }),
+    timeout
+  )
+
+  it.live(
     "06 exports to the collector that the environment names, at the latest when it is stopped",
     () =>
       Effect.gen(function* () {

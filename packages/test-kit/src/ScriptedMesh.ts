@@ -226,7 +226,11 @@ export class ScriptedMesh extends Context.Service<
     readonly log: Effect.Effect<ServerLog>
     /** What is subscribed on the newest open connection; nothing where there is none. */
     readonly subscriptions: Effect.Effect<Interest.Interest>
-    /** Waits until there have been `n` connections (default 1), and gives the n-th. */
+    /**
+     * Waits until there have been `n` connections (default 1), and gives the n-th.
+     * It has not subscribed to anything yet: what is emitted now reaches nobody.
+     * Wait with `awaitReceived` before you emit.
+     */
     readonly awaitConnection: (n?: number) => Effect.Effect<Connection, NotReceived>
     /**
      * Waits for a request. Fails, and says what came instead, when the program
@@ -250,7 +254,7 @@ export class ScriptedMesh extends Context.Service<
  *
  * const program = Effect.gen(function* () {
  *   const mesh = yield* ScriptedMesh.make()
- *   yield* mesh.awaitConnection().pipe(
+ *   yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeAll").pipe(
  *     Effect.andThen(mesh.emit({ _tag: "TaskUpdated", taskId: TaskId.make("a"), status: "running" })),
  *     Effect.forkChild
  *   )

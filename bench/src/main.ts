@@ -2,108 +2,147 @@
  * The benchmark: `pnpm bench [--quick] [--rounds 9] [--only connect,memory]`.
  * See `docs/performance.md` for what the rows mean.
  */
+import { Effect, Option, Schema } from "effect"
+import { Command, Flag } from "effect/cli"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { join } from "node:path"
-import { parseArgs } from "node:util"
+import * as Cli from "../../examples/src/support/cli.ts"
 import * as Rows from "./rows.ts"
 import { scenarios, type Result as ScenarioResult } from "./scenarios.ts"
 import * as Throughput from "./throughput.ts"
 
-const { values: args } = parseArgs({
-  options: {
-    /** The ids of the rows to run, comma-separated; a row brings its reference with it. */
-    only: { type: "string" },
-    /** How often each throughput variant is run. */
-    rounds: { type: "string" },
-    /** Fewer rounds, fewer events: for a first look, not for a figure to publish. */
-    quick: { type: "boolean", default: false },
-    /** Passed to the Node of the throughput clients, such as `--cpu-prof`. */
-    node: { type: "string" }
-  }
-})
-const { quick } = args
-const only = args.only?.split(",")
-const isWanted = (id: string): boolean => only === undefined || only.includes(id)
-
-const rows = Rows.throughput.filter(
-  ({ id }) => isWanted(id) || Rows.throughput.some((other) => isWanted(other.id) && other.reference === id)
-)
-const throughput =
-  rows.length === 0
-    ? []
-    : await Throughput.measure({
-        rows,
-        rounds: Number(args.rounds ?? (quick ? 3 : 9)),
-        warmEvents: quick ? 100_000 : 200_000,
-        measuredEvents: quick ? 200_000 : 500_000,
-        nodeOptions: args.node?.split(" ") ?? []
-      })
-
-const others: Array<ScenarioResult> = []
-const results = join(import.meta.dirname, "../results")
-mkdirSync(results, { recursive: true })
-/** After each part, so that one that fails costs no figure of the others. */
-const save = (): void =>
-  writeFileSync(
-    join(results, "latest.json"),
-    JSON.stringify(
-      {
-        date: new Date().toISOString(),
-        node: process.version,
-        v8: process.versions.v8,
-        cpu: cpus()[0]?.model,
-        cores: cpus().length,
-        quick,
-        throughput,
-        others
-      },
-      undefined,
-      2
-    )
-  )
-
-save()
-for (const scenario of scenarios) {
-  if (!isWanted(scenario.id)) continue
-  process.stderr.write(`${scenario.id}\n`)
-  others.push(...(await scenario.run({ quick })))
-  save()
+interface Options {
+  /** The ids of the rows to run; all of them where there is none. */
+  readonly only: ReadonlyArray<string> | undefined
+  readonly rounds: number | undefined
+  readonly quick: boolean
+  readonly nodeOptions: ReadonlyArray<string>
 }
+
+const ids = [...new Set([...Rows.throughput, ...scenarios].map(({ id }) => id))]
 
 const table = (header: ReadonlyArray<string>, lines: ReadonlyArray<ReadonlyArray<string>>): string => {
   const line = (cells: ReadonlyArray<string>) => `| ${cells.join(" | ")} |`
   return [line(header), line(header.map((_, n) => (n === 0 ? "---" : "---:"))), ...lines.map(line)].join("\n")
 }
 
-if (throughput.length > 0) {
-  console.log("\nCPU: user and system time of the whole client process. Ratio: the reference's time over the row's.\n")
-  console.log(
-    table(
-      ["what", "CPU ratio", "at least", "wall ratio", "CPU µs/event", "wall µs/event", "1.0 is"],
-      throughput.map(({ what, cpuRatio, target, wallRatio, cpuMicros, wallMicros, reference }) => [
-        what,
-        cpuRatio.toFixed(2),
-        target?.toFixed(1) ?? "",
-        wallRatio.toFixed(2),
-        cpuMicros.toFixed(2),
-        wallMicros.toFixed(2),
-        reference
-      ])
-    )
+const run = async ({ nodeOptions, only, quick, rounds }: Options): Promise<void> => {
+  const isWanted = (id: string): boolean => only === undefined || only.includes(id)
+
+  const rows = Rows.throughput.filter(
+    ({ id }) => isWanted(id) || Rows.throughput.some((other) => isWanted(other.id) && other.reference === id)
   )
-}
-if (others.length > 0) {
-  console.log("")
-  console.log(
-    table(
-      ["what", "median", "at most", "runs"],
-      others.map(({ what, unit, value, target, runs }) => [
-        what,
-        `${value.toFixed(1)} ${unit}`,
-        target === undefined ? "" : `${target} ${unit}`,
-        runs.map((run) => run.toFixed(1)).join(", ")
-      ])
+  const throughput =
+    rows.length === 0
+      ? []
+      : await Throughput.measure({
+          rows,
+          rounds: rounds ?? (quick ? 3 : 9),
+          warmEvents: quick ? 100_000 : 200_000,
+          measuredEvents: quick ? 200_000 : 500_000,
+          nodeOptions
+        })
+
+  const others: Array<ScenarioResult> = []
+  const results = join(import.meta.dirname, "../results")
+  mkdirSync(results, { recursive: true })
+  /** After each part, so that one that fails costs no figure of the others. */
+  const save = (): void =>
+    writeFileSync(
+      join(results, "latest.json"),
+      JSON.stringify(
+        {
+          date: new Date().toISOString(),
+          node: process.version,
+          v8: process.versions.v8,
+          cpu: cpus()[0]?.model,
+          cores: cpus().length,
+          quick,
+          throughput,
+          others
+        },
+        undefined,
+        2
+      )
     )
-  )
+
+  save()
+  for (const scenario of scenarios) {
+    if (!isWanted(scenario.id)) continue
+    process.stderr.write(`${scenario.id}\n`)
+    others.push(...(await scenario.run({ quick })))
+    save()
+  }
+
+  if (throughput.length > 0) {
+    console.log(
+      "\nCPU: user and system time of the whole client process. Ratio: the reference's time over the row's.\n"
+    )
+    console.log(
+      table(
+        ["what", "CPU ratio", "at least", "wall ratio", "CPU µs/event", "wall µs/event", "1.0 is"],
+        throughput.map(({ what, cpuRatio, target, wallRatio, cpuMicros, wallMicros, reference }) => [
+          what,
+          cpuRatio.toFixed(2),
+          target?.toFixed(1) ?? "",
+          wallRatio.toFixed(2),
+          cpuMicros.toFixed(2),
+          wallMicros.toFixed(2),
+          reference
+        ])
+      )
+    )
+  }
+  if (others.length > 0) {
+    console.log("")
+    console.log(
+      table(
+        ["what", "median", "at most", "runs"],
+        others.map(({ what, unit, value, target, runs }) => [
+          what,
+          `${value.toFixed(1)} ${unit}`,
+          target === undefined ? "" : `${target} ${unit}`,
+          runs.map((run) => run.toFixed(1)).join(", ")
+        ])
+      )
+    )
+  }
 }
+
+const bench = Command.make(
+  "bench",
+  {
+    only: Flag.String("only").pipe(
+      Flag.withDescription(
+        `The rows to run, with commas between them; a row brings its reference with it. Default: all, which are ${ids.join(", ")}`
+      ),
+      Flag.optional
+    ),
+    rounds: Flag.Int("rounds").pipe(
+      Flag.withDescription("How often each throughput variant is run. Default: 9, or 3 with --quick"),
+      Flag.withSchema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))),
+      Flag.optional
+    ),
+    quick: Flag.Boolean("quick").pipe(
+      Flag.withDescription("Fewer rounds, fewer events: for a first look, not for a figure to publish"),
+      Flag.withDefault(false)
+    ),
+    node: Flag.String("node").pipe(
+      Flag.withDescription("Options for the Node of the throughput clients, such as --node=--cpu-prof"),
+      Flag.optional
+    )
+  },
+  Effect.fnUntraced(function* (flags) {
+    const only = Option.getOrUndefined(flags.only)?.split(",")
+    const unknown = only?.filter((id) => !ids.includes(id)) ?? []
+    if (unknown.length > 0) {
+      return yield* new Cli.Failure({ message: `--only names no row: ${unknown.join(", ")} (see --help)`, exitCode: 2 })
+    }
+    const nodeOptions = Option.getOrUndefined(flags.node)?.split(" ") ?? []
+    const rounds = Option.getOrUndefined(flags.rounds)
+    yield* Effect.promise(() => run({ only, rounds, quick: flags.quick, nodeOptions }))
+  })
+).pipe(Command.withDescription("Measures what the toolkit costs, against other clients and by itself"))
+
+Cli.main(bench)

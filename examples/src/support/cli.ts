@@ -18,7 +18,7 @@ export class Failure extends Data.TaggedError("Failure")<{
 
 const toStderr = (text: string) => Effect.sync(() => process.stderr.write(`${text}\n`))
 
-/** A schema's message has a line for each place that is wrong. */
+/** A schema's message has a line for each place that is wrong, and that of a flag one for what may have been meant. */
 const inOneLine = (message: string): string => message.replaceAll(/\s*\n\s*/g, " ")
 
 /** What an error says; where it says nothing, as some that wrap another do, what its cause says, or at least its name. */
@@ -33,7 +33,7 @@ const isWrongCall = (error: unknown): boolean =>
 const oneLine = CliOutput.layerPresenter({
   present: (event) =>
     event._tag === "InvalidInvocation"
-      ? toStderr(`${event.errors.map(({ message }) => message).join("; ")} (see --help)`)
+      ? toStderr(`${event.errors.map(({ message }) => inOneLine(message)).join("; ")} (see --help)`)
       : CliOutput.defaultPresenter.present(event)
 })
 

@@ -1,0 +1,41 @@
+/** The benchmark's command line. What it measures is no test's business. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { execFile } from "node:child_process"
+import { join } from "node:path"
+
+const program = join(import.meta.dirname, "../../bench/src/main.ts")
+
+const bench = (...args: ReadonlyArray<string>) =>
+  Effect.callback<{ readonly code: number; readonly stdout: string; readonly stderr: string }>((resume) => {
+    const child = execFile(process.execPath, [program, ...args], (_, stdout, stderr) =>
+      resume(Effect.succeed({ code: child.exitCode ?? 128, stdout, stderr }))
+    )
+    return Effect.sync(() => child.kill())
+  })
+
+describe("bench", () => {
+  it.live("describes its flags", () =>
+    Effect.gen(function* () {
+      const { code, stderr, stdout } = yield* bench("--help")
+      assert.deepStrictEqual([code, stderr], [0, ""])
+      for (const flag of ["--only", "--rounds", "--quick", "--node"]) assert.include(stdout, flag)
+    })
+  )
+
+  it.live("says in one line what is wrong with how it was called", () =>
+    Effect.gen(function* () {
+      const calls: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+        [["--nope"], "--nope"],
+        [["--rounds", "0"], "--rounds"],
+        [["--only", "connect,conect"], "--only names no row: conect"]
+      ]
+      for (const [args, includes] of calls) {
+        const { code, stderr, stdout } = yield* bench(...args)
+        assert.deepStrictEqual([code, stdout], [2, ""], args.join(" "))
+        assert.match(stderr, /^[^\n]+\n$/)
+        assert.include(stderr, includes)
+      }
+    })
+  )
+})

@@ -53,8 +53,12 @@ export const gate = Effect.fnUntraced(function* (taskId: TaskId.TaskId, timeout:
 const command = Command.make(
   "ci-gate",
   {
-    taskId: Argument.String("task-id").pipe(Argument.withSchema(TaskId.TaskId)),
+    taskId: Argument.String("task-id").pipe(
+      Argument.withDescription("The task to wait for"),
+      Argument.withSchema(TaskId.TaskId)
+    ),
     timeout: Flag.String("timeout").pipe(
+      Flag.withDescription('How long to wait, such as "30 minutes" or "90 seconds". Default: "1 hour"'),
       Flag.withSchema(Schema.DurationFromString),
       Flag.withDefault(Duration.hours(1))
     )

@@ -6,7 +6,8 @@
  * Shows that there is nothing to switch on in the toolkit: it records metrics and
  * spans and writes its logs with Effect, and any exporter for Effect sends them
  * on. Here it is Effect's own, over HTTP. Add `--log-level debug` to export what
- * the connection says of itself too.
+ * the connection says of itself too. A collector that is not there is told at that
+ * level alone: if nothing arrives, look there first.
  *
  * `docs/telemetry.md` lists what arrives.
  */

@@ -138,9 +138,9 @@ const print = (tally: Tally.Tally, report: Audit.Report | undefined, json: boole
 const demo = Command.make(
   "demo",
   {
-    seed: Flag.Int("seed").pipe(Flag.withDescription("Which workload is played"), Flag.optional),
+    seed: Flag.Int("seed").pipe(Flag.withDescription("Which workload is played. Default: 1"), Flag.optional),
     tasks: Flag.Int("tasks").pipe(
-      Flag.withDescription("How many tasks it has, from 1 to 1000"),
+      Flag.withDescription("How many tasks it has, from 1 to 1000. Default: 24"),
       Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))),
       Flag.optional
     ),

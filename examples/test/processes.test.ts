@@ -143,6 +143,18 @@ describe("each example as a process", () => {
   )
 
   it.live(
+    "04 describes its argument and its time limit",
+    () =>
+      Effect.gen(function* () {
+        const { code, stdout } = yield* run("04_ci-gate", { args: ["--help"] })
+        assert.strictEqual(code, 0)
+        assert.include(stdout, "The task to wait for")
+        assert.include(stdout, 'Default: "1 hour"')
+      }),
+    timeout
+  )
+
+  it.live(
     "04 exits with 0 where the task is done, with 1 where it failed, and with 3 where the time is up",
     () =>
       Effect.gen(function* () {

@@ -4,10 +4,11 @@
  */
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Queue, Stream } from "effect"
+import { Context, Effect, Fiber, Layer, Option, Queue, Redacted, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Interest, MeshStream, TaskId, type MeshEvent } from "@makima-stream/core"
-import { MeshArbitrary, ScriptedMesh, Simulation } from "@makima-stream/test-kit"
+import { Interest, MeshClient, MeshStream, TaskId, type MeshEvent } from "@makima-stream/core"
+import { NodeMeshClient } from "@makima-stream/node"
+import { MeshArbitrary, MockMeshServer, ScriptedMesh, Simulation } from "@makima-stream/test-kit"
 
 const toAlert = (event: MeshEvent.MeshEvent): string | undefined => {
   if (event._tag === "TaskUpdated" && event.status === "failed") return `task ${event.taskId} failed`
@@ -72,6 +73,18 @@ describe("a pipeline of one's own", () => {
         const outcome = yield* Simulation.check(program, seed)
         assert.strictEqual(outcome._tag, "Passed", Simulation.format(outcome))
       }
+    })
+  )
+
+  it.live("tells of a task that failed over a real connection", () =>
+    Effect.gen(function* () {
+      const server = yield* MockMeshServer.make({ apiKey: Redacted.make("a key") })
+      const layer = NodeMeshClient.layer({ socket: { url: server.url, apiKey: Redacted.make("a key") } })
+      const client = yield* Effect.map(Layer.build(layer), Context.get(MeshClient.MeshClient))
+      const told = yield* client.updates().pipe(alerts, Stream.runHead, Effect.forkScoped)
+      yield* server.awaitReceived(({ message }) => message._tag === "SubscribeAll")
+      yield* server.emit(failed("a"))
+      assert.deepStrictEqual(yield* Fiber.join(told), Option.some("task a failed"))
     })
   )
 })

@@ -119,7 +119,8 @@ export const untilStopped = Effect.gen(function* () {
     yield* Deferred.succeed(timeIsUp, undefined).pipe(Effect.delay("5 seconds"), Effect.forkChild)
     yield* client.close
     yield* Fiber.await(running)
-    if (unwritten > 0) yield* Console.error(`Stopped, and ${unwritten} events were not written`)
+    // At least: what backpressure left in the network was never read, and cannot be counted.
+    if (unwritten > 0) yield* Console.error(`Stopped, and at least ${unwritten} events were not written`)
   })
   yield* Fiber.join(running).pipe(Effect.onInterrupt(() => drain))
 })

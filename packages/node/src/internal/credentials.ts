@@ -54,7 +54,7 @@ const reveal = (redacted: Redacted.Redacted | undefined): Effect.Effect<string |
   let key: string
   try {
     // Without the blanks that HTTP takes off a header: what is scrubbed must be what the server saw.
-    key = Redacted.value(redacted).trim()
+    key = Redacted.value(redacted).replaceAll(/^[ \t]+|[ \t]+$/g, "")
   } catch {
     return Effect.fail(failed("The credentials are no redacted string, or were wiped"))
   }

@@ -15,6 +15,7 @@ import * as Clock from "effect/Clock"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
@@ -300,14 +301,20 @@ const fromEndpoint = (
     slot.connection = undefined
 
     const key = yield* Credentials.read(apiKey, connectTimeout)
-    const connection = yield* Effect.acquireRelease(dial(key, clock), (connection) => Effect.sync(connection.release))
+    // The scope may outlive the attempt by far, and see many more of them.
+    const attempt = yield* Scope.fork(scope)
+    const connection = yield* Effect.acquireRelease(dial(key, clock), (connection) =>
+      Effect.sync(connection.release)
+    ).pipe(
+      Scope.provide(attempt),
+      Effect.onError((cause) => Scope.close(attempt, Exit.failCause(cause)))
+    )
     yield* connection.opened.pipe(
       Effect.timeoutOrElse({
         duration: connectTimeout,
         orElse: () => Effect.fail(Failure.openFailed(new MeshError.DialTimeout({ timeoutMillis: connectTimeout })))
       }),
-      // The scope may outlive the attempt by far.
-      Effect.onError(() => Effect.sync(connection.release))
+      Effect.onError((cause) => Scope.close(attempt, Exit.failCause(cause)))
     )
 
     for (const each of [slot, anyScope]) {

@@ -694,6 +694,17 @@ describe("NodeMeshSocket", () => {
       })
     )
 
+    it.effect("an attempt that failed leaves nothing in a scope that goes on", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.httpServer((_, response) => response.writeHead(503).end())
+        const socket = yield* NodeMeshSocket.make({ url: server.url })
+        const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+        for (let n = 0; n < 20; n++) yield* Effect.ignore(Scope.provide(socket.reader, scope))
+        const { state } = scope
+        assert.isTrue(state._tag === "Empty" || (state._tag === "Open" && (state.finalizers?.size ?? 0) === 0))
+      })
+    )
+
     it.effect("a key with blanks around it is sent without, and does not come back in a reason", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()

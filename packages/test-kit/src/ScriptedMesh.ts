@@ -172,7 +172,7 @@ export class ScriptedMesh extends Context.Service<
     readonly emitRaw: (frame: string | Uint8Array) => Effect.Effect<void>
     /** Sends a frame that is no message to every connection, wrong in the given way. Default: `InvalidJson`. */
     readonly garbage: (problem?: DecodeError["problem"]) => Effect.Effect<void>
-    /** Sends the next `n` acknowledgements that are due (default: all). For `acknowledge: "manual"`. */
+    /** Sends the next `n` acknowledgements that are due on each connection (default: all). For `acknowledge: "manual"`. */
     readonly acknowledge: (n?: number) => Effect.Effect<void>
     /** Changes when requests are acknowledged. */
     readonly setAcknowledge: (mode: "auto" | "manual" | "never") => Effect.Effect<void>
@@ -287,7 +287,7 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
           heartbeat === false
             ? undefined
             : { interval: Duration.toMillis(heartbeat.interval), deadline: Duration.toMillis(heartbeat.deadline) },
-        maxBatch: options?.maxBatch ?? Number.POSITIVE_INFINITY
+        maxBatch: Math.max(1, options?.maxBatch ?? Number.POSITIVE_INFINITY)
       })
 
       const awaitSome = <A>(waitedFor: string, find: () => A | undefined): Effect.Effect<A, NotReceived> =>

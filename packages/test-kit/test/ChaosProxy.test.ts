@@ -95,6 +95,18 @@ describe("ChaosProxy", () => {
     })
   )
 
+  it.live("passes a byte at a time where a piece is told to have none", () =>
+    Effect.gen(function* () {
+      const { proxy, connect } = yield* setup
+      const [near, far] = yield* connect
+      for (const pieceBytes of [0, 0.5, -1, Number.NaN]) {
+        yield* proxy.shape({ pieceBytes })
+        near.socket.write("abc")
+        assert.strictEqual((yield* bytes(far, 3)).data.toString(), "abc")
+      }
+    })
+  )
+
   it.live("is as slow as it is told to be", () =>
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup

@@ -461,6 +461,19 @@ describe("MockMeshServer", () => {
       })
     )
 
+    it.live("a frozen connection that is pinged a hundred times goes on when it is thawed", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* server.freeze()
+        for (let n = 0; n < 100; n++) client.socket.ping()
+        yield* server.thaw()
+        yield* client.roundTrip
+        yield* server.emit(update(a))
+        assert.deepStrictEqual(yield* client.message, update(a))
+      })
+    )
+
     it.live("a frozen connection answers no ping and brings no frame, until it is killed", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()

@@ -351,18 +351,24 @@ describe("ScriptedMesh", () => {
         yield* mesh.refuse(1, 401)
         yield* mesh.refuse(1, 503, { "Retry-After": "7" })
         yield* mesh.refuse(1, 503, { "retry-after": new Date(1_000_000_060_000).toUTCString() })
-        yield* mesh.refuse(1, 503, { "retry-after": "soon" })
+        // As a transport reads them: blanks are no part of a header, and what is neither seconds nor a date is nothing.
+        yield* mesh.refuse(1, 503, { "retry-after": " 7 " })
+        for (const header of ["soon", "soon 1", "1.5", "-1"]) yield* mesh.refuse(1, 503, { "retry-after": header })
         const refused = Effect.map(reasonOf(mesh.socket.reader), (reason) =>
           reason._tag === "HandshakeRejected" ? [reason.status, reason.retryAfterMillis] : [reason._tag]
         )
-        assert.deepStrictEqual(yield* Effect.all([refused, refused, refused, refused]), [
+        assert.deepStrictEqual(yield* Effect.all(Array.from({ length: 8 }, () => refused)), [
           [401, undefined],
           [503, 7000],
           [503, 60_000],
+          [503, 7000],
+          [503, undefined],
+          [503, undefined],
+          [503, undefined],
           [503, undefined]
         ])
         yield* dial(mesh)
-        assert.strictEqual((yield* mesh.dials).length, 5)
+        assert.strictEqual((yield* mesh.dials).length, 9)
       })
     )
 

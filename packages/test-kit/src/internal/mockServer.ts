@@ -16,7 +16,7 @@ import * as Http from "node:http"
 import type { Duplex } from "node:stream"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import { WebSocketServer, type RawData, type WebSocket } from "ws"
+import { WebSocketServer, type RawData, type ServerOptions, type WebSocket } from "ws"
 import * as ClientMessage from "@makima-stream/core/ClientMessage"
 import * as ServerMessage from "@makima-stream/core/ServerMessage"
 import type { Encoding } from "../ServerLog.ts"
@@ -74,11 +74,15 @@ const keyHeader = "x-makima-api-key"
 export const make = (options: Options): MockServer => {
   const { recorder } = options
   const http = Http.createServer((_, response) => response.writeHead(404).end())
-  const upgrader = new WebSocketServer({
+  // The types of `ws` do not know all of its options yet.
+  const upgraderOptions: ServerOptions & { readonly maxPendingAutoPongs: number } = {
     noServer: true,
+    // Pings that came while a connection was frozen are read at once, and are no attack.
+    maxPendingAutoPongs: 0,
     clientTracking: false,
     perMessageDeflate: options.perMessageDeflate
-  })
+  }
+  const upgrader = new WebSocketServer(upgraderOptions)
   const sockets = new Set<Duplex>()
   const known: Array<Connection> = []
   const open = new Map<number, Connection>()

@@ -89,7 +89,7 @@ export const make = Effect.fnUntraced(function* (options: {
       }
       for (let start = 0; start < chunk.length;) {
         const { bytesPerSecond, latencyMillis = 0, pieceBytes = 65_536 } = shape
-        const piece = chunk.subarray(start, start + pieceBytes)
+        const piece = chunk.subarray(start, start + (pieceBytes >= 1 ? pieceBytes : 1))
         // A late chunk delays its first piece: the others follow it closely, as on a long wire.
         const wait =
           (start === 0 ? latencyMillis : 0) +

@@ -149,8 +149,10 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
 
 /** Seconds or an HTTP date (RFC 9110, section 10.2.3), in milliseconds from now. */
 const parseRetryAfter = (header: string | undefined, now: number): number | undefined => {
-  if (header === undefined) return undefined
-  if (/^\d+$/.test(header)) return Number(header) * 1000
-  const date = Date.parse(header)
+  const value = header?.trim() ?? ""
+  if (/^\d+$/.test(value)) return Number(value) * 1000
+  // `Date.parse` takes nearly anything for a date; an HTTP date begins with its day.
+  if (!/^[A-Z][a-z]{2,8},? /.test(value)) return undefined
+  const date = Date.parse(value)
   return Number.isNaN(date) ? undefined : Math.max(0, date - now)
 }

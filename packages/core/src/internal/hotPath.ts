@@ -175,6 +175,9 @@ export const decodeText = (text: string): TaskUpdated | TaskOutput | undefined =
   }
 }
 
+/** Whether a number in a text may be larger than a double: it has an exponent, or 309 digits. */
+const mayOverflow = (text: string): boolean => text.length > 300 || /[0-9][eE]/.test(text)
+
 const decodeOutputText = (text: string): TaskOutput | undefined => {
   // The expression has these groups; those of optional members may be missing.
   const match = outputFrame.exec(text) as ReadonlyArray<string> | null as OutputGroups | null
@@ -192,7 +195,7 @@ const decodeOutputText = (text: string): TaskOutput | undefined => {
     if (toolName !== undefined) output.toolName = toolName
     if (toolInput !== undefined) {
       const value: Schema.Json = JSON.parse(toolInput)
-      if (!isFinite(value)) return undefined
+      if (mayOverflow(toolInput) && !isFinite(value)) return undefined
       if (value !== null) output.toolInput = value
     }
   } catch {

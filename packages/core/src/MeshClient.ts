@@ -213,7 +213,9 @@ export class MeshClient extends Context.Service<
     /**
      * The updates of all tasks, and the output of each from the moment it is
      * first seen until it ends. What a task said before its first update was seen
-     * is not in it: the protocol has no way to ask for that.
+     * is not in it: the protocol has no way to ask for that. A task whose end fell
+     * into a gap is taken for one that goes on, and its output stays wanted for as
+     * long as this stream runs.
      */
     readonly everything: (options?: EverythingOptions) => Stream.Stream<MeshEvent, MeshError.MeshError>
     /** The state of the connection, and its changes. */

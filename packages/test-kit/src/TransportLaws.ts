@@ -364,6 +364,10 @@ const roundTrip = (frames: ReadonlyArray<readonly [string | Uint8Array, Encoding
         return yield* broken(`frame ${index} came as ${show(got[index])}, not as ${show(frame)}`)
       }
     }
+    // The last one might come twice.
+    yield* server.close(1000, "")
+    const { frames: more } = yield* ending(connection)
+    if (more > 0) return yield* broken(`${more} frames came that were not sent`)
   })
 
 /** Counts the fibers that run with it. */

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import { Socket } from "effect/socket"
 import * as TransportLaws from "../src/vitest/TransportLaws.ts"
 import { saboteurs } from "./support/saboteurs.ts"
 import { transports } from "./support/transports.ts"
@@ -20,6 +21,37 @@ describe("TransportLaws", () => {
       })
     )
   }
+
+  it.effect("see a socket that gives the last frame twice", () =>
+    Effect.gen(function* () {
+      const twice = (socket: Socket.Socket): Socket.Socket =>
+        Socket.make({
+          writer: socket.writer,
+          reader: Effect.map(socket.reader, (reader) => {
+            let last: string | Uint8Array | undefined
+            const pull = Effect.tap(reader.pull, (frames) =>
+              Effect.sync(() => {
+                last = frames.at(-1)
+              })
+            )
+            return {
+              ...reader,
+              pull: Effect.suspend(() => {
+                const again = last
+                last = undefined
+                return again === "4999" ? Effect.succeed([again] as const) : pull
+              })
+            }
+          })
+        })
+      const harness = Layer.effect(
+        TransportLaws.Harness,
+        Effect.map(TransportLaws.Harness, (good) => ({ ...good, socket: twice(good.socket) }))
+      ).pipe(Layer.provide(TransportLaws.layerScripted))
+      const run = Effect.provide(Effect.scoped(TransportLaws.laws.order.check), harness)
+      assert.strictEqual((yield* Effect.flip(run))._tag, "LawBroken")
+    })
+  )
 
   it("fill the table in the documentation", () => {
     const page = readFileSync(new URL("../../../docs/transports.md", import.meta.url), "utf8")

@@ -303,7 +303,7 @@ export const make = Effect.fnUntraced(function* (
   /** Does something to one open connection, or to all of them. */
   const each = (id: number | undefined, f: (connection: Server.Connection) => void): Effect.Effect<void> =>
     Effect.sync(() => {
-      for (const connection of server.connections()) if (id === undefined || connection.id === id) f(connection)
+      for (const connection of server.reachable()) if (id === undefined || connection.id === id) f(connection)
     })
 
   const addFaults = (count: number, fault: Server.Fault): Effect.Effect<void> =>

@@ -461,6 +461,33 @@ describe("MockMeshServer", () => {
       })
     )
 
+    it.live("what is said and then closed while frozen arrives at the thaw, the close frame last", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* server.freeze()
+        yield* server.emit(update(a))
+        yield* server.close(4000, "enough")
+        assert.deepStrictEqual(yield* server.connections, [])
+        yield* server.thaw()
+        assert.deepStrictEqual(yield* client.message, update(a))
+        assert.deepStrictEqual(yield* client.closed, { code: 4000, reason: "enough" })
+        assert.deepStrictEqual(tags(yield* server.log).slice(-2), ["Closed", "Thawed"])
+      })
+    )
+
+    it.live("a connection that was closed while frozen can be killed", () =>
+      Effect.gen(function* () {
+        const { server, client } = yield* start()
+        yield* client.request({ _tag: "SubscribeAll" })
+        yield* server.freeze()
+        yield* server.close(4000, "never heard")
+        yield* server.kill()
+        assert.strictEqual((yield* client.closed).code, 1006)
+        assert.strictEqual(tags(yield* server.log).at(-1), "Closed")
+      })
+    )
+
     it.live("a frozen connection that is pinged a hundred times goes on when it is thawed", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()

@@ -51,6 +51,8 @@ export interface MockServer {
   readonly stop: (onStopped: () => void) => void
   /** The connections that are open, oldest first. */
   readonly connections: () => ReadonlyArray<Connection>
+  /** The same, and the frozen ones that were closed: they can still be thawed, or killed. */
+  readonly reachable: () => ReadonlyArray<Connection>
   /** A connection by its number, open or not. */
   readonly get: (id: number) => Connection
   /** Sends a message to whoever wants it. Gives the number of connections. */
@@ -86,6 +88,8 @@ export const make = (options: Options): MockServer => {
   const sockets = new Set<Duplex>()
   const known: Array<Connection> = []
   const open = new Map<number, Connection>()
+  // Of those, the frozen ones that this side has closed: what a freeze holds back is still to leave.
+  const closing = new Set<Connection>()
   const faults: Array<Fault> = []
   let emissions = 0
 
@@ -140,7 +144,7 @@ export const make = (options: Options): MockServer => {
     // What goes wrong on a connection ends it, which is logged as its end.
     webSocket.on("error", () => {})
     webSocket.on("close", (code, reason) => {
-      if (!open.delete(connection.id)) return
+      if (!open.delete(connection.id) || closing.delete(connection)) return
       recorder.append({ _tag: "Closed", connection: connection.id, by: "client", code, reason: reason.toString() })
     })
   }
@@ -189,12 +193,15 @@ export const make = (options: Options): MockServer => {
       })
     },
     stop(onStopped) {
-      for (const { id } of open.values()) recorder.append({ _tag: "Killed", connection: id })
+      for (const connection of open.values()) {
+        if (!closing.has(connection)) recorder.append({ _tag: "Killed", connection: connection.id })
+      }
       open.clear()
       http.close(onStopped)
       for (const socket of sockets) socket.destroy()
     },
-    connections: () => [...open.values()],
+    connections: () => [...open.values()].filter((connection) => !closing.has(connection)),
+    reachable: () => [...open.values()],
     get(id) {
       const connection = known[id - 1]
       if (connection === undefined) throw new RangeError(`There has been no connection ${id}`)
@@ -225,14 +232,15 @@ export const make = (options: Options): MockServer => {
     },
     kill(connection) {
       if (!open.delete(connection.id)) return
-      recorder.append({ _tag: "Killed", connection: connection.id })
+      if (!closing.delete(connection)) recorder.append({ _tag: "Killed", connection: connection.id })
       connection.socket.kill()
     },
     close(connection, code, reason) {
-      if (!open.has(connection.id)) return
+      if (!open.has(connection.id) || closing.has(connection)) return
       // Throws where the code or the reason cannot be sent, and nothing has changed then.
       connection.socket.close(code, reason)
-      open.delete(connection.id)
+      if (connection.socket.isFrozen()) closing.add(connection)
+      else open.delete(connection.id)
       recorder.append({ _tag: "Closed", connection: connection.id, by: "server", code, reason })
     },
     freeze(connection) {
@@ -245,6 +253,7 @@ export const make = (options: Options): MockServer => {
       recorder.deliver(connection.held.splice(0))
       recorder.append({ _tag: "Thawed", connection: connection.id })
       connection.socket.thaw()
+      if (closing.delete(connection)) open.delete(connection.id)
     },
     faults
   }

@@ -185,5 +185,25 @@ export const refused = [
   // @ts-expect-error there is no such convention
   feed.pipe(MeshStream.joinPartials({ pieces: "chunks" })),
   // @ts-expect-error a schema that needs a service cannot decode on the spot
-  feed.pipe(MeshStream.toolUse({ Bash: needy }))
+  feed.pipe(MeshStream.toolUse({ Bash: needy })),
+  // @ts-expect-error a misspelled option, next to one that is right
+  feed.pipe(MeshStream.statusChanges({ keepResync: true, maxTask: 5 })),
+  // @ts-expect-error a misspelled option, data-first
+  MeshStream.statusChanges(feed, { keepResync: true, maxTask: 5 }),
+  // @ts-expect-error a misspelled option of lines
+  feed.pipe(MeshStream.lines({ keepResync: true, maxLineLenght: 1 })),
+  // @ts-expect-error a misspelled option of joinPartials
+  feed.pipe(MeshStream.joinPartials({ maxTasks: 5, maxLenght: 1 })),
+  // @ts-expect-error a misspelled option of dedupeUpdates
+  feed.pipe(MeshStream.dedupeUpdates({ maxTasks: 5, maxTask: 1 })),
+  // @ts-expect-error an option that updatesOnly has not
+  feed.pipe(MeshStream.updatesOnly({ keepResync: true, maxTasks: 1 })),
+  // @ts-expect-error an option that filterStatus has not
+  feed.pipe(MeshStream.filterStatus("done", { keepResync: true, maxTasks: 1 })),
+  // @ts-expect-error an option that text has not
+  feed.pipe(MeshStream.text({ keepResync: true, maxTasks: 1 })),
+  // @ts-expect-error a misspelled option of groupByTask
+  feed.pipe(MeshStream.groupByTask({ linger: "1 second", buffersize: 3 })),
+  // @ts-expect-error an option that sheddingBuffer has not
+  feed.pipe(MeshStream.sheddingBuffer({ capacity: 3, maxTasks: 1 }))
 ]

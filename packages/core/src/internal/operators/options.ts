@@ -64,3 +64,17 @@ export const toPredicate = <T extends string>(selector: Selector<T>): ((value: T
   const values: ReadonlySet<T> = new Set(selector)
   return (value) => values.has(value)
 }
+
+/**
+ * Nothing, for a stream and for options that have no key besides those of
+ * `Options`; where they have others, `never` for each of them. TypeScript does not
+ * look for a misspelled option by itself where the type of the options is inferred,
+ * as it is wherever it shows in the element type.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export type NoOther<Arg, Options> =
+  Arg extends Stream.Stream<infer _A, infer _E, infer _R>
+    ? unknown
+    : { readonly [K in Exclude<keyof Arg, keyof Options>]: never }

@@ -5,7 +5,7 @@
 import type { Effect } from "effect"
 import { Schema, Stream } from "effect"
 import type { Socket } from "effect/socket"
-import { Interest, MeshStream, TaskId } from "@makima-stream/core"
+import { CostLedger, Interest, MeshStream, TaskBoard, TaskId } from "@makima-stream/core"
 import type { MeshError, MeshEvent, ServerMessage } from "@makima-stream/core"
 
 type Equal<X, Y> = (<T>() => T extends X ? 1 : 2) extends <T>() => T extends Y ? 1 : 2 ? true : false
@@ -205,5 +205,9 @@ export const refused = [
   // @ts-expect-error a misspelled option of groupByTask
   feed.pipe(MeshStream.groupByTask({ linger: "1 second", buffersize: 3 })),
   // @ts-expect-error an option that sheddingBuffer has not
-  feed.pipe(MeshStream.sheddingBuffer({ capacity: 3, maxTasks: 1 }))
+  feed.pipe(MeshStream.sheddingBuffer({ capacity: 3, maxTasks: 1 })),
+  // @ts-expect-error a misspelled option of a projection
+  feed.pipe(CostLedger.scan({ maxTasks: 10, maxEnd: 1 })),
+  // @ts-expect-error a misspelled option of another
+  feed.pipe(TaskBoard.scan({ maxTasks: 10, endedfor: "1 day" }))
 ]

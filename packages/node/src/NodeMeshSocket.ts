@@ -306,14 +306,13 @@ const fromEndpoint = (
     const connection = yield* Effect.acquireRelease(dial(key, clock), (connection) =>
       Effect.sync(connection.release)
     ).pipe(
+      Effect.tap(({ opened }) =>
+        Effect.timeoutOrElse(opened, {
+          duration: connectTimeout,
+          orElse: () => Effect.fail(Failure.openFailed(new MeshError.DialTimeout({ timeoutMillis: connectTimeout })))
+        })
+      ),
       Scope.provide(attempt),
-      Effect.onError((cause) => Scope.close(attempt, Exit.failCause(cause)))
-    )
-    yield* connection.opened.pipe(
-      Effect.timeoutOrElse({
-        duration: connectTimeout,
-        orElse: () => Effect.fail(Failure.openFailed(new MeshError.DialTimeout({ timeoutMillis: connectTimeout })))
-      }),
       Effect.onError((cause) => Scope.close(attempt, Exit.failCause(cause)))
     )
 

@@ -80,8 +80,8 @@ export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram
 })
 
 /**
- * From a ping to its answer, where reads were not held back meanwhile. Unit: milliseconds. Recorded
- * by transports with a heartbeat.
+ * From a ping to its answer, where reads were not held back meanwhile. Unit:
+ * milliseconds. Recorded by transports with a heartbeat.
  *
  * @category connection
  * @since 0.1.0

@@ -40,7 +40,7 @@ export const decode = (object: JsonObject): TaskUpdated | TaskOutput | UnknownMe
     case "taskUpdated":
       return decodeUpdate(object)
     default:
-      return isUnknown(object) && isFinite(object) ? { _tag: "UnknownMessage", raw: object } : undefined
+      return isUnknown(object) && hasFiniteNumbers(object) ? { _tag: "UnknownMessage", raw: object } : undefined
   }
 }
 
@@ -51,7 +51,7 @@ const isUnknown = (object: JsonObject): object is UnknownMessage["raw"] =>
  * Whether every number in a parsed value is finite: JSON has larger ones than a double holds, `JSON.parse` makes them
  * infinite, and the schema refuses what was none. A loop, since the depth is the sender's choice.
  */
-const isFinite = (value: Schema.Json): boolean => {
+const hasFiniteNumbers = (value: Schema.Json): boolean => {
   if (typeof value !== "object") return typeof value !== "number" || Number.isFinite(value)
   const open = [value]
   for (const parent of open) {
@@ -75,7 +75,7 @@ const decodeOutput = (object: JsonObject): TaskOutput | undefined => {
     output.toolName = toolName
   }
   if (toolInput != null) {
-    if (!isFinite(toolInput)) return undefined
+    if (!hasFiniteNumbers(toolInput)) return undefined
     output.toolInput = toolInput
   }
   if (isError != null) {
@@ -195,7 +195,7 @@ const decodeOutputText = (text: string): TaskOutput | undefined => {
     if (toolName !== undefined) output.toolName = toolName
     if (toolInput !== undefined) {
       const value: Schema.Json = JSON.parse(toolInput)
-      if (mayOverflow(toolInput) && !isFinite(value)) return undefined
+      if (mayOverflow(toolInput) && !hasFiniteNumbers(value)) return undefined
       if (value !== null) output.toolInput = value
     }
   } catch {

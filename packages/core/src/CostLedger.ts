@@ -14,7 +14,7 @@ import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type NoOther, type Selector, toPredicate } from "./internal/operators/options.ts"
+import { type NoUnknownOptions, type Selector, toPredicate } from "./internal/operators/options.ts"
 import * as Results from "./internal/results.ts"
 import * as Roster from "./internal/roster.ts"
 import type { MeshEvent } from "./MeshEvent.ts"
@@ -355,7 +355,7 @@ export const reducer = (options?: Options): Projection.Reducer<CostLedger, MeshE
 export const scan: {
   /** The ledgers of a feed: see `scan`. */
   <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = {}>(
-    selfOrOptions?: Arg & NoOther<Arg, Options>,
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, Options>,
     options?: Options
   ): [Arg] extends [Stream.Stream<infer _A, infer E, infer R>]
     ? Stream.Stream<CostLedger, E, R>
@@ -395,7 +395,7 @@ export const scan: {
 export const run: {
   /** Keeps a ledger up to date in a fiber of the scope: see `run`. */
   <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = {}>(
-    selfOrOptions?: Arg & NoOther<Arg, Options>,
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, Options>,
     options?: Options
   ): [Arg] extends [Stream.Stream<infer _A, infer E, infer R>]
     ? Effect.Effect<Projection.Projection<CostLedger, E>, never, R | Scope.Scope>

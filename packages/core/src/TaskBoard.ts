@@ -13,7 +13,7 @@ import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { NoOther } from "./internal/operators/options.ts"
+import type { NoUnknownOptions } from "./internal/operators/options.ts"
 import * as Roster from "./internal/roster.ts"
 import * as Reduce from "./internal/taskState.ts"
 import type { MeshEvent, ResyncReason } from "./MeshEvent.ts"
@@ -324,7 +324,7 @@ export const reducer = (options?: Options): Projection.Reducer<TaskBoard, MeshEv
 export const scan: {
   /** The boards of a feed: see `scan`. */
   <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = {}>(
-    selfOrOptions?: Arg & NoOther<Arg, Options>,
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, Options>,
     options?: Options
   ): [Arg] extends [Stream.Stream<infer _A, infer E, infer R>]
     ? Stream.Stream<TaskBoard, E, R>
@@ -363,7 +363,7 @@ export const scan: {
 export const run: {
   /** Keeps a board up to date in a fiber of the scope: see `run`. */
   <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = {}>(
-    selfOrOptions?: Arg & NoOther<Arg, Options>,
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, Options>,
     options?: Options
   ): [Arg] extends [Stream.Stream<infer _A, infer E, infer R>]
     ? Effect.Effect<Projection.Projection<TaskBoard, E>, never, R | Scope.Scope>

@@ -6,7 +6,7 @@ import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
 import * as ShedRelay from "../shedRelay.ts"
-import type { NoOther } from "./options.ts"
+import type { NoUnknownOptions } from "./options.ts"
 
 /**
  * Options of `conflateUpdates`.
@@ -83,7 +83,7 @@ export interface ConflateUpdatesOptions {
 export const conflateUpdates: {
   /** Gives a slow consumer only the newest update of each task: see `conflateUpdates`. */
   <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | ConflateUpdatesOptions = {}>(
-    selfOrOptions?: Arg & NoOther<Arg, ConflateUpdatesOptions>,
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, ConflateUpdatesOptions>,
     options?: ConflateUpdatesOptions
   ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
     ? Stream.Stream<A | Resync, E, R>

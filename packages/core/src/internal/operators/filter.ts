@@ -13,7 +13,7 @@ import { isLifecycle } from "../../MeshEvent.ts"
 import type * as ServerMessage from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as Wanted from "../wanted.ts"
-import { isDataFirst, isResync, toPredicate, type NoOther } from "./options.ts"
+import { isDataFirst, isResync, toPredicate, type NoUnknownOptions } from "./options.ts"
 import type { Events, KeepResync, Kept, Selector } from "./options.ts"
 
 /**
@@ -31,8 +31,8 @@ import type { Events, KeepResync, Kept, Selector } from "./options.ts"
  */
 export interface Narrowing<D extends MeshEvent> {
   <Arg extends Events | KeepResync = {}, O extends KeepResync = {}>(
-    selfOrOptions?: Arg & NoOther<Arg, KeepResync>,
-    options?: O & NoOther<O, KeepResync>
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, KeepResync>,
+    options?: O & NoUnknownOptions<O, KeepResync>
   ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
     ? Stream.Stream<Extract<A, D | Kept<O>>, E, R>
     : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Extract<A, D | Kept<Arg>>, E, R>
@@ -397,14 +397,14 @@ export interface StatusUpdated extends ServerMessage.TaskUpdated {
 export const filterStatus: {
   <O extends KeepResync = {}>(
     statuses: Selector<string>,
-    options?: O & NoOther<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepResync>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Stream.Stream<StatusUpdated | Extract<A, Kept<O>>, E, R>
   <A extends MeshEvent, E, R, O extends KeepResync = {}>(
     self: Stream.Stream<A, E, R>,
     statuses: Selector<string>,
-    options?: O & NoOther<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepResync>
   ): Stream.Stream<StatusUpdated | Extract<A, Kept<O>>, E, R>
 } = dual(
   isDataFirst,
@@ -457,14 +457,14 @@ export const filterStatus: {
 export const filterMessageType: {
   <O extends KeepResync = {}>(
     messageTypes: Selector<string>,
-    options?: O & NoOther<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepResync>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Stream.Stream<Extract<A, ServerMessage.TaskOutput | Kept<O>>, E, R>
   <A extends MeshEvent, E, R, O extends KeepResync = {}>(
     self: Stream.Stream<A, E, R>,
     messageTypes: Selector<string>,
-    options?: O & NoOther<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepResync>
   ): Stream.Stream<Extract<A, ServerMessage.TaskOutput | Kept<O>>, E, R>
 } = dual(
   isDataFirst,
@@ -536,14 +536,14 @@ export interface FieldsChangedOptions extends KeepResync {
 export const fieldsChanged: {
   <O extends FieldsChangedOptions = {}>(
     fields: Selector<string>,
-    options?: O & NoOther<O, FieldsChangedOptions>
+    options?: O & NoUnknownOptions<O, FieldsChangedOptions>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Kept<O>>, E, R>
   <A extends MeshEvent, E, R, O extends FieldsChangedOptions = {}>(
     self: Stream.Stream<A, E, R>,
     fields: Selector<string>,
-    options?: O & NoOther<O, FieldsChangedOptions>
+    options?: O & NoUnknownOptions<O, FieldsChangedOptions>
   ): Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Kept<O>>, E, R>
 } = dual(
   isDataFirst,

@@ -26,7 +26,7 @@ import type { TaskId } from "../../TaskId.ts"
 import * as TaskStatus from "../../TaskStatus.ts"
 import * as Mailbox from "../mailbox.ts"
 import { atLeast } from "../atLeast.ts"
-import { type NoOther, type Selector, toPredicate } from "./options.ts"
+import { type NoUnknownOptions, type Selector, toPredicate } from "./options.ts"
 
 /**
  * Options of `groupByTask`.
@@ -131,7 +131,7 @@ export interface GroupByTaskOptions {
 export const groupByTask: {
   /** Splits the feed into a substream for each task: see `groupByTask`. */
   <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | GroupByTaskOptions = {}>(
-    selfOrOptions?: Arg & NoOther<Arg, GroupByTaskOptions>,
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, GroupByTaskOptions>,
     options?: GroupByTaskOptions
   ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
     ? Stream.Stream<readonly [TaskId, Stream.Stream<A, E>], E, R>

@@ -13,7 +13,7 @@ import type { MeshEvent } from "../../MeshEvent.ts"
 import type { TaskOutput } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import { atLeast } from "../atLeast.ts"
-import { isDataFirst, type NoOther } from "./options.ts"
+import { isDataFirst, type NoUnknownOptions } from "./options.ts"
 import type { Events } from "./options.ts"
 import { defaultMaxTasks, maxKinds } from "./pieces.ts"
 import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
@@ -240,7 +240,7 @@ const releaseOldest = (waiting: Waiting, out: Array<MeshEvent>): void => {
  * @since 0.1.0
  */
 export const joinPartials: <Arg extends Events | JoinPartialsOptions = {}>(
-  selfOrOptions?: Arg & NoOther<Arg, JoinPartialsOptions>,
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, JoinPartialsOptions>,
   options?: JoinPartialsOptions
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
   ? Stream.Stream<Joined<A>, E, R>

@@ -12,7 +12,7 @@ import type { MeshEvent, Resync } from "../../MeshEvent.ts"
 import type { TaskOutput } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import { atLeast } from "../atLeast.ts"
-import { isDataFirst, toPredicate, type NoOther } from "./options.ts"
+import { isDataFirst, toPredicate, type NoUnknownOptions } from "./options.ts"
 import type { Events, KeepResync, Kept, Selector } from "./options.ts"
 import { defaultMaxTasks, detach, maxKinds } from "./pieces.ts"
 import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
@@ -283,8 +283,8 @@ const releaseOldest = (kinds: Map<string, Open>, out: Out): void => {
  * @since 0.1.0
  */
 export const lines: <Arg extends Events | LinesOptions = {}, O extends LinesOptions = {}>(
-  selfOrOptions?: Arg & NoOther<Arg, LinesOptions>,
-  options?: O & NoOther<O, LinesOptions>
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, LinesOptions>,
+  options?: O & NoUnknownOptions<O, LinesOptions>
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
   ? Stream.Stream<TaskLine | Extract<A, Kept<O>>, E, R>
   : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskLine | Extract<A, Kept<Arg>>, E, R> =

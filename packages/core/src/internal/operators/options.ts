@@ -74,7 +74,7 @@ export const toPredicate = <T extends string>(selector: Selector<T>): ((value: T
  * @category options
  * @since 0.1.0
  */
-export type NoOther<Arg, Options> =
+export type NoUnknownOptions<Arg, Options> =
   Arg extends Stream.Stream<infer _A, infer _E, infer _R>
     ? unknown
     : { readonly [K in Exclude<keyof Arg, keyof Options>]: never }

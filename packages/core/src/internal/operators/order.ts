@@ -12,7 +12,7 @@ import type { MeshEvent, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { TaskId } from "../../TaskId.ts"
 import type { StatusUpdated } from "./filter.ts"
-import { isDataFirst, type NoOther } from "./options.ts"
+import { isDataFirst, type NoUnknownOptions } from "./options.ts"
 import type { Events, KeepResync, Kept } from "./options.ts"
 import { defaultMaxTasks, Recent } from "./recent.ts"
 
@@ -80,7 +80,7 @@ const recent = <V>(options: MaxTasks | undefined): Recent<TaskId, V> => new Rece
  * @since 0.1.0
  */
 export const dedupeUpdates: <Arg extends Events | MaxTasks = {}>(
-  selfOrOptions?: Arg & NoOther<Arg, MaxTasks>,
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, MaxTasks>,
   options?: MaxTasks
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
   ? Stream.Stream<A, E, R>
@@ -160,7 +160,7 @@ const marked = -1
  * @since 0.1.0
  */
 export const markGaps: <Arg extends Events | MaxTasks = {}>(
-  selfOrOptions?: Arg & NoOther<Arg, MaxTasks>,
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, MaxTasks>,
   options?: MaxTasks
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
   ? Stream.Stream<A | Resync, E, R>
@@ -274,8 +274,8 @@ export interface StatusChangesOptions extends MaxTasks, KeepResync {}
  * @since 0.1.0
  */
 export const statusChanges: <Arg extends Events | StatusChangesOptions = {}, O extends StatusChangesOptions = {}>(
-  selfOrOptions?: Arg & NoOther<Arg, StatusChangesOptions>,
-  options?: O & NoOther<O, StatusChangesOptions>
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, StatusChangesOptions>,
+  options?: O & NoUnknownOptions<O, StatusChangesOptions>
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
   ? Stream.Stream<StatusUpdated | Extract<A, Kept<O>>, E, R>
   : <A extends MeshEvent, E, R>(

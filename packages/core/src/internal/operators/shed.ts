@@ -5,7 +5,7 @@ import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
 import * as ShedRelay from "../shedRelay.ts"
-import type { NoOther } from "./options.ts"
+import type { NoUnknownOptions } from "./options.ts"
 
 /**
  * Options of `sheddingBuffer`.
@@ -90,7 +90,7 @@ export interface SheddingBufferOptions {
 export const sheddingBuffer: {
   /** Lets a feed run ahead of a slow consumer: see `sheddingBuffer`. */
   <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | SheddingBufferOptions = {}>(
-    selfOrOptions?: Arg & NoOther<Arg, SheddingBufferOptions>,
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, SheddingBufferOptions>,
     options?: SheddingBufferOptions
   ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
     ? Stream.Stream<A | Resync, E, R>

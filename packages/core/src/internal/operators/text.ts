@@ -5,7 +5,7 @@ import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
 import type { TaskOutput } from "../../ServerMessage.ts"
-import { isDataFirst, toPredicate, type NoOther } from "./options.ts"
+import { isDataFirst, toPredicate, type NoUnknownOptions } from "./options.ts"
 import type { Events, KeepResync, Kept, Selector } from "./options.ts"
 
 /**
@@ -59,8 +59,8 @@ export interface TextOptions extends KeepResync {
  * @since 0.1.0
  */
 export const text: <Arg extends Events | TextOptions = {}, O extends TextOptions = {}>(
-  selfOrOptions?: Arg & NoOther<Arg, TextOptions>,
-  options?: O & NoOther<O, TextOptions>
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, TextOptions>,
+  options?: O & NoUnknownOptions<O, TextOptions>
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
   ? Stream.Stream<string | Extract<A, Kept<O>>, E, R>
   : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<string | Extract<A, Kept<Arg>>, E, R> =

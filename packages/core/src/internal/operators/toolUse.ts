@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
 import type { TaskOutput } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
-import { isDataFirst, type NoOther } from "./options.ts"
+import { isDataFirst, type NoUnknownOptions } from "./options.ts"
 import type { KeepResync, Kept } from "./options.ts"
 
 /**
@@ -149,12 +149,12 @@ const decoderOf = (schemas: ToolInput): ((toolName: string | undefined) => Decod
 export const toolUse: {
   <const S extends ToolInput, O extends KeepResync = {}>(
     input: S,
-    options?: O & NoOther<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepResync>
   ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<ToolUses<S> | Extract<A, Kept<O>>, E, R>
   <A extends MeshEvent, E, R, const S extends ToolInput, O extends KeepResync = {}>(
     self: Stream.Stream<A, E, R>,
     input: S,
-    options?: O & NoOther<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepResync>
   ): Stream.Stream<ToolUses<S> | Extract<A, Kept<O>>, E, R>
 } = dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, input: ToolInput, options?: KeepResync) => {
   const decoder = decoderOf(input)

@@ -32,7 +32,8 @@ export interface Discovery {
 export const make = ({ lingerMillis, onFound, onGone, terminal }: Options): Discovery => {
   const found = new Set<TaskId>()
   const ended = Expiry.make<TaskId>(lingerMillis)
-  // The tasks that were over when they were last heard of: an update that has no status does not make them new ones.
+  // The tasks that were over when they were last heard of: an update that has no status does not make them new ones. A set,
+  // since the `Recent` of the operators would take the client past its 12 KiB.
   const over = new Set<TaskId>()
 
   const remember = (taskId: TaskId): void => {

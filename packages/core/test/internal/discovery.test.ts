@@ -37,6 +37,17 @@ describe("discovery", () => {
     assert.isUndefined(discovery.next())
   })
 
+  it("remembers the last ten thousand tasks that were over, and no more", () => {
+    const { discovery, log } = setup()
+    // One that is over again is the newest again.
+    for (const taskId of [b, a, b]) discovery.observe(update(taskId, "done"), 0)
+    for (let n = 1; n <= 9999; n++) discovery.observe(update(TaskId.make(`t${n}`), "done"), 0)
+    for (const taskId of [b, TaskId.make("t1"), TaskId.make("t9999")]) discovery.observe(update(taskId), 1)
+    assert.deepStrictEqual(log, [])
+    discovery.observe(update(a), 1)
+    assert.deepStrictEqual(log, ["+a"])
+  })
+
   it("keeps a task that starts again, and not for an update that says nothing of its status", () => {
     const { discovery, log } = setup()
     discovery.observe(update(a, "running"), 0)

@@ -1,8 +1,10 @@
 /**
  * How much work an event costs, counted and not timed: steps of Effect's
- * interpreter, and bytes allocated on V8's heap. Both are the same on a busy
- * machine as on an idle one, and the bounds are about twice what was measured:
- * an effect, a closure or an array made for each event goes past them.
+ * interpreter, and bytes allocated on V8's heap. The steps are the same on a busy
+ * machine as on an idle one. The bytes are more until V8 has compiled what runs,
+ * for which a busy machine takes longer, so the least of several runs counts. The
+ * bounds are about twice what was measured: an effect for each event goes past
+ * them, as do a decode by the schema, and a decode of what nobody wants.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Workload } from "@makima-stream/test-kit"
@@ -80,9 +82,8 @@ const measure = (read: (see: (count: number) => void) => Effect.Effect<unknown, 
       )
       return { seen, steps: scheduler.steps / events, bytes: (allocatedBytes() - before) / events }
     })
-    // The first time V8 compiles.
-    yield* once
-    return yield* once
+    const runs = [yield* once, yield* once, yield* once, yield* once, yield* once]
+    return runs.reduce((least, run) => (run.bytes < least.bytes ? run : least))
   })
 
 const count = <A, E, R>(stream: Stream.Stream<A, E, R>, see: (count: number) => void) =>
@@ -102,7 +103,7 @@ describe("the work of an event", () => {
       )
       assert.isAbove(work.seen, events / 4)
       assert.isBelow(work.steps, 0.12)
-      assert.isBelow(work.bytes, 1600)
+      assert.isBelow(work.bytes, 900)
     })
   )
 
@@ -113,7 +114,7 @@ describe("the work of an event", () => {
       )
       assert.isAbove(work.seen, events / tasks / 2)
       assert.isBelow(work.steps, 0.12)
-      assert.isBelow(work.bytes, 450)
+      assert.isBelow(work.bytes, 350)
     })
   )
 
@@ -129,7 +130,7 @@ describe("the work of an event", () => {
       )
       assert.isAtLeast(work.seen, events)
       assert.isBelow(work.steps, 0.15)
-      assert.isBelow(work.bytes, 1600)
+      assert.isBelow(work.bytes, 1400)
     })
   )
 
@@ -147,7 +148,7 @@ describe("the work of an event", () => {
       )
       assert.isAtLeast(work.seen, events)
       assert.isBelow(work.steps, 1)
-      assert.isBelow(work.bytes, 1600)
+      assert.isBelow(work.bytes, 1400)
     })
   )
 })

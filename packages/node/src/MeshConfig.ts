@@ -82,11 +82,19 @@ export interface MeshConfig {
   readonly apiKey: Redacted.Redacted
 }
 
+// Where in this module it was made says nothing to whoever has to set the variable: without it, even a bare `runMain`
+// prints one line.
+const configError = (fields: ConstructorParameters<typeof MeshConfigError>[0]): MeshConfigError => {
+  const error = new MeshConfigError(fields)
+  error.stack = `${error.name}: ${error.message}`
+  return error
+}
+
 const read = (variable: string): Effect.Effect<Option.Option<string>, MeshConfigError> =>
   Effect.mapError(
     Config.option(Config.String(variable)),
     // The error's own text is left out: it may hold the value.
-    () => new MeshConfigError({ variable, problem: "Unreadable", detail: "could not be read" })
+    () => configError({ variable, problem: "Unreadable", detail: "could not be read" })
   )
 
 /**
@@ -99,7 +107,7 @@ const read = (variable: string): Effect.Effect<Option.Option<string>, MeshConfig
 export const url: Effect.Effect<Endpoint.Endpoint, MeshConfigError> = Effect.flatMap(read(urlVariable), (value) =>
   Effect.mapError(
     Effect.fromResult(Endpoint.fromString(Option.getOrElse(value, () => Endpoint.publicServer))),
-    (error) => new MeshConfigError({ variable: urlVariable, problem: "Invalid", detail: error.message })
+    (error) => configError({ variable: urlVariable, problem: "Invalid", detail: error.message })
   )
 )
 
@@ -116,7 +124,7 @@ export const apiKey: Effect.Effect<Redacted.Redacted, MeshConfigError> = Effect.
     const key = Option.getOrElse(value, () => "").trim()
     if (key === "") {
       return Effect.fail(
-        new MeshConfigError({
+        configError({
           variable: apiKeyVariable,
           problem: "Missing",
           detail: "is not set: it must hold the key for the Makima server"
@@ -126,7 +134,7 @@ export const apiKey: Effect.Effect<Redacted.Redacted, MeshConfigError> = Effect.
     return Credentials.isHeaderValue(key)
       ? Effect.succeed(Redacted.make(key))
       : Effect.fail(
-          new MeshConfigError({
+          configError({
             variable: apiKeyVariable,
             problem: "Invalid",
             detail: "The key holds characters that an HTTP header cannot"

@@ -1,6 +1,6 @@
 import { Endpoint } from "@makima-stream/core"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Layer, Redacted } from "effect"
+import { Cause, ConfigProvider, Effect, Layer, Redacted } from "effect"
 import { Socket } from "effect/socket"
 import * as MeshConfig from "../src/MeshConfig.ts"
 import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
@@ -40,6 +40,8 @@ describe("MeshConfig", () => {
         assert.strictEqual(error._tag, "MeshConfigError")
         assert.strictEqual(error.message, line)
         assert.notInclude(JSON.stringify(error), "hunter2")
+        // What `runMain` prints of it.
+        assert.strictEqual(Cause.pretty(Cause.fail(error)), `${error.name}: ${line}`)
         const layerError = yield* Layer.build(NodeMeshSocket.layerConfig()).pipe(withVariables(env), Effect.flip)
         assert.deepStrictEqual(layerError, error)
       })

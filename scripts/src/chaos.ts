@@ -30,6 +30,9 @@ const decodeLine = Schema.decodeUnknownSync(ClientLine)
 /** How long a spell of bad weather lasts, in milliseconds. */
 const spell = 400
 
+/** How many events a run has at least: the less a machine has to spare, the fewer there are in the time of the faults. */
+const enough = 1200
+
 const run = Effect.fnUntraced(function* (options: { readonly seed: number; readonly minutes: number }) {
   const fileSystem = yield* FileSystem.FileSystem
   const directory = yield* fileSystem.makeTempDirectoryScoped({ prefix: "makima-chaos-" })
@@ -131,6 +134,7 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
       yield* Effect.sleep(yield* Random.nextIntBetween(50, 250))
     }
   } while ((yield* Clock.currentTimeMillis) - begin < options.minutes * 60_000)
+  while (Lines.countEvents(`${directory}/client.jsonl`) < enough) yield* Effect.sleep(spell)
 
   // -------------------------------------------------------------------------
   // the end, and what was seen
@@ -194,7 +198,7 @@ const chaos = Command.make(
     const seed = Option.getOrElse(flags.seed, () => 1)
     const result = yield* run({ seed, minutes: flags.minutes }).pipe(
       Random.withSeed(seed),
-      Effect.timeout(`${flags.minutes + 2} minutes`),
+      Effect.timeout(`${flags.minutes + 5} minutes`),
       Effect.mapError(({ message }) => new Cli.Failure({ message, exitCode: 1 }))
     )
     yield* print(result)

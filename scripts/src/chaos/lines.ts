@@ -32,6 +32,9 @@ const parse = (path: string): ReadonlyArray<unknown> =>
 // Both files were written above, and nothing else writes them.
 export const readLog = (path: string): ServerLog.ServerLog => parse(path) as ServerLog.ServerLog
 
+/** How many events there are by now. One that is being written is none yet. */
+export const countEvents = (path: string): number => readFileSync(path, "utf8").split("\n").length - 1
+
 const lifecycle = new Set<unknown>(["Connected", "Disconnected", "Resync"])
 
 export const readEvents = (path: string): ReadonlyArray<MeshEvent.MeshEvent> =>

@@ -34,7 +34,8 @@ describe("floods", () => {
           )
         }
       }),
-    120_000
+    // Two processes take turns a few thousand times, and each waits for a core at every turn.
+    360_000
   )
 
   it.live(

@@ -37,7 +37,8 @@ describe("Simulation", () => {
           assert.strictEqual(client._tag, "Passed", Simulation.format(client))
         }
       }),
-    60_000
+    // A quarter of a minute of pure computation, where nobody else wants the core.
+    180_000
   )
 
   describe("a run", () => {

@@ -138,7 +138,8 @@ describe("pnpm demo", () => {
           { concurrency: 2 }
         )
       }),
-    30_000
+    // Eight processes, two at a time.
+    120_000
   )
 
   it.live(

@@ -20,9 +20,12 @@ export const play = Effect.fnUntraced(function* (server: MockMeshServer.Service,
   const playing = yield* Effect.forkChild(server.play(workload, { speed: Math.max(end / durationMillis, 0.01) }))
 
   yield* Effect.sleep(durationMillis * 0.2)
+  const killed = yield* server.connections
   yield* server.kill()
 
   yield* Effect.sleep(durationMillis * 0.2)
+  // On a machine that is busy the client may not be back yet, and then there is nobody to freeze.
+  for (const { id } of killed) yield* server.awaitConnection(id + 1)
   const frozen = yield* server.connections
   yield* server.freeze()
   // The client must notice by itself. Its old connection is then dead weight.

@@ -47,10 +47,11 @@ export const suite = <E>(
 ): void => {
   const test = options?.clock === "test" ? it.effect : it.live
   describe(name, () => {
-    for (const law of TransportLaws.names) {
-      const { check, promise } = TransportLaws.laws[law]
-      const run = Effect.provide(Effect.scoped(check), harness)
-      const reason = options?.cannot?.[law]
+    for (const name of TransportLaws.names) {
+      const law = TransportLaws.laws[name]
+      const { promise } = law
+      const run = TransportLaws.checkIn(law, harness)
+      const reason = options?.cannot?.[name]
       if (reason === undefined) {
         test(promise, () => run)
       } else {

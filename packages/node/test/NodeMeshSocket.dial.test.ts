@@ -1,0 +1,302 @@
+import { Endpoint, MeshError, ReconnectPolicy } from "@makima-stream/core"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Redacted } from "effect"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
+import * as Servers from "./support/servers.ts"
+import { key, open } from "./support/socket.ts"
+
+/** The reason why a dial failed. */
+const refusal = (options: NodeMeshSocket.Options) =>
+  Effect.map(Effect.flip(Effect.flatMap(NodeMeshSocket.make(options), ({ reader }) => reader)), (error) => {
+    assert.strictEqual(error._tag, "SocketError")
+    return MeshError.fromSocketError(error as Socket.SocketError)
+  })
+
+const refuse = (status: number, headers?: { readonly [name: string]: string }) =>
+  Servers.httpServer((_, response) => {
+    response.writeHead(status, headers)
+    response.write("an answer that goes on and on")
+  })
+
+describe("NodeMeshSocket", () => {
+  describe("dialling", () => {
+    it.effect("asks for the feed of the server, with the key and the client's name", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        yield* open({ url: server.url.replace("ws", "http"), apiKey: key })
+        const { request } = yield* server.accept
+        assert.strictEqual(request.url, "/api/v1/mesh/tasks/subscribe")
+        assert.strictEqual(request.headers["x-makima-api-key"], "the-key")
+        assert.strictEqual(request.headers["user-agent"], "makima-stream/0.1.0")
+        assert.isUndefined(request.headers["sec-websocket-extensions"])
+      })
+    )
+
+    it.effect("says the name that it is given", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        yield* open({ url: server.url, userAgent: "cost-meter/2" })
+        const { request } = yield* server.accept
+        assert.strictEqual(request.headers["user-agent"], "cost-meter/2")
+      })
+    )
+
+    it.effect("sends no key where there is none, or an empty one", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        for (const apiKey of [undefined, Redacted.make(""), Effect.undefined, Effect.succeed(Redacted.make(""))]) {
+          yield* open({ url: server.url, apiKey })
+          const { request } = yield* server.accept
+          assert.isFalse("x-makima-api-key" in request.headers)
+        }
+      })
+    )
+
+    it.effect("reads the credentials anew for each dial", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        let reads = 0
+        const socket = yield* NodeMeshSocket.make({
+          url: server.url,
+          apiKey: Effect.sync(() => Redacted.make(`key-${++reads}`))
+        })
+        assert.strictEqual(reads, 0)
+        for (const expected of ["key-1", "key-2"]) {
+          yield* Effect.scoped(socket.reader)
+          const { request } = yield* server.accept
+          assert.strictEqual(request.headers["x-makima-api-key"], expected)
+        }
+      })
+    )
+
+    const badCredentials: ReadonlyArray<readonly [string, NodeMeshSocket.Options["apiKey"], string]> = [
+      ["fail", Effect.fail(new Socket.CloseEvent(1000, "the-key")), "The credentials effect failed with an error"],
+      ["fail with a tag", Effect.fail({ _tag: "VaultSealed" }), "The credentials effect failed with VaultSealed"],
+      ["fail with a string", Effect.fail("the-key"), "The credentials effect failed with a string"],
+      ["die", Effect.die(new TypeError("the-key")), "The credentials effect died with TypeError"],
+      ["are interrupted by somebody else", Effect.interrupt, "The credentials effect was interrupted"],
+      ["cannot be a header", Redacted.make("the\nkey"), "The key holds characters that an HTTP header cannot"]
+    ]
+    for (const [what, apiKey, text] of badCredentials) {
+      it.effect(`fails with CredentialsFailed when the credentials ${what}`, () =>
+        Effect.gen(function* () {
+          const reason = yield* refusal({ url: "ws://127.0.0.1:1", apiKey })
+          if (reason._tag !== "CredentialsFailed") return assert.fail(reason._tag)
+          assert.strictEqual(reason.cause instanceof Error && reason.cause.message, text)
+        })
+      )
+    }
+
+    it.effect("fails with CredentialsFailed when the credentials hang, even where they cannot be interrupted", () =>
+      Effect.gen(function* () {
+        const asked = yield* Deferred.make<void>()
+        const dial = yield* Effect.forkChild(
+          refusal({
+            url: "ws://127.0.0.1:1",
+            apiKey: Effect.uninterruptible(Effect.andThen(Deferred.succeed(asked, undefined), Effect.never)),
+            connectTimeout: "3 seconds"
+          })
+        )
+        yield* Deferred.await(asked)
+        yield* TestClock.adjust("2999 millis")
+        assert.isUndefined(dial.pollUnsafe())
+        yield* TestClock.adjust("1 millis")
+        assert.strictEqual((yield* Fiber.join(dial))._tag, "CredentialsFailed")
+      })
+    )
+
+    it.effect("an interrupted dial is an interruption, not a failure of the credentials", () =>
+      Effect.gen(function* () {
+        const asked = yield* Deferred.make<void>()
+        const stopped = yield* Deferred.make<void>()
+        const dial = yield* Effect.forkChild(
+          refusal({
+            url: "ws://127.0.0.1:1",
+            apiKey: Effect.andThen(Deferred.succeed(asked, undefined), Effect.never).pipe(
+              Effect.onInterrupt(() => Deferred.succeed(stopped, undefined))
+            )
+          })
+        )
+        yield* Deferred.await(asked)
+        yield* Fiber.interrupt(dial)
+        const exit = yield* Fiber.await(dial)
+        assert.isTrue(Exit.hasInterrupts(exit))
+        yield* Deferred.await(stopped)
+      })
+    )
+
+    it.effect("refuses a bad URL before anything is dialled", () =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(NodeMeshSocket.make({ url: "https://me:secret@host" }))
+        assert.deepStrictEqual(error, new Endpoint.InvalidUrl({ problem: "Credentials" }))
+        const layerError = yield* Effect.flip(Layer.build(NodeMeshSocket.layer({ url: "host" })))
+        assert.deepStrictEqual(layerError, new Endpoint.InvalidUrl({ problem: "Protocol" }))
+      })
+    )
+
+    it.effect("a server that refuses is HandshakeRejected with its status", () =>
+      Effect.gen(function* () {
+        for (const status of [200, 301, 401, 403, 404, 500]) {
+          const { url } = yield* refuse(status)
+          const reason = yield* refusal({ url })
+          assert.deepStrictEqual(reason, new MeshError.HandshakeRejected({ status }))
+        }
+      })
+    )
+
+    it.effect("a refusal takes over Retry-After in seconds, and as a date seen from the clock", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(Date.UTC(2026, 0, 1, 12, 0, 0))
+        const cases: ReadonlyArray<readonly [string, number | undefined]> = [
+          ["7", 7000],
+          ["0", 0],
+          ["Thu, 01 Jan 2026 12:01:30 GMT", 90_000],
+          ["Thu, 01 Jan 2026 11:00:00 GMT", 0],
+          ["soon", undefined]
+        ]
+        for (const [retryAfter, retryAfterMillis] of cases) {
+          const { url } = yield* refuse(503, { "retry-after": retryAfter })
+          const reason = yield* refusal({ url })
+          assert.deepStrictEqual(
+            reason,
+            new MeshError.HandshakeRejected({
+              status: 503,
+              ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+            })
+          )
+        }
+      })
+    )
+
+    it.effect("drops the connection of a refused handshake, whose answer may never end", () =>
+      Effect.gen(function* () {
+        const closed = yield* Deferred.make<void>()
+        const { url } = yield* Servers.httpServer((request, response) => {
+          request.socket.on("close", () => Deferred.doneUnsafe(closed, Effect.void))
+          response.writeHead(503)
+          response.write("an answer that goes on and on")
+        })
+        // One scope for all attempts, as a retry around the reader has it: the connection may not wait for its end.
+        const socket = yield* NodeMeshSocket.make({ url })
+        yield* Effect.flip(socket.reader)
+        yield* Deferred.await(closed)
+      })
+    )
+
+    it.effect("a port that nobody listens on is DialFailed, and says why", () =>
+      Effect.gen(function* () {
+        const { port } = yield* Effect.scoped(Servers.netServer(() => {}))
+        for (const host of ["127.0.0.1", "localhost"]) {
+          const reason = yield* refusal({ url: `ws://${host}:${port}` })
+          assert.strictEqual(reason._tag, "DialFailed")
+          assert.include(reason.message, `ECONNREFUSED 127.0.0.1:${port}`)
+        }
+      })
+    )
+
+    const strangers: ReadonlyArray<readonly [string, string]> = [
+      ["hangs up", ""],
+      ["speaks another protocol", "SSH-2.0-OpenSSH_9.2\r\n"],
+      [
+        "cannot have read the request",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
+      ]
+    ]
+    for (const [what, answer] of strangers) {
+      it.effect(`a server that ${what} is DialFailed`, () =>
+        Effect.gen(function* () {
+          const { url } = yield* Servers.netServer((socket) => {
+            socket.once("data", () => socket.end(answer))
+          })
+          const reason = yield* refusal({ url })
+          assert.strictEqual(reason._tag, "DialFailed")
+        })
+      )
+    }
+
+    it.effect("gives up at the connect timeout, and drops the socket", () =>
+      Effect.gen(function* () {
+        const asked = yield* Deferred.make<void>()
+        const closed = yield* Deferred.make<void>()
+        const { url } = yield* Servers.netServer((socket) => {
+          socket.on("data", () => Deferred.doneUnsafe(asked, Effect.void))
+          socket.on("close", () => Deferred.doneUnsafe(closed, Effect.void))
+        })
+        const dial = yield* Effect.forkChild(refusal({ url }))
+        yield* Deferred.await(asked)
+        yield* TestClock.adjust("9999 millis")
+        assert.isUndefined(dial.pollUnsafe())
+        yield* TestClock.adjust("1 millis")
+        assert.deepStrictEqual(yield* Fiber.join(dial), new MeshError.DialTimeout({ timeoutMillis: 10_000 }))
+        yield* Deferred.await(closed)
+      })
+    )
+
+    it.effect("an interrupted dial drops the socket", () =>
+      Effect.gen(function* () {
+        const asked = yield* Deferred.make<void>()
+        const closed = yield* Deferred.make<void>()
+        const { url } = yield* Servers.netServer((socket) => {
+          socket.on("data", () => Deferred.doneUnsafe(asked, Effect.void))
+          socket.on("close", () => Deferred.doneUnsafe(closed, Effect.void))
+        })
+        const dial = yield* Effect.forkChild(open({ url }))
+        yield* Deferred.await(asked)
+        yield* Fiber.interrupt(dial)
+        yield* Deferred.await(closed)
+      })
+    )
+  })
+
+  describe("TLS", () => {
+    it.effect("trusts a private CA that it is given", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer({ tls: "server.pem" })
+        for (const ca of [Servers.ca, Servers.ca.toString(), [Servers.ca]]) {
+          const reader = yield* open({ url: server.url, tls: { ca } })
+          const { ws } = yield* server.accept
+          ws.send("over TLS")
+          assert.deepStrictEqual(yield* reader.pull, ["over TLS"])
+        }
+      })
+    )
+
+    it.effect("a certificate that is not trusted is TlsFailed, which no policy retries", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer({ tls: "server.pem" })
+        const reason = yield* refusal({ url: server.url })
+        if (reason._tag !== "TlsFailed") return assert.fail(reason._tag)
+        assert.strictEqual(reason.code, "UNABLE_TO_VERIFY_LEAF_SIGNATURE")
+        assert.strictEqual(ReconnectPolicy.classify(reason), "fail")
+      })
+    )
+
+    it.effect("a certificate for another host is TlsFailed, unless that name is expected", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer({ tls: "elsewhere.pem" })
+        const reason = yield* refusal({ url: server.url, tls: { ca: Servers.ca } })
+        if (reason._tag !== "TlsFailed") return assert.fail(reason._tag)
+        assert.strictEqual(reason.code, "ERR_TLS_CERT_ALTNAME_INVALID")
+        yield* open({ url: server.url, tls: { ca: Servers.ca, servername: "elsewhere.example" } })
+      })
+    )
+
+    it.effect("a server without TLS, and a CA that is none, are TlsFailed", () =>
+      Effect.gen(function* () {
+        const plain = yield* Servers.webSocketServer()
+        assert.strictEqual((yield* refusal({ url: plain.url.replace("ws", "wss") }))._tag, "TlsFailed")
+        const server = yield* Servers.webSocketServer({ tls: "server.pem" })
+        assert.strictEqual((yield* refusal({ url: server.url, tls: { ca: "not a certificate" } }))._tag, "TlsFailed")
+      })
+    )
+
+    it.effect("accepts any certificate where it is told to", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer({ tls: "elsewhere.pem" })
+        yield* open({ url: server.url, tls: { rejectUnauthorized: false } })
+      })
+    )
+  })
+})

@@ -1,0 +1,510 @@
+import { Interest, MeshError, MeshStream, MeshMetrics } from "@makima-stream/core"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Fiber, Metric, Redacted, Scope, Stream } from "effect"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import { spawn } from "node:child_process"
+import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
+import * as Ending from "./support/ending.ts"
+import * as Servers from "./support/servers.ts"
+import { key, open, ending, pullFrames, seconds } from "./support/socket.ts"
+
+/** What keeps the process alive, of what a connection can have. */
+const resources = (): ReadonlyArray<string> =>
+  process.getActiveResourcesInfo().filter((resource) => /^(TCP|TLS|Timeout)/.test(resource))
+
+/** What of it was not there before. The runner's own timers come and go. */
+const resourcesSince = (before: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const known = [...before]
+  return resources().filter((resource) => {
+    const index = known.indexOf(resource)
+    if (index >= 0) known.splice(index, 1)
+    return index < 0
+  })
+}
+
+describe("NodeMeshSocket", () => {
+  describe("ends", () => {
+    const closes: ReadonlyArray<readonly [code: number, reason: string]> = [
+      [1000, ""],
+      [1001, "going away"],
+      [1008, "policy"],
+      [1011, ""],
+      [4401, "who are you"],
+      [4999, "é"]
+    ]
+    it.effect("a close frame is ConnectionClosed with its code and reason, after every frame before it", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        for (const [code, closeReason] of closes) {
+          const reader = yield* open({ url: server.url })
+          const { ws } = yield* server.accept
+          ws.send("first")
+          ws.send("last")
+          ws.close(code, closeReason)
+          const { frames, reason } = yield* ending(reader)
+          assert.deepStrictEqual(frames, ["first", "last"])
+          assert.deepStrictEqual(
+            reason,
+            new MeshError.ConnectionClosed({ code, ...(closeReason === "" ? {} : { closeReason }) })
+          )
+        }
+      })
+    )
+
+    it.effect("a close frame without a code is ConnectionClosed with 1005", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const reader = yield* open({ url: server.url })
+        const { ws } = yield* server.accept
+        ws.close()
+        const { reason } = yield* ending(reader)
+        assert.deepStrictEqual(reason, new MeshError.ConnectionClosed({ code: 1005 }))
+      })
+    )
+
+    it.effect("a connection that breaks off is ConnectionLost, after every frame before it", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url })
+        const { socket } = yield* server.accept
+        socket.end(Servers.frame(1, "last"))
+        const { frames, reason } = yield* ending(reader)
+        assert.deepStrictEqual(frames, ["last"])
+        assert.deepStrictEqual(reason, new MeshError.ConnectionLost({}))
+      })
+    )
+
+    it.effect("a connection that is reset is ConnectionLost, and says so", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url })
+        const { socket } = yield* server.accept
+        socket.resetAndDestroy()
+        const { reason } = yield* ending(reader)
+        assert.strictEqual(reason._tag, "ConnectionLost")
+        assert.include(reason.message, "ECONNRESET")
+      })
+    )
+
+    it.effect("the end is reported as often as it is asked for", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const reader = yield* open({ url: server.url })
+        const { ws } = yield* server.accept
+        ws.close(1001)
+        const first = yield* ending(reader)
+        assert.deepStrictEqual(yield* ending(reader), first)
+      })
+    )
+
+    it.effect("a frame above the limit is FrameTooLarge, and the server is told", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const reader = yield* open({ url: server.url, maxFrameBytes: 1000 })
+        const { ws, closed } = yield* server.accept
+        ws.send("x".repeat(1000))
+        ws.send("x".repeat(1001))
+        const { frames, reason } = yield* ending(reader)
+        assert.strictEqual(frames.length, 1)
+        assert.deepStrictEqual(reason, new MeshError.FrameTooLarge({ maxFrameBytes: 1000 }))
+        assert.strictEqual((yield* closed).code, 1009)
+      })
+    )
+
+    it.effect("an attempt that failed leaves nothing in a scope that goes on", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.httpServer((_, response) => response.writeHead(503).end())
+        const socket = yield* NodeMeshSocket.make({ url: server.url })
+        const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+        for (let n = 0; n < 20; n++) yield* Effect.ignore(Scope.provide(socket.reader, scope))
+        const { state } = scope
+        assert.isTrue(state._tag === "Empty" || (state._tag === "Open" && (state.finalizers?.size ?? 0) === 0))
+      })
+    )
+
+    it.effect("a key with blanks around it is sent without, and does not come back in a reason", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const reader = yield* open({ url: server.url, apiKey: Redacted.make(" s3cret-key ") })
+        const { request, ws } = yield* server.accept
+        assert.strictEqual(request.headers["x-makima-api-key"], "s3cret-key")
+        ws.close(4000, `bad key ${request.headers["x-makima-api-key"]}`)
+        assert.notInclude(JSON.stringify((yield* ending(reader)).reason), "s3cret-key")
+      })
+    )
+
+    it.effect("a limit that is none is the least there can be", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        for (const maxFrameBytes of [0, -1, Number.NaN]) {
+          const reader = yield* open({ url: server.url, maxFrameBytes })
+          const { ws } = yield* server.accept
+          ws.send("xx")
+          const { reason } = yield* ending(reader)
+          assert.deepStrictEqual(reason, new MeshError.FrameTooLarge({ maxFrameBytes: 1 }), String(maxFrameBytes))
+        }
+      })
+    )
+
+    it.effect("a limit of more than 32 bits is one", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        for (const maxFrameBytes of [3e9, 2 ** 32 + 1]) {
+          const reader = yield* open({ url: server.url, maxFrameBytes })
+          const { socket } = yield* server.accept
+          socket.write(Servers.frame(2, "{}"))
+          assert.strictEqual((yield* reader.pull).length, 1)
+          socket.write(Buffer.from([0x81, 127, 0, 0, 0, 2, 0, 0, 0, 0]))
+          assert.strictEqual((yield* ending(reader)).reason._tag, "FrameTooLarge")
+        }
+      })
+    )
+
+    it.effect("a frame in more fragments than are put together is FrameTooLarge", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url })
+        const { socket } = yield* server.accept
+        socket.on("data", () => {})
+        socket.write(
+          Buffer.concat(
+            Array.from({ length: 20_000 }, (_, n) => Servers.frame(n === 0 ? 1 : 0, "x", { fin: n === 19_999 }))
+          )
+        )
+        assert.strictEqual((yield* ending(reader)).reason._tag, "FrameTooLarge")
+      })
+    )
+
+    it.effect("a server that goes on after a close frame from here is held back, or heard no further", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const scope = yield* Effect.scope
+        const socket = yield* NodeMeshSocket.make({ url: server.url, heartbeat: false, highWaterBytes: 1024 })
+        const reader = yield* Scope.provide(socket.reader, scope)
+        const writer = yield* Scope.provide(socket.writer, scope)
+        const peer = yield* server.accept
+        const block = Buffer.concat(Array.from({ length: 1000 }, () => Servers.frame(1, "x".repeat(1000))))
+        const more = () => {
+          while (peer.socket.writable && peer.socket.write(block)) {}
+        }
+        peer.socket.on("error", () => {})
+        peer.socket.on("drain", more)
+        peer.socket.on("data", () => {})
+        yield* writer.write(new Socket.CloseEvent(1000, "bye"))
+        more()
+        yield* peer.closed
+        yield* Servers.settled(() => 0)
+        const { frames } = yield* ending(reader)
+        assert.isBelow(
+          frames.reduce((sum, { length }) => sum + length, 0),
+          1 << 20
+        )
+      })
+    )
+
+    it.effect("a frame that only claims to be giant is FrameTooLarge at once", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        for (const length of [
+          [0, 0, 0, 0, 0x40, 0, 0, 0],
+          [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]
+        ]) {
+          const reader = yield* open({ url: server.url })
+          const { socket } = yield* server.accept
+          socket.write(Buffer.from([0x81, 127, ...length]))
+          const { reason } = yield* ending(reader)
+          assert.deepStrictEqual(reason, new MeshError.FrameTooLarge({ maxFrameBytes: 16 * 1024 * 1024 }))
+        }
+      })
+    )
+
+    it.effect("a frame that breaks the protocol is ConnectionLost, and says why", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url })
+        const { socket } = yield* server.accept
+        socket.write(Servers.frame(5, ""))
+        const { reason } = yield* ending(reader)
+        assert.strictEqual(reason._tag, "ConnectionLost")
+        assert.include(reason.message, "invalid opcode 5")
+      })
+    )
+  })
+
+  describe("heartbeat", () => {
+    it.effect("a server that falls silent is noticed at interval plus deadline, and its socket abandoned", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url })
+        const peer = yield* server.accept
+        peer.socket.write(Servers.frame(1, "last"))
+        assert.deepStrictEqual(yield* reader.pull, ["last"])
+        const pull = yield* Effect.forkChild(Effect.flip(reader.pull), { startImmediately: true })
+        yield* TestClock.adjust("24999 millis")
+        yield* Servers.settled(() => pull.pollUnsafe())
+        assert.isUndefined(pull.pollUnsafe())
+        yield* TestClock.adjust("1 millis")
+        assert.deepStrictEqual(
+          MeshError.fromSocketError(yield* Fiber.join(pull)),
+          new MeshError.HeartbeatTimeout({ deadlineMillis: 10_000 })
+        )
+        yield* peer.closed
+      })
+    )
+
+    it.effect("a server that answers is left in peace, and its round trips are told", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const trips: Array<number> = []
+        const reader = yield* open({
+          url: server.url,
+          heartbeat: {
+            interval: "3 seconds",
+            deadline: "2 seconds",
+            onRoundTrip: (trip) => Effect.sync(() => void trips.push(Duration.toMillis(trip)))
+          }
+        })
+        const { ws, pinged } = yield* server.accept
+        for (let i = 0; i < 5; i++) {
+          yield* TestClock.adjust("3 seconds")
+          yield* pinged
+          ws.send("after the pong")
+          yield* reader.pull
+        }
+        assert.deepStrictEqual(trips, [0, 0, 0, 0])
+        assert.strictEqual((yield* Metric.value(MeshMetrics.heartbeatRoundTrip)).count, 4)
+      }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
+    )
+
+    it.effect("a consumer that holds reads back is not taken for a dead server", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const reader = yield* open({ url: server.url })
+        const { ws } = yield* server.accept
+        const count = 20_000
+        for (let i = 0; i < count; i++) ws.send(String(i).padEnd(1000, "."))
+        yield* Servers.settled(() => ws.bufferedAmount)
+        for (let minute = 0; minute < 10; minute++) {
+          yield* TestClock.adjust("1 minute")
+          yield* Servers.settled(() => 0)
+        }
+        assert.strictEqual((yield* pullFrames(reader, count)).length, count)
+        ws.send("alive")
+        assert.deepStrictEqual(yield* reader.pull, ["alive"])
+      })
+    )
+
+    for (const heartbeat of [false, undefined] as const) {
+      it.effect(`a server that says much, closes and goes is heard to the end, heartbeat ${heartbeat ?? "on"}`, () =>
+        Effect.gen(function* () {
+          const server = yield* Servers.rawServer
+          const reader = yield* open({
+            url: server.url,
+            highWaterBytes: 1,
+            ...(heartbeat === undefined ? {} : { heartbeat })
+          })
+          const { socket, closed } = yield* server.accept
+          socket.on("error", () => {})
+          const count = 2000
+          for (let n = 0; n < count; n++) socket.write(Servers.frame(1, `${n}`.padEnd(200, ".")))
+          socket.end(Servers.frame(8, Buffer.from([0x11, 0x31])))
+          yield* Servers.settled(() => socket.writableLength)
+          assert.strictEqual(socket.writableLength, 0)
+          socket.destroy()
+          yield* closed
+          // Pings would be due, and each would draw a reset.
+          yield* seconds(60)
+          const { frames, reason } = yield* ending(reader)
+          assert.strictEqual(frames.length, count)
+          assert.deepStrictEqual(reason, new MeshError.ConnectionClosed({ code: 4401 }))
+        })
+      )
+    }
+
+    it.effect("hundreds of pings that waited behind a pause end nothing, and the last is answered", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url, heartbeat: false, highWaterBytes: 1 })
+        const { socket } = yield* server.accept
+        let answers = Buffer.alloc(0)
+        socket.on("data", (chunk: Buffer) => (answers = Buffer.concat([answers, chunk])))
+        socket.write(Servers.frame(1, "first"))
+        yield* Servers.settled(() => socket.writableLength)
+        const count = 600
+        for (let n = 0; n < count; n++) {
+          socket.write(Servers.frame(1, `${n}`.padEnd(200, ".")))
+          socket.write(Servers.frame(9, "p"))
+        }
+        yield* Servers.settled(() => socket.writableLength)
+        assert.strictEqual((yield* pullFrames(reader, count + 1)).length, count + 1)
+        yield* Servers.settled(() => answers.length)
+        // A pong of one byte, masked: 7 bytes. One for each read, and not for each ping.
+        assert.isAbove(answers.length, 0)
+        assert.isBelow(answers.length, 7 * 60)
+      })
+    )
+
+    it.effect("a consumer that held reads back still notices a dead server, a whole deadline later", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url, highWaterBytes: 1 })
+        const { socket } = yield* server.accept
+        socket.write(Servers.frame(1, "last"))
+        yield* Servers.settled(() => 0)
+        yield* seconds(57)
+        assert.deepStrictEqual(yield* reader.pull, ["last"])
+        const pull = yield* Effect.forkChild(Effect.flip(reader.pull), { startImmediately: true })
+        // The ping leaves within a second of the pull.
+        yield* seconds(10)
+        assert.isUndefined(pull.pollUnsafe())
+        yield* seconds(1)
+        assert.strictEqual(MeshError.fromSocketError(yield* Fiber.join(pull))._tag, "HeartbeatTimeout")
+      })
+    )
+
+    it.live(
+      "a process that was stopped for longer than the deadline finds the answer before it gives its verdict",
+      () =>
+        Effect.gen(function* () {
+          const server = yield* Servers.webSocketServer()
+          const reader = yield* open({ url: server.url, heartbeat: { interval: "10 millis", deadline: "1 second" } })
+          const { ws } = yield* server.accept
+          yield* Effect.callback<void>((resume) => {
+            ws.once("ping", () => {
+              // The pong is with the kernel by now, and nothing runs while this waits.
+              Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1100)
+              resume(Effect.void)
+            })
+          })
+          yield* Servers.settled(() => 0)
+          ws.send("alive")
+          assert.deepStrictEqual(yield* reader.pull, ["alive"])
+        })
+    )
+
+    it.effect("can be turned off", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        const reader = yield* open({ url: server.url, heartbeat: false })
+        const { socket } = yield* server.accept
+        yield* TestClock.adjust("1 hour")
+        yield* Servers.settled(() => 0)
+        socket.write(Servers.frame(1, "an hour later"))
+        assert.deepStrictEqual(yield* reader.pull, ["an hour later"])
+      })
+    )
+  })
+
+  describe("the scope", () => {
+    it.effect("its end closes with code 1000, and fails a pull that is suspended", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const socket = yield* NodeMeshSocket.make({ url: server.url })
+        const scope = yield* Scope.make()
+        const reader = yield* Scope.provide(socket.reader, scope)
+        const { closed } = yield* server.accept
+        const pull = yield* Effect.forkChild(Effect.flip(reader.pull), { startImmediately: true })
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual((yield* Fiber.join(pull)).reason._tag, "SocketCloseError")
+        assert.strictEqual((yield* closed).code, 1000)
+      })
+    )
+
+    it.effect("its end closes with code 1000 while reads are held back", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const socket = yield* NodeMeshSocket.make({ url: server.url })
+        const scope = yield* Scope.make()
+        yield* Scope.provide(socket.reader, scope)
+        const { ws, closed } = yield* server.accept
+        for (let i = 0; i < 1000; i++) ws.send("x".repeat(1000))
+        yield* Servers.settled(() => ws.bufferedAmount)
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual((yield* closed).code, 1000)
+      })
+    )
+
+    it.live("its end leaves nothing behind", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        yield* Servers.settled(() => resources().join())
+        const before = resources()
+        const socket = yield* NodeMeshSocket.make({ url: server.url })
+        const scope = yield* Scope.make()
+        yield* Scope.provide(socket.reader, scope)
+        const { closed } = yield* server.accept
+        assert.isNotEmpty(resourcesSince(before))
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual((yield* closed).code, 1000)
+        yield* Servers.until(() => resourcesSince(before).length === 0)
+      })
+    )
+
+    it.live("its end leaves nothing behind where the server never answers", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.rawServer
+        yield* Servers.settled(() => resources().join())
+        const before = resources()
+        const socket = yield* NodeMeshSocket.make({ url: server.url })
+        const scope = yield* Scope.make()
+        yield* Scope.provide(socket.reader, scope)
+        const { closed } = yield* server.accept
+        assert.isNotEmpty(resourcesSince(before))
+        yield* Scope.close(scope, Exit.void)
+        yield* closed
+        yield* Servers.until(() => resourcesSince(before).length === 0)
+      })
+    )
+
+    for (const tls of [false, true]) {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) {
+        it.live(`${signal} ends a program within a second, with code 1000 on the wire${tls ? ", over TLS" : ""}`, () =>
+          Effect.gen(function* () {
+            const server = yield* Servers.webSocketServer(tls ? { tls: "server.pem" } : {})
+            const program = new URL("./fixtures/follow.ts", import.meta.url).pathname
+            const stdio = ["ignore", "pipe", "inherit", "pipe"] as const
+            const child = spawn(process.execPath, [program, server.url], { stdio: [...stdio] })
+            yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
+            const exited = Deferred.makeUnsafe<number | null>()
+            child.on("close", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code)))
+            const peer = yield* server.accept
+            assert.strictEqual(yield* peer.receive, `{"type":"subscribeAll"}`)
+            // The feed is busy when the signal comes.
+            for (let i = 0; i < 10_000; i++) peer.ws.send(`{"type":"taskUpdated","taskId":"a","version":${i}}`)
+            yield* Effect.callback<void>((resume) => {
+              child.stdout?.once("data", () => resume(Effect.void))
+            })
+            const took = Ending.kill(child, signal)
+            assert.strictEqual((yield* peer.closed).code, 1000)
+            assert.strictEqual(yield* Deferred.await(exited), 130)
+            assert.isBelow(took(), 1000)
+          })
+        )
+      }
+    }
+  })
+
+  it.effect("carries a resilient stream over a reconnect", () =>
+    Effect.gen(function* () {
+      const server = yield* Servers.webSocketServer()
+      const events = yield* MeshStream.connect({ interest: Interest.all }).pipe(
+        Stream.take(5),
+        Stream.runCollect,
+        Effect.provide(NodeMeshSocket.layer({ url: server.url, apiKey: key })),
+        Effect.forkChild
+      )
+      const first = yield* server.accept
+      assert.strictEqual(yield* first.receive, `{"type":"subscribeAll"}`)
+      first.ws.terminate()
+      // The stream has set its delay when it has nothing else to do.
+      yield* Servers.settled(() => 0)
+      yield* TestClock.adjust("2 seconds")
+      const second = yield* server.accept
+      assert.strictEqual(yield* second.receive, `{"type":"subscribeAll"}`)
+      second.ws.send(`{"type":"taskUpdated","taskId":"a"}`)
+      const tags = (yield* Fiber.join(events)).map((event) => event._tag)
+      assert.deepStrictEqual(tags, ["Connected", "Disconnected", "Connected", "Resync", "TaskUpdated"])
+    })
+  )
+})

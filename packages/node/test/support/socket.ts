@@ -1,0 +1,41 @@
+/** What tests do with a socket. */
+import { MeshError } from "@makima-stream/core"
+import { Effect, Redacted } from "effect"
+import { Socket } from "effect/socket"
+import { TestClock } from "effect/testing"
+import * as NodeMeshSocket from "../../src/NodeMeshSocket.ts"
+import * as Servers from "./servers.ts"
+
+export const key = Redacted.make("the-key")
+
+/** A reader on a connection that lasts as long as the test. */
+export const open = (options: NodeMeshSocket.Options) =>
+  Effect.flatMap(NodeMeshSocket.make(options), ({ reader }) => reader)
+
+/** The reason why a connection ended, after the frames before it. */
+export const ending = (reader: Socket.Reader) =>
+  Effect.gen(function* () {
+    const frames: Array<string | Uint8Array> = []
+    while (true) {
+      const result = yield* Effect.result(reader.pull)
+      if (result._tag === "Failure") return { frames, reason: MeshError.fromSocketError(result.failure) }
+      frames.push(...result.success)
+    }
+  })
+
+/** Pulls this many frames. */
+export const pullFrames = (reader: Socket.Reader, count: number) =>
+  Effect.gen(function* () {
+    const frames: Array<string | Uint8Array> = []
+    while (frames.length < count) frames.push(...(yield* reader.pull))
+    return frames
+  })
+
+/** Lets time pass second by second, with a look at the sockets after each. */
+export const seconds = (count: number) =>
+  Effect.gen(function* () {
+    for (let i = 0; i < count; i++) {
+      yield* TestClock.adjust("1 second")
+      yield* Servers.settled(() => 0)
+    }
+  })

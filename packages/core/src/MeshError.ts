@@ -357,7 +357,8 @@ export class MeshError extends TaggedError<MeshError>()("MeshError", {
   }
 }
 
-const isConnectionReason = Schema.is(ConnectionReason)
+/** @internal */
+export const isConnectionReason = Schema.is(ConnectionReason)
 
 /**
  * The reason behind a socket's error.

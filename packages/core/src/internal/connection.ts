@@ -215,9 +215,7 @@ export const make = Effect.fnUntraced(function* (
 
 /** What a session failed with is always a reason of its own connection. */
 const connectionReason = ({ reason }: MeshError.MeshError): MeshError.ConnectionReason =>
-  reason._tag === "RetriesExhausted" || reason._tag === "ConsumerOverflow" || reason._tag === "ClientClosed"
-    ? new MeshError.ConnectionLost({ cause: reason })
-    : reason
+  MeshError.isConnectionReason(reason) ? reason : new MeshError.ConnectionLost({ cause: reason })
 
 /**
  * A refused handshake's `Retry-After` comes before the scheduled delay and not
@@ -225,6 +223,4 @@ const connectionReason = ({ reason }: MeshError.MeshError): MeshError.Connection
  * the schedule's jitter is what keeps them from coming back together.
  */
 const retryAfter = (reason: MeshError.ConnectionReason, max: number): number =>
-  reason._tag === "HandshakeRejected" && reason.retryAfterMillis !== undefined
-    ? Math.min(Math.max(0, reason.retryAfterMillis), max)
-    : 0
+  reason._tag === "HandshakeRejected" ? Math.min(Math.max(0, reason.retryAfterMillis ?? 0), max) : 0

@@ -15,6 +15,7 @@ import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Arra
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
+import * as Fiber from "effect/Fiber"
 import type { MeshError } from "../MeshError.ts"
 import type { MeshEvent } from "../MeshEvent.ts"
 import type { TaskUpdated } from "../ServerMessage.ts"
@@ -57,6 +58,8 @@ export interface Shared {
   waiting: number
   /** Resumes the router that waits until somebody waits, if it does. */
   resume: Resume | undefined
+  /** What `prefetch` gave: V8 leaves out a look at something that nobody asks for. */
+  fetched: number
 }
 
 export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
@@ -73,6 +76,8 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
   isDue = false
   /** Resumes the pull that waits, if one does. A pull that was interrupted meanwhile takes no notice. */
   resume: ((pull: Pull) => void) | undefined = undefined
+  /** The fiber that pulls, for `prefetch`. */
+  fiber: Fiber.Fiber<unknown, unknown> | undefined = undefined
   protected readonly shared: Shared
   /** Resumes the router that waits for this consumer, if it does. */
   room: Resume | undefined = undefined
@@ -105,6 +110,7 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
       // One that was interrupted while it waited still counts.
       const waits = this.resume !== undefined
       this.resume = resume
+      this.fiber = Fiber.getCurrent()
       if (waits) return
       const { shared } = this
       const go = shared.resume
@@ -141,6 +147,26 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
     return resume
   }
 }
+
+/** What a fiber that waits needs to go on, inside of Effect. Where that becomes something else, nothing is fetched. */
+interface Parked {
+  readonly _stack?: ReadonlyArray<unknown>
+  readonly _asyncContext?: object | undefined
+}
+
+/**
+ * Looks at what the fibers of some consumers need to go on. What it gives means nothing, but has to be kept: V8 leaves
+ * out a look at something that nobody asks for.
+ *
+ * With thousands of consumers all of that lies in far memory. A fiber that runs fetches one piece after the other; here
+ * the processor fetches those of many fibers at once, a tenth of the time that an event takes. To be called with no more
+ * of them than its nearest cache holds.
+ */
+export const prefetch = (consumers: ReadonlyArray<Consumer>): number =>
+  consumers.filter(({ fiber }) => {
+    const parked = fiber as Parked | undefined
+    return parked?._stack?.at(-1) !== parked?._asyncContext?.constructor
+  }).length
 
 export const make = (options: Options, shared: Shared): Consumer =>
   options.overflow === "shed" ? new Shedding(options, shared) : new Plain(options, shared)
@@ -201,8 +227,7 @@ class Plain extends Consumer {
 /** The epoch of what stood before some events, if they say so: the next `Connected` starts another one. */
 const epochBefore = (events: ReadonlyArray<MeshEvent>): number | undefined => {
   for (const event of events) {
-    if (event._tag === "Connected") return event.epoch - 1
-    if (event._tag === "Disconnected" || event._tag === "Resync") return event.epoch
+    if ("epoch" in event) return event._tag === "Connected" ? event.epoch - 1 : event.epoch
   }
   return undefined
 }

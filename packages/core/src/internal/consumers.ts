@@ -42,7 +42,7 @@ const isBehind = ({ options, size }: Consumer.Consumer): boolean => size >= read
 
 export const make = (context: Context.Context<never>): Consumers => {
   const router = Router.make<Consumer.Consumer>()
-  const shared: Consumer.Shared = { epoch: 0, waiting: 0, resume: undefined }
+  const shared: Consumer.Shared = { epoch: 0, waiting: 0, resume: undefined, fetched: 0 }
   // The epoch whose `Connected` has been routed and whose end has not: whoever joins now has missed its beginning.
   let liveEpoch: number | undefined
 
@@ -55,30 +55,24 @@ export const make = (context: Context.Context<never>): Consumers => {
   /** Offers an event to a consumer. Gives `true` when there is no room and the event must be offered again. */
   const offer = (consumer: Consumer.Consumer, event: MeshEvent, due: Array<Consumer.Consumer>): boolean => {
     if (consumer.ended !== undefined) return false
-    const { isWanted } = consumer
-    if (isWanted !== undefined && !isWanted(event)) {
-      if (event._tag === "TaskUpdated") consumer.onUpdate?.(event)
-      return false
-    }
-    switch (consumer.offer(event)) {
-      case "accepted":
-        if (!consumer.isDue) {
-          consumer.isDue = true
-          due.push(consumer)
+    if (consumer.isWanted?.(event) !== false) {
+      switch (consumer.offer(event)) {
+        case "full":
+          return true
+        case "overflow": {
+          const { capacity } = consumer.options
+          end(consumer, Effect.fail(new MeshError.MeshError({ reason: new MeshError.ConsumerOverflow({ capacity }) })))
+          return false
         }
-        if (event._tag === "TaskUpdated") consumer.onUpdate?.(event)
-        return false
-      case "full":
-        return true
-      case "overflow":
-        end(
-          consumer,
-          Effect.fail(
-            new MeshError.MeshError({ reason: new MeshError.ConsumerOverflow({ capacity: consumer.options.capacity }) })
-          )
-        )
-        return false
+        case "accepted":
+          if (!consumer.isDue) {
+            consumer.isDue = true
+            due.push(consumer)
+          }
+      }
     }
+    if (event._tag === "TaskUpdated") consumer.onUpdate?.(event)
+    return false
   }
 
   /** Wakes the consumers that have got something. Gives one that is behind all the same, if there is one that may not lose anything. */
@@ -86,7 +80,8 @@ export const make = (context: Context.Context<never>): Consumers => {
     if (due.length === 0) return undefined
     let behind: Consumer.Consumer | undefined
     let depth = 0
-    for (const consumer of due) {
+    for (const [n, consumer] of due.entries()) {
+      if (n % 16 === 0) shared.fetched = Consumer.prefetch(due.slice(n, n + 16))
       const { lost, size } = consumer
       if (size > depth) depth = size
       if (lost > consumer.lostRecorded) {

@@ -231,15 +231,9 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
         if (isPartial && shedPartials) join(partials, node)
         return "accepted"
       }
-      case "Connected":
-      case "Disconnected":
-      case "Resync":
-        if (size >= capacity && !makeRoom()) return "full"
-        epoch = event.epoch
-        append(event)
-        return "accepted"
       default:
         if (size >= capacity && !makeRoom()) return "full"
+        if ("epoch" in event) epoch = event.epoch
         append(event)
         return "accepted"
     }
@@ -277,7 +271,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     },
     observe(events) {
       for (const event of events) {
-        if (event._tag === "Connected" || event._tag === "Disconnected" || event._tag === "Resync") epoch = event.epoch
+        if ("epoch" in event) epoch = event.epoch
       }
     }
   }

@@ -258,21 +258,15 @@ export const make = (): Subscriptions => {
   return self
 }
 
-const acknowledgementOf = (key: Key): Acknowledgement["_tag"] => {
-  switch (key.kind) {
-    case "all":
-      return key.requested ? "SubscribedAll" : "UnsubscribedAll"
-    case "updates":
-      return key.requested ? "Subscribed" : "Unsubscribed"
-    case "output":
-      return key.requested ? "OutputSubscribed" : "OutputUnsubscribed"
-  }
-}
+/** How a key is asked for and given up, and how the server says that it did so. */
+const words = {
+  all: ["SubscribeAll", "SubscribedAll", "UnsubscribeAll", "UnsubscribedAll"],
+  updates: ["Subscribe", "Subscribed", "Unsubscribe", "Unsubscribed"],
+  output: ["SubscribeOutput", "OutputSubscribed", "UnsubscribeOutput", "OutputUnsubscribed"]
+} as const
 
-const request = (key: Key): ClientMessage => {
-  if (key.taskId === undefined) return key.requested ? { _tag: "SubscribeAll" } : { _tag: "UnsubscribeAll" }
-  const { taskId } = key
-  return key.kind === "updates"
-    ? { _tag: key.requested ? "Subscribe" : "Unsubscribe", taskId }
-    : { _tag: key.requested ? "SubscribeOutput" : "UnsubscribeOutput", taskId }
-}
+const acknowledgementOf = ({ kind, requested }: Key): Acknowledgement["_tag"] => words[kind][requested ? 1 : 3]
+
+const request = ({ kind, requested, taskId }: Key): ClientMessage =>
+  // Only that of all names no task.
+  ({ _tag: words[kind][requested ? 0 : 2], ...(taskId === undefined ? {} : { taskId }) }) as ClientMessage

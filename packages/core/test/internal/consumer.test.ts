@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Schema } from "effect"
+import { Effect, Schema } from "effect"
+import { AsyncResource } from "node:async_hooks"
 import * as Interest from "../../src/Interest.ts"
 import * as Consumer from "../../src/internal/consumer.ts"
 import type { MeshEvent } from "../../src/MeshEvent.ts"
 import { TaskId } from "../../src/TaskId.ts"
+import { settle } from "../support/follow.ts"
 
 const strategies = ["suspend", "shed", "sliding", "dropping", "fail"] as const
 
@@ -38,7 +40,7 @@ const make = (overflow: Consumer.Options["overflow"], capacity: number, isWanted
       onUpdate: undefined,
       route: { interest: Interest.empty, untargeted: false }
     },
-    { epoch: 1, waiting: 0, resume: undefined }
+    { epoch: 1, waiting: 0, resume: undefined, fetched: 0 }
   )
 
 describe("a consumer's queue", () => {
@@ -96,4 +98,17 @@ describe("a consumer's queue", () => {
       assert.deepStrictEqual(contents(queue.takeAll()), [0])
     }
   })
+
+  // What the look is at is not in the types of Effect: an Effect that has it elsewhere shows here.
+  it.effect("is looked at with what its fiber needs to go on, where one waits", () =>
+    Effect.gen(function* () {
+      const queue = make("suspend", 1)
+      const fiber = yield* Effect.forkChild(Effect.forever(queue))
+      yield* settle
+      assert.strictEqual(queue.fiber, fiber)
+      assert.isNotEmpty(Reflect.get(fiber, "_stack"))
+      assert.instanceOf(Reflect.get(fiber, "_asyncContext"), AsyncResource)
+      assert.strictEqual(Consumer.prefetch([queue, make("suspend", 1)]), 1)
+    })
+  )
 })

@@ -159,8 +159,8 @@ interface Parked {
  * out a look at something that nobody asks for.
  *
  * With thousands of consumers all of that lies in far memory. A fiber that runs fetches one piece after the other; here
- * the processor fetches those of many fibers at once, a tenth of the time that an event takes. To be called with no more
- * of them than its nearest cache holds.
+ * the processor fetches those of many fibers at once (`docs/performance.md` says what that gave). To be called with no
+ * more of them than its nearest cache holds.
  */
 export const prefetch = (consumers: ReadonlyArray<Consumer>): number =>
   consumers.filter(({ fiber }) => {

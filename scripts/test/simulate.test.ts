@@ -37,7 +37,7 @@ describe("simulate", () => {
     () =>
       Effect.gen(function* () {
         const copy = copyWith("for-the-simulator", [
-          { file: "internal/demand.ts", from: "key.holders--\n", to: "key.holders = 0\n" }
+          { file: "internal/client/demand.ts", from: "key.holders--\n", to: "key.holders = 0\n" }
         ])
         for (const file of ["scripts/src/simulate.ts", "examples/src/support/cli.ts"]) {
           cpSync(join(root, file), join(copy, file))

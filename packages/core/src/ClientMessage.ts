@@ -11,8 +11,8 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { DecodeError } from "./DecodeError.ts"
-import * as Frame from "./internal/frame.ts"
-import * as Wire from "./internal/wire.ts"
+import * as Frame from "./internal/wire/frame.ts"
+import * as Wire from "./internal/wire/message.ts"
 import { TaskId } from "./TaskId.ts"
 
 /**

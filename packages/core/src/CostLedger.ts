@@ -14,9 +14,9 @@ import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type NoUnknownOptions, type Selector, toPredicate } from "./internal/operators/options.ts"
-import * as Results from "./internal/results.ts"
-import * as Roster from "./internal/roster.ts"
+import { type NoUnknownOptions, type Selector, toPredicate } from "./operators/options.ts"
+import * as Results from "./internal/projection/results.ts"
+import * as Roster from "./internal/projection/roster.ts"
 import type { MeshEvent } from "./MeshEvent.ts"
 import * as Projection from "./Projection.ts"
 import type { TaskOutput, TaskUpdated } from "./ServerMessage.ts"
@@ -67,7 +67,7 @@ export type {
    * @since 0.1.0
    */
   Results
-} from "./internal/results.ts"
+} from "./internal/projection/results.ts"
 
 export type {
   /**
@@ -77,7 +77,7 @@ export type {
    * @since 0.1.0
    */
   Order
-} from "./internal/roster.ts"
+} from "./internal/projection/roster.ts"
 
 /**
  * What one task cost.

@@ -14,9 +14,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { DecodeError } from "./DecodeError.ts"
-import * as Frame from "./internal/frame.ts"
-import * as HotPath from "./internal/hotPath.ts"
-import * as Wire from "./internal/wire.ts"
+import * as Frame from "./internal/wire/frame.ts"
+import * as HotPath from "./internal/wire/fastDecode.ts"
+import * as Wire from "./internal/wire/message.ts"
 import { TaskId } from "./TaskId.ts"
 
 /**

@@ -13,9 +13,9 @@ import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { NoUnknownOptions } from "./internal/operators/options.ts"
-import * as Roster from "./internal/roster.ts"
-import * as Reduce from "./internal/taskState.ts"
+import type { NoUnknownOptions } from "./operators/options.ts"
+import * as Roster from "./internal/projection/roster.ts"
+import * as Reduce from "./internal/projection/taskState.ts"
 import type { MeshEvent, ResyncReason } from "./MeshEvent.ts"
 import * as Projection from "./Projection.ts"
 import type { TaskId } from "./TaskId.ts"
@@ -55,7 +55,7 @@ export type {
    * @since 0.1.0
    */
   Order
-} from "./internal/roster.ts"
+} from "./internal/projection/roster.ts"
 
 /**
  * What a board keeps of a task. Read tasks with `get`, `live` and `ended`.

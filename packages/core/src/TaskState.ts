@@ -11,9 +11,9 @@ import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Selector } from "./internal/operators/options.ts"
-import type { Results } from "./internal/results.ts"
-import * as Reduce from "./internal/taskState.ts"
+import type { Selector } from "./operators/options.ts"
+import type { Results } from "./internal/projection/results.ts"
+import * as Reduce from "./internal/projection/taskState.ts"
 import type { MeshEvent, ResyncReason } from "./MeshEvent.ts"
 import * as Projection from "./Projection.ts"
 import type { TaskOutput } from "./ServerMessage.ts"
@@ -77,7 +77,7 @@ export type {
    * @since 0.1.0
    */
   Results
-} from "./internal/results.ts"
+} from "./internal/projection/results.ts"
 
 /**
  * Which statuses mean what.

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Workload } from "@makima-stream/test-kit"
 import { Arbitrary, Iterable, Result, Schema } from "effect"
-import * as HotPath from "../src/internal/hotPath.ts"
-import { skip } from "../src/internal/skip.ts"
-import type { MayBeWanted } from "../src/internal/wanted.ts"
+import * as HotPath from "../src/internal/wire/fastDecode.ts"
+import { skip } from "../src/internal/wire/skip.ts"
+import type { MayBeWanted } from "../src/internal/pushdown.ts"
 import * as ServerMessage from "../src/ServerMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
 

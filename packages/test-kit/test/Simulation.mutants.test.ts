@@ -50,7 +50,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "forgets its subscriptions at a reconnect",
     patches: [
       {
-        file: "internal/subscriptions.ts",
+        file: "internal/session/subscriptions.ts",
         from: "for (const key of held()) {",
         to: "for (const key of held().filter(({ requested }) => !requested)) {"
       }
@@ -61,7 +61,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "starts its backoff anew as soon as a connection opens",
     patches: [
       {
-        file: "internal/connection.ts",
+        file: "internal/session/connection.ts",
         from: "const openedAt = clock.currentTimeMillisUnsafe()\n    epoch++",
         to: "const openedAt = clock.currentTimeMillisUnsafe()\n    step = yield* Schedule.toStep(policy.schedule)\n    epoch++"
       }
@@ -83,7 +83,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "says nothing of the gap that a reconnect is",
     patches: [
       {
-        file: "internal/connection.ts",
+        file: "internal/session/connection.ts",
         from: "if (lostAt === undefined) return [connected]",
         to: "if (lostAt === undefined || epoch > 0) return [connected]"
       }
@@ -103,14 +103,14 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "unsubscribes for everybody when one consumer leaves",
-    patches: [{ file: "internal/demand.ts", from: "key.holders--\n", to: "key.holders = 0\n" }],
+    patches: [{ file: "internal/client/demand.ts", from: "key.holders--\n", to: "key.holders = 0\n" }],
     seen: { meshClient: /the wire has/ }
   },
   {
     name: "loses what does not fit into a consumer's queue",
     patches: [
       {
-        file: "internal/consumer.ts",
+        file: "internal/client/consumer.ts",
         from: 'if (overflow === "suspend") return "full"',
         to: 'if (overflow === "suspend") return "accepted"'
       }
@@ -121,7 +121,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "queues without a bound for a consumer that stalls",
     patches: [
       {
-        file: "internal/consumer.ts",
+        file: "internal/client/consumer.ts",
         from: "if (this.size >= capacity) {",
         to: "if (this.size >= 1000 * capacity) {"
       }
@@ -132,7 +132,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "leaves each session's scope open until its own closes",
     patches: [
       {
-        file: "internal/connection.ts",
+        file: "internal/session/connection.ts",
         from: "      yield* Scope.close(sessionScope, Exit.void)\n      const now",
         to: "      const now"
       }
@@ -143,7 +143,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "says that it lost one event where it lost several",
     patches: [
       {
-        file: "internal/consumer.ts",
+        file: "internal/client/consumer.ts",
         from: "      this.dropped++\n",
         to: "      this.dropped = 1\n"
       }
@@ -154,7 +154,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "dials again too soon",
     patches: [
       {
-        file: "internal/connection.ts",
+        file: "internal/session/connection.ts",
         from: "dialAt: now + decision, lostAt",
         to: "dialAt: now + decision / 4, lostAt"
       }
@@ -165,7 +165,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "takes a connection for stable before it has said anything",
     patches: [
       {
-        file: "internal/connection.ts",
+        file: "internal/session/connection.ts",
         from: "(yield* session.received) > 0 && now - openedAt >= stableAfter",
         to: "now - openedAt >= stableAfter"
       }

@@ -1,0 +1,96 @@
+/**
+ * Who gets which event. Routing is by task: an event costs the consumers of its
+ * task, not all consumers. Synchronous, no Effect.
+ */
+import type { Interest } from "../../Interest.ts"
+import type { MeshEvent } from "../../MeshEvent.ts"
+import type { TaskId } from "../../TaskId.ts"
+
+/** What a consumer gets besides the lifecycle, which goes to everybody. */
+export interface Route {
+  readonly interest: Interest
+  /** Whether messages that name no task (`ServerError`, `UnknownMessage`) are for it. */
+  readonly untargeted: boolean
+}
+
+export interface Router<C> {
+  readonly add: (consumer: C, route: Route) => void
+  readonly remove: (consumer: C, route: Route) => void
+  readonly addOutput: (consumer: C, taskId: TaskId) => void
+  readonly removeOutput: (consumer: C, taskId: TaskId) => void
+  /** Calls `visit` with each consumer of an event. Makes nothing for an event that has one consumer, or none. */
+  readonly visit: (event: MeshEvent, visit: (consumer: C) => void) => void
+  /** Every consumer. */
+  readonly everybody: ReadonlySet<C>
+}
+
+// Most tasks have one consumer, which is in the table itself: with ten thousand of them, a set each is a walk through cold
+// memory for every event.
+export const make = <C extends object>(): Router<C> => {
+  const everybody = new Set<C>()
+  const untargeted = new Set<C>()
+  const allUpdates = new Set<C>()
+  const updates = new Map<TaskId, C | Set<C>>()
+  const output = new Map<TaskId, C | Set<C>>()
+
+  const put = (table: Map<TaskId, C | Set<C>>, taskId: TaskId, consumer: C): void => {
+    const present = table.get(taskId)
+    if (present === undefined) table.set(taskId, consumer)
+    else if (present instanceof Set) present.add(consumer)
+    else if (present !== consumer) table.set(taskId, new Set([present, consumer]))
+  }
+
+  const take = (table: Map<TaskId, C | Set<C>>, taskId: TaskId, consumer: C): void => {
+    const present = table.get(taskId)
+    if (present === consumer) table.delete(taskId)
+    else if (present instanceof Set && present.delete(consumer) && present.size === 0) table.delete(taskId)
+  }
+
+  const visitTask = (table: Map<TaskId, C | Set<C>>, taskId: TaskId, visit: (consumer: C) => void): void => {
+    if (table.size === 0) return
+    const present = table.get(taskId)
+    if (present === undefined) return
+    if (present instanceof Set) present.forEach(visit)
+    else visit(present)
+  }
+
+  return {
+    everybody,
+    add(consumer, route) {
+      everybody.add(consumer)
+      if (route.untargeted) untargeted.add(consumer)
+      // A consumer of all updates is in no task's own set, so it never gets an update twice.
+      if (route.interest.all) allUpdates.add(consumer)
+      else for (const taskId of route.interest.updates) put(updates, taskId, consumer)
+      for (const taskId of route.interest.output) put(output, taskId, consumer)
+    },
+    remove(consumer, route) {
+      everybody.delete(consumer)
+      untargeted.delete(consumer)
+      allUpdates.delete(consumer)
+      for (const taskId of route.interest.updates) take(updates, taskId, consumer)
+      for (const taskId of route.interest.output) take(output, taskId, consumer)
+    },
+    addOutput: (consumer, taskId) => put(output, taskId, consumer),
+    removeOutput: (consumer, taskId) => take(output, taskId, consumer),
+    visit(event, visit) {
+      switch (event._tag) {
+        case "TaskOutput":
+          visitTask(output, event.taskId, visit)
+          break
+        case "TaskUpdated":
+          if (allUpdates.size > 0) allUpdates.forEach(visit)
+          visitTask(updates, event.taskId, visit)
+          break
+        case "ServerError":
+        case "UnknownMessage":
+          untargeted.forEach(visit)
+          break
+        case "Connected":
+        case "Disconnected":
+        case "Resync":
+          everybody.forEach(visit)
+      }
+    }
+  }
+}

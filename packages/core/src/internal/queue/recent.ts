@@ -1,0 +1,60 @@
+/**
+ * What an operator remembers of the tasks that it met last: a map with a bound,
+ * which forgets the entry that was set longest ago.
+ *
+ * A feed runs for weeks and task ids never come back, so no operator may keep
+ * one entry for every task that it ever saw.
+ */
+import { atLeast } from "../bounds.ts"
+
+/**
+ * How many tasks the operators that hold a few numbers or words of a task
+ * remember, where no option says otherwise.
+ */
+export const defaultMaxTasks = 10_000
+
+export class Recent<K, V> {
+  readonly #max: number
+  // A Map iterates in the order of insertion, so its first key is the oldest.
+  readonly #entries = new Map<K, V>()
+  /** The key that was set last. Where its entry was deleted since, setting it again appends it anyway. */
+  #newest: K | undefined = undefined
+
+  /** An operator must remember the task at hand. */
+  constructor(max: number) {
+    this.#max = atLeast(1, max)
+  }
+
+  get(key: K): V | undefined {
+    return this.#entries.get(key)
+  }
+
+  /** Sets the entry and makes it the newest. Gives the entry that had to go for it. */
+  set(key: K, value: V): V | undefined {
+    // The same task several times in a row is the common case, and needs no new place.
+    if (key !== this.#newest) {
+      this.#entries.delete(key)
+      this.#newest = key
+    }
+    this.#entries.set(key, value)
+    if (this.#entries.size <= this.#max) return undefined
+    for (const [oldest, evicted] of this.#entries) {
+      this.#entries.delete(oldest)
+      return evicted
+    }
+    return undefined
+  }
+
+  delete(key: K): void {
+    this.#entries.delete(key)
+  }
+
+  clear(): void {
+    this.#entries.clear()
+  }
+
+  /** From the oldest to the newest. */
+  values(): IterableIterator<V> {
+    return this.#entries.values()
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * Where a stream of events ends because the work did.
+ */
+import { dual } from "effect/Function"
+import * as Predicate from "effect/Predicate"
+import * as Stream from "effect/Stream"
+import type { MeshEvent } from "../MeshEvent.ts"
+import type { TaskId } from "../TaskId.ts"
+import * as TaskStatus from "../TaskStatus.ts"
+import { isDataFirst, toPredicate } from "./options.ts"
+import type { Selector } from "./options.ts"
+
+/**
+ * Options of `untilTerminal`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface UntilTerminalOptions {
+  /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
+  readonly terminal?: Selector<string> | undefined
+}
+
+/**
+ * Ends the stream when a task, or every one of several tasks, reached a terminal
+ * status.
+ *
+ * **When to use**
+ *
+ * Use it to follow a piece of work to its end. The tasks' updates must be part
+ * of the interest: output says no status.
+ *
+ * **Details**
+ *
+ * - The update that brings the last task to a terminal status is the stream's
+ *   last element. Nothing is pulled after it, so the connection closes.
+ * - Every event passes, those of other tasks, `Connected`, `Disconnected` and
+ *   `Resync` included. Put `filterTask` beside it to drop the rest.
+ * - A task counts as ended from its first terminal status on, also if it is
+ *   started again while others still run.
+ * - With no task at all the stream ends at once.
+ * - What is remembered: the given tasks that have not ended.
+ *
+ * **Gotchas**
+ *
+ * A terminal status that fell into a gap is never seen, and nothing comes after
+ * it: at a `Resync`, ask the server's other interfaces for the task's status, or
+ * bound the wait (`Stream.timeout`, `Stream.interruptWhen`).
+ *
+ * **Example** (Two tasks to their end)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ *
+ * const a = TaskId.make("a")
+ * const b = TaskId.make("b")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "TaskUpdated", taskId: a, status: "done" },
+ *   { _tag: "TaskUpdated", taskId: b, status: "failed" },
+ *   { _tag: "TaskUpdated", taskId: b, status: "pending" }
+ * ])
+ *
+ * const work = feed.pipe(MeshStream.untilTerminal([a, b]))
+ * console.log(Effect.runSync(Stream.runCollect(work)).length) // 2
+ * ```
+ *
+ * @category ends
+ * @since 0.1.0
+ */
+export const untilTerminal: {
+  (
+    tasks: TaskId | Iterable<TaskId>,
+    options?: UntilTerminalOptions
+  ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
+  <A extends MeshEvent, E, R>(
+    self: Stream.Stream<A, E, R>,
+    tasks: TaskId | Iterable<TaskId>,
+    options?: UntilTerminalOptions
+  ): Stream.Stream<A, E, R>
+} = dual(
+  isDataFirst,
+  <A extends MeshEvent, E, R>(
+    self: Stream.Stream<A, E, R>,
+    tasks: TaskId | Iterable<TaskId>,
+    options?: UntilTerminalOptions
+  ): Stream.Stream<A, E, R> => {
+    const all: ReadonlySet<TaskId> = new Set(Predicate.isString(tasks) ? [tasks] : tasks)
+    const isTerminal = toPredicate(options?.terminal ?? TaskStatus.defaultTerminal)
+    if (all.size === 0) return Stream.empty
+    return Stream.suspend(() => {
+      const running = new Set(all)
+      return Stream.takeUntil(
+        self,
+        (event) =>
+          event._tag === "TaskUpdated" &&
+          event.status !== undefined &&
+          running.has(event.taskId) &&
+          isTerminal(event.status) &&
+          running.delete(event.taskId) &&
+          running.size === 0
+      )
+    })
+  }
+)

@@ -1,0 +1,305 @@
+/**
+ * `groupByTask`: one fiber reads the feed and deals it out to a mailbox a task.
+ *
+ * Not `Stream.groupByKey`, which has no place for elements that concern every
+ * group, ends its groups in silence when the feed fails, lets any number of
+ * groups pile up before a consumer takes them, and knows one time to live where
+ * a task that has ended needs another.
+ *
+ * Invariants: a task has at most one live group; `idle` and `ending` hold each
+ * live group once between them, longest unheard first; a group's mailbox is
+ * ended exactly when it stops being live.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Channel from "effect/Channel"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Latch from "effect/Latch"
+import type * as Pull from "effect/Pull"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { MeshEvent } from "../MeshEvent.ts"
+import type { TaskId } from "../TaskId.ts"
+import * as TaskStatus from "../TaskStatus.ts"
+import * as Mailbox from "../internal/queue/mailbox.ts"
+import { atLeast } from "../internal/bounds.ts"
+import { type NoUnknownOptions, type Selector, toPredicate } from "./options.ts"
+
+/**
+ * Options of `groupByTask`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface GroupByTaskOptions {
+  /**
+   * How many events of one task wait for its consumer at most. When one task has
+   * as many, the feed stops for all. A fraction is rounded down; what is not at
+   * least 1 means 1. Default: 256.
+   */
+  readonly bufferSize?: number | undefined
+  /**
+   * How long a task may be silent before its substream ends. The task's next
+   * event starts a new one. Default: 1 hour.
+   */
+  readonly idleTimeToLive?: Duration.Input | undefined
+  /**
+   * How long after the last event of a task with a terminal status its substream
+   * ends: output may trail the update that ends its task. 0 ends it with that
+   * update. Default: 5 seconds.
+   */
+  readonly linger?: Duration.Input | undefined
+  /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
+  readonly terminal?: Selector<string> | undefined
+}
+
+/**
+ * Splits the feed into a substream for each task.
+ *
+ * **When to use**
+ *
+ * Use it where each task is followed by itself and at the same time as the
+ * others: a log file a task, a worker a task. For one task, or a few that are
+ * known, `filterTask` is enough.
+ *
+ * **Details**
+ *
+ * Gives a pair of id and substream when an event first names a task. The
+ * substreams together have every event that names a task, in the order of the
+ * feed within each.
+ *
+ * What names no task (`Connected`, `Disconnected`, a `Resync` of everything,
+ * `ServerError`, `UnknownMessage`) goes to every substream that is live, and is
+ * dropped when none is. A `Resync` that names a task goes to that task alone,
+ * and starts its substream as any other event would.
+ *
+ * A substream ends
+ *
+ * - `linger` after the last event of its task, once that has a terminal status;
+ *   an update to another status before that calls it off;
+ * - when its task was silent for `idleTimeToLive`;
+ * - when the feed ends.
+ *
+ * In each case what it holds comes first. An event after that starts a new
+ * substream of the same task. A failure of the feed fails every live substream
+ * and the outer stream, so a substream that ends was not cut off.
+ *
+ * Each substream is for one consumer. When that leaves before the end, or is
+ * interrupted, the rest of this substream is dropped and the others go on.
+ *
+ * Memory: `bufferSize` events for each live task at most. Up to 16 substreams
+ * wait to be taken; then the feed stops.
+ *
+ * **Gotchas**
+ *
+ * - A substream that nobody pulls fills up, and then stops the feed for all:
+ *   take every substream, and all at once (`concurrency: "unbounded"`). With
+ *   fewer consumers than live tasks, the feed stands until one of the substreams
+ *   was silent for `idleTimeToLive`. Leave out the tasks that are not wanted with
+ *   `filterTask` before, not after.
+ * - While the feed stands the clocks run on, so a consumer that stalls for
+ *   longer than `idleTimeToLive` finds its substream at an end after what it
+ *   holds, and the rest in a new one.
+ *
+ * **Example** (What each task said)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshStream, TaskId } from "@makima-stream/core"
+ *
+ * const said = (task: string, content: string) =>
+ *   ({ _tag: "TaskOutput", taskId: TaskId.make(task), messageType: "assistant", content }) as const
+ *
+ * const program = Stream.make(said("a", "one"), said("b", "two"), said("a", "three")).pipe(
+ *   MeshStream.groupByTask,
+ *   Stream.mapEffect(
+ *     ([taskId, events]) =>
+ *       Effect.map(Stream.runCollect(events), (outputs) => `${taskId}: ${outputs.map((o) => o.content)}`),
+ *     { concurrency: "unbounded" }
+ *   ),
+ *   Stream.runCollect
+ * )
+ * console.log(await Effect.runPromise(program)) // ["a: one,three", "b: two"]
+ * ```
+ *
+ * @category shape
+ * @since 0.1.0
+ */
+export const groupByTask: {
+  /** Splits the feed into a substream for each task: see `groupByTask`. */
+  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | GroupByTaskOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, GroupByTaskOptions>,
+    options?: GroupByTaskOptions
+  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+    ? Stream.Stream<readonly [TaskId, Stream.Stream<A, E>], E, R>
+    : <A extends MeshEvent, E, R>(
+        self: Stream.Stream<A, E, R>
+      ) => Stream.Stream<readonly [TaskId, Stream.Stream<A, E>], E, R>
+} = dual(
+  (args) => Stream.isStream(args[0]),
+  <A extends MeshEvent, E, R>(
+    self: Stream.Stream<A, E, R>,
+    options?: GroupByTaskOptions
+  ): Stream.Stream<readonly [TaskId, Stream.Stream<A, E>], E, R> =>
+    Stream.transformPull(self, (pull, scope) => deal(pull, scope, options ?? {}))
+)
+
+interface Group<A, E> {
+  readonly taskId: TaskId
+  readonly box: Mailbox.Mailbox<A, A, E>
+  heardAt: number
+  isEnding: boolean
+}
+
+/** How many substreams may wait to be taken. */
+const maxWaiting = 16
+
+const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
+  upstream: Pull.Pull<NonEmptyReadonlyArray<A>, E>,
+  scope: Scope.Scope,
+  options: GroupByTaskOptions
+) {
+  type Entry = readonly [TaskId, Stream.Stream<A, E>]
+
+  const bufferSize = atLeast(1, options.bufferSize ?? 256)
+  const idleFor = Duration.toMillis(options.idleTimeToLive ?? "1 hour")
+  const linger = Duration.toMillis(options.linger ?? "5 seconds")
+  const isTerminal = toPredicate(options.terminal ?? TaskStatus.defaultTerminal)
+  const clock = yield* Clock.Clock
+
+  const out = Mailbox.make<Entry, Entry, E>(Mailbox.boundedQueue(maxWaiting))
+  const groups = new Map<TaskId, Group<A, E>>()
+  const touched = new Set<Group<A, E>>()
+  const idle = queueOf<A, E>(idleFor)
+  const ending = queueOf<A, E>(linger)
+
+  const end = (group: Group<A, E>, cause: Cause.Cause<E | Cause.Done>): void => {
+    groups.delete(group.taskId)
+    idle.members.delete(group)
+    ending.members.delete(group)
+    group.box.end(cause)
+  }
+
+  const endAll = (cause: Cause.Cause<E | Cause.Done>): void => {
+    for (const group of groups.values()) end(group, cause)
+    out.end(cause)
+  }
+
+  const wakeAll = (): void => {
+    out.wake()
+    const boxes = [...touched]
+    touched.clear()
+    for (const { box } of boxes) box.wake()
+  }
+
+  let now = 0
+
+  /** Waits with nobody left asleep over what was dealt so far. */
+  const wait = (room: Effect.Effect<void>): Effect.Effect<void> => {
+    wakeAll()
+    return Effect.map(room, () => {
+      now = clock.currentTimeMillisUnsafe()
+    })
+  }
+
+  const start = Effect.fnUntraced(function* (taskId: TaskId) {
+    const group: Group<A, E> = {
+      taskId,
+      box: Mailbox.make(Mailbox.boundedQueue(bufferSize)),
+      heardAt: -Infinity,
+      isEnding: false
+    }
+    const entry: Entry = [taskId, toStream(group.box)]
+    while (!out.offer(entry)) yield* wait(out.room)
+    groups.set(taskId, group)
+    return group
+  })
+
+  const hear = (group: Group<A, E>, event: A): void => {
+    touched.add(group)
+    const wasEnding = group.isEnding
+    if (event._tag === "TaskUpdated" && event.status !== undefined) group.isEnding = isTerminal(event.status)
+    if (group.isEnding && linger === 0) return end(group, done)
+    // Once for each batch and group, because all of a batch has one time.
+    if (group.heardAt === now && group.isEnding === wasEnding) return
+    group.heardAt = now
+    idle.members.delete(group)
+    ending.members.delete(group)
+    const queue = group.isEnding ? ending : idle
+    queue.members.add(group)
+    queue.filled.openUnsafe()
+  }
+
+  const dealBatch = Effect.fnUntraced(function* (batch: NonEmptyReadonlyArray<A>) {
+    now = clock.currentTimeMillisUnsafe()
+    for (const event of batch) {
+      const taskId = "taskId" in event ? event.taskId : undefined
+      if (taskId === undefined) {
+        for (const group of groups.values()) {
+          while (!group.box.offer(event)) yield* wait(group.box.room)
+          touched.add(group)
+        }
+        continue
+      }
+      let group = groups.get(taskId) ?? (yield* start(taskId))
+      while (!group.box.offer(event)) {
+        yield* wait(group.box.room)
+        // It may have ended while nobody pulled it.
+        group = groups.get(taskId) ?? (yield* start(taskId))
+      }
+      hear(group, event)
+    }
+    wakeAll()
+  })
+
+  /** Ends the groups of a queue when their time has come. */
+  const sweep = (queue: Queue<A, E>): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const [first] = queue.members
+      if (first === undefined) {
+        queue.filled.closeUnsafe()
+        return queue.filled.await
+      }
+      const left = first.heardAt + queue.timeToLive - clock.currentTimeMillisUnsafe()
+      // Whole milliseconds, so that no rounding error makes it a sleep of no time at all, again and again.
+      if (left > 0) return Effect.sleep(Math.ceil(left))
+      end(first, done)
+      return Effect.void
+    })
+
+  for (const queue of [idle, ending]) {
+    if (Number.isFinite(queue.timeToLive)) {
+      yield* Effect.forkIn(Effect.forever(sweep(queue), { disableYield: true }), scope)
+    }
+  }
+  yield* upstream.pipe(
+    Effect.flatMap(dealBatch),
+    Effect.forever({ disableYield: true }),
+    Effect.onExit((exit) => Effect.sync(() => exit._tag === "Failure" && endAll(exit.cause))),
+    Effect.forkIn(scope)
+  )
+  return out.pull
+})
+
+const done: Cause.Cause<Cause.Done> = Cause.fail(Cause.Done())
+
+/** Groups that end when they have not been heard of for a time; as that is the same for all, the first is the next. */
+interface Queue<A, E> {
+  readonly timeToLive: number
+  readonly members: Set<Group<A, E>>
+  readonly filled: Latch.Latch
+}
+
+const queueOf = <A, E>(timeToLive: number): Queue<A, E> => ({
+  timeToLive,
+  members: new Set(),
+  filled: Latch.makeUnsafe(false)
+})
+
+const toStream = <A, E>(box: Mailbox.Mailbox<A, A, E>): Stream.Stream<A, E> =>
+  Stream.fromChannel(
+    Channel.fromTransform((_, scope) => Effect.as(Scope.addFinalizer(scope, Effect.sync(box.leave)), box.pull))
+  )

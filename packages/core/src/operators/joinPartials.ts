@@ -1,0 +1,266 @@
+/**
+ * Pieces of messages into whole messages.
+ *
+ * `Joiner` is the machine, `joinPartials` the operator around it. Invariants of
+ * the machine: a task is in `tasks` only while it has text in waiting; a task
+ * never holds more than `maxLength` characters, nor text of more than `maxKinds`
+ * message types; what is held comes out exactly once, as a message or as an
+ * unfinished one, unless the server replaces it.
+ */
+import { dual } from "effect/Function"
+import * as Stream from "effect/Stream"
+import type { MeshEvent } from "../MeshEvent.ts"
+import type { TaskOutput } from "../ServerMessage.ts"
+import type { TaskId } from "../TaskId.ts"
+import { atLeast } from "../internal/bounds.ts"
+import { isDataFirst, type NoUnknownOptions } from "./options.ts"
+import type { Events } from "./options.ts"
+import { defaultMaxTasks, maxKinds } from "./pieces.ts"
+import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
+import { Recent } from "../internal/queue/recent.ts"
+
+/**
+ * An output after `joinPartials`: a whole message, or the unfinished beginning
+ * of one, with the reason.
+ *
+ * **Details**
+ *
+ * An unfinished one keeps `isPartial: true`, so that an operator which wants
+ * whole messages passes it over.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JoinedOutput extends TaskOutput {
+  /** Present where the rest of the message is missing. */
+  readonly unfinished?: true
+  /** Why it is missing. */
+  readonly why?: UnfinishedReason
+}
+
+/**
+ * What `joinPartials` makes of the elements `A`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Joined<A> = A extends TaskOutput ? JoinedOutput : A
+
+/**
+ * Options of `joinPartials`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface JoinPartialsOptions extends PieceOptions {
+  /** How many UTF-16 code units of text one task may have in waiting. Default: 100,000. */
+  readonly maxLength?: number | undefined
+  /** How many tasks may have text in waiting at once, at least 1. Default: 1,000. */
+  readonly maxTasks?: number | undefined
+}
+
+interface Pending {
+  text: string
+  /** The last piece: what an unfinished message repeats besides its text. */
+  last: TaskOutput
+}
+
+/** By message type, oldest first. */
+interface Waiting {
+  readonly kinds: Map<string, Pending>
+  length: number
+}
+
+const unfinished = (last: TaskOutput, content: string, why: UnfinishedReason): JoinedOutput => ({
+  ...last,
+  content,
+  unfinished: true,
+  why
+})
+
+class Joiner {
+  readonly #snapshots: boolean
+  readonly #closedByPiece: boolean
+  readonly #maxLength: number
+  readonly #tasks: Recent<TaskId, Waiting>
+
+  constructor(options: JoinPartialsOptions | undefined) {
+    this.#snapshots = options?.pieces === "snapshot"
+    this.#closedByPiece = options?.closing === "piece" && !this.#snapshots
+    this.#maxLength = atLeast(0, options?.maxLength ?? 100_000)
+    this.#tasks = new Recent(options?.maxTasks ?? defaultMaxTasks)
+  }
+
+  push(event: MeshEvent, out: Array<MeshEvent>): void {
+    if (event._tag === "TaskOutput") {
+      // What an earlier `joinPartials` left unfinished is not joined again.
+      if ("unfinished" in event) out.push(event)
+      else if (event.isPartial === true) this.#piece(event, out)
+      else out.push(this.#close(event, out))
+      return
+    }
+    if (event._tag === "Resync") {
+      if (event.taskId === undefined) this.flush("Resync", out)
+      else this.#release(event.taskId, "Resync", out)
+    }
+    out.push(event)
+  }
+
+  /** Lets go of everything. */
+  flush(why: UnfinishedReason, out: Array<MeshEvent>): void {
+    for (const waiting of this.#tasks.values()) release(waiting, why, out)
+    this.#tasks.clear()
+  }
+
+  #release(taskId: TaskId, why: UnfinishedReason, out: Array<MeshEvent>): void {
+    const waiting = this.#tasks.get(taskId)
+    if (waiting === undefined) return
+    release(waiting, why, out)
+    this.#tasks.delete(taskId)
+  }
+
+  #piece(piece: TaskOutput, out: Array<MeshEvent>): void {
+    const { content, messageType, taskId } = piece
+    const waiting = this.#tasks.get(taskId) ?? { kinds: new Map<string, Pending>(), length: 0 }
+    const before = waiting.kinds.get(messageType)
+    if (this.#snapshots && before !== undefined) {
+      waiting.length -= before.text.length
+      before.text = ""
+    }
+    if (waiting.length + content.length > this.#maxLength) {
+      release(waiting, "TooLong", out)
+      if (content.length > this.#maxLength) {
+        this.#tasks.delete(taskId)
+        out.push(unfinished(piece, content, "TooLong"))
+        return
+      }
+    }
+    const pending = waiting.kinds.get(messageType)
+    if (pending === undefined) {
+      if (waiting.kinds.size === maxKinds) releaseOldest(waiting, out)
+      waiting.kinds.set(messageType, { text: content, last: piece })
+    } else {
+      pending.text += content
+      pending.last = piece
+    }
+    waiting.length += content.length
+    const evicted = this.#tasks.set(taskId, waiting)
+    if (evicted !== undefined) release(evicted, "Evicted", out)
+  }
+
+  /** The message that an output closes. */
+  #close(output: TaskOutput, out: Array<MeshEvent>): TaskOutput {
+    const waiting = this.#tasks.get(output.taskId)
+    if (waiting === undefined) return output
+    const pending = waiting.kinds.get(output.messageType)
+    if (pending !== undefined) {
+      waiting.kinds.delete(output.messageType)
+      waiting.length -= pending.text.length
+    }
+    if (output.messageType === "result") release(waiting, "RunEnded", out)
+    if (waiting.kinds.size === 0) this.#tasks.delete(output.taskId)
+    if (pending === undefined) return output
+    if (this.#closedByPiece) return { ...output, content: pending.text + output.content }
+    return output.content === "" ? { ...output, content: pending.text } : output
+  }
+}
+
+const release = (waiting: Waiting, why: UnfinishedReason, out: Array<MeshEvent>): void => {
+  for (const { last, text } of waiting.kinds.values()) {
+    if (text !== "") out.push(unfinished(last, text, why))
+  }
+  waiting.kinds.clear()
+  waiting.length = 0
+}
+
+const releaseOldest = (waiting: Waiting, out: Array<MeshEvent>): void => {
+  for (const [messageType, { last, text }] of waiting.kinds) {
+    if (text !== "") out.push(unfinished(last, text, "Evicted"))
+    waiting.kinds.delete(messageType)
+    waiting.length -= text.length
+    return
+  }
+}
+
+/**
+ * Joins the pieces of messages (output with `isPartial`) into whole messages.
+ *
+ * **When to use**
+ *
+ * Use it where a program works with messages and not with typing: to log a
+ * conversation, to feed it to another model, to count messages.
+ *
+ * **Details**
+ *
+ * A piece is held until the next output of the same task and message type
+ * without `isPartial`: the one that closes the message. With the default
+ * conventions (`pieces: "delta"`, `closing: "whole"`) pieces are put together as
+ * they come, and the closing output, which holds the whole text, takes their
+ * place; if it is empty it gets their text as its `content`. Servers with other
+ * conventions have options: see `PieceOptions`.
+ *
+ * Text in waiting comes out unfinished, as an output of its own that has the last
+ * piece's members, `unfinished: true` and the reason in `why`:
+ *
+ * - right before a `Resync` that concerns the task (it names that task, or none);
+ * - when the stream ends or fails, as its last elements;
+ * - right before the task's whole `result`, if the text is of another type;
+ * - when it would grow past `maxLength` for its task (the text then starts anew;
+ *   a piece that is longer by itself comes out at once), or `maxTasks` other
+ *   tasks have newer text in waiting, or 16 message types of the task have.
+ *
+ * Every other event passes at once, `Connected`, `Disconnected` and `Resync`
+ * included, as does an output without pieces before it. At most `maxLength` code
+ * units for each of `maxTasks` tasks are held.
+ *
+ * **Gotchas**
+ *
+ * A message that was cut by a `Resync` and is closed after it gives two outputs:
+ * the unfinished beginning, and the closing output. The same goes for text past
+ * `maxLength`. With `"whole"`, the second repeats the first.
+ *
+ * **Example** (Three pieces of a message)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ *
+ * const piece = { _tag: "TaskOutput", taskId: TaskId.make("7f1c"), messageType: "assistant", isPartial: true } as const
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { ...piece, content: "Hel" },
+ *   { ...piece, content: "lo" },
+ *   { ...piece, content: "", isPartial: false }
+ * ])
+ *
+ * const messages = feed.pipe(MeshStream.joinPartials, MeshStream.outputOnly)
+ * console.log(Effect.runSync(Stream.runCollect(messages)).map((message) => message.content)) // ["Hello"]
+ * ```
+ *
+ * @category text
+ * @since 0.1.0
+ */
+export const joinPartials: <Arg extends Events | JoinPartialsOptions = {}>(
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, JoinPartialsOptions>,
+  options?: JoinPartialsOptions
+) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+  ? Stream.Stream<Joined<A>, E, R>
+  : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Joined<A>, E, R> = dual(
+  isDataFirst,
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: JoinPartialsOptions): Stream.Stream<MeshEvent, E, R> =>
+    Stream.mapAccumArray(
+      self,
+      () => new Joiner(options),
+      (joiner, batch) => {
+        const out: Array<MeshEvent> = []
+        for (const event of batch) joiner.push(event, out)
+        return [joiner, out]
+      },
+      {
+        onHalt: (joiner) => {
+          const out: Array<MeshEvent> = []
+          joiner.flush("Ended", out)
+          return out
+        }
+      }
+    )
+)

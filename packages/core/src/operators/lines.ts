@@ -1,0 +1,310 @@
+/**
+ * The agents' words as lines.
+ *
+ * `Splitter` is the machine, `lines` the operator around it. Invariants of the
+ * machine: a task is in `tasks` only while a line or a message of it is open;
+ * `tail` holds no newline and at most `maxLength` code units; the lines of a text
+ * do not depend on the pieces that it came in.
+ */
+import { dual } from "effect/Function"
+import * as Stream from "effect/Stream"
+import type { MeshEvent, Resync } from "../MeshEvent.ts"
+import type { TaskOutput } from "../ServerMessage.ts"
+import type { TaskId } from "../TaskId.ts"
+import { atLeast } from "../internal/bounds.ts"
+import { isDataFirst, toPredicate, type NoUnknownOptions } from "./options.ts"
+import type { Events, KeepResync, Kept, Selector } from "./options.ts"
+import { defaultMaxTasks, detach, maxKinds } from "./pieces.ts"
+import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
+import { Recent } from "../internal/queue/recent.ts"
+
+/**
+ * A line of a task's text, without its line end; or a part of one, marked
+ * unfinished, with the reason.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TaskLine {
+  readonly _tag: "TaskLine"
+  readonly taskId: TaskId
+  /** That of the output that the line comes from. */
+  readonly messageType: string
+  /** The line, without its line end. */
+  readonly text: string
+  /** Present where the rest of the line is missing. */
+  readonly unfinished?: true
+  /** Why it is missing. */
+  readonly why?: UnfinishedReason
+}
+
+/**
+ * Options of `lines`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface LinesOptions extends PieceOptions, KeepResync {
+  /** The message types whose text is wanted. Default: `"assistant"`. */
+  readonly messageType?: Selector<string> | undefined
+  /**
+   * What ends a line: `"message"`, a newline and the end of a whole message;
+   * `"newline"`, a newline alone, for text that the server cut anywhere, such as
+   * a process' raw output. Default: `"message"`.
+   */
+  readonly ends?: "message" | "newline" | undefined
+  /**
+   * How many UTF-16 code units a line may have, at least 2. A longer one comes in
+   * parts of that length, all but the last marked unfinished. Default: 65,536.
+   */
+  readonly maxLength?: number | undefined
+  /** How many tasks may have an open line at once, at least 1. Default: 1,000. */
+  readonly maxTasks?: number | undefined
+}
+
+/** A task's text of one message type. */
+interface Open {
+  readonly taskId: TaskId
+  readonly messageType: string
+  /** The line that is not yet at its end. */
+  tail: string
+  /** How much of the open message was read, 0 where none is open. */
+  read: number
+  /** The end of what was read of the open message, to tell whether a text goes on from there. */
+  mark: string
+}
+
+const markLength = 64
+
+type Out = Array<TaskLine | Resync>
+
+const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff
+
+class Splitter {
+  readonly #isMeant: (messageType: string) => boolean
+  readonly #keepResync: boolean
+  readonly #snapshots: boolean
+  readonly #closedByWhole: boolean
+  readonly #messageEnds: boolean
+  readonly #maxLength: number
+  /** By task and message type, oldest first. */
+  readonly #tasks: Recent<TaskId, Map<string, Open>>
+
+  constructor(options: LinesOptions | undefined) {
+    this.#isMeant = toPredicate(options?.messageType ?? "assistant")
+    this.#keepResync = options?.keepResync === true
+    this.#snapshots = options?.pieces === "snapshot"
+    this.#closedByWhole = this.#snapshots || options?.closing !== "piece"
+    this.#messageEnds = options?.ends !== "newline"
+    // Two code units, so that a character outside the basic plane fits into a line.
+    this.#maxLength = atLeast(2, options?.maxLength ?? 65_536)
+    this.#tasks = new Recent(options?.maxTasks ?? defaultMaxTasks)
+  }
+
+  push(event: MeshEvent, out: Out): void {
+    if (event._tag === "TaskOutput") {
+      if (this.#isMeant(event.messageType)) this.#output(event, out)
+    } else if (event._tag === "Resync") {
+      if (event.taskId === undefined) this.flush("Resync", out)
+      else this.#release(event.taskId, out)
+      if (this.#keepResync) out.push(event)
+    }
+  }
+
+  /** Lets go of everything. */
+  flush(why: UnfinishedReason, out: Out): void {
+    for (const kinds of this.#tasks.values()) releaseAll(kinds, why, out)
+    this.#tasks.clear()
+  }
+
+  #release(taskId: TaskId, out: Out): void {
+    const kinds = this.#tasks.get(taskId)
+    if (kinds === undefined) return
+    releaseAll(kinds, "Resync", out)
+    this.#tasks.delete(taskId)
+  }
+
+  #output(output: TaskOutput, out: Out): void {
+    const { content, messageType, taskId } = output
+    const kinds = this.#tasks.get(taskId)
+    const open = kinds?.get(messageType) ?? { taskId, messageType, tail: "", read: 0, mark: "" }
+    const partial = output.isPartial === true
+    const repeats = partial ? this.#snapshots : this.#closedByWhole && open.read > 0
+    const news = repeats ? this.#newsOf(open, content, partial, out) : content
+    this.#read(open, news, out)
+    if (partial) {
+      open.read += news.length
+      open.mark = detach((open.mark + news.slice(-markLength)).slice(-markLength))
+    } else {
+      open.read = 0
+      open.mark = ""
+      if (this.#messageEnds && open.tail !== "") {
+        out.push({ _tag: "TaskLine", taskId, messageType, text: open.tail })
+        open.tail = ""
+      }
+    }
+    this.#keep(kinds, open, out)
+  }
+
+  /** What a text that repeats the open message from its beginning adds to it. */
+  #newsOf(open: Open, content: string, partial: boolean, out: Out): string {
+    const { mark, read } = open
+    if (content.slice(read - mark.length, read) === mark) {
+      return detach(content.slice(read))
+    }
+    if (content === "" && !partial) return ""
+    release(open, "Replaced", out)
+    open.read = 0
+    open.mark = ""
+    return content
+  }
+
+  /** Reads on in the text of a task: gives the lines that it ends, and keeps the one that it begins. */
+  #read(open: Open, text: string, out: Out): void {
+    if (open.tail.length + text.length <= this.#maxLength && !text.includes("\n")) {
+      open.tail += text
+      return
+    }
+    const searched = open.tail.length
+    const all = open.tail + text
+    let start = 0
+    for (;;) {
+      const newline = all.indexOf("\n", Math.max(start, searched))
+      const end = newline === -1 ? all.length : newline
+      while (end - start > this.#maxLength) {
+        let cut = start + this.#maxLength
+        if (isHighSurrogate(all.charCodeAt(cut - 1))) cut--
+        out.push(unfinished(open, detach(all.slice(start, cut)), "TooLong"))
+        start = cut
+      }
+      if (newline === -1) break
+      const returned = all.charCodeAt(newline - 1) === 13
+      const { messageType, taskId } = open
+      out.push({ _tag: "TaskLine", taskId, messageType, text: all.slice(start, returned ? newline - 1 : newline) })
+      start = newline + 1
+    }
+    open.tail = start === 0 ? all : detach(all.slice(start))
+  }
+
+  #keep(kinds: Map<string, Open> | undefined, open: Open, out: Out): void {
+    const { messageType, taskId } = open
+    if (open.tail === "" && open.read === 0) {
+      if (kinds?.delete(messageType) === true && kinds.size === 0) this.#tasks.delete(taskId)
+      return
+    }
+    const kept = kinds ?? new Map<string, Open>()
+    if (kept.size === maxKinds && !kept.has(messageType)) releaseOldest(kept, out)
+    kept.set(messageType, open)
+    const evicted = this.#tasks.set(taskId, kept)
+    if (evicted !== undefined) releaseAll(evicted, "Evicted", out)
+  }
+}
+
+const unfinished = ({ messageType, taskId }: Open, text: string, why: UnfinishedReason): TaskLine => ({
+  _tag: "TaskLine",
+  taskId,
+  messageType,
+  text,
+  unfinished: true,
+  why
+})
+
+const release = (open: Open, why: UnfinishedReason, out: Out): void => {
+  if (open.tail !== "") out.push(unfinished(open, open.tail, why))
+  open.tail = ""
+}
+
+const releaseAll = (kinds: Map<string, Open>, why: UnfinishedReason, out: Out): void => {
+  for (const open of kinds.values()) release(open, why, out)
+}
+
+const releaseOldest = (kinds: Map<string, Open>, out: Out): void => {
+  for (const [messageType, open] of kinds) {
+    release(open, "Evicted", out)
+    kinds.delete(messageType)
+    return
+  }
+}
+
+/**
+ * The text of each task, line by line.
+ *
+ * **When to use**
+ *
+ * Use it for whatever reads lines: a log, a terminal, a search for a pattern. It
+ * gives a line as soon as its end is there, also out of the pieces of a message
+ * that is still being written.
+ *
+ * **Details**
+ *
+ * - Reads the output of the message type `assistant`, or of the types that
+ *   `messageType` names. The text of each task and type is a text of its own.
+ * - A line ends at `\n` or `\r\n`, and at the end of a whole message, unless
+ *   `ends` is `"newline"`. A line that began in one output and ends in another is
+ *   joined.
+ * - Pieces (`isPartial`) are read by the conventions of `PieceOptions`. Of an
+ *   output that repeats what its pieces said, only the rest is read. Where it says
+ *   something else than the pieces did, it is read whole, and the line that was
+ *   open comes out unfinished (`Replaced`).
+ * - A line that is not at its end comes out with `unfinished: true` and the reason
+ *   in `why`: right before a `Resync` that concerns its task (it names that task,
+ *   or none), when the stream ends or fails, and at the bounds `maxLength`,
+ *   `maxTasks`, and 16 message types of a task.
+ *
+ * Every other event is dropped: `Connected` and `Disconnected`, and `Resync` as
+ * well unless `keepResync` is `true`. At most one open line, of at most
+ * `maxLength` code units, is held for each of `maxTasks` tasks and each of its
+ * message types.
+ *
+ * **Gotchas**
+ *
+ * After a `Resync`, or after its task was evicted, the whole message that closes
+ * earlier pieces is read from its beginning: its first lines come twice.
+ *
+ * **Example** (A line in two pieces)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ *
+ * const piece = { _tag: "TaskOutput", taskId: TaskId.make("7f1c"), messageType: "assistant", isPartial: true } as const
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { ...piece, content: "one\ntw" },
+ *   { ...piece, content: "o\nthree" },
+ *   { ...piece, content: "one\ntwo\nthree", isPartial: false }
+ * ])
+ *
+ * // Stream<TaskLine>
+ * const lines = feed.pipe(MeshStream.lines)
+ * console.log(Effect.runSync(Stream.runCollect(lines)).map((line) => line.text)) // ["one", "two", "three"]
+ * ```
+ *
+ * @category text
+ * @since 0.1.0
+ */
+export const lines: <Arg extends Events | LinesOptions = {}, O extends LinesOptions = {}>(
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, LinesOptions>,
+  options?: O & NoUnknownOptions<O, LinesOptions>
+) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+  ? Stream.Stream<TaskLine | Extract<A, Kept<O>>, E, R>
+  : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskLine | Extract<A, Kept<Arg>>, E, R> =
+  dual(
+    isDataFirst,
+    <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: LinesOptions): Stream.Stream<TaskLine | Resync, E, R> =>
+      Stream.mapAccumArray(
+        self,
+        () => new Splitter(options),
+        (splitter, batch) => {
+          const out: Out = []
+          for (const event of batch) splitter.push(event, out)
+          return [splitter, out]
+        },
+        {
+          onHalt: (splitter) => {
+            const out: Out = []
+            splitter.flush("Ended", out)
+            return out
+          }
+        }
+      )
+  )

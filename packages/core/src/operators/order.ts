@@ -1,0 +1,297 @@
+/**
+ * Operators that compare an update with the one before it of the same task:
+ * what came twice, what is missing in between, what says nothing new.
+ *
+ * Each run of a stream has a memory of its own, of the tasks that were updated
+ * last; a task that fell out of it is met as if for the first time.
+ */
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Stream from "effect/Stream"
+import type { MeshEvent, Resync } from "../MeshEvent.ts"
+import * as MeshMetrics from "../MeshMetrics.ts"
+import type { TaskId } from "../TaskId.ts"
+import type { StatusUpdated } from "./filter.ts"
+import { isDataFirst, type NoUnknownOptions } from "./options.ts"
+import type { Events, KeepResync, Kept } from "./options.ts"
+import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
+
+/**
+ * The bound of an operator that remembers something of each task.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface MaxTasks {
+  /**
+   * How many tasks are remembered, at least 1. When there are more, the one that
+   * was updated longest ago is forgotten, and met as if for the first time when
+   * it comes again. Default: 10,000, which is some 2 MB where ids are UUIDs.
+   */
+  readonly maxTasks?: number | undefined
+}
+
+const recent = <V>(options: MaxTasks | undefined): Recent<TaskId, V> => new Recent(options?.maxTasks ?? defaultMaxTasks)
+
+/**
+ * Drops the updates whose `version` was already passed, task by task.
+ *
+ * **When to use**
+ *
+ * Use it where an update may come more than once, as with overlapping
+ * subscriptions or several feeds merged into one, and doing something twice
+ * would hurt.
+ *
+ * **Details**
+ *
+ * - An update passes if its `version` is higher than every version of its task
+ *   so far. An update without a `version` passes: nothing tells whether it came
+ *   before.
+ * - Every other event passes, `Connected`, `Disconnected` and `Resync` included.
+ * - A `Resync` does not clear the memory. Versions go on growing on the server
+ *   while nobody is connected, so an old version after a gap is still an old one.
+ * - What is remembered: one number for each of the last `maxTasks` tasks. A
+ *   duplicate of a task that was forgotten passes.
+ *
+ * **Gotchas**
+ *
+ * An update that was overtaken by a newer one of its task is dropped as well:
+ * its version was passed. Before an update with a lower version is acted on, ask
+ * whether it should be.
+ *
+ * **Example** (An update that came twice)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "TaskUpdated", taskId, version: 1 },
+ *   { _tag: "TaskUpdated", taskId, version: 1 },
+ *   { _tag: "TaskUpdated", taskId, version: 2 }
+ * ])
+ *
+ * const once = feed.pipe(MeshStream.dedupeUpdates)
+ * console.log(Effect.runSync(Stream.runCollect(once)).length) // 2
+ * ```
+ *
+ * @category order
+ * @since 0.1.0
+ */
+export const dedupeUpdates: <Arg extends Events | MaxTasks = {}>(
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, MaxTasks>,
+  options?: MaxTasks
+) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+  ? Stream.Stream<A, E, R>
+  : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R> = dual(
+  isDataFirst,
+  <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: MaxTasks): Stream.Stream<A, E, R> =>
+    Stream.suspend(() => {
+      const versions = recent<number>(options)
+      return Stream.filter(self, (event) => {
+        if (event._tag !== "TaskUpdated" || event.version === undefined) return true
+        const last = versions.get(event.taskId)
+        if (last !== undefined && event.version <= last) return false
+        versions.set(event.taskId, event.version)
+        return true
+      })
+    })
+)
+
+interface Passed {
+  version: number
+  /** How many gaps in all tasks had been marked when this version passed. */
+  gaps: number
+}
+
+/** Less than any count of gaps: a gap of this task alone was marked since its version passed. */
+const marked = -1
+
+/**
+ * Puts a `Resync` with the reason `VersionGap` before an update whose `version`
+ * jumped.
+ *
+ * **When to use**
+ *
+ * Use it to notice what the server itself left out, or what a proxy lost, while
+ * the connection stood. It is a second signal: `Resync` after a reconnect comes
+ * without it.
+ *
+ * **Details**
+ *
+ * - When an update's `version` is more than one above the highest version of its
+ *   task so far, a `Resync` comes right before it. It names the task, and its
+ *   reason holds `lastVersion` and `version`.
+ * - A gap is marked once: there is no second `Resync` where one that concerns
+ *   the task (it names that task, or none) already stands between the two
+ *   updates, as after a reconnect. So a second `markGaps` adds nothing.
+ * - The `Resync` has the epoch of the last `Connected` or `Resync` before it,
+ *   and 0 where there was none.
+ * - Every event passes, and none is held. Updates without a `version`, and those
+ *   with one that was already passed, are not compared.
+ * - What is remembered: two numbers for each of the last `maxTasks` tasks. The
+ *   first update of a task that was forgotten cannot show a gap.
+ *
+ * **Gotchas**
+ *
+ * Put it before any operator that drops updates: what such an operator drops
+ * would be marked as a gap. And a lost update that no later one of its task
+ * follows is never noticed by its version.
+ *
+ * **Example** (Two updates are missing)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "TaskUpdated", taskId, version: 1 },
+ *   { _tag: "TaskUpdated", taskId, version: 4 }
+ * ])
+ *
+ * const marked = feed.pipe(MeshStream.markGaps)
+ * console.log(Effect.runSync(Stream.runCollect(marked)).map((event) => event._tag))
+ * // ["TaskUpdated", "Resync", "TaskUpdated"]
+ * ```
+ *
+ * @category order
+ * @since 0.1.0
+ */
+export const markGaps: <Arg extends Events | MaxTasks = {}>(
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, MaxTasks>,
+  options?: MaxTasks
+) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+  ? Stream.Stream<A | Resync, E, R>
+  : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A | Resync, E, R> = dual(
+  isDataFirst,
+  <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: MaxTasks): Stream.Stream<A | Resync, E, R> =>
+    Stream.unwrap(
+      Effect.map(Effect.context<never>(), (context) =>
+        Stream.mapAccumArray(
+          self,
+          () => ({ passed: recent<Passed>(options), gaps: 0, epoch: 0 }),
+          (state, batch) => {
+            // The batch itself goes on where nothing is put in, which is nearly always.
+            let out: Array<A | Resync> | undefined
+            for (let i = 0; i < batch.length; i++) {
+              const event: MeshEvent = batch[i]
+              if (event._tag === "TaskUpdated" && event.version !== undefined) {
+                const { taskId, version } = event
+                const last = state.passed.get(taskId)
+                if (last === undefined) {
+                  state.passed.set(taskId, { version, gaps: state.gaps })
+                } else {
+                  if (version > last.version + 1 && last.gaps === state.gaps) {
+                    MeshMetrics.recordGap("VersionGap", context)
+                    out ??= batch.slice(0, i)
+                    out.push({
+                      _tag: "Resync",
+                      epoch: state.epoch,
+                      taskId,
+                      reason: { _tag: "VersionGap", lastVersion: last.version, version }
+                    })
+                  }
+                  if (version > last.version) {
+                    last.version = version
+                    last.gaps = state.gaps
+                  }
+                  state.passed.set(taskId, last)
+                }
+              } else if (event._tag === "Connected") {
+                state.epoch = event.epoch
+              } else if (event._tag === "Resync") {
+                state.epoch = event.epoch
+                if (event.taskId === undefined) {
+                  state.gaps++
+                } else {
+                  const last = state.passed.get(event.taskId)
+                  if (last !== undefined) last.gaps = marked
+                }
+              }
+              out?.push(batch[i])
+            }
+            return [state, out ?? batch]
+          }
+        )
+      )
+    )
+)
+
+/**
+ * Options of `statusChanges`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface StatusChangesOptions extends MaxTasks, KeepResync {}
+
+/**
+ * Keeps the updates that change their task's status: equal statuses of a task in
+ * a row pass once.
+ *
+ * **When to use**
+ *
+ * Use it before whatever may happen once for each change, such as a message to a
+ * person: an update of another field repeats the status.
+ *
+ * **Details**
+ *
+ * - The first update of a task that says a status passes, and then each one
+ *   whose status is another than the last.
+ * - Every other event is dropped, as are updates that say no status. `Connected`
+ *   and `Disconnected` are dropped, and so is `Resync`, unless `keepResync` is
+ *   `true`.
+ * - A `Resync` does not clear the memory: a status that is the same after a gap
+ *   as before it does not pass again.
+ * - What is remembered: the status of each of the last `maxTasks` tasks. A task
+ *   that was forgotten passes with its next status, whatever it is.
+ *
+ * **Gotchas**
+ *
+ * The status may have changed and changed back inside a gap. Keep `Resync` where
+ * that matters.
+ *
+ * **Example** (One message for each failure)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "TaskUpdated", taskId, version: 1, status: "failed", updatedFields: ["status"] },
+ *   { _tag: "TaskUpdated", taskId, version: 2, status: "failed", updatedFields: ["name"] }
+ * ])
+ *
+ * // Stream<StatusUpdated>
+ * const failures = feed.pipe(MeshStream.statusChanges, MeshStream.filterStatus("failed"))
+ * console.log(Effect.runSync(Stream.runCollect(failures)).length) // 1
+ * ```
+ *
+ * @category order
+ * @since 0.1.0
+ */
+export const statusChanges: <Arg extends Events | StatusChangesOptions = {}, O extends StatusChangesOptions = {}>(
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, StatusChangesOptions>,
+  options?: O & NoUnknownOptions<O, StatusChangesOptions>
+) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+  ? Stream.Stream<StatusUpdated | Extract<A, Kept<O>>, E, R>
+  : <A extends MeshEvent, E, R>(
+      self: Stream.Stream<A, E, R>
+    ) => Stream.Stream<StatusUpdated | Extract<A, Kept<Arg>>, E, R> = dual(
+  isDataFirst,
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: StatusChangesOptions) =>
+    Stream.suspend(() => {
+      const statuses = recent<string>(options)
+      const keepResync = options?.keepResync === true
+      return Stream.filter(self, (event) => {
+        if (event._tag !== "TaskUpdated") return keepResync && event._tag === "Resync"
+        if (event.status === undefined) return false
+        const changed = statuses.get(event.taskId) !== event.status
+        statuses.set(event.taskId, event.status)
+        return changed
+      })
+    })
+)

@@ -1,0 +1,254 @@
+/**
+ * The result of a task's run, as an Effect.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Option from "effect/Option"
+import type * as Pull from "effect/Pull"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type { MeshEvent } from "../MeshEvent.ts"
+import type { TaskOutput } from "../ServerMessage.ts"
+import { TaskId } from "../TaskId.ts"
+import * as TaskStatus from "../TaskStatus.ts"
+import { isDataFirst, toPredicate } from "./options.ts"
+import type { Selector } from "./options.ts"
+
+/**
+ * What a task's run came to: the agent's last words (`content`), what the run
+ * cost in US dollars (`costUsd`), and how long it took in milliseconds
+ * (`durationMs`), where the server says so.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const TaskResult = Schema.TaggedStruct("TaskResult", {
+  taskId: TaskId,
+  content: Schema.String,
+  costUsd: Schema.optionalKey(Schema.Finite),
+  durationMs: Schema.optionalKey(Schema.Int)
+})
+
+/**
+ * What a task's run came to: see the schema of the same name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TaskResult extends Schema.Schema.Type<typeof TaskResult> {}
+
+/**
+ * The task failed before it gave a result, or its result is an error.
+ *
+ * **Details**
+ *
+ * - `status`: the failing status that came first.
+ * - `result`: the result that the agent marked as an error. It has the run's
+ *   cost and duration.
+ *
+ * One of the two is there, the one that came first.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TaskFailed extends Schema.TaggedError<TaskFailed>("@makima-stream/core/MeshStream/TaskFailed")(
+  "TaskFailed",
+  {
+    taskId: TaskId,
+    status: Schema.optionalKey(Schema.String),
+    result: Schema.optionalKey(TaskResult)
+  }
+) {
+  /** What happened, in one line. */
+  override get message(): string {
+    return this.status === undefined
+      ? `Task ${this.taskId} ended with an error as its result`
+      : `Task ${this.taskId} is ${this.status}`
+  }
+}
+
+/**
+ * The stream ended, or the task did, and no result came.
+ *
+ * **Details**
+ *
+ * `status` is the terminal status that was seen; without it the stream ended
+ * first. In both cases the result may have been lost in a gap.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NoResult extends Schema.TaggedError<NoResult>("@makima-stream/core/MeshStream/NoResult")("NoResult", {
+  taskId: TaskId,
+  status: Schema.optionalKey(Schema.String)
+}) {
+  /** What happened, in one line. */
+  override get message(): string {
+    return this.status === undefined
+      ? `The stream ended before task ${this.taskId} gave a result`
+      : `Task ${this.taskId} is ${this.status}, but no result came`
+  }
+}
+
+/**
+ * Options of `takeResult`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface TakeResultOptions {
+  /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
+  readonly terminal?: Selector<string> | undefined
+  /**
+   * The statuses that end a task unsuccessfully, which need not be among
+   * `terminal`. Default: `TaskStatus.defaultFailed`.
+   */
+  readonly failed?: Selector<string> | undefined
+  /**
+   * How long a result may come after its task's terminal status. Default: 5
+   * seconds.
+   */
+  readonly grace?: Duration.Input | undefined
+}
+
+type Verdict = Effect.Effect<TaskResult, TaskFailed>
+
+const defaultGrace = Duration.seconds(5)
+
+const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskResult => ({
+  _tag: "TaskResult",
+  taskId,
+  content,
+  ...(costUsd === undefined ? {} : { costUsd }),
+  ...(durationMs === undefined ? {} : { durationMs })
+})
+
+/**
+ * Runs the stream until a task gives its result.
+ *
+ * **When to use**
+ *
+ * Use it to wait for a task's answer, in a script or a CI gate. Both the task's
+ * output and its updates belong into the interest (`Interest.task`): without its
+ * updates a failure that comes with no result is not noticed.
+ *
+ * **Details**
+ *
+ * Succeeds with the first whole output of the message type `result` of the task.
+ * Fails with
+ *
+ * - `TaskFailed` if a failing status comes first, or if the result is marked as
+ *   an error (`isError`);
+ * - `NoResult` if the stream ends first, or if the task reached another terminal
+ *   status and no result came within `grace` of it;
+ * - whatever the stream fails with.
+ *
+ * A result usually comes before its task's terminal status, so the wait for a
+ * late one is short. A status that is not terminal (the task was started again)
+ * calls it off.
+ *
+ * `Connected`, `Disconnected`, `Resync` and the events of other tasks are passed
+ * over. The stream is closed as soon as the answer is known.
+ *
+ * **Gotchas**
+ *
+ * A result that fell into a gap never comes. The task's terminal status, if it
+ * comes after the gap, ends the wait with `NoResult`; if that was lost as well
+ * the wait goes on, so bound it (`Effect.timeout`). A task that is run again
+ * gives another result: each call takes one.
+ *
+ * **Example** (Waiting for an answer)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "TaskOutput", taskId, messageType: "result", content: "42", costUsd: 0.25, durationMs: 1200 },
+ *   { _tag: "TaskUpdated", taskId, status: "done" }
+ * ])
+ *
+ * const program = feed.pipe(
+ *   MeshStream.takeResult(taskId),
+ *   Effect.map((result) => `${result.content} for $${result.costUsd}`),
+ *   Effect.catchTag("TaskFailed", (error) => Effect.succeed(error.message))
+ * )
+ * Effect.runPromise(program).then(console.log) // 42 for $0.25
+ * ```
+ *
+ * @category ends
+ * @since 0.1.0
+ */
+export const takeResult: {
+  (
+    taskId: TaskId,
+    options?: TakeResultOptions
+  ): <E, R>(self: Stream.Stream<MeshEvent, E, R>) => Effect.Effect<TaskResult, E | TaskFailed | NoResult, R>
+  <E, R>(
+    self: Stream.Stream<MeshEvent, E, R>,
+    taskId: TaskId,
+    options?: TakeResultOptions
+  ): Effect.Effect<TaskResult, E | TaskFailed | NoResult, R>
+} = dual(
+  isDataFirst,
+  <E, R>(
+    self: Stream.Stream<MeshEvent, E, R>,
+    taskId: TaskId,
+    options?: TakeResultOptions
+  ): Effect.Effect<TaskResult, E | TaskFailed | NoResult, R> => {
+    const isTerminal = toPredicate(options?.terminal ?? TaskStatus.defaultTerminal)
+    const isFailed = toPredicate(options?.failed ?? TaskStatus.defaultFailed)
+    const grace = Duration.toMillis(options?.grace ?? defaultGrace)
+    return Effect.suspend(() => {
+      let ended: { readonly status: string; readonly until: number } | undefined
+
+      const judge = (event: MeshEvent, clock: Clock.Clock): Verdict | undefined => {
+        if (event._tag === "TaskOutput" && event.taskId === taskId) {
+          if (event.messageType !== "result" || event.isPartial === true) return undefined
+          const result = toResult(event)
+          return event.isError === true ? Effect.fail(new TaskFailed({ taskId, result })) : Effect.succeed(result)
+        }
+        if (event._tag === "TaskUpdated" && event.taskId === taskId && event.status !== undefined) {
+          const { status } = event
+          if (isFailed(status)) return Effect.fail(new TaskFailed({ taskId, status }))
+          if (!isTerminal(status)) ended = undefined
+          // An update that repeats the terminal status does not prolong the wait.
+          else ended = { status, until: ended?.until ?? clock.currentTimeMillisUnsafe() + grace }
+        }
+        return undefined
+      }
+
+      const verdicts = Stream.transformPull(self, (pull) =>
+        Effect.map(Clock.Clock, (clock) => {
+          const next = Effect.suspend(() => {
+            if (ended === undefined || ended.until === Infinity) return pull
+            const duration = ended.until - clock.currentTimeMillisUnsafe()
+            return duration > 0 ? Effect.timeoutOrElse(pull, { duration, orElse: () => Cause.done() }) : Cause.done()
+          })
+          const loop = (batch: NonEmptyReadonlyArray<MeshEvent>): Pull.Pull<NonEmptyReadonlyArray<Verdict>, E> => {
+            for (const event of batch) {
+              const verdict = judge(event, clock)
+              if (verdict !== undefined) return Effect.succeed([verdict])
+            }
+            return Effect.flatMap(next, loop)
+          }
+          return Effect.flatMap(next, loop)
+        })
+      )
+
+      return Effect.flatMap(
+        Stream.runHead(verdicts),
+        Option.match({
+          onNone: (): Effect.Effect<TaskResult, TaskFailed | NoResult> =>
+            Effect.fail(new NoResult({ taskId, ...(ended === undefined ? {} : { status: ended.status }) })),
+          onSome: (verdict) => verdict
+        })
+      )
+    })
+  }
+)

@@ -1,0 +1,80 @@
+/**
+ * The agents' words without the events around them.
+ */
+import { dual } from "effect/Function"
+import * as Stream from "effect/Stream"
+import type { MeshEvent, Resync } from "../MeshEvent.ts"
+import type { TaskOutput } from "../ServerMessage.ts"
+import { isDataFirst, toPredicate, type NoUnknownOptions } from "./options.ts"
+import type { Events, KeepResync, Kept, Selector } from "./options.ts"
+
+/**
+ * Options of `text`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface TextOptions extends KeepResync {
+  /** The message types whose text is wanted. Default: `"assistant"`. */
+  readonly messageType?: Selector<string> | undefined
+}
+
+/**
+ * The texts of the agents' messages.
+ *
+ * **When to use**
+ *
+ * Use it to print or to search what an agent says, usually after `filterTask`:
+ * a text does not say whose it is.
+ *
+ * **Details**
+ *
+ * Gives the `content` of each whole message of the type `assistant`, or of the
+ * types that `messageType` names. Pieces of messages (`isPartial`) are dropped,
+ * because the message that closes them says the same again; what `joinPartials`
+ * left unfinished is not, because nothing else will say it. Where pieces are all
+ * that the server sends, put `joinPartials` before it.
+ *
+ * Every other event is dropped: `Connected` and `Disconnected`, and `Resync` as
+ * well unless `keepResync` is `true`. Nothing is held.
+ *
+ * **Example** (Reading along)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "TaskOutput", taskId, messageType: "assistant", content: "Hello" },
+ *   { _tag: "TaskOutput", taskId, messageType: "tool_use", content: "", toolName: "Bash" }
+ * ])
+ *
+ * // Stream<string>
+ * const said = feed.pipe(MeshStream.filterTask(taskId), MeshStream.text)
+ * console.log(Effect.runSync(Stream.runCollect(said))) // ["Hello"]
+ * ```
+ *
+ * @category text
+ * @since 0.1.0
+ */
+export const text: <Arg extends Events | TextOptions = {}, O extends TextOptions = {}>(
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, TextOptions>,
+  options?: O & NoUnknownOptions<O, TextOptions>
+) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+  ? Stream.Stream<string | Extract<A, Kept<O>>, E, R>
+  : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<string | Extract<A, Kept<Arg>>, E, R> =
+  dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: TextOptions) => {
+    const isMeant = toPredicate(options?.messageType ?? "assistant")
+    const keepResync = options?.keepResync === true
+    return self.pipe(
+      Stream.filter(
+        (event): event is TaskOutput | Resync =>
+          (event._tag === "TaskOutput" &&
+            isMeant(event.messageType) &&
+            (event.isPartial !== true || "unfinished" in event)) ||
+          (keepResync && event._tag === "Resync")
+      ),
+      Stream.map((event) => (event._tag === "Resync" ? event : event.content))
+    )
+  })

@@ -1,0 +1,99 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import * as Interest from "../../../src/Interest.ts"
+import * as Consumer from "../../../src/internal/client/consumer.ts"
+import type { MeshEvent } from "../../../src/MeshEvent.ts"
+import { TaskId } from "../../../src/TaskId.ts"
+
+const strategies = ["suspend", "shed", "sliding", "dropping", "fail"] as const
+
+const output = (n: number, isPartial: boolean): MeshEvent => ({
+  _tag: "TaskOutput",
+  taskId: TaskId.make("a"),
+  messageType: "assistant",
+  content: String(n),
+  isPartial
+})
+
+const dropped = (events: ReadonlyArray<MeshEvent>): number =>
+  events.reduce(
+    (sum, event) => (event._tag === "Resync" && event.reason._tag === "Overflow" ? sum + event.reason.dropped : sum),
+    0
+  )
+
+const contents = (events: ReadonlyArray<MeshEvent>) =>
+  events.flatMap((event) => (event._tag === "TaskOutput" ? [Number(event.content)] : []))
+
+const Step = Schema.Union([
+  Schema.TaggedStruct("Offer", { isPartial: Schema.Boolean }),
+  Schema.TaggedStruct("TakeAll", {})
+])
+
+const make = (overflow: Consumer.Options["overflow"], capacity: number, isWanted?: Consumer.Options["isWanted"]) =>
+  Consumer.make(
+    {
+      overflow,
+      capacity,
+      isWanted,
+      onUpdate: undefined,
+      route: { interest: Interest.empty, untargeted: false }
+    },
+    { epoch: 1, waiting: 0, resume: undefined }
+  )
+
+describe("a consumer's queue", () => {
+  for (const strategy of strategies) {
+    it.prop(
+      `${strategy} stays in its bound, keeps the order, and accounts for every event`,
+      [Schema.Array(Step), Schema.Literals([1, 2, 3, 7])],
+      ([steps, capacity]) => {
+        const queue = make(strategy, capacity)
+        const taken: Array<MeshEvent> = []
+        let accepted = 0
+        let next = 0
+        for (const step of steps) {
+          if (step._tag === "TakeAll") {
+            taken.push(...queue.takeAll())
+            assert.strictEqual(queue.size, 0)
+          } else if (queue.offer(output(next++, step.isPartial)) === "accepted") {
+            accepted++
+          }
+          assert.isAtMost(queue.size, capacity)
+        }
+        taken.push(...queue.takeAll())
+        const seen = contents(taken)
+        assert.deepStrictEqual(
+          seen,
+          [...seen].sort((x, y) => x - y)
+        )
+        assert.strictEqual(seen.length + dropped(taken), accepted)
+        assert.strictEqual(queue.lost, dropped(taken))
+      },
+      { arbitrary: { runs: 300 } }
+    )
+  }
+
+  for (const strategy of ["shed", "sliding", "dropping"] as const) {
+    it(`${strategy} makes no marks for a consumer that wants none`, () => {
+      const queue = make(strategy, 1, (event) => event._tag === "TaskOutput")
+      for (let n = 0; n < 5; n++) queue.offer(output(n, true))
+      assert.strictEqual(queue.lost, 4)
+      assert.deepStrictEqual(
+        queue.takeAll().map(({ _tag }) => _tag),
+        ["TaskOutput"]
+      )
+    })
+  }
+
+  it("says full, or overflow, and changes nothing", () => {
+    for (const [strategy, answer] of [
+      ["suspend", "full"],
+      ["fail", "overflow"]
+    ] as const) {
+      const queue = make(strategy, 1)
+      queue.offer(output(0, false))
+      assert.strictEqual(queue.offer(output(1, false)), answer)
+      assert.deepStrictEqual(contents(queue.takeAll()), [0])
+    }
+  })
+})

@@ -1,0 +1,292 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Schema } from "effect"
+import * as ShedQueue from "../../../src/internal/queue/shedQueue.ts"
+import type { MeshEvent, Resync } from "../../../src/MeshEvent.ts"
+import { TaskId } from "../../../src/TaskId.ts"
+import { history, piece, said, sizes, taskOf, updated } from "../../support/histories.ts"
+
+const a = TaskId.make("a")
+const b = TaskId.make("b")
+
+const shedding = (capacity: number) => ShedQueue.make<MeshEvent>({ capacity, conflate: "whenFull", shedPartials: true })
+const conflating = (capacity: number) =>
+  ShedQueue.make<MeshEvent>({ capacity, conflate: "always", shedPartials: false })
+
+const overflow = (dropped: number, taskId?: TaskId, epoch = 0): Resync => ({
+  _tag: "Resync",
+  epoch,
+  ...(taskId === undefined ? {} : { taskId }),
+  reason: { _tag: "Overflow", dropped }
+})
+
+const offerAll = (queue: ShedQueue.ShedQueue<MeshEvent>, events: ReadonlyArray<MeshEvent>) =>
+  events.map((event) => queue.offer(event))
+
+const capacities = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 12 })))
+
+const isMark = (event: MeshEvent): boolean => event._tag === "Resync" && event.reason._tag === "Overflow"
+
+const marked = (events: ReadonlyArray<MeshEvent>): number =>
+  events.reduce(
+    (sum, event) => (event._tag === "Resync" && event.reason._tag === "Overflow" ? sum + event.reason.dropped : sum),
+    0
+  )
+
+/** Whether a slow consumer may have to do without an event. */
+const isSheddable = (event: MeshEvent): boolean =>
+  event._tag === "TaskUpdated" || (event._tag === "TaskOutput" && event.isPartial === true)
+
+interface Run {
+  readonly taken: ReadonlyArray<MeshEvent>
+  readonly queue: ShedQueue.ShedQueue<MeshEvent>
+  readonly sizes: ReadonlyArray<number>
+}
+
+/** Offers a history to a consumer that takes after every so many offers, and whenever it must. */
+const run = (
+  queue: ShedQueue.ShedQueue<MeshEvent>,
+  events: ReadonlyArray<MeshEvent>,
+  pauses: ReadonlyArray<number>
+): Run => {
+  const taken: Array<MeshEvent> = []
+  const seen: Array<number> = []
+  let pause = 0
+  let left = pauses[0] ?? 1
+  for (const event of events) {
+    while (queue.offer(event) === "full") taken.push(...queue.takeAll())
+    seen.push(queue.size)
+    if (--left === 0) {
+      taken.push(...queue.takeAll())
+      left = (pauses[++pause % pauses.length] ?? 1) * 3
+    }
+  }
+  taken.push(...queue.takeAll())
+  return { taken, queue, sizes: seen }
+}
+
+const suite = (name: string, make: (capacity: number) => ShedQueue.ShedQueue<MeshEvent>, shedsPartials: boolean) =>
+  describe(`${name}, whatever comes and however slowly it is taken`, () => {
+    const inputs = [history, sizes, capacities] as const
+
+    it.prop("never holds more than its capacity", [...inputs], ([events, pauses, capacity]) => {
+      const { queue, sizes } = run(make(capacity), events, pauses)
+      assert.isAtMost(Math.max(0, ...sizes), capacity)
+      assert.strictEqual(queue.size, 0)
+    })
+
+    it.prop(
+      "loses nothing but updates and partial outputs, and keeps the order",
+      [...inputs],
+      ([events, pauses, capacity]) => {
+        const { taken } = run(make(capacity), events, pauses)
+        const kept = (event: MeshEvent) => !(shedsPartials ? isSheddable(event) : event._tag === "TaskUpdated")
+        assert.deepStrictEqual(
+          taken.filter((event) => !isMark(event) && kept(event)),
+          events.filter(kept)
+        )
+      }
+    )
+
+    it.prop("counts exactly what it lost", [...inputs], ([events, pauses, capacity]) => {
+      const { taken, queue } = run(make(capacity), events, pauses)
+      const events_ = taken.filter((event) => !isMark(event))
+      assert.strictEqual(queue.conflated + queue.shed, marked(taken))
+      assert.strictEqual(events_.length + marked(taken), events.length)
+      assert.strictEqual(
+        queue.shed,
+        events.filter((event) => event._tag === "TaskOutput").length -
+          taken.filter((event) => event._tag === "TaskOutput").length
+      )
+    })
+
+    it.prop("gives each task's last update, with all that was known", [...inputs], ([events, pauses, capacity]) => {
+      const { taken } = run(make(capacity), events, pauses)
+      const known = (list: ReadonlyArray<MeshEvent>) => {
+        const byTask = new Map<TaskId, { status?: string; version?: number; fields: Set<string> }>()
+        for (const event of list) {
+          if (event._tag !== "TaskUpdated") continue
+          const entry = byTask.get(event.taskId) ?? { fields: new Set<string>() }
+          if (event.status !== undefined) entry.status = event.status
+          if (event.version !== undefined) entry.version = event.version
+          for (const field of event.updatedFields ?? []) entry.fields.add(field)
+          byTask.set(event.taskId, entry)
+        }
+        return byTask
+      }
+      assert.deepStrictEqual(known(taken), known(events))
+    })
+
+    it.prop("never lets an update overtake an output of its task", [...inputs], ([events, pauses, capacity]) => {
+      const { taken } = run(make(capacity), events, pauses)
+      const place = new Map(events.map((event, index) => [event, index]))
+      const isWhole = (event: MeshEvent) => event._tag === "TaskOutput" && event.isPartial !== true
+      const versionAt = new Map<string, number>()
+      for (const event of events) {
+        if (event._tag === "TaskUpdated" && event.version !== undefined) {
+          versionAt.set(`${event.taskId} ${event.version}`, place.get(event) ?? -1)
+        }
+      }
+      let updates = -1
+      for (const event of taken) {
+        if (event._tag === "TaskUpdated" && event.version !== undefined) {
+          updates = versionAt.get(`${event.taskId} ${event.version}`) ?? -1
+          const later = taken.slice(taken.indexOf(event) + 1).filter(isWhole)
+          for (const output of later) assert.isAbove(place.get(output) ?? -1, updates)
+        }
+      }
+    })
+
+    it.prop(
+      "puts a mark only where something is missing, one at a place",
+      [...inputs],
+      ([events, pauses, capacity]) => {
+        const { taken } = run(make(capacity), events, pauses)
+        // Against the history without its own gaps, so that every Overflow is one of the queue's.
+        for (const [index, event] of taken.entries()) {
+          if (event._tag !== "Resync" || event.reason._tag !== "Overflow") continue
+          assert.isAbove(event.reason.dropped, 0)
+          const taskId = taskOf(event)
+          if (taskId !== undefined) assert.include(events.map(taskOf), taskId)
+          const before = taken.slice(0, index).findLast((other) => other._tag === "Connected")
+          assert.strictEqual(event.epoch, before?._tag === "Connected" ? before.epoch : 0)
+        }
+      }
+    )
+  })
+
+suite("a queue that sheds", shedding, true)
+suite("a queue that conflates", conflating, false)
+
+describe("a queue that sheds", () => {
+  it("leaves everything alone while there is room", () => {
+    const queue = shedding(5)
+    const events = [updated(a, "running"), piece(a, "1"), updated(a, "paused"), piece(a, "2"), updated(a, "done")]
+    assert.deepStrictEqual(offerAll(queue, events), Array(5).fill("accepted"))
+    assert.deepStrictEqual(queue.takeAll(), events)
+  })
+
+  it("conflates before it sheds, oldest first, and marks the place", () => {
+    const queue = shedding(4)
+    offerAll(queue, [updated(a, "running", 1), piece(a, "1"), updated(a, "paused", 2), updated(b, "running")])
+    queue.offer(said(a, "whole"))
+    assert.deepStrictEqual(queue.takeAll(), [
+      overflow(1, a),
+      piece(a, "1"),
+      updated(a, "paused", 2),
+      updated(b, "running"),
+      said(a, "whole")
+    ])
+  })
+
+  it("conflates what is held into an update that comes when there is no room", () => {
+    const queue = shedding(2)
+    offerAll(queue, [updated(a, "running", 1), said(a, "whole"), updated(a, "done", 2)])
+    assert.deepStrictEqual(queue.takeAll(), [overflow(1, a), said(a, "whole"), updated(a, "done", 2)])
+  })
+
+  it("sheds the oldest partial output when nothing can be conflated", () => {
+    const queue = shedding(3)
+    offerAll(queue, [piece(a, "1"), said(a, "whole"), piece(a, "2"), said(b, "whole")])
+    assert.deepStrictEqual(queue.takeAll(), [overflow(1, a), said(a, "whole"), piece(a, "2"), said(b, "whole")])
+  })
+
+  it("sheds a partial output that comes when there is no room for it", () => {
+    const queue = shedding(1)
+    offerAll(queue, [said(a, "whole"), piece(a, "1"), piece(b, "2")])
+    assert.strictEqual(queue.shed, 2)
+    assert.deepStrictEqual(queue.takeAll(), [said(a, "whole"), overflow(2)])
+  })
+
+  it("is full, and unchanged, when nothing may be given up", () => {
+    const queue = shedding(2)
+    const held: ReadonlyArray<MeshEvent> = [said(a, "whole"), { _tag: "Connected", epoch: 1, at: 0 }]
+    offerAll(queue, held)
+    for (const event of [said(a, "more"), updated(a, "done"), ...held]) {
+      assert.strictEqual(queue.offer(event), "full")
+    }
+    assert.deepStrictEqual(queue.takeAll(), held)
+    assert.strictEqual(queue.offer(said(a, "more")), "accepted")
+  })
+
+  it("joins marks that touch, and names the task where there is only one", () => {
+    const queue = shedding(3)
+    offerAll(queue, [piece(a, "1"), piece(a, "2"), piece(b, "3")])
+    offerAll(queue, [said(a, "x"), said(a, "y")])
+    assert.deepStrictEqual(queue.takeAll(), [overflow(2, a), piece(b, "3"), said(a, "x"), said(a, "y")])
+    offerAll(queue, [piece(a, "1"), piece(b, "2"), said(b, "w"), said(a, "x"), said(a, "y")])
+    assert.deepStrictEqual(queue.takeAll(), [overflow(2), said(b, "w"), said(a, "x"), said(a, "y")])
+  })
+
+  it("keeps the losses of two connections apart", () => {
+    const queue = shedding(4)
+    queue.observe([{ _tag: "Connected", epoch: 1, at: 0 }])
+    const connected: MeshEvent = { _tag: "Connected", epoch: 2, at: 1 }
+    offerAll(queue, [piece(a, "1"), connected, piece(a, "2"), said(a, "x")])
+    offerAll(queue, [said(a, "y"), said(a, "z")])
+    assert.deepStrictEqual(queue.takeAll(), [
+      overflow(1, a, 1),
+      connected,
+      overflow(1, a, 2),
+      said(a, "x"),
+      said(a, "y"),
+      said(a, "z")
+    ])
+  })
+})
+
+describe("a queue that conflates", () => {
+  it("keeps only the newest update of a task, in its own place", () => {
+    const queue = conflating(10)
+    offerAll(queue, [updated(a, "running", 1), updated(b, "running", 1), said(a, "whole"), updated(a, "done", 2)])
+    assert.deepStrictEqual(queue.takeAll(), [
+      overflow(1, a),
+      updated(b, "running", 1),
+      said(a, "whole"),
+      updated(a, "done", 2)
+    ])
+  })
+
+  it("never sheds an output, partial or not", () => {
+    const queue = conflating(2)
+    assert.deepStrictEqual(offerAll(queue, [piece(a, "1"), piece(a, "2"), piece(a, "3")]), [
+      "accepted",
+      "accepted",
+      "full"
+    ])
+  })
+
+  it("finds room for a newer update where there is none", () => {
+    const queue = conflating(2)
+    assert.deepStrictEqual(offerAll(queue, [updated(a, "running"), said(a, "x"), updated(a, "done")]), [
+      "accepted",
+      "accepted",
+      "accepted"
+    ])
+  })
+
+  it("starts anew after everything was taken", () => {
+    const queue = conflating(2)
+    queue.offer(updated(a, "running"))
+    queue.takeAll()
+    queue.offer(updated(a, "done"))
+    assert.deepStrictEqual(queue.takeAll(), [updated(a, "done")])
+  })
+})
+
+describe("merging updates", () => {
+  it("keeps the newest of each member, and every changed field once", () => {
+    assert.deepStrictEqual(
+      ShedQueue.mergeUpdates(
+        { ...updated(a, "running", 1), updatedBy: "x", updatedFields: ["status", "title"] },
+        { _tag: "TaskUpdated", taskId: a, version: 2, updatedFields: ["progress", "title"] }
+      ),
+      { ...updated(a, "running", 2), updatedBy: "x", updatedFields: ["status", "title", "progress"] }
+    )
+  })
+
+  it("keeps the changed fields that only one of them names", () => {
+    const named = { ...updated(a, "running"), updatedFields: ["status"] }
+    assert.deepStrictEqual(ShedQueue.mergeUpdates(named, updated(a, "done")).updatedFields, ["status"])
+    assert.deepStrictEqual(ShedQueue.mergeUpdates(updated(a, "done"), named).updatedFields, ["status"])
+  })
+})

@@ -1,0 +1,292 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Schema } from "effect"
+import type { ClientMessage } from "../../../src/ClientMessage.ts"
+import * as Interest from "../../../src/Interest.ts"
+import * as Subscriptions from "../../../src/internal/session/subscriptions.ts"
+import type { Acknowledgement } from "../../../src/ServerMessage.ts"
+import { TaskId } from "../../../src/TaskId.ts"
+
+const a = TaskId.make("a")
+const b = TaskId.make("b")
+
+const tags = (messages: ReadonlyArray<ClientMessage>) =>
+  messages.map((message) => ("taskId" in message ? `${message._tag} ${message.taskId}` : message._tag))
+
+/** Makes every key of an interest wanted, or not. */
+const want = (table: Subscriptions.Subscriptions, interest: Interest.Interest, wanted: boolean): void => {
+  for (const key of table.keys(interest)) table.setWanted(key, wanted)
+}
+
+/** An interest with one key of it turned on or off. */
+const turn = (
+  interest: Interest.Interest,
+  kind: "all" | "updates" | "output",
+  taskId: TaskId | undefined,
+  on: boolean
+): Interest.Interest => {
+  if (kind === "all" || taskId === undefined) return { ...interest, all: on }
+  const ids = new Set(interest[kind])
+  if (on) ids.add(taskId)
+  else ids.delete(taskId)
+  return { ...interest, [kind]: ids }
+}
+
+/** Whether the updates of a task come. */
+const covers = ({ all, updates }: Interest.Interest, taskId: TaskId): boolean => all || updates.has(taskId)
+
+/** What a server answers, with or without the name of the task. */
+const answer = (message: ClientMessage, named = true): Acknowledgement => {
+  switch (message._tag) {
+    case "SubscribeAll":
+      return { _tag: "SubscribedAll" }
+    case "UnsubscribeAll":
+      return { _tag: "UnsubscribedAll" }
+    default: {
+      const _tag = (
+        {
+          Subscribe: "Subscribed",
+          Unsubscribe: "Unsubscribed",
+          SubscribeOutput: "OutputSubscribed",
+          UnsubscribeOutput: "OutputUnsubscribed"
+        } as const
+      )[message._tag]
+      return named ? { _tag, taskId: message.taskId } : { _tag }
+    }
+  }
+}
+
+describe("subscriptions", () => {
+  it("asks for what is wanted, once", () => {
+    const table = Subscriptions.make()
+    table.setInterest(Interest.union(Interest.all, Interest.output([a, b])))
+    assert.deepStrictEqual(tags(table.take(0)), ["SubscribeAll", "SubscribeOutput a", "SubscribeOutput b"])
+    assert.deepStrictEqual(table.take(0), [])
+  })
+
+  it("tells requested from confirmed", () => {
+    const table = Subscriptions.make()
+    table.setInterest(Interest.output([a, b]))
+    table.take(0)
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: b })
+    assert.deepStrictEqual(table.current().requested, Interest.output([a, b]))
+    assert.deepStrictEqual(table.current().confirmed, Interest.output(b))
+  })
+
+  it("takes an acknowledgement without a task for the oldest request of its kind", () => {
+    const table = Subscriptions.make()
+    table.setInterest(Interest.output([a, b]))
+    table.take(0)
+    table.acknowledge({ _tag: "OutputSubscribed" })
+    assert.deepStrictEqual(table.current().confirmed, Interest.output(a))
+    table.acknowledge({ _tag: "OutputSubscribed" })
+    assert.deepStrictEqual(table.current().confirmed, Interest.output([a, b]))
+  })
+
+  it("ignores an acknowledgement that nobody waits for", () => {
+    const table = Subscriptions.make()
+    table.acknowledge({ _tag: "OutputSubscribed" })
+    table.acknowledge({ _tag: "Subscribed", taskId: a })
+    table.setInterest(Interest.output(a))
+    table.take(0)
+    table.acknowledge({ _tag: "OutputUnsubscribed", taskId: a })
+    table.acknowledge({ _tag: "Subscribed", taskId: a })
+    assert.deepStrictEqual(table.current().confirmed, Interest.empty)
+  })
+
+  it("holds a request back until the one before it, of the same key, is acknowledged", () => {
+    const table = Subscriptions.make()
+    want(table, Interest.output(a), true)
+    assert.deepStrictEqual(tags(table.take(0)), ["SubscribeOutput a"])
+    want(table, Interest.output(a), false)
+    assert.deepStrictEqual(table.take(1), [])
+    assert.strictEqual(table.blockedSince(), 0)
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
+    assert.deepStrictEqual(tags(table.take(2)), ["UnsubscribeOutput a"])
+    assert.isUndefined(table.blockedSince())
+  })
+
+  it("sends nothing for a change that was undone before the acknowledgement", () => {
+    const table = Subscriptions.make()
+    want(table, Interest.output(a), true)
+    table.take(0)
+    want(table, Interest.output(a), false)
+    want(table, Interest.output(a), true)
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
+    assert.deepStrictEqual(table.take(1), [])
+    assert.deepStrictEqual(table.current().confirmed, Interest.output(a))
+  })
+
+  it("goes on after an acknowledgement that never comes", () => {
+    const table = Subscriptions.make()
+    want(table, Interest.output(a), true)
+    table.take(5)
+    want(table, Interest.output(a), false)
+    table.expire(4)
+    assert.deepStrictEqual(table.take(6), [])
+    table.expire(5)
+    assert.deepStrictEqual(tags(table.take(6)), ["UnsubscribeOutput a"])
+  })
+
+  it("takes an acknowledgement that comes after the wait was given up", () => {
+    const table = Subscriptions.make()
+    want(table, Interest.output(a), true)
+    table.take(0)
+    table.expire(0)
+    assert.deepStrictEqual(table.current().confirmed, Interest.empty)
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
+    assert.deepStrictEqual(table.current().confirmed, Interest.output(a))
+  })
+
+  it("asks for everything that is wanted, and nothing else, after a reset", () => {
+    const table = Subscriptions.make()
+    table.setInterest(Interest.union(Interest.updates([a, b]), Interest.output(a)))
+    table.take(0)
+    want(table, Interest.updates(b), false)
+    table.reset()
+    assert.deepStrictEqual(tags(table.take(1)), ["Subscribe a", "SubscribeOutput a"])
+    assert.deepStrictEqual(table.current().confirmed, Interest.empty)
+  })
+
+  it("does not ask for the updates of single tasks while all are wanted, and does so again after", () => {
+    const table = Subscriptions.make()
+    const settle = () => table.take(0).map((message) => (table.acknowledge(answer(message)), message))
+    table.setInterest(Interest.updates([a, b]))
+    assert.deepStrictEqual(tags(settle()), ["Subscribe a", "Subscribe b"])
+    want(table, Interest.all, true)
+    assert.deepStrictEqual(tags(settle()), ["SubscribeAll", "Unsubscribe a", "Unsubscribe b"])
+    want(table, Interest.all, false)
+    assert.deepStrictEqual(tags(settle()), ["Subscribe a", "Subscribe b", "UnsubscribeAll"])
+  })
+
+  it("does not give up all updates before those of a single task have been asked for again", () => {
+    const table = Subscriptions.make()
+    want(table, Interest.updates(a), true)
+    table.take(0)
+    table.acknowledge({ _tag: "Subscribed", taskId: a })
+    want(table, Interest.all, true)
+    assert.deepStrictEqual(tags(table.take(1)), ["SubscribeAll", "Unsubscribe a"])
+    want(table, Interest.all, false)
+    table.acknowledge({ _tag: "SubscribedAll" })
+    // The request for the task waits behind one of its own.
+    assert.deepStrictEqual(tags(table.take(2)), [])
+    assert.strictEqual(table.blockedSince(), 1)
+    table.acknowledge({ _tag: "Unsubscribed", taskId: a })
+    assert.deepStrictEqual(tags(table.take(3)), ["Subscribe a", "UnsubscribeAll"])
+  })
+
+  it("does not give up a single task's updates before all have been asked for again", () => {
+    const table = Subscriptions.make()
+    want(table, Interest.all, true)
+    table.take(0)
+    table.acknowledge({ _tag: "SubscribedAll" })
+    table.setInterest(Interest.updates(a))
+    assert.deepStrictEqual(tags(table.take(1)), ["Subscribe a", "UnsubscribeAll"])
+    table.setInterest(Interest.all)
+    table.acknowledge({ _tag: "Subscribed", taskId: a })
+    // Nobody wants that task for itself any more, and yet only its own subscription covers it.
+    assert.deepStrictEqual(tags(table.take(2)), [])
+    table.acknowledge({ _tag: "UnsubscribedAll" })
+    assert.deepStrictEqual(tags(table.take(3)), ["SubscribeAll", "Unsubscribe a"])
+  })
+
+  const Step = Schema.Union([
+    // Few keys, so that what is under way gets in the way.
+    Schema.TaggedStruct("Want", {
+      kind: Schema.Literals(["all", "updates"]),
+      task: Schema.Literals(["a"]),
+      wanted: Schema.Boolean
+    }),
+    Schema.TaggedStruct("Want", {
+      kind: Schema.Literals(["all", "updates", "output"]),
+      task: Schema.Literals(["a", "b", "c"]),
+      wanted: Schema.Boolean
+    }),
+    Schema.TaggedStruct("WantOnly", {
+      all: Schema.Boolean,
+      updates: Schema.Array(Schema.Literals(["a", "b", "c"])),
+      output: Schema.Array(Schema.Literals(["a", "b", "c"]))
+    }),
+    Schema.TaggedStruct("Take", {}),
+    Schema.TaggedStruct("Acknowledge", { named: Schema.Boolean }),
+    Schema.TaggedStruct("Expire", {}),
+    Schema.TaggedStruct("Reset", {})
+  ])
+
+  it.prop(
+    "makes the server's state what is wanted, after any history, with one request of a key under way at a time",
+    [Arbitrary.array(Arbitrary.schema(Step), { minLength: 16, maxLength: 40 })],
+    ([steps]) => {
+      const table = Subscriptions.make()
+      let wanted = Interest.empty
+      let server = Interest.empty
+      let underWay: Array<ClientMessage> = []
+      let now = 0
+      const key = (message: ClientMessage) =>
+        `${message._tag.replace(/^Uns/, "S")} ${"taskId" in message ? message.taskId : ""}`
+      const apply = (message: ClientMessage) => {
+        const kind = message._tag.endsWith("All") ? "all" : message._tag.endsWith("Output") ? "output" : "updates"
+        const before = server
+        server = turn(server, kind, "taskId" in message ? message.taskId : undefined, !message._tag.startsWith("Uns"))
+        for (const taskId of ["a", "b", "c"].map((task) => TaskId.make(task))) {
+          if (covers(wanted, taskId) && covers(before, taskId)) {
+            assert.isTrue(covers(server, taskId), `${message._tag} uncovers ${taskId}, which is wanted all the time`)
+          }
+        }
+      }
+      const take = () => {
+        for (const message of table.take(now++)) {
+          assert.isFalse(
+            underWay.some((other) => key(other) === key(message)),
+            "two requests of one key under way"
+          )
+          underWay.push(message)
+          apply(message)
+        }
+      }
+      const acknowledge = (named: boolean) => {
+        const message = underWay.shift()
+        if (message !== undefined) table.acknowledge(answer(message, named))
+      }
+      for (const step of steps) {
+        switch (step._tag) {
+          case "Want":
+            want(table, turn(Interest.empty, step.kind, TaskId.make(step.task), true), step.wanted)
+            wanted = turn(wanted, step.kind, TaskId.make(step.task), step.wanted)
+            break
+          case "WantOnly":
+            wanted = {
+              all: step.all,
+              updates: new Set(step.updates.map((task) => TaskId.make(task))),
+              output: new Set(step.output.map((task) => TaskId.make(task)))
+            }
+            table.setInterest(wanted)
+            break
+          case "Take":
+            take()
+            break
+          case "Acknowledge":
+            acknowledge(step.named)
+            break
+          case "Expire":
+            table.expire(now)
+            underWay = []
+            break
+          case "Reset":
+            table.reset()
+            server = Interest.empty
+            underWay = []
+            break
+        }
+      }
+      for (let round = 0; round < 4; round++) {
+        take()
+        while (underWay.length > 0) acknowledge(true)
+      }
+      const effective = wanted.all ? { ...wanted, updates: new Set<TaskId>() } : wanted
+      assert.deepStrictEqual(server, effective)
+      // An acknowledgement that nobody waited for is lost in this test, and with it the confirmation.
+      if (!steps.some((step) => step._tag === "Expire")) assert.deepStrictEqual(table.current().confirmed, effective)
+    },
+    { arbitrary: { runs: 3000 } }
+  )
+})

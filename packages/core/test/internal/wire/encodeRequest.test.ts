@@ -1,0 +1,15 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary } from "effect"
+import * as ClientMessage from "../../../src/ClientMessage.ts"
+import * as Request from "../../../src/internal/wire/encodeRequest.ts"
+
+describe("request", () => {
+  it.prop(
+    "is the text that the schema encodes",
+    [Arbitrary.schema(ClientMessage.ClientMessage)],
+    ([message]) => {
+      assert.strictEqual(Request.encode(message), ClientMessage.encodeFrame(message))
+    },
+    { arbitrary: { runs: 300 } }
+  )
+})

@@ -1,0 +1,154 @@
+/**
+ * How much work an event costs, counted and not timed: steps of Effect's
+ * interpreter, and bytes allocated on V8's heap. The steps are the same on a busy
+ * machine as on an idle one. The bytes are more until V8 has compiled what runs,
+ * for which a busy machine takes longer, so the least of several runs counts. The
+ * bounds are about twice what was measured: an effect for each event goes past
+ * them, as do a decode by the schema, and a decode of what nobody wants.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Workload } from "@makima-stream/test-kit"
+import { Effect, Iterable, Result, Scheduler, Stream } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import { Socket } from "effect/socket"
+import { getHeapStatistics } from "node:v8"
+import * as Interest from "../../../src/Interest.ts"
+import * as MeshClient from "../../../src/MeshClient.ts"
+import * as MeshStream from "../../../src/MeshStream.ts"
+import type * as ReconnectPolicy from "../../../src/ReconnectPolicy.ts"
+import * as ServerMessage from "../../../src/ServerMessage.ts"
+
+const tasks = 20
+const batchSize = 300
+const batches = 100
+const events = batchSize * batches
+
+const [first, ...rest] = Array.from(Iterable.take(Workload.endless({ tasks }), batchSize), (message) =>
+  Result.getOrThrow(ServerMessage.encodeFrame(message))
+)
+const ids = Workload.taskIds({ tasks })
+const half = new Set(ids.slice(0, tasks / 2))
+
+/** A server that sends the same batch again and again, and closes. */
+const socket = Effect.sync(() => {
+  let left = batches
+  return Socket.make({
+    reader: Effect.succeed({
+      pull: Effect.suspend(() => {
+        if (left-- === 0) {
+          const reason = new Socket.SocketCloseError({ code: 1008, closeReason: undefined })
+          return Effect.fail(new Socket.SocketError({ reason }))
+        }
+        // Strings of their own, as a network makes them: one that was matched before costs less.
+        const batch: NonEmptyReadonlyArray<string> = [`${first}`, ...rest]
+        return Effect.succeed(batch)
+      }),
+      upgrade: Socket.SocketUpgradeError.unsupported
+    }),
+    writer: Effect.succeed({ write: () => Effect.void, writeAll: () => Effect.void })
+  })
+})
+
+const policy: Partial<ReconnectPolicy.ReconnectPolicy> = { classify: () => "fail" }
+
+class Counting extends Scheduler.MixedScheduler {
+  steps = 0
+  // Every step of every fiber asks.
+  override shouldYield(...args: Parameters<Scheduler.MixedScheduler["shouldYield"]>): boolean {
+    this.steps++
+    return super.shouldYield(...args)
+  }
+}
+
+// Not yet in the types of Node.
+const allocatedBytes = () =>
+  (getHeapStatistics() as ReturnType<typeof getHeapStatistics> & { readonly total_allocated_bytes: number })
+    .total_allocated_bytes
+
+/** The work of one event, where `read` sees `seen` of them. */
+const measure = (read: (see: (count: number) => void) => Effect.Effect<unknown, unknown, Socket.Socket>) =>
+  Effect.gen(function* () {
+    const once = Effect.gen(function* () {
+      const scheduler = new Counting()
+      let seen = 0
+      const before = allocatedBytes()
+      yield* Effect.exit(
+        read((count) => {
+          seen += count
+        }).pipe(
+          Effect.provideServiceEffect(Socket.Socket, socket),
+          Effect.provideService(Scheduler.Scheduler, scheduler)
+        )
+      )
+      return { seen, steps: scheduler.steps / events, bytes: (allocatedBytes() - before) / events }
+    })
+    const runs = [yield* once, yield* once, yield* once, yield* once, yield* once]
+    return runs.reduce((least, run) => (run.bytes < least.bytes ? run : least))
+  })
+
+const count = <A, E, R>(stream: Stream.Stream<A, E, R>, see: (count: number) => void) =>
+  Stream.runForEachArray(stream, (array) => Effect.sync(() => see(array.length)))
+
+describe("the work of an event", () => {
+  it.live("MeshStream.connect through filterTask and outputOnly takes steps by the batch", () =>
+    Effect.gen(function* () {
+      const work = yield* measure((see) =>
+        count(
+          MeshStream.connect({ interest: Interest.all, policy }).pipe(
+            MeshStream.filterTask(half),
+            MeshStream.outputOnly
+          ),
+          see
+        )
+      )
+      assert.isAbove(work.seen, events / 4)
+      assert.isBelow(work.steps, 0.12)
+      assert.isBelow(work.bytes, 900)
+    })
+  )
+
+  it.live("MeshStream.connect through filterTask makes nothing of what is not wanted", () =>
+    Effect.gen(function* () {
+      const work = yield* measure((see) =>
+        count(MeshStream.connect({ interest: Interest.all, policy }).pipe(MeshStream.filterTask(ids.slice(0, 1))), see)
+      )
+      assert.isAbove(work.seen, events / tasks / 2)
+      assert.isBelow(work.steps, 0.12)
+      assert.isBelow(work.bytes, 350)
+    })
+  )
+
+  it.live("MeshClient with one consumer takes steps by the batch", () =>
+    Effect.gen(function* () {
+      const work = yield* measure((see) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const client = yield* MeshClient.make({ policy })
+            yield* count(client.events({ ...Interest.output(ids), all: true }, { capacity: batchSize }), see)
+          })
+        )
+      )
+      assert.isAtLeast(work.seen, events)
+      assert.isBelow(work.steps, 0.15)
+      assert.isBelow(work.bytes, 1400)
+    })
+  )
+
+  it.live("MeshClient with a consumer a task takes steps by the consumer and the batch", () =>
+    Effect.gen(function* () {
+      const work = yield* measure((see) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const client = yield* MeshClient.make({ policy })
+            yield* Effect.forEach(ids, (taskId) => Effect.exit(count(client.task(taskId), see)), {
+              concurrency: "unbounded"
+            })
+          })
+        )
+      )
+      assert.isAtLeast(work.seen, events)
+      assert.isBelow(work.steps, 1)
+      assert.isBelow(work.bytes, 1400)
+    })
+  )
+})

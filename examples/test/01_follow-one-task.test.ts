@@ -22,7 +22,7 @@ describe("01 follow one task", () => {
       assert.deepStrictEqual(yield* exit, Exit.void)
       assert.deepStrictEqual(got, ["one", "two"])
       assert.strictEqual((yield* mesh.connections)[0]?.endedBy, "client")
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("marks the place where a connection was lost, and asks for the task again", () =>
@@ -36,6 +36,6 @@ describe("01 follow one task", () => {
       yield* mesh.emit(said(a, "after"))
       yield* settle
       assert.deepStrictEqual(got, ["before", gap, "after"])
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 })

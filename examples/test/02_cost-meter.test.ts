@@ -25,7 +25,7 @@ describe("02 cost meter", () => {
       yield* mesh.emit(result(b, 0.25))
       yield* settle
       assert.deepStrictEqual(got, ["$0.00 for 1 task", "$0.00 for 2 tasks", "$0.50 for 2 tasks", "$0.75 for 2 tasks"])
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("says at least from a reconnect on, and goes on counting", () =>
@@ -40,6 +40,6 @@ describe("02 cost meter", () => {
       yield* mesh.emit(result(a, 0.5))
       yield* settle
       assert.deepStrictEqual(got, ["$0.00 for 1 task", "at least $0.00 for 1 task", "at least $0.50 for 1 task"])
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 })

@@ -23,7 +23,7 @@ describe("03 notify on failures", () => {
       )
       yield* settle
       assert.deepStrictEqual(got, ["Task a is failed", "Task a is cancelled"])
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("says that a failure may have been missed while the connection was down", () =>
@@ -35,7 +35,7 @@ describe("03 notify on failures", () => {
       yield* mesh.emit(update(a, "failed"))
       yield* settle
       assert.deepStrictEqual(got, ["The feed had a gap: a failure may have gone unnoticed", "Task a is failed"])
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("tries a message again, and goes on to the next one when it cannot be sent", () =>
@@ -54,7 +54,7 @@ describe("03 notify on failures", () => {
       assert.deepStrictEqual([refusals, sent], [0, []])
       yield* pass(1)
       assert.deepStrictEqual(sent, ["Task b is failed"])
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.live(

@@ -18,7 +18,7 @@ describe("04 CI gate", () => {
       yield* mesh.emit(update(a, "paused"), update(a, "merged"))
       assert.strictEqual(yield* Fiber.join(waiting), "merged")
       assert.isTrue((yield* mesh.connections).every(({ open }) => !open))
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("fails with exit code 1 when the task does not", () =>
@@ -30,7 +30,7 @@ describe("04 CI gate", () => {
       const error = yield* Effect.flip(Fiber.join(waiting))
       assert.deepStrictEqual([error._tag, error[Runtime.errorExitCode]], ["TaskFailed", 1])
       assert.strictEqual(error.message, "Task a is cancelled")
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("fails with exit code 3 when the time is up, connected or not", () =>
@@ -44,7 +44,7 @@ describe("04 CI gate", () => {
       const error = yield* Effect.flip(Fiber.join(waiting))
       assert.deepStrictEqual([error._tag, error[Runtime.errorExitCode]], ["NoVerdict", 3])
       assert.include(error.message, "10m")
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("fails with exit code 3 at once when the key is refused", () =>
@@ -54,6 +54,6 @@ describe("04 CI gate", () => {
       const error = yield* Effect.flip(gate(a, Duration.minutes(10)))
       assert.deepStrictEqual([error._tag, error[Runtime.errorExitCode]], ["NoVerdict", 3])
       assert.include(error.message, "403")
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 })

@@ -86,7 +86,7 @@ describe("05 audit pipeline", () => {
           sink.batches.map((_, n) => n)
         )
         assert.isTrue(sink.batches.every(({ events }) => events.length <= 100))
-      }).pipe(Effect.provide(ScriptedMesh.layer))
+      }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("writes a batch that is not full after a second", () =>
@@ -105,7 +105,7 @@ describe("05 audit pipeline", () => {
         sink.batches.map(({ events }) => events.length),
         [3]
       )
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("writes what has arrived before it fails with the feed", () =>
@@ -118,7 +118,7 @@ describe("05 audit pipeline", () => {
       const error = yield* Effect.flip(Fiber.join(running))
       assert.strictEqual(error._tag, "MeshError")
       assert.strictEqual(sink.events().length, 3)
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("writes what has arrived before it stops, though the sink fails at first", () =>
@@ -133,7 +133,7 @@ describe("05 audit pipeline", () => {
       assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(running)))
       assert.strictEqual(sink.events().length, 3)
       assert.strictEqual((yield* mesh.connections)[0]?.endedBy, "client")
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("stops after five seconds though the sink does not come back, and says how many events are missing", () =>
@@ -150,7 +150,7 @@ describe("05 audit pipeline", () => {
       const exit = running.pollUnsafe()
       assert.isTrue(exit !== undefined && Exit.hasInterrupts(exit))
       assert.deepStrictEqual(yield* TestConsole.errorLines, ["Stopped, and at least 250 events were not written"])
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("fails at once when the sink is nowhere to be found", () =>
@@ -162,7 +162,7 @@ describe("05 audit pipeline", () => {
       yield* speak(mesh, 100)
       const error = yield* Effect.flip(Fiber.join(running))
       assert.strictEqual(error, missing)
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("fails when the sink does not come back, instead of leaving a batch out", () =>
@@ -175,7 +175,7 @@ describe("05 audit pipeline", () => {
       yield* pass(200)
       const error = yield* Effect.flip(Fiber.join(running))
       assert.strictEqual(error._tag, "PlatformError")
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect("keeps batches in a file, a line each, that can be read again", () =>

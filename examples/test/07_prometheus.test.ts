@@ -82,7 +82,7 @@ describe("07 Prometheus", () => {
       }).pipe(
         Effect.provide(
           MeshClient.layer({ policy: { schedule: Schedule.spaced("1 millis"), minDelay: 1 } }).pipe(
-            Layer.provideMerge(ScriptedMesh.layer)
+            Layer.provideMerge(ScriptedMesh.layer())
           )
         ),
         Effect.provideService(Metric.MetricRegistry, new Map())

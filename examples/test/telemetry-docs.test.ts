@@ -119,6 +119,6 @@ describe("docs/telemetry.md", () => {
       assert.deepStrictEqual(new Map([...spans].sort()), new Map([...documented("Spans", 1)].sort()))
       assert.deepStrictEqual(new Map([...lines].sort()), new Map([...documented("Logs", 0)].sort()))
       assert.isTrue(started.every(({ kind }) => kind === "client"))
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 })

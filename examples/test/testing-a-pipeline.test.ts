@@ -52,7 +52,7 @@ describe("a pipeline of one's own", () => {
       yield* mesh.emit(failed("c"))
       assert.strictEqual(yield* Queue.take(told), "something may have been missed (Reconnected)")
       assert.strictEqual(yield* Queue.take(told), "task c failed")
-    }).pipe(Effect.provide(ScriptedMesh.layer))
+    }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
   it.effect.prop("tells of every failure and every gap, whatever the history", [MeshArbitrary.history], ([events]) =>

@@ -33,7 +33,7 @@ const inMemory = Effect.gen(function* () {
     .awaitReceived(({ message }) => message._tag === "SubscribeOutput")
     .pipe(Effect.andThen(mesh.emit(...messages)), Effect.forkChild)
   return yield* followed
-}).pipe(Effect.provide(Layer.provideMerge(MeshClient.layer(), ScriptedMesh.layer)))
+}).pipe(Effect.provide(Layer.provideMerge(MeshClient.layer(), ScriptedMesh.layer())))
 
 const overSockets = Effect.gen(function* () {
   const server = yield* MockMeshServer.make()

@@ -255,7 +255,7 @@ export class MeshClient extends Context.Service<
  *   const client = yield* MeshClient.make({ subscriptionIdle: "1 minute" })
  *   return yield* client.updates().pipe(Stream.take(1), Stream.runCollect)
  * })
- * const events = await Effect.runPromise(Effect.scoped(Effect.provide(program, ScriptedMesh.layer)))
+ * const events = await Effect.runPromise(Effect.scoped(Effect.provide(program, ScriptedMesh.layer())))
  * console.log(events.map((event) => event._tag)) // ["Connected"]
  * ```
  *
@@ -580,7 +580,7 @@ export const make = Effect.fnUntraced(function* (
  *   yield* client.awaitOnline
  *   return "online"
  * })
- * const layer = Layer.provide(MeshClient.layer({ keepAlive: true }), ScriptedMesh.layer)
+ * const layer = Layer.provide(MeshClient.layer({ keepAlive: true }), ScriptedMesh.layer())
  * console.log(await Effect.runPromise(Effect.provide(program, layer))) // online
  * ```
  *

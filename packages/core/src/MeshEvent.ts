@@ -1,17 +1,19 @@
 /**
- * What a consumer of the feed sees: the server's data messages, and the
- * connection's own `Connected`, `Disconnected` and `Resync`, in one order.
+ * The elements of the feed: the server's data messages, and the connection's own
+ * `Connected`, `Disconnected` and `Resync`, in one order.
  *
- * The server replays nothing, so a gap is an element: wherever events may have
- * been missed, a `Resync` stands at the very place. A program that keeps a
- * total, an audit trail or a cache treats a `Resync` as "what I knew may be out
- * of date", and asks the server's other interfaces where that matters.
+ * The server replays nothing, so a gap is an element. A `Resync` opens every
+ * complete stretch: for the tasks and kinds that it names, the stream holds
+ * everything the server sent from this place on, in order, once, until the next
+ * `Disconnected` or the next `Resync` that names them. Events before it are true
+ * but may have holes.
  *
- * `ServerMessage` is the wire's vocabulary; `MeshStream` makes these events.
+ * `ServerMessage` is the wire's vocabulary; `MeshStream` and `MeshClient` produce
+ * these events.
  *
  * @since 0.1.0
  */
-import * as Predicate from "effect/Predicate"
+import { dual } from "effect/Function"
 import * as Schema from "effect/Schema"
 import { DecodeError } from "./DecodeError.ts"
 import { ConnectionReason } from "./MeshError.ts"
@@ -19,12 +21,13 @@ import * as ServerMessage from "./ServerMessage.ts"
 import { TaskId } from "./TaskId.ts"
 
 /**
- * A connection is open and the interest has been sent on it.
+ * A connection is open and the interest has been sent on it. The interest is not
+ * confirmed yet: the `Resync` that follows says where it is.
  *
  * **Details**
  *
- * `epoch` counts the connections of one stream from 1, and `at` is the clock's
- * time in milliseconds since 1970.
+ * `epoch` counts the connections of one stream, starting at 1. `at` is the wall
+ * clock's time in milliseconds since 1970.
  *
  * @category schemas
  * @since 0.1.0
@@ -35,7 +38,7 @@ export const Connected = Schema.TaggedStruct("Connected", {
 })
 
 /**
- * A connection is open: see the schema of the same name.
+ * A connection is open. See the schema of the same name.
  *
  * @category models
  * @since 0.1.0
@@ -43,20 +46,20 @@ export const Connected = Schema.TaggedStruct("Connected", {
 export interface Connected extends Schema.Schema.Type<typeof Connected> {}
 
 /**
- * A connection ended, or an attempt at one failed.
+ * A connection ended, or an attempt to connect failed.
  *
  * **Details**
  *
- * - `epoch`: of the connection that ended, or of the last one before the
- *   attempt that failed; 0 where there was none yet.
- * - `opened`: whether a connection ended (`true`) or an attempt at one failed
- *   (`false`).
+ * - `epoch`: the connection that ended, or the last one before the attempt that
+ *   failed; 0 if there was none yet.
+ * - `opened`: `true` if a connection ended, `false` if an attempt to connect
+ *   failed.
  * - `reason`: why.
- * - `attempt`: how many of these there have been in a row since the last stable
- *   connection, from 1.
- * - `retryInMillis`: how long until the next attempt. Absent where there is
- *   none: the stream then fails at its next pull.
- * - `at`: the clock's time in milliseconds since 1970.
+ * - `attempt`: the number of consecutive failures since the last stable
+ *   connection, starting at 1.
+ * - `retryInMillis`: milliseconds until the next attempt. Absent if there is
+ *   none: the stream fails at its next pull.
+ * - `at`: the wall clock's time in milliseconds since 1970.
  *
  * @category schemas
  * @since 0.1.0
@@ -71,7 +74,7 @@ export const Disconnected = Schema.TaggedStruct("Disconnected", {
 })
 
 /**
- * A connection ended: see the schema of the same name.
+ * A connection ended. See the schema of the same name.
  *
  * @category models
  * @since 0.1.0
@@ -79,31 +82,47 @@ export const Disconnected = Schema.TaggedStruct("Disconnected", {
 export interface Disconnected extends Schema.Schema.Type<typeof Disconnected> {}
 
 /**
- * Why events may have been missed.
+ * Why a `Resync` stands at its place.
  *
  * **Details**
  *
- * - `Reconnected`: nobody was connected for `downMillis` milliseconds.
- * - `BadFrame`: a frame could not be read, as `error` tells; what it said is lost.
+ * Marks that open a complete stretch at the server's confirmation:
+ *
+ * - `Started`: the interest of the first connection is confirmed. Names the whole
+ *   interest.
+ * - `Reconnected`: the interest of a later connection is confirmed. Names the
+ *   whole interest. `downMillis` is the time in milliseconds since the previous
+ *   connection ended, measured up to this place on the monotonic clock.
+ * - `Subscribed`: one more key is confirmed, because the interest grew, a task
+ *   was discovered, or a request was repeated. Names the `kind` of the `Resync`'s
+ *   `taskId`, or all updates if there is none.
+ * - `JoinedLate`: a consumer joined a connection that was already open, and its
+ *   keys are confirmed. Names the keys of that consumer.
+ *
+ * Marks of a hole on an open connection:
+ *
+ * - `BadFrame`: a frame could not be decoded, for the reason in `error`. Its
+ *   content is lost.
  * - `VersionGap`: an update's `version` jumped from `lastVersion` to `version`
  *   (see `MeshStream.markGaps`).
- * - `Overflow`: the consumer was too slow for the policy that it declared, and
- *   `dropped` events did not reach it.
- * - `JoinedLate`: the consumer joined a connection that was already open.
+ * - `Overflow`: the consumer was too slow for its overflow policy, and `dropped`
+ *   events did not reach it.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const ResyncReason = Schema.TaggedUnion({
+  Started: {},
   Reconnected: { downMillis: Schema.Finite },
+  Subscribed: { kind: Schema.Literals(["updates", "output"]) },
+  JoinedLate: {},
   BadFrame: { error: DecodeError },
   VersionGap: { lastVersion: Schema.Int, version: Schema.Int },
-  Overflow: { dropped: Schema.Int },
-  JoinedLate: {}
+  Overflow: { dropped: Schema.Int }
 })
 
 /**
- * Why events may have been missed: see the schema of the same name.
+ * Why a `Resync` stands at its place. See the schema of the same name.
  *
  * @category models
  * @since 0.1.0
@@ -111,9 +130,17 @@ export const ResyncReason = Schema.TaggedUnion({
 export type ResyncReason = typeof ResyncReason.Type
 
 /**
- * Events may have been missed at this place, for the `reason` given, on the
- * connection that is the `epoch`-th. `taskId` names the task where only one is
- * concerned and that is known; without it any task may be.
+ * Opens a complete stretch: what is known from before may be out of date.
+ *
+ * **Details**
+ *
+ * - `epoch`: the connection on which it stands.
+ * - `taskId`: the task, if the mark names one task only. Without it, it names
+ *   every task of the interest.
+ * - `reason`: why.
+ * - `unconfirmed`: how many of the keys that it names the server had not
+ *   confirmed within `ackTimeout`. Their stretch is not complete yet. Each emits
+ *   a `Subscribed` of its own once confirmed. Absent if all are confirmed.
  *
  * @category schemas
  * @since 0.1.0
@@ -121,11 +148,12 @@ export type ResyncReason = typeof ResyncReason.Type
 export const Resync = Schema.TaggedStruct("Resync", {
   epoch: Schema.Int,
   taskId: Schema.optionalKey(TaskId),
-  reason: ResyncReason
+  reason: ResyncReason,
+  unconfirmed: Schema.optionalKey(Schema.Int)
 })
 
 /**
- * Events may have been missed: see the schema of the same name.
+ * Opens a complete stretch. See the schema of the same name.
  *
  * @category models
  * @since 0.1.0
@@ -133,7 +161,7 @@ export const Resync = Schema.TaggedStruct("Resync", {
 export interface Resync extends Schema.Schema.Type<typeof Resync> {}
 
 /**
- * What the connection says of itself.
+ * The elements that describe the connection.
  *
  * @category models
  * @since 0.1.0
@@ -141,7 +169,7 @@ export interface Resync extends Schema.Schema.Type<typeof Resync> {}
 export type Lifecycle = Connected | Disconnected | Resync
 
 /**
- * What the server said.
+ * The elements that the server sent.
  *
  * @category models
  * @since 0.1.0
@@ -153,8 +181,8 @@ export type Data =
   | ServerMessage.UnknownMessage
 
 /**
- * Every event, as `_tag`ged data. Its codec is for keeping events (an audit
- * log, a recording); the wire has the codec of `ServerMessage`.
+ * Every event, as `_tag`ged data. Use this codec to store events (an audit log, a
+ * recording); the wire has the codec of `ServerMessage`.
  *
  * @category schemas
  * @since 0.1.0
@@ -177,10 +205,80 @@ export const MeshEvent = Schema.Union([
  */
 export type MeshEvent = Data | Lifecycle
 
+/** A guard for one tag. Narrows to the members of `E` that have it. */
+const guard =
+  <Tag extends MeshEvent["_tag"]>(tag: Tag) =>
+  <E extends MeshEvent>(event: E): event is Extract<E, { readonly _tag: Tag }> =>
+    event._tag === tag
+
 /**
- * Whether an event is the connection's own.
+ * Returns `true` for an update of a task.
  *
- * **Example** (Keeping the lifecycle apart)
+ * @category guards
+ * @since 0.2.0
+ */
+export const isTaskUpdated = guard("TaskUpdated")
+
+/**
+ * Returns `true` for output of a task's agent.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isTaskOutput = guard("TaskOutput")
+
+/**
+ * Returns `true` for an error that the server reported.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isServerError = guard("ServerError")
+
+/**
+ * Returns `true` for a message of a type that this version does not know.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isUnknownMessage = guard("UnknownMessage")
+
+/**
+ * Returns `true` for a `Connected`.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isConnected = guard("Connected")
+
+/**
+ * Returns `true` for a `Disconnected`.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isDisconnected = guard("Disconnected")
+
+/**
+ * Returns `true` for a `Resync`.
+ *
+ * **Example** (Keeping the marks)
+ *
+ * ```ts
+ * import { MeshEvent } from "@makima-stream/core"
+ *
+ * console.log(MeshEvent.isResync({ _tag: "Resync", epoch: 1, reason: { _tag: "Started" } })) // true
+ * ```
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isResync = guard("Resync")
+
+/**
+ * Returns `true` for an element that describes the connection.
+ *
+ * **Example** (Separating the lifecycle from the data)
  *
  * ```ts
  * import { MeshEvent } from "@makima-stream/core"
@@ -192,6 +290,64 @@ export type MeshEvent = Data | Lifecycle
  * @since 0.1.0
  */
 export const isLifecycle = <E extends MeshEvent>(event: E): event is Extract<E, Lifecycle> =>
-  Predicate.isTagged(event, "Connected") ||
-  Predicate.isTagged(event, "Disconnected") ||
-  Predicate.isTagged(event, "Resync")
+  event._tag === "Connected" || event._tag === "Disconnected" || event._tag === "Resync"
+
+/**
+ * Returns `true` for an element that the server sent.
+ *
+ * **Example** (Keeping the data)
+ *
+ * ```ts
+ * import { MeshEvent } from "@makima-stream/core"
+ *
+ * console.log(MeshEvent.isData({ _tag: "ServerError", code: "ERROR", message: "" })) // true
+ * ```
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isData = <E extends MeshEvent>(event: E): event is Exclude<E, Lifecycle> => !isLifecycle(event)
+
+/**
+ * One function for each element, by its tag.
+ *
+ * @category pattern matching
+ * @since 0.2.0
+ */
+export type Cases<E extends MeshEvent, Z> = {
+  readonly [Tag in E["_tag"]]: (event: Extract<E, { readonly _tag: Tag }>) => Z
+}
+
+/**
+ * Calls the function for the event's tag and returns its result. A missing tag is
+ * a type error.
+ *
+ * **Example** (One line for each event)
+ *
+ * ```ts
+ * import { MeshEvent } from "@makima-stream/core"
+ *
+ * const line = MeshEvent.match({
+ *   TaskUpdated: ({ status }) => `update: ${status}`,
+ *   TaskOutput: ({ content }) => content,
+ *   ServerError: ({ message }) => `error: ${message}`,
+ *   UnknownMessage: () => "unknown message",
+ *   Connected: ({ epoch }) => `connection ${epoch}`,
+ *   Disconnected: ({ reason }) => reason.message,
+ *   Resync: ({ reason }) => `resync: ${reason._tag}`
+ * })
+ * console.log(line({ _tag: "Connected", epoch: 1, at: 0 })) // connection 1
+ * ```
+ *
+ * @category pattern matching
+ * @since 0.2.0
+ */
+export const match: {
+  /** Returns a function that calls the case of an event's tag. */
+  <Z>(cases: Cases<MeshEvent, Z>): (event: MeshEvent) => Z
+  /** Calls the case of the event's tag. */
+  <E extends MeshEvent, Z>(event: E, cases: Cases<E, Z>): Z
+} = dual(2, (event: MeshEvent, cases: Cases<MeshEvent, unknown>): unknown =>
+  // The case of a tag takes events of that tag, which the type of an index does not say.
+  (cases[event._tag] as (event: MeshEvent) => unknown)(event)
+)

@@ -209,13 +209,16 @@ const kinds = {
   UnknownMessage: Metric.withAttributes(events, { kind: "UnknownMessage" })
 } satisfies Record<Data["_tag"], unknown>
 
+/** The marks that count as gaps. `Started` and `Subscribed` only say where the feed begins to be complete. */
+type GapReason = Exclude<Resync["reason"]["_tag"], "Started" | "Subscribed">
+
 const gapReasons = {
   Reconnected: Metric.withAttributes(gaps, { reason: "Reconnected" }),
   BadFrame: Metric.withAttributes(gaps, { reason: "BadFrame" }),
   VersionGap: Metric.withAttributes(gaps, { reason: "VersionGap" }),
   Overflow: Metric.withAttributes(gaps, { reason: "Overflow" }),
   JoinedLate: Metric.withAttributes(gaps, { reason: "JoinedLate" })
-} satisfies Record<Resync["reason"]["_tag"], unknown>
+} satisfies Record<GapReason, unknown>
 
 /**
  * Records data events of one kind.
@@ -231,5 +234,5 @@ export const recordEvents = (kind: Data["_tag"], count: number, context: Context
  *
  * @internal
  */
-export const recordGap = (reason: Resync["reason"]["_tag"], context: Context.Context<never>, count = 1): void =>
+export const recordGap = (reason: GapReason, context: Context.Context<never>, count = 1): void =>
   gapReasons[reason].updateUnsafe(count, context)

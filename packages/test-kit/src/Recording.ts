@@ -327,7 +327,7 @@ export const record = (socket: Socket.Socket, write: Write): Effect.Effect<Socke
  * import { Recording, ScriptedMesh } from "@makima-stream/test-kit"
  *
  * const recorded = Layer.unwrap(Effect.map(Recording.toFile("session.jsonl"), Recording.layerRecord)).pipe(
- *   Layer.provide([ScriptedMesh.layer, NodeFileSystem.layer])
+ *   Layer.provide([ScriptedMesh.layer(), NodeFileSystem.layer])
  * )
  * console.log(Layer.isLayer(recorded)) // true
  * ```

@@ -154,7 +154,7 @@ export interface Options {
  *   const feed = MeshStream.connect({ interest: Interest.all })
  *   return yield* feed.pipe(Stream.take(2), Stream.runCollect)
  * })
- * const events = await Effect.runPromise(Effect.provide(program, ScriptedMesh.layer))
+ * const events = await Effect.runPromise(Effect.provide(program, ScriptedMesh.layer()))
  * console.log(events.map((event) => event._tag)) // ["Connected", "Disconnected"]
  * ```
  *
@@ -379,7 +379,7 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
  *   yield* client.updates().pipe(Stream.take(1), Stream.runDrain)
  *   return yield* client.subscriptions
  * })
- * const mesh = ScriptedMesh.layerWith({ acknowledge: "never" })
+ * const mesh = ScriptedMesh.layer({ acknowledge: "never" })
  * const { confirmed, requested } = await Effect.runPromise(Effect.scoped(Effect.provide(program, mesh)))
  * console.log(requested.all, confirmed.all) // true false
  * ```
@@ -387,18 +387,10 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
  * @category layers
  * @since 0.1.0
  */
-export const layerWith = (options: Options): Layer.Layer<ScriptedMesh | Socket.Socket> =>
+export const layer = (options?: Options): Layer.Layer<ScriptedMesh | Socket.Socket> =>
   Layer.effectContext(
     Effect.map(make(options), (mesh) => Context.make(ScriptedMesh, mesh).pipe(Context.add(Socket.Socket, mesh.socket)))
   )
-
-/**
- * A scripted mesh with the default options, and the `Socket` that leads to it.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layer: Layer.Layer<ScriptedMesh | Socket.Socket> = layerWith({})
 
 /** How many turns of the scheduler a waiter gives the program under test. */
 const patience = 1000

@@ -24,7 +24,7 @@ export const lines = (taskId: TaskId.TaskId) =>
   // The updates too, besides the output: they say when the task ends.
   MeshStream.connect({ interest: Interest.task(taskId) }).pipe(
     MeshStream.untilTerminal(taskId),
-    MeshStream.lines({ keepResync: true }),
+    MeshStream.lines({ keep: "resync" }),
     Stream.map((line) => (line._tag === "Resync" ? gap : line.text))
   )
 

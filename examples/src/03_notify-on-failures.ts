@@ -23,8 +23,8 @@ export const messages = Stream.unwrap(
   Effect.map(MeshClient.MeshClient, (client) =>
     client.updates().pipe(
       // An update of another field repeats the status: one message for each failure, not for each update.
-      MeshStream.statusChanges({ keepResync: true }),
-      MeshStream.filterStatus(TaskStatus.defaultFailed, { keepResync: true }),
+      MeshStream.statusChanges({ keep: "resync" }),
+      MeshStream.filterStatus(TaskStatus.defaultFailed, { keep: "resync" }),
       Stream.map((event) =>
         event._tag === "Resync"
           ? "The feed had a gap: a failure may have gone unnoticed"

@@ -75,7 +75,7 @@ const follow = Effect.fnUntraced(function* <E>(write: Write<E>) {
   const end = yield* Deferred.make<void, MeshError.MeshError>()
 
   yield* client.everything().pipe(
-    MeshStream.outputOnly({ keepResync: true }),
+    MeshStream.outputOnly({ keep: "resync" }),
     // A failure would drop the batch that is being collected. As an end, it lets it through; it is raised below.
     Stream.catch((error) => Stream.fromEffectDrain(Deferred.fail(end, error))),
     Stream.groupedWithin(100, "1 second"),

@@ -37,13 +37,13 @@ export interface Options {
    * is only in the total, and a repeat of its result would count again. Default:
    * 1 day.
    */
-  readonly endedFor?: Duration.Input | undefined
+  readonly endedTimeToLive?: Duration.Input | undefined
   /** How many ended tasks have an entry at most; the one that ended first goes. Default: 10,000. */
   readonly maxEnded?: number | undefined
   /**
    * How many tasks have an entry in all. Beyond it the ended ones go first, and
    * then the live one that was not heard of for about the longest. Default:
-   * 20,000.
+   * 10,000.
    */
   readonly maxTasks?: number | undefined
 }
@@ -143,9 +143,9 @@ export const make = (options?: Options): CostLedger => ({
   settings: {
     isTerminal: toPredicate(options?.terminal ?? TaskStatus.defaultTerminal),
     ...Roster.limitsOf({
-      endedFor: options?.endedFor ?? "1 day",
+      endedTimeToLive: options?.endedTimeToLive ?? "1 day",
       maxEnded: options?.maxEnded ?? 10_000,
-      maxTasks: options?.maxTasks ?? 20_000
+      maxTasks: options?.maxTasks ?? 10_000
     })
   },
   order: Roster.emptyOrder
@@ -185,7 +185,7 @@ export const make = (options?: Options): CostLedger => ({
  * - Costs of a run that has no result (one that was killed) are unknown to the
  *   feed.
  * - A repeat that comes after its task was rolled up counts again: keep
- *   `endedFor` above the longest delay of a repeat.
+ *   `endedTimeToLive` above the longest delay of a repeat.
  *
  * **Example** (A repeat, and a second run)
  *

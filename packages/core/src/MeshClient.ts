@@ -106,7 +106,7 @@ export interface EverythingOptions extends ConsumerOptions {
    * How long the output of a task is still wanted after the task ended, for what
    * trails behind. Default: 30 seconds.
    */
-  readonly linger?: Duration.Input
+  readonly endedTimeToLive?: Duration.Input
 }
 
 /**
@@ -122,9 +122,9 @@ export interface Options extends MeshSession.Options {
    * How long a subscription outlives its last consumer, so that one that comes
    * back soon costs nothing. Default: 5 seconds.
    */
-  readonly subscriptionIdle?: Duration.Input
+  readonly subscriptionIdleTimeToLive?: Duration.Input
   /** How long the connection outlives the last consumer. Default: 30 seconds. */
-  readonly connectionIdle?: Duration.Input
+  readonly connectionIdleTimeToLive?: Duration.Input
   /** Dial at once and stay connected without consumers. Default: `false`. */
   readonly keepAlive?: boolean
   /** How long `close` may take before the connection is simply cut. Default: 5 seconds. */
@@ -252,7 +252,7 @@ export class MeshClient extends Context.Service<
  * import { ScriptedMesh } from "@makima-stream/test-kit"
  *
  * const program = Effect.gen(function* () {
- *   const client = yield* MeshClient.make({ subscriptionIdle: "1 minute" })
+ *   const client = yield* MeshClient.make({ subscriptionIdleTimeToLive: "1 minute" })
  *   return yield* client.updates().pipe(Stream.take(1), Stream.runCollect)
  * })
  * const events = await Effect.runPromise(Effect.scoped(Effect.provide(program, ScriptedMesh.layer())))
@@ -268,13 +268,13 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const socket = yield* Socket.Socket
   const clock = yield* Clock.Clock
-  const connectionIdle = Duration.toMillis(options?.connectionIdle ?? "30 seconds")
-  const subscriptionIdle = Duration.toMillis(options?.subscriptionIdle ?? "5 seconds")
+  const connectionIdleTimeToLive = Duration.toMillis(options?.connectionIdleTimeToLive ?? "30 seconds")
+  const subscriptionIdleTimeToLive = Duration.toMillis(options?.subscriptionIdleTimeToLive ?? "5 seconds")
   const closeTimeout = options?.closeTimeout ?? "5 seconds"
 
   const status = yield* SubscriptionRef.make<Status>({ _tag: "Idle" })
   const subscriptions = Subscriptions.make()
-  const demand = Demand.make(subscriptions, subscriptionIdle)
+  const demand = Demand.make(subscriptions, subscriptionIdleTimeToLive)
   const context = yield* Effect.context<never>()
   const consumers = Consumers.make(context)
   const discoveries = new Set<Discovery.Discovery>()
@@ -376,7 +376,7 @@ export const make = Effect.fnUntraced(function* (
   const letGo = (): void => {
     holds--
     if (holds === 0 && driver !== undefined) {
-      stopAt = now() + connectionIdle
+      stopAt = now() + connectionIdleTimeToLive
       sweepSoon()
     }
   }
@@ -414,7 +414,7 @@ export const make = Effect.fnUntraced(function* (
   const consume = <A extends MeshEvent>(
     route: Router.Route,
     consumerOptions: ConsumerOptions | undefined,
-    discovery?: { readonly terminal: ReadonlySet<string>; readonly linger: Duration.Input }
+    discovery?: { readonly terminal: ReadonlySet<string>; readonly endedTimeToLive: Duration.Input }
   ): Stream.Stream<A, MeshError.MeshError> => {
     const join = (isWanted: Wanted.IsWanted | undefined) =>
       Effect.map(hold, () => {
@@ -423,7 +423,7 @@ export const make = Effect.fnUntraced(function* (
             ? undefined
             : Discovery.make({
                 terminal: discovery.terminal,
-                lingerMillis: Duration.toMillis(discovery.linger),
+                endedTimeToLiveMillis: Duration.toMillis(discovery.endedTimeToLive),
                 onFound: (taskId) => {
                   consumers.addOutput(consumer, taskId)
                   demand.acquire(Interest.output(taskId))
@@ -534,7 +534,7 @@ export const make = Effect.fnUntraced(function* (
           ? undefined
           : {
               terminal: everythingOptions?.terminal ?? TaskStatus.defaultTerminal,
-              linger: everythingOptions?.linger ?? "30 seconds"
+              endedTimeToLive: everythingOptions?.endedTimeToLive ?? "30 seconds"
             }
       ),
     status,
@@ -600,7 +600,7 @@ export const layer = (options?: Options): Layer.Layer<MeshClient, never, Socket.
  * import { MeshClient } from "@makima-stream/core"
  *
  * const layer = MeshClient.layerConfig({
- *   connectionIdle: Config.Duration("MESH_CONNECTION_IDLE").pipe(Config.withDefault(Duration.seconds(30)))
+ *   connectionIdleTimeToLive: Config.Duration("MESH_CONNECTION_IDLE").pipe(Config.withDefault(Duration.seconds(30)))
  * })
  * console.log(Layer.isLayer(layer)) // true
  * ```

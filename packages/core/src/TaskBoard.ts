@@ -29,7 +29,7 @@ import type * as TaskState from "./TaskState.ts"
  */
 export interface Options extends TaskState.Options {
   /** How long a task stays on the board after its end. Default: 1 hour. */
-  readonly endedFor?: Duration.Input | undefined
+  readonly endedTimeToLive?: Duration.Input | undefined
   /** How many ended tasks stay at most; the one that ended first goes. Default: 1000. */
   readonly maxEnded?: number | undefined
   /**
@@ -112,7 +112,7 @@ export const make = (options?: Options): TaskBoard => ({
   settings: {
     ...Reduce.meaningOf(options),
     ...Roster.limitsOf({
-      endedFor: options?.endedFor ?? "1 hour",
+      endedTimeToLive: options?.endedTimeToLive ?? "1 hour",
       maxEnded: options?.maxEnded ?? 1000,
       maxTasks: options?.maxTasks ?? 10_000
     })
@@ -136,7 +136,7 @@ export const make = (options?: Options): TaskBoard => ({
  * **Gotchas**
  *
  * - A task that was let go comes back as a new one with its next event. An output
- *   that trails the end of its task by more than `endedFor` so leaves a task
+ *   that trails the end of its task by more than `endedTimeToLive` so leaves a task
  *   without status, which goes when there are more than `maxTasks`.
  * - A task whose end fell into a gap stays live for the same time.
  *

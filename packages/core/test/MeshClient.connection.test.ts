@@ -26,7 +26,7 @@ describe("MeshClient", () => {
   describe("status", () => {
     itLeavesNothing("goes through every state, in order, with its times", () =>
       Effect.gen(function* () {
-        const { mesh, client } = yield* setup({ connectionIdle: "30 seconds" })
+        const { mesh, client } = yield* setup({ connectionIdleTimeToLive: "30 seconds" })
         const states = yield* follow(SubscriptionRef.changes(client.status))
         yield* settle
         const { fiber } = yield* follow(client.updates())
@@ -152,7 +152,10 @@ describe("MeshClient", () => {
         for (let ops = 4; ops <= 24; ops++) {
           for (let turns = 0; turns <= 12; turns++) {
             yield* Effect.gen(function* () {
-              const { mesh, client } = yield* setup({ connectionIdle: "1 second", subscriptionIdle: 0 })
+              const { mesh, client } = yield* setup({
+                connectionIdleTimeToLive: "1 second",
+                subscriptionIdleTimeToLive: 0
+              })
               const first = yield* follow(client.updates(a))
               yield* mesh.awaitConnection()
               yield* Fiber.interrupt(first.fiber)
@@ -173,7 +176,7 @@ describe("MeshClient", () => {
 
     itLeavesNothing("is not there before the first consumer, and goes an idle time after the last", () =>
       Effect.gen(function* () {
-        const { mesh, client } = yield* setup({ connectionIdle: "30 seconds" })
+        const { mesh, client } = yield* setup({ connectionIdleTimeToLive: "30 seconds" })
         yield* TestClock.adjust("1 hour")
         assert.strictEqual((yield* mesh.dials).length, 0)
         const { fiber } = yield* follow(client.updates())
@@ -193,7 +196,10 @@ describe("MeshClient", () => {
 
     itLeavesNothing("goes, and nothing spins, where times are fractions of a millisecond", () =>
       Effect.gen(function* () {
-        const { mesh, client } = yield* setup({ subscriptionIdle: "5 seconds", connectionIdle: "30 seconds" })
+        const { mesh, client } = yield* setup({
+          subscriptionIdleTimeToLive: "5 seconds",
+          connectionIdleTimeToLive: "30 seconds"
+        })
         // From here, 5 seconds and then 25 are less than 30 seconds, by a rounding error.
         yield* TestClock.adjust(Duration.nanos(2100n))
         const { fiber } = yield* follow(client.updates())
@@ -321,7 +327,7 @@ describe("MeshClient", () => {
 
     itLeavesNothing("waits for an acknowledgement that is under way already", () =>
       Effect.gen(function* () {
-        const { mesh, client } = yield* setup({ subscriptionIdle: 0, mesh: { acknowledge: "manual" } })
+        const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0, mesh: { acknowledge: "manual" } })
         const { fiber } = yield* follow(client.updates(a))
         yield* settle
         yield* mesh.acknowledge()

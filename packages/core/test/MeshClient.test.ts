@@ -39,7 +39,7 @@ describe("MeshClient", () => {
 
     itLeavesNothing("keeps a task covered while a consumer of all comes and goes, acknowledged or not", () =>
       Effect.gen(function* () {
-        const { mesh, client } = yield* setup({ subscriptionIdle: 0, mesh: { acknowledge: "manual" } })
+        const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0, mesh: { acknowledge: "manual" } })
         const one = yield* follow(client.updates(a))
         yield* settle
         yield* mesh.acknowledge()
@@ -68,7 +68,7 @@ describe("MeshClient", () => {
 
     itLeavesNothing("gives up what was asked for, also where the owner of the set has changed it since", () =>
       Effect.gen(function* () {
-        const { mesh, client } = yield* setup({ subscriptionIdle: 0, connectionIdle: "1 hour" })
+        const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0, connectionIdleTimeToLive: "1 hour" })
         const tasks = new Set([a])
         const first = yield* follow(client.events({ all: false, updates: tasks, output: new Set() }))
         yield* settle
@@ -229,8 +229,8 @@ describe("MeshClient", () => {
               for (const acknowledge of ["auto", "manual", "never"] as const) {
                 yield* Effect.gen(function* () {
                   const { mesh, client } = yield* setup({
-                    subscriptionIdle: 0,
-                    connectionIdle: "1 hour",
+                    subscriptionIdleTimeToLive: 0,
+                    connectionIdleTimeToLive: "1 hour",
                     mesh: { acknowledge }
                   })
                   // Somebody else keeps the connection.
@@ -324,8 +324,8 @@ describe("MeshClient", () => {
   describe("everything", () => {
     itLeavesNothing("follows the output of each task from the moment it is first seen until it has ended", () =>
       Effect.gen(function* () {
-        const { mesh, client } = yield* setup({ subscriptionIdle: 0 })
-        const { events } = yield* follow(client.everything({ linger: "30 seconds" }))
+        const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0 })
+        const { events } = yield* follow(client.everything({ endedTimeToLive: "30 seconds" }))
         yield* settle
         yield* mesh.emit(said("before"), updated(1, a))
         yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
@@ -344,8 +344,8 @@ describe("MeshClient", () => {
 
     itLeavesNothing("takes a task up again that starts again", () =>
       Effect.gen(function* () {
-        const { mesh, client } = yield* setup({ subscriptionIdle: 0 })
-        yield* follow(client.everything({ linger: "30 seconds" }))
+        const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0 })
+        yield* follow(client.everything({ endedTimeToLive: "30 seconds" }))
         yield* settle
         yield* mesh.emit(updated(1), updated(2, a, "done"))
         yield* settle
@@ -369,8 +369,8 @@ describe("MeshClient", () => {
 
     itLeavesNothing("does not take a task that has ended for a new one where an update has no status", () =>
       Effect.gen(function* () {
-        const { mesh, client } = yield* setup({ subscriptionIdle: 0 })
-        yield* follow(client.everything({ linger: "30 seconds" }))
+        const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0 })
+        yield* follow(client.everything({ endedTimeToLive: "30 seconds" }))
         yield* settle
         yield* mesh.emit(updated(1), updated(2, a, "done"))
         yield* settle
@@ -404,7 +404,7 @@ describe("MeshClient", () => {
 
     itLeavesNothing("gives up what it discovered when it leaves", () =>
       Effect.gen(function* () {
-        const { mesh, client } = yield* setup({ subscriptionIdle: 0, connectionIdle: "1 hour" })
+        const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0, connectionIdleTimeToLive: "1 hour" })
         const { fiber } = yield* follow(client.everything())
         yield* settle
         yield* mesh.emit(updated(1, a), updated(1, b))

@@ -103,7 +103,11 @@ describe("TaskBoard", () => {
   })
 
   it("lets a task go when its time after its end is over, with whatever event comes", () => {
-    const board = TaskBoard.fold(TaskBoard.make({ endedFor: "10 seconds" }), [updated(a, "done"), said(b, "x")], 0)
+    const board = TaskBoard.fold(
+      TaskBoard.make({ endedTimeToLive: "10 seconds" }),
+      [updated(a, "done"), said(b, "x")],
+      0
+    )
     const before = TaskBoard.update(board, gap, 9_999)
     assert.deepStrictEqual(ids(TaskBoard.ended(before)), ["a"])
     const after = TaskBoard.update(before, { _tag: "Connected", epoch: 2, at: 0 }, 10_000)
@@ -111,7 +115,7 @@ describe("TaskBoard", () => {
   })
 
   it("counts the time from the first end, and again after a task went on", () => {
-    const board = TaskBoard.make({ endedFor: "10 seconds" })
+    const board = TaskBoard.make({ endedTimeToLive: "10 seconds" })
     const ended = TaskBoard.update(board, updated(a, "done"), 0)
     const merged = TaskBoard.update(ended, updated(a, "merged"), 5_000)
     assert.deepStrictEqual(ids(TaskBoard.ended(TaskBoard.update(merged, gap, 10_000))), [])

@@ -23,7 +23,7 @@ import * as NodeMeshSocket from "./NodeMeshSocket.ts"
  *
  * const live = NodeMeshClient.layer({
  *   socket: { url: "http://127.0.0.1:8080" },
- *   client: { connectionIdle: "1 minute" }
+ *   client: { connectionIdleTimeToLive: "1 minute" }
  * })
  * console.log(Layer.isLayer(live)) // true
  * ```

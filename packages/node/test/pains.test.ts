@@ -241,7 +241,7 @@ describe("pains", () => {
     () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
-        const client = yield* MeshClient.make({ subscriptionIdle: 0 }).pipe(
+        const client = yield* MeshClient.make({ subscriptionIdleTimeToLive: 0 }).pipe(
           Effect.provideService(Socket.Socket, mesh.socket)
         )
         const stays = yield* follow(client.output(a))

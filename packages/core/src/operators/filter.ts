@@ -13,26 +13,26 @@ import { isLifecycle } from "../MeshEvent.ts"
 import type * as ServerMessage from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import * as Wanted from "../internal/pushdown.ts"
-import { isDataFirst, isResync, toPredicate, type NoUnknownOptions } from "./options.ts"
-import type { Events, KeepResync, Kept, Selector } from "./options.ts"
+import { isDataFirst, keptBy, toPredicate, type NoUnknownOptions } from "./options.ts"
+import type { Events, KeepOptions, Kept, Selector } from "./options.ts"
 
 /**
  * An operator that narrows the feed to the events `D`, and to `Resync` as well
- * where `keepResync` asks for it.
+ * where `keep` asks for it.
  *
  * **Details**
  *
  * Used bare in a pipe, with options in a pipe, or with the stream as the first
- * argument: `MeshStream.outputOnly`, `MeshStream.outputOnly({ keepResync: true })`,
- * `MeshStream.outputOnly(stream, { keepResync: true })`.
+ * argument: `MeshStream.outputOnly`, `MeshStream.outputOnly({ keep: "resync" })`,
+ * `MeshStream.outputOnly(stream, { keep: "resync" })`.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Narrowing<D extends MeshEvent> {
-  <Arg extends Events | KeepResync = {}, O extends KeepResync = {}>(
-    selfOrOptions?: Arg & NoUnknownOptions<Arg, KeepResync>,
-    options?: O & NoUnknownOptions<O, KeepResync>
+  <Arg extends Events | KeepOptions = {}, O extends KeepOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, KeepOptions>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
   ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
     ? Stream.Stream<Extract<A, D | Kept<O>>, E, R>
     : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Extract<A, D | Kept<Arg>>, E, R>
@@ -50,9 +50,11 @@ const keep = <E, R>(
   self: Stream.Stream<MeshEvent, E, R>,
   mayBeWanted: Wanted.MayBeWanted | undefined,
   isWanted: (event: MeshEvent) => boolean,
-  options: KeepResync | undefined
+  options: KeepOptions | undefined
 ): Stream.Stream<MeshEvent, E, R> => {
-  const isKept = options?.keepResync === true ? (event: MeshEvent) => isWanted(event) || isResync(event) : isWanted
+  const isKeptLifecycle = keptBy(options)
+  const isKept =
+    isKeptLifecycle === undefined ? isWanted : (event: MeshEvent) => isWanted(event) || isKeptLifecycle(event)
   return mayBeWanted === undefined ? Stream.filter(self, isKept) : Wanted.filter(self, mayBeWanted, isKept)
 }
 
@@ -60,7 +62,7 @@ const narrowing = <D extends MeshEvent>(
   mayBeWanted: Wanted.MayBeWanted,
   isWanted: (event: MeshEvent) => event is D
 ): Narrowing<D> =>
-  dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: KeepResync) =>
+  dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: KeepOptions) =>
     keep(self, mayBeWanted, isWanted, options)
   )
 
@@ -69,14 +71,14 @@ const narrowing = <D extends MeshEvent>(
  *
  * **When to use**
  *
- * Use it where a program reads what the agents say. With `keepResync` it can
+ * Use it where a program reads what the agents say. With `keep: "resync"` it can
  * tell a complete transcript from one with a hole.
  *
  * **Details**
  *
  * Drops every other event: updates, server errors, unknown messages,
- * `Connected` and `Disconnected`. `Resync` is dropped too, unless `keepResync`
- * is `true`.
+ * `Connected` and `Disconnected`. `Resync` is dropped too, unless `keep`
+ * asks for it.
  *
  * **Example** (What an agent said, with the holes)
  *
@@ -94,7 +96,7 @@ const narrowing = <D extends MeshEvent>(
  * // Stream<TaskOutput>
  * const output = feed.pipe(MeshStream.outputOnly)
  * // Stream<TaskOutput | Resync>
- * const marked = feed.pipe(MeshStream.outputOnly({ keepResync: true }))
+ * const marked = feed.pipe(MeshStream.outputOnly({ keep: "resync" }))
  *
  * console.log(Effect.runSync(Stream.runCollect(output)).length) // 1
  * console.log(Effect.runSync(Stream.runCollect(marked)).length) // 2
@@ -119,8 +121,8 @@ export const outputOnly: Narrowing<ServerMessage.TaskOutput> = narrowing(
  * **Details**
  *
  * Drops every other event: output, server errors, unknown messages,
- * `Connected` and `Disconnected`. `Resync` is dropped too, unless `keepResync`
- * is `true`.
+ * `Connected` and `Disconnected`. `Resync` is dropped too, unless `keep`
+ * asks for it.
  *
  * **Example** (Updates alone)
  *
@@ -158,7 +160,7 @@ export const updatesOnly: Narrowing<ServerMessage.TaskUpdated> = narrowing(
  * **Details**
  *
  * Drops every other event: updates, output, unknown messages, `Connected` and
- * `Disconnected`. `Resync` is dropped too, unless `keepResync` is `true`. The
+ * `Disconnected`. `Resync` is dropped too, unless `keep` asks for it. The
  * connection's own failures are not here: they are the `reason` of a
  * `Disconnected`, and in the end the stream's error.
  *
@@ -197,7 +199,7 @@ export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(
  * **Details**
  *
  * Drops `Connected` and `Disconnected`, and `Resync` as well unless
- * `keepResync` is `true`.
+ * `keep` asks for it.
  *
  * **Example** (The server's messages)
  *
@@ -275,7 +277,7 @@ export interface MaybeOfTask {
  * @category models
  * @since 0.1.0
  */
-export type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.UnknownMessage>
+export type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.UnknownMessage | Lifecycle>
 
 /**
  * Keeps what concerns one task, several tasks, or the tasks whose id a predicate
@@ -289,10 +291,9 @@ export type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.Unk
  * **Details**
  *
  * - An element with a `taskId` passes where that task is meant. This goes for
- *   updates, output, a `Resync` that names its task, and for what other
- *   operators make (`ToolUse`, `TaskLine`).
- * - `Connected`, `Disconnected` and a `Resync` that names no task pass: they
- *   concern every task.
+ *   updates, output, and for what other operators make (`ToolUse`, `TaskLine`).
+ * - `Connected`, `Disconnected` and `Resync` are dropped, unless `keep` asks for
+ *   them. A `Resync` that is kept passes if it names such a task, or no task.
  * - `ServerError` and `UnknownMessage` name no task and are dropped. Take them
  *   from the feed itself with `serverErrors`.
  *
@@ -318,34 +319,42 @@ export type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.Unk
  * ])
  *
  * const one = feed.pipe(MeshStream.filterTask(a))
- * console.log(Effect.runSync(Stream.runCollect(one)).length) // 2
+ * console.log(Effect.runSync(Stream.runCollect(one)).length) // 1
  * ```
  *
  * @category filters
  * @since 0.1.0
  */
 export const filterTask: {
-  (
-    tasks: Selector<TaskId>
-  ): <A extends MaybeOfTask, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<OfTask<A>, E, R>
-  <A extends MaybeOfTask, E, R>(self: Stream.Stream<A, E, R>, tasks: Selector<TaskId>): Stream.Stream<OfTask<A>, E, R>
-} = dual(
-  2,
-  <A extends MaybeOfTask, E, R>(
+  <O extends KeepOptions = {}>(
+    tasks: Selector<TaskId>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): <A extends MaybeOfTask, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<OfTask<A> | Extract<A, Kept<O>>, E, R>
+  <A extends MaybeOfTask, E, R, O extends KeepOptions = {}>(
     self: Stream.Stream<A, E, R>,
-    tasks: Selector<TaskId>
-  ): Stream.Stream<OfTask<A>, E, R> => {
+    tasks: Selector<TaskId>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): Stream.Stream<OfTask<A> | Extract<A, Kept<O>>, E, R>
+} = dual(
+  isDataFirst,
+  <E, R>(self: Stream.Stream<MaybeOfTask, E, R>, tasks: Selector<TaskId>, options?: KeepOptions) => {
     const isMeant = toPredicate(tasks)
-    const isKept = (event: MaybeOfTask) =>
-      event.taskId === undefined
+    const isKeptLifecycle = keptBy(options)
+    const isKept = (event: MaybeOfTask) => {
+      if (isLifecycleElement(event) && isKeptLifecycle?.(event) !== true) return false
+      return event.taskId === undefined
         ? event._tag !== "ServerError" && event._tag !== "UnknownMessage"
         : isMeant(event.taskId)
-    const kept: Stream.Stream<A, E, R> = Predicate.isFunction(tasks)
+    }
+    return Predicate.isFunction(tasks)
       ? Stream.filter(self, isKept)
       : Wanted.filter(self, (_, taskId) => isMeant(taskId), isKept)
-    return kept as Stream.Stream<OfTask<A>, E, R>
   }
 )
+
+/** Elements of other operators have other tags, so the tag decides. */
+const isLifecycleElement = (element: MaybeOfTask | Lifecycle): element is Lifecycle =>
+  element._tag === "Connected" || element._tag === "Disconnected" || element._tag === "Resync"
 
 /**
  * An update that says the task's status.
@@ -371,7 +380,7 @@ export interface StatusUpdated extends ServerMessage.TaskUpdated {
  * **Details**
  *
  * Drops every other event, and updates that say no status. `Connected` and
- * `Disconnected` are dropped, and so is `Resync`, unless `keepResync` is `true`.
+ * `Disconnected` are dropped, and so is `Resync`, unless `keep` asks for it.
  * Statuses are compared as they stand on the wire.
  *
  * **Example** (Failures)
@@ -395,20 +404,20 @@ export interface StatusUpdated extends ServerMessage.TaskUpdated {
  * @since 0.1.0
  */
 export const filterStatus: {
-  <O extends KeepResync = {}>(
+  <O extends KeepOptions = {}>(
     statuses: Selector<string>,
-    options?: O & NoUnknownOptions<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepOptions>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Stream.Stream<StatusUpdated | Extract<A, Kept<O>>, E, R>
-  <A extends MeshEvent, E, R, O extends KeepResync = {}>(
+  <A extends MeshEvent, E, R, O extends KeepOptions = {}>(
     self: Stream.Stream<A, E, R>,
     statuses: Selector<string>,
-    options?: O & NoUnknownOptions<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepOptions>
   ): Stream.Stream<StatusUpdated | Extract<A, Kept<O>>, E, R>
 } = dual(
   isDataFirst,
-  <E, R>(self: Stream.Stream<MeshEvent, E, R>, statuses: Selector<string>, options?: KeepResync) => {
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, statuses: Selector<string>, options?: KeepOptions) => {
     const isMeant = toPredicate(statuses)
     return keep(
       self,
@@ -431,7 +440,7 @@ export const filterStatus: {
  * **Details**
  *
  * Drops every other event. `Connected` and `Disconnected` are dropped, and so is
- * `Resync`, unless `keepResync` is `true`. Pieces of a message (`isPartial`)
+ * `Resync`, unless `keep` asks for it. Pieces of a message (`isPartial`)
  * pass like whole ones: put `joinPartials` before it to have whole ones.
  *
  * **Example** (What the runs cost)
@@ -455,20 +464,20 @@ export const filterStatus: {
  * @since 0.1.0
  */
 export const filterMessageType: {
-  <O extends KeepResync = {}>(
+  <O extends KeepOptions = {}>(
     messageTypes: Selector<string>,
-    options?: O & NoUnknownOptions<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepOptions>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Stream.Stream<Extract<A, ServerMessage.TaskOutput | Kept<O>>, E, R>
-  <A extends MeshEvent, E, R, O extends KeepResync = {}>(
+  <A extends MeshEvent, E, R, O extends KeepOptions = {}>(
     self: Stream.Stream<A, E, R>,
     messageTypes: Selector<string>,
-    options?: O & NoUnknownOptions<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepOptions>
   ): Stream.Stream<Extract<A, ServerMessage.TaskOutput | Kept<O>>, E, R>
 } = dual(
   isDataFirst,
-  <E, R>(self: Stream.Stream<MeshEvent, E, R>, messageTypes: Selector<string>, options?: KeepResync) => {
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, messageTypes: Selector<string>, options?: KeepOptions) => {
     const isMeant = toPredicate(messageTypes)
     return keep(
       self,
@@ -485,7 +494,7 @@ export const filterMessageType: {
  * @category options
  * @since 0.1.0
  */
-export interface FieldsChangedOptions extends KeepResync {
+export interface FieldsChangedOptions extends KeepOptions {
   /**
    * Whether an update that has no `updatedFields` passes: it may have changed
    * anything. Default: `false`.
@@ -506,7 +515,7 @@ export interface FieldsChangedOptions extends KeepResync {
  * Reads `updatedFields`, whose names are compared as they stand on the wire. An
  * update without `updatedFields` does not say what it changed; it is dropped,
  * unless `keepUnspecified` is `true`. Every other event is dropped: `Connected`
- * and `Disconnected`, and `Resync` as well unless `keepResync` is `true`.
+ * and `Disconnected`, and `Resync` as well unless `keep` asks for it.
  *
  * **Gotchas**
  *

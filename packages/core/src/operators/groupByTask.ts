@@ -40,7 +40,7 @@ export interface GroupByTaskOptions {
    * as many, the feed stops for all. A fraction is rounded down; what is not at
    * least 1 means 1. Default: 256.
    */
-  readonly bufferSize?: number | undefined
+  readonly capacity?: number | undefined
   /**
    * How long a task may be silent before its substream ends. The task's next
    * event starts a new one. Default: 1 hour.
@@ -51,7 +51,7 @@ export interface GroupByTaskOptions {
    * ends: output may trail the update that ends its task. 0 ends it with that
    * update. Default: 5 seconds.
    */
-  readonly linger?: Duration.Input | undefined
+  readonly endedTimeToLive?: Duration.Input | undefined
   /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
   readonly terminal?: Selector<string> | undefined
 }
@@ -78,7 +78,7 @@ export interface GroupByTaskOptions {
  *
  * A substream ends
  *
- * - `linger` after the last event of its task, once that has a terminal status;
+ * - `endedTimeToLive` after the last event of its task, once that has a terminal status;
  *   an update to another status before that calls it off;
  * - when its task was silent for `idleTimeToLive`;
  * - when the feed ends.
@@ -90,7 +90,7 @@ export interface GroupByTaskOptions {
  * Each substream is for one consumer. When that leaves before the end, or is
  * interrupted, the rest of this substream is dropped and the others go on.
  *
- * Memory: `bufferSize` events for each live task at most. Up to 16 substreams
+ * Memory: `capacity` events for each live task at most. Up to 16 substreams
  * wait to be taken; then the feed stops.
  *
  * **Gotchas**
@@ -164,9 +164,9 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
 ) {
   type Entry = readonly [TaskId, Stream.Stream<A, E>]
 
-  const bufferSize = atLeast(1, options.bufferSize ?? 256)
+  const capacity = atLeast(1, options.capacity ?? 256)
   const idleFor = Duration.toMillis(options.idleTimeToLive ?? "1 hour")
-  const linger = Duration.toMillis(options.linger ?? "5 seconds")
+  const endedTimeToLive = Duration.toMillis(options.endedTimeToLive ?? "5 seconds")
   const isTerminal = toPredicate(options.terminal ?? TaskStatus.defaultTerminal)
   const clock = yield* Clock.Clock
 
@@ -174,7 +174,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   const groups = new Map<TaskId, Group<A, E>>()
   const touched = new Set<Group<A, E>>()
   const idle = queueOf<A, E>(idleFor)
-  const ending = queueOf<A, E>(linger)
+  const ending = queueOf<A, E>(endedTimeToLive)
 
   const end = (group: Group<A, E>, cause: Cause.Cause<E | Cause.Done>): void => {
     groups.delete(group.taskId)
@@ -208,7 +208,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   const start = Effect.fnUntraced(function* (taskId: TaskId) {
     const group: Group<A, E> = {
       taskId,
-      box: Mailbox.make(Mailbox.boundedQueue(bufferSize)),
+      box: Mailbox.make(Mailbox.boundedQueue(capacity)),
       heardAt: -Infinity,
       isEnding: false
     }
@@ -222,7 +222,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
     touched.add(group)
     const wasEnding = group.isEnding
     if (event._tag === "TaskUpdated" && event.status !== undefined) group.isEnding = isTerminal(event.status)
-    if (group.isEnding && linger === 0) return end(group, done)
+    if (group.isEnding && endedTimeToLive === 0) return end(group, done)
     // Once for each batch and group, because all of a batch has one time.
     if (group.heardAt === now && group.isEnding === wasEnding) return
     group.heardAt = now

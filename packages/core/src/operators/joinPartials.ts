@@ -15,9 +15,9 @@ import type { TaskId } from "../TaskId.ts"
 import { atLeast } from "../internal/bounds.ts"
 import { isDataFirst, type NoUnknownOptions } from "./options.ts"
 import type { Events } from "./options.ts"
-import { defaultMaxTasks, maxKinds } from "./pieces.ts"
+import { maxKinds } from "./pieces.ts"
 import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
-import { Recent } from "../internal/queue/recent.ts"
+import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
 /**
  * An output after `joinPartials`: a whole message, or the unfinished beginning
@@ -55,7 +55,7 @@ export type Joined<A> = A extends TaskOutput ? JoinedOutput : A
 export interface JoinPartialsOptions extends PieceOptions {
   /** How many UTF-16 code units of text one task may have in waiting. Default: 100,000. */
   readonly maxLength?: number | undefined
-  /** How many tasks may have text in waiting at once, at least 1. Default: 1,000. */
+  /** How many tasks may have text in waiting at once, at least 1. Default: 10,000. */
   readonly maxTasks?: number | undefined
 }
 

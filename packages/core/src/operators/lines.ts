@@ -8,15 +8,15 @@
  */
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
-import type { MeshEvent, Resync } from "../MeshEvent.ts"
+import type { Lifecycle, MeshEvent } from "../MeshEvent.ts"
 import type { TaskOutput } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import { atLeast } from "../internal/bounds.ts"
-import { isDataFirst, toPredicate, type NoUnknownOptions } from "./options.ts"
-import type { Events, KeepResync, Kept, Selector } from "./options.ts"
-import { defaultMaxTasks, detach, maxKinds } from "./pieces.ts"
+import { isDataFirst, keptBy, toPredicate, type NoUnknownOptions } from "./options.ts"
+import type { Events, KeepOptions, Kept, Selector } from "./options.ts"
+import { detach, maxKinds } from "./pieces.ts"
 import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
-import { Recent } from "../internal/queue/recent.ts"
+import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
 /**
  * A line of a task's text, without its line end; or a part of one, marked
@@ -44,7 +44,7 @@ export interface TaskLine {
  * @category options
  * @since 0.1.0
  */
-export interface LinesOptions extends PieceOptions, KeepResync {
+export interface LinesOptions extends PieceOptions, KeepOptions {
   /** The message types whose text is wanted. Default: `"assistant"`. */
   readonly messageType?: Selector<string> | undefined
   /**
@@ -58,7 +58,7 @@ export interface LinesOptions extends PieceOptions, KeepResync {
    * parts of that length, all but the last marked unfinished. Default: 65,536.
    */
   readonly maxLength?: number | undefined
-  /** How many tasks may have an open line at once, at least 1. Default: 1,000. */
+  /** How many tasks may have an open line at once, at least 1. Default: 10,000. */
   readonly maxTasks?: number | undefined
 }
 
@@ -76,13 +76,13 @@ interface Open {
 
 const markLength = 64
 
-type Out = Array<TaskLine | Resync>
+type Out = Array<TaskLine | Lifecycle>
 
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff
 
 class Splitter {
   readonly #isMeant: (messageType: string) => boolean
-  readonly #keepResync: boolean
+  readonly #isKept: ReturnType<typeof keptBy>
   readonly #snapshots: boolean
   readonly #closedByWhole: boolean
   readonly #messageEnds: boolean
@@ -92,7 +92,7 @@ class Splitter {
 
   constructor(options: LinesOptions | undefined) {
     this.#isMeant = toPredicate(options?.messageType ?? "assistant")
-    this.#keepResync = options?.keepResync === true
+    this.#isKept = keptBy(options)
     this.#snapshots = options?.pieces === "snapshot"
     this.#closedByWhole = this.#snapshots || options?.closing !== "piece"
     this.#messageEnds = options?.ends !== "newline"
@@ -104,11 +104,13 @@ class Splitter {
   push(event: MeshEvent, out: Out): void {
     if (event._tag === "TaskOutput") {
       if (this.#isMeant(event.messageType)) this.#output(event, out)
-    } else if (event._tag === "Resync") {
+      return
+    }
+    if (event._tag === "Resync") {
       if (event.taskId === undefined) this.flush("Resync", out)
       else this.#release(event.taskId, out)
-      if (this.#keepResync) out.push(event)
     }
+    if (this.#isKept?.(event) === true) out.push(event)
   }
 
   /** Lets go of everything. */
@@ -252,7 +254,7 @@ const releaseOldest = (kinds: Map<string, Open>, out: Out): void => {
  *   `maxTasks`, and 16 message types of a task.
  *
  * Every other event is dropped: `Connected` and `Disconnected`, and `Resync` as
- * well unless `keepResync` is `true`. At most one open line, of at most
+ * well unless `keep` asks for it. At most one open line, of at most
  * `maxLength` code units, is held for each of `maxTasks` tasks and each of its
  * message types.
  *
@@ -290,7 +292,7 @@ export const lines: <Arg extends Events | LinesOptions = {}, O extends LinesOpti
   : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskLine | Extract<A, Kept<Arg>>, E, R> =
   dual(
     isDataFirst,
-    <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: LinesOptions): Stream.Stream<TaskLine | Resync, E, R> =>
+    <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: LinesOptions): Stream.Stream<TaskLine | Lifecycle, E, R> =>
       Stream.mapAccumArray(
         self,
         () => new Splitter(options),

@@ -9,7 +9,7 @@
  */
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import type { MeshEvent, Resync } from "../MeshEvent.ts"
+import { isLifecycle, isResync, type Lifecycle, type MeshEvent, type Resync } from "../MeshEvent.ts"
 
 /**
  * Any stream of events.
@@ -22,30 +22,51 @@ export type Events = Stream.Stream<MeshEvent, unknown, unknown>
 /** Whether a `dual` function was called with the stream as its first argument. */
 export const isDataFirst = (args: IArguments): boolean => Stream.isStream(args[0])
 
-export const isResync = (event: MeshEvent): event is Resync => event._tag === "Resync"
-
 /**
- * The option of every operator that narrows the feed to data.
+ * The option of every filter for the lifecycle elements.
  *
  * @category options
  * @since 0.1.0
  */
-export interface KeepResync {
+export interface KeepOptions {
   /**
-   * Whether `Resync` elements stay in the stream, where they stood. `true` shows
-   * in the element type. Default: `false`.
+   * Which lifecycle elements stay in the stream, at their places: `"resync"` keeps
+   * `Resync`; `"lifecycle"` keeps `Connected`, `Disconnected` and `Resync`. The
+   * element type shows what is kept. By default all are dropped.
    */
-  readonly keepResync?: boolean | undefined
+  readonly keep?: "resync" | "lifecycle" | undefined
 }
 
 /**
- * `Resync` where the options `O` keep it, and `never` where they do not. An
- * option that is only known to be a `boolean` may keep it.
+ * The lifecycle elements that the options `O` keep; `never` without `keep`. A
+ * value that is known at run time only counts as all that it may be.
  *
  * @category models
  * @since 0.1.0
  */
-export type Kept<O> = "keepResync" extends keyof O ? (true extends O["keepResync"] ? Resync : never) : never
+export type Kept<O> = "keep" extends keyof O
+  ? "lifecycle" extends O["keep"]
+    ? Lifecycle
+    : "resync" extends O["keep"]
+      ? Resync
+      : never
+  : never
+
+/** The predicate of the lifecycle elements that the options keep; `undefined` if they keep none. */
+export const keptBy = (options: KeepOptions | undefined): ((event: MeshEvent) => event is Lifecycle) | undefined => {
+  const keep = options?.keep
+  switch (keep) {
+    case undefined:
+      return undefined
+    case "resync":
+      return isResync
+    case "lifecycle":
+      return isLifecycle
+    default:
+      keep satisfies never
+      throw new TypeError('The option "keep" must be "resync" or "lifecycle"')
+  }
+}
 
 /**
  * Which values are meant: one, any of several, or those that a predicate takes.

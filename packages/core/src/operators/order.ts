@@ -12,8 +12,8 @@ import type { MeshEvent, Resync } from "../MeshEvent.ts"
 import * as MeshMetrics from "../MeshMetrics.ts"
 import type { TaskId } from "../TaskId.ts"
 import type { StatusUpdated } from "./filter.ts"
-import { isDataFirst, type NoUnknownOptions } from "./options.ts"
-import type { Events, KeepResync, Kept } from "./options.ts"
+import { isDataFirst, keptBy, type NoUnknownOptions } from "./options.ts"
+import type { Events, KeepOptions, Kept } from "./options.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
 /**
@@ -225,7 +225,7 @@ export const markGaps: <Arg extends Events | MaxTasks = {}>(
  * @category options
  * @since 0.1.0
  */
-export interface StatusChangesOptions extends MaxTasks, KeepResync {}
+export interface StatusChangesOptions extends MaxTasks, KeepOptions {}
 
 /**
  * Keeps the updates that change their task's status: equal statuses of a task in
@@ -241,8 +241,8 @@ export interface StatusChangesOptions extends MaxTasks, KeepResync {}
  * - The first update of a task that says a status passes, and then each one
  *   whose status is another than the last.
  * - Every other event is dropped, as are updates that say no status. `Connected`
- *   and `Disconnected` are dropped, and so is `Resync`, unless `keepResync` is
- *   `true`.
+ *   and `Disconnected` are dropped, and so is `Resync`, unless `keep`
+ *   asks for it.
  * - A `Resync` does not clear the memory: a status that is the same after a gap
  *   as before it does not pass again.
  * - What is remembered: the status of each of the last `maxTasks` tasks. A task
@@ -285,9 +285,9 @@ export const statusChanges: <Arg extends Events | StatusChangesOptions = {}, O e
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: StatusChangesOptions) =>
     Stream.suspend(() => {
       const statuses = recent<string>(options)
-      const keepResync = options?.keepResync === true
+      const isKept = keptBy(options)
       return Stream.filter(self, (event) => {
-        if (event._tag !== "TaskUpdated") return keepResync && event._tag === "Resync"
+        if (event._tag !== "TaskUpdated") return isKept?.(event) === true
         if (event.status === undefined) return false
         const changed = statuses.get(event.taskId) !== event.status
         statuses.set(event.taskId, event.status)

@@ -48,9 +48,6 @@ export interface PieceOptions {
  */
 export type UnfinishedReason = "Resync" | "Ended" | "RunEnded" | "TooLong" | "Replaced" | "Evicted"
 
-/** How many tasks may have text in waiting at once, where no option says otherwise. */
-export const defaultMaxTasks = 1_000
-
 /** How many message types of one task may have text in waiting at once. The protocol names seven. */
 export const maxKinds = 16
 

@@ -112,12 +112,12 @@ export interface TakeResultOptions {
    * How long a result may come after its task's terminal status. Default: 5
    * seconds.
    */
-  readonly grace?: Duration.Input | undefined
+  readonly endedTimeToLive?: Duration.Input | undefined
 }
 
 type Verdict = Effect.Effect<TaskResult, TaskFailed>
 
-const defaultGrace = Duration.seconds(5)
+const defaultEndedTimeToLive = Duration.seconds(5)
 
 const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskResult => ({
   _tag: "TaskResult",
@@ -144,7 +144,7 @@ const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskRes
  * - `TaskFailed` if a failing status comes first, or if the result is marked as
  *   an error (`isError`);
  * - `NoResult` if the stream ends first, or if the task reached another terminal
- *   status and no result came within `grace` of it;
+ *   status and no result came within `endedTimeToLive` of it;
  * - whatever the stream fails with.
  *
  * A result usually comes before its task's terminal status, so the wait for a
@@ -203,7 +203,7 @@ export const takeResult: {
   ): Effect.Effect<TaskResult, E | TaskFailed | NoResult, R> => {
     const isTerminal = toPredicate(options?.terminal ?? TaskStatus.defaultTerminal)
     const isFailed = toPredicate(options?.failed ?? TaskStatus.defaultFailed)
-    const grace = Duration.toMillis(options?.grace ?? defaultGrace)
+    const endedTimeToLive = Duration.toMillis(options?.endedTimeToLive ?? defaultEndedTimeToLive)
     return Effect.suspend(() => {
       let ended: { readonly status: string; readonly until: number } | undefined
 
@@ -218,7 +218,7 @@ export const takeResult: {
           if (isFailed(status)) return Effect.fail(new TaskFailed({ taskId, status }))
           if (!isTerminal(status)) ended = undefined
           // An update that repeats the terminal status does not prolong the wait.
-          else ended = { status, until: ended?.until ?? clock.currentTimeMillisUnsafe() + grace }
+          else ended = { status, until: ended?.until ?? clock.currentTimeMillisUnsafe() + endedTimeToLive }
         }
         return undefined
       }

@@ -3,10 +3,10 @@
  */
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
-import type { MeshEvent, Resync } from "../MeshEvent.ts"
+import type { Lifecycle, MeshEvent } from "../MeshEvent.ts"
 import type { TaskOutput } from "../ServerMessage.ts"
-import { isDataFirst, toPredicate, type NoUnknownOptions } from "./options.ts"
-import type { Events, KeepResync, Kept, Selector } from "./options.ts"
+import { isDataFirst, keptBy, toPredicate, type NoUnknownOptions } from "./options.ts"
+import type { Events, KeepOptions, Kept, Selector } from "./options.ts"
 
 /**
  * Options of `text`.
@@ -14,7 +14,7 @@ import type { Events, KeepResync, Kept, Selector } from "./options.ts"
  * @category options
  * @since 0.1.0
  */
-export interface TextOptions extends KeepResync {
+export interface TextOptions extends KeepOptions {
   /** The message types whose text is wanted. Default: `"assistant"`. */
   readonly messageType?: Selector<string> | undefined
 }
@@ -36,7 +36,7 @@ export interface TextOptions extends KeepResync {
  * that the server sends, put `joinPartials` before it.
  *
  * Every other event is dropped: `Connected` and `Disconnected`, and `Resync` as
- * well unless `keepResync` is `true`. Nothing is held.
+ * well unless `keep` asks for it. Nothing is held.
  *
  * **Example** (Reading along)
  *
@@ -66,15 +66,15 @@ export const text: <Arg extends Events | TextOptions = {}, O extends TextOptions
   : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<string | Extract<A, Kept<Arg>>, E, R> =
   dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: TextOptions) => {
     const isMeant = toPredicate(options?.messageType ?? "assistant")
-    const keepResync = options?.keepResync === true
+    const isKept = keptBy(options)
     return self.pipe(
       Stream.filter(
-        (event): event is TaskOutput | Resync =>
+        (event): event is TaskOutput | Lifecycle =>
           (event._tag === "TaskOutput" &&
             isMeant(event.messageType) &&
             (event.isPartial !== true || "unfinished" in event)) ||
-          (keepResync && event._tag === "Resync")
+          isKept?.(event) === true
       ),
-      Stream.map((event) => (event._tag === "Resync" ? event : event.content))
+      Stream.map((event) => (event._tag === "TaskOutput" ? event.content : event))
     )
   })

@@ -9,11 +9,11 @@ import { dual } from "effect/Function"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { MeshEvent, Resync } from "../MeshEvent.ts"
+import type { Lifecycle, MeshEvent } from "../MeshEvent.ts"
 import type { TaskOutput } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
-import { isDataFirst, type NoUnknownOptions } from "./options.ts"
-import type { KeepResync, Kept } from "./options.ts"
+import { isDataFirst, keptBy, type NoUnknownOptions } from "./options.ts"
+import type { KeepOptions, Kept } from "./options.ts"
 
 /**
  * An agent used a tool, and its input is of the expected shape.
@@ -106,7 +106,7 @@ const decoderOf = (schemas: ToolInput): ((toolName: string | undefined) => Decod
  * - An input that fits gives a `ToolUse`; one that does not fit, or is missing,
  *   gives a `ToolUseMismatch`. The stream never fails because of an input.
  * - Every other event is dropped: `Connected` and `Disconnected`, and `Resync`
- *   as well unless `keepResync` is `true`.
+ *   as well unless `keep` asks for it.
  *
  * **Gotchas**
  *
@@ -147,20 +147,20 @@ const decoderOf = (schemas: ToolInput): ((toolName: string | undefined) => Decod
  * @since 0.1.0
  */
 export const toolUse: {
-  <const S extends ToolInput, O extends KeepResync = {}>(
+  <const S extends ToolInput, O extends KeepOptions = {}>(
     input: S,
-    options?: O & NoUnknownOptions<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepOptions>
   ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<ToolUses<S> | Extract<A, Kept<O>>, E, R>
-  <A extends MeshEvent, E, R, const S extends ToolInput, O extends KeepResync = {}>(
+  <A extends MeshEvent, E, R, const S extends ToolInput, O extends KeepOptions = {}>(
     self: Stream.Stream<A, E, R>,
     input: S,
-    options?: O & NoUnknownOptions<O, KeepResync>
+    options?: O & NoUnknownOptions<O, KeepOptions>
   ): Stream.Stream<ToolUses<S> | Extract<A, Kept<O>>, E, R>
-} = dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, input: ToolInput, options?: KeepResync) => {
+} = dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, input: ToolInput, options?: KeepOptions) => {
   const decoder = decoderOf(input)
-  const keepResync = options?.keepResync === true
-  return Stream.filterMap(self, (event): Result.Result<ToolUse<unknown> | ToolUseMismatch | Resync, MeshEvent> => {
-    if (event._tag === "Resync" && keepResync) return Result.succeed(event)
+  const isKept = keptBy(options)
+  return Stream.filterMap(self, (event): Result.Result<ToolUse<unknown> | ToolUseMismatch | Lifecycle, MeshEvent> => {
+    if (isKept?.(event) === true) return Result.succeed(event)
     if (event._tag !== "TaskOutput" || event.messageType !== "tool_use" || event.isPartial === true) {
       return Result.fail(event)
     }

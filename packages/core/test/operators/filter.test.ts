@@ -37,23 +37,23 @@ type Filter = (self: Stream.Stream<MeshEvent.MeshEvent>) => Stream.Stream<MeshEv
 
 const filters: Record<string, Filter> = {
   outputOnly: MeshStream.outputOnly,
-  "outputOnly with Resync": MeshStream.outputOnly({ keepResync: true }),
+  "outputOnly with Resync": MeshStream.outputOnly({ keep: "resync" }),
   updatesOnly: MeshStream.updatesOnly,
-  "updatesOnly with Resync": MeshStream.updatesOnly({ keepResync: true }),
+  "updatesOnly with Resync": MeshStream.updatesOnly({ keep: "resync" }),
   serverErrors: MeshStream.serverErrors,
   dataOnly: MeshStream.dataOnly,
-  "dataOnly with Resync": MeshStream.dataOnly({ keepResync: true }),
+  "dataOnly with Resync": MeshStream.dataOnly({ keep: "resync" }),
   lifecycleOnly: MeshStream.lifecycleOnly,
   "filterTask of one": MeshStream.filterTask(a),
   "filterTask of two": MeshStream.filterTask([a, b]),
   "filterTask by predicate": MeshStream.filterTask((id) => id !== a),
   filterStatus: MeshStream.filterStatus(["running", "failed"]),
-  "filterStatus with Resync": MeshStream.filterStatus("failed", { keepResync: true }),
+  "filterStatus with Resync": MeshStream.filterStatus("failed", { keep: "resync" }),
   filterMessageType: MeshStream.filterMessageType("assistant"),
-  "filterMessageType with Resync": MeshStream.filterMessageType(["assistant", "result"], { keepResync: true }),
+  "filterMessageType with Resync": MeshStream.filterMessageType(["assistant", "result"], { keep: "resync" }),
   fieldsChanged: MeshStream.fieldsChanged("plan"),
   "fieldsChanged with all that may have": MeshStream.fieldsChanged(["plan", "name"], {
-    keepResync: true,
+    keep: "resync",
     keepUnspecified: true
   })
 }
@@ -93,15 +93,15 @@ describe("narrowing to a kind of event", () => {
     })
   )
 
-  it.effect("keepResync keeps every Resync where it stood, and no other lifecycle event", () =>
+  it.effect('`keep: "resync"` keeps every Resync where it stood, and no other lifecycle event', () =>
     Effect.gen(function* () {
-      assert.deepStrictEqual(yield* tags(MeshStream.outputOnly({ keepResync: true })), [
+      assert.deepStrictEqual(yield* tags(MeshStream.outputOnly({ keep: "resync" })), [
         "TaskOutput",
         "TaskOutput",
         "Resync",
         "Resync"
       ])
-      assert.deepStrictEqual(yield* tags(MeshStream.dataOnly({ keepResync: true })), [
+      assert.deepStrictEqual(yield* tags(MeshStream.dataOnly({ keep: "resync" })), [
         "TaskUpdated",
         "TaskOutput",
         "TaskUpdated",
@@ -112,7 +112,7 @@ describe("narrowing to a kind of event", () => {
         "Resync",
         "TaskUpdated"
       ])
-      assert.deepStrictEqual(yield* tags(MeshStream.serverErrors({ keepResync: true })), [
+      assert.deepStrictEqual(yield* tags(MeshStream.serverErrors({ keep: "resync" })), [
         "ServerError",
         "Resync",
         "Resync"
@@ -120,27 +120,66 @@ describe("narrowing to a kind of event", () => {
     })
   )
 
+  it.effect('`keep: "lifecycle"` keeps every lifecycle element where it stood', () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* through(one, MeshStream.dataOnly({ keep: "lifecycle" })), one)
+      assert.deepStrictEqual(
+        yield* through(one, MeshStream.filterStatus("no such status", { keep: "lifecycle" })),
+        one.filter(MeshEvent.isLifecycle)
+      )
+    })
+  )
+
+  it("refuses a `keep` that it does not know", () => {
+    // A program in JavaScript can pass anything.
+    const keep = "all" as "resync"
+    assert.throws(() => MeshStream.dataOnly(Stream.fromArray(one), { keep }), /"keep" must be "resync" or "lifecycle"/)
+  })
+
   it.effect("bare, called, and data-first are the same operator", () =>
     Effect.gen(function* () {
       const feed = Stream.fromArray(one)
       const bare = yield* Stream.runCollect(feed.pipe(MeshStream.updatesOnly))
       assert.strictEqual(bare.length, 3)
       assert.deepStrictEqual(yield* Stream.runCollect(feed.pipe(MeshStream.updatesOnly())), bare)
-      assert.deepStrictEqual(yield* Stream.runCollect(feed.pipe(MeshStream.updatesOnly({ keepResync: false }))), bare)
+      assert.deepStrictEqual(yield* Stream.runCollect(feed.pipe(MeshStream.updatesOnly({ keep: undefined }))), bare)
       assert.deepStrictEqual(yield* Stream.runCollect(MeshStream.updatesOnly(feed)), bare)
       assert.deepStrictEqual(
-        yield* Stream.runCollect(MeshStream.updatesOnly(feed, { keepResync: true })),
-        yield* Stream.runCollect(feed.pipe(MeshStream.updatesOnly({ keepResync: true })))
+        yield* Stream.runCollect(MeshStream.updatesOnly(feed, { keep: "resync" })),
+        yield* Stream.runCollect(feed.pipe(MeshStream.updatesOnly({ keep: "resync" })))
       )
     })
   )
 })
 
 describe("filterTask", () => {
-  it.effect("keeps what names the task, and the lifecycle that concerns every task", () =>
+  it.effect("keeps the data of the task and drops every lifecycle element by default", () =>
     Effect.gen(function* () {
-      const kept = yield* through([...one, resync(b)], MeshStream.filterTask(a))
-      assert.deepStrictEqual(kept, [one[0], one[1], one[2], one[7], one[8], one[9]])
+      const kept = yield* through([...one, resync(a)], MeshStream.filterTask(a))
+      assert.deepStrictEqual(kept, [one[1], one[2]])
+    })
+  )
+
+  it.effect('`keep: "resync"` keeps a Resync of the task, and one of every task, but not one of another task', () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(
+        yield* through(
+          [connected(), resync(), updated(a), resync(a), resync(b), disconnected()],
+          MeshStream.filterTask(a, { keep: "resync" })
+        ),
+        [resync(), updated(a), resync(a)]
+      )
+    })
+  )
+
+  it.effect('`keep: "lifecycle"` keeps the connection\'s elements, data-first too', () =>
+    Effect.gen(function* () {
+      const feed = Stream.make(connected(), resync(), updated(b), resync(b), disconnected())
+      assert.deepStrictEqual(yield* Stream.runCollect(MeshStream.filterTask(feed, a, { keep: "lifecycle" })), [
+        connected(),
+        resync(),
+        disconnected()
+      ])
     })
   )
 
@@ -171,10 +210,7 @@ describe("filterTask", () => {
         asked.push(args)
         return args[0] === b
       })
-      assert.deepStrictEqual(yield* through([updated(a), connected(), output(b, "")], filter), [
-        connected(),
-        output(b, "")
-      ])
+      assert.deepStrictEqual(yield* through([updated(a), connected(), output(b, "")], filter), [output(b, "")])
       assert.deepStrictEqual(asked, [[a], [b]])
     })
   )
@@ -199,7 +235,7 @@ describe("filterStatus", () => {
       assert.deepStrictEqual(yield* through(one, MeshStream.filterStatus(["running", "failed"])), [one[1], one[3]])
       assert.deepStrictEqual(yield* through(one, MeshStream.filterStatus(TaskStatus.isTerminal)), [one[3]])
       assert.deepStrictEqual(
-        yield* Stream.runCollect(MeshStream.filterStatus(Stream.fromArray(one), "running", { keepResync: true })),
+        yield* Stream.runCollect(MeshStream.filterStatus(Stream.fromArray(one), "running", { keep: "resync" })),
         [one[1], one[8], one[9]]
       )
     })
@@ -267,7 +303,7 @@ describe("fieldsChanged", () => {
         [named, other]
       )
       assert.deepStrictEqual(
-        yield* through(input, MeshStream.fieldsChanged("plan", { keepUnspecified: true, keepResync: true })),
+        yield* through(input, MeshStream.fieldsChanged("plan", { keepUnspecified: true, keep: "resync" })),
         [named, silent, resync()]
       )
     })

@@ -48,9 +48,9 @@ describe("groupByTask", () => {
   it.effect.prop(
     "gives each task what names it, in order, whatever the chunks, the bound and the consumers' speed",
     [history, sizes, small, small],
-    Effect.fnUntraced(function* ([events, sizes, bufferSize, pauses]) {
+    Effect.fnUntraced(function* ([events, sizes, capacity, pauses]) {
       const groups = yield* fromChunks(chunked(events, sizes)).pipe(
-        MeshStream.groupByTask({ bufferSize, terminal: new Set() }),
+        MeshStream.groupByTask({ capacity, terminal: new Set() }),
         Stream.mapEffect(
           ([taskId, group]) =>
             group.pipe(
@@ -79,7 +79,7 @@ describe("groupByTask", () => {
     [history, sizes],
     Effect.fnUntraced(function* ([events, sizes]) {
       const merged = yield* fromChunks(chunked(events, sizes)).pipe(
-        MeshStream.groupByTask({ linger: 0 }),
+        MeshStream.groupByTask({ endedTimeToLive: 0 }),
         Stream.flatMap(([, group]) => group, { concurrency: "unbounded" }),
         Stream.filter((event) => taskOf(event) !== undefined),
         Stream.runCollect
@@ -158,7 +158,7 @@ describe("groupByTask", () => {
 
   it.effect("ends a group a while after the last event of a task that has ended", () =>
     Effect.gen(function* () {
-      const { give, got } = yield* dealt({ linger: "5 seconds" })
+      const { give, got } = yield* dealt({ endedTimeToLive: "5 seconds" })
       yield* give(updated(a, "running"), updated(a, "done"), said(b, "1"), updated(b, "failed"))
       yield* TestClock.adjust("4 seconds")
       yield* give(said(a, "trailing"))
@@ -177,7 +177,7 @@ describe("groupByTask", () => {
 
   it.effect("keeps the group of a task that goes on after its end", () =>
     Effect.gen(function* () {
-      const { give, got } = yield* dealt({ linger: "5 seconds", idleTimeToLive: "1 minute" })
+      const { give, got } = yield* dealt({ endedTimeToLive: "5 seconds", idleTimeToLive: "1 minute" })
       yield* give(updated(a, "done"))
       yield* TestClock.adjust("4 seconds")
       yield* give(updated(a, "running"))
@@ -208,9 +208,9 @@ describe("groupByTask", () => {
     )
   )
 
-  it.effect("ends a group with the terminal update itself when there is no linger", () =>
+  it.effect("ends a group with the terminal update itself when there is no endedTimeToLive", () =>
     Effect.gen(function* () {
-      const { give, got } = yield* dealt({ linger: 0 })
+      const { give, got } = yield* dealt({ endedTimeToLive: 0 })
       yield* give(said(a, "1"), updated(a, "done"), said(a, "2"))
       assert.deepStrictEqual(
         got.map(({ events, end }) => [events, end]),
@@ -224,7 +224,7 @@ describe("groupByTask", () => {
 
   it.effect("takes the caller's word for which statuses end a task", () =>
     Effect.gen(function* () {
-      const { give, got } = yield* dealt({ linger: 0, terminal: new Set(["parked"]) })
+      const { give, got } = yield* dealt({ endedTimeToLive: 0, terminal: new Set(["parked"]) })
       yield* give(updated(a, "done"), updated(a, "parked"), updated(a, "running"))
       assert.deepStrictEqual(
         got.map(({ events }) => events.length),
@@ -242,7 +242,7 @@ describe("groupByTask", () => {
         Stream.rechunk(1),
         Stream.tap((content) => Effect.sync(() => read.push(content))),
         Stream.flatMap((content) => Stream.make(said(content === "6" ? b : a, content))),
-        MeshStream.groupByTask({ bufferSize: 2 }),
+        MeshStream.groupByTask({ capacity: 2 }),
         Stream.flatMap(
           ([taskId, group]) =>
             Stream.tap(group, ({ content }) =>
@@ -271,7 +271,7 @@ describe("groupByTask", () => {
       const events = Array.from({ length: 50 }, (_, index) => said(index % 2 === 0 ? a : b, String(index)))
       const groups = yield* Stream.fromIterable(events).pipe(
         Stream.rechunk(7),
-        MeshStream.groupByTask({ bufferSize: 2 }),
+        MeshStream.groupByTask({ capacity: 2 }),
         Stream.mapEffect(
           ([taskId, group]) =>
             (taskId === a ? Stream.take(group, 1) : group).pipe(
@@ -292,7 +292,7 @@ describe("groupByTask", () => {
       const events = Array.from({ length: 50 }, (_, index) => said(index % 2 === 0 ? a : b, String(index)))
       const got: Array<MeshEvent> = []
       const fiber = yield* Stream.fromIterable(events).pipe(
-        MeshStream.groupByTask({ bufferSize: 2 }),
+        MeshStream.groupByTask({ capacity: 2 }),
         Stream.runForEach(([taskId, group]) =>
           Stream.runForEach(group, (event) => (taskId === a ? Effect.never : Effect.sync(() => got.push(event)))).pipe(
             Effect.forkChild({ startImmediately: true }),
@@ -313,12 +313,12 @@ describe("groupByTask", () => {
 
   it.effect("gives an abandoned group's next events to a new one, after its time", () =>
     Effect.gen(function* () {
-      const { give, got, feed } = yield* dealt({ bufferSize: 1, idleTimeToLive: "10 seconds" })
+      const { give, got, feed } = yield* dealt({ capacity: 1, idleTimeToLive: "10 seconds" })
       yield* give(said(a, "1"))
       const stalled = yield* Queue.unbounded<MeshEvent>()
       const groups: Array<TaskId> = []
       yield* Stream.fromQueue(stalled).pipe(
-        MeshStream.groupByTask({ bufferSize: 1, idleTimeToLive: "10 seconds" }),
+        MeshStream.groupByTask({ capacity: 1, idleTimeToLive: "10 seconds" }),
         // Nobody pulls the groups.
         Stream.runForEach(([taskId]) => Effect.sync(() => groups.push(taskId))),
         Effect.forkScoped
@@ -339,7 +339,7 @@ describe("groupByTask", () => {
       const ended = yield* Deferred.make<void>()
       yield* Stream.concat(Stream.fromIterable(["1", "2", "3"]), Stream.never).pipe(
         Stream.map((content) => said(a, content)),
-        MeshStream.groupByTask({ bufferSize: 1, idleTimeToLive: "10 seconds" }),
+        MeshStream.groupByTask({ capacity: 1, idleTimeToLive: "10 seconds" }),
         Stream.runForEach(([, group]) =>
           Stream.runForEach(group, () => Deferred.await(gate)).pipe(
             Effect.andThen(Deferred.succeed(ended, undefined)),
@@ -492,8 +492,8 @@ describe("the type of groupByTask", () => {
     )
     type Out = Stream.Stream<readonly [TaskId, Stream.Stream<TaskOutput, "broken">], "broken", Setting>
     const bare = outputs.pipe(MeshStream.groupByTask)
-    const withOptions = outputs.pipe(MeshStream.groupByTask({ bufferSize: 1 }))
-    const dataFirst = MeshStream.groupByTask(outputs, { bufferSize: 1 })
+    const withOptions = outputs.pipe(MeshStream.groupByTask({ capacity: 1 }))
+    const dataFirst = MeshStream.groupByTask(outputs, { capacity: 1 })
     const same: readonly [Same<typeof bare, Out>, Same<typeof withOptions, Out>, Same<typeof dataFirst, Out>] = [
       true,
       true,

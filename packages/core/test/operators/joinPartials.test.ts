@@ -395,13 +395,15 @@ describe("joinPartials", () => {
         const withGap = [...events.slice(0, index), resync(a), ...events.slice(index)]
         const joined = yield* through(withGap, MeshStream.joinPartials)
         assert.deepStrictEqual(
-          yield* through(joined, MeshStream.filterTask(a)),
-          yield* through(withGap, (feed) => feed.pipe(MeshStream.filterTask(a), MeshStream.joinPartials))
+          yield* through(joined, MeshStream.filterTask(a, { keep: "lifecycle" })),
+          yield* through(withGap, (feed) =>
+            feed.pipe(MeshStream.filterTask(a, { keep: "lifecycle" }), MeshStream.joinPartials)
+          )
         )
         const without = yield* through(events, MeshStream.joinPartials)
         assert.deepStrictEqual(
-          yield* through(joined, MeshStream.filterTask(b)),
-          yield* through(without, MeshStream.filterTask(b))
+          yield* through(joined, MeshStream.filterTask(b, { keep: "lifecycle" })),
+          yield* through(without, MeshStream.filterTask(b, { keep: "lifecycle" }))
         )
       })
   )

@@ -22,29 +22,29 @@ import {
 
 type Operator = <E, R>(self: Stream.Stream<MeshEvent.MeshEvent, E, R>) => Stream.Stream<unknown, E, R>
 
-const keepResync = true
+const keep = "resync"
 const any = () => true
 
 const operators: Record<string, Operator> = {
-  outputOnly: (self) => MeshStream.outputOnly(self, { keepResync }),
+  outputOnly: (self) => MeshStream.outputOnly(self, { keep }),
   updatesOnly: (self) => MeshStream.updatesOnly(self),
-  serverErrors: (self) => MeshStream.serverErrors(self, { keepResync }),
+  serverErrors: (self) => MeshStream.serverErrors(self, { keep }),
   dataOnly: (self) => MeshStream.dataOnly(self),
   lifecycleOnly: (self) => MeshStream.lifecycleOnly(self),
-  filterTask: (self) => MeshStream.filterTask(self, [a, b]),
-  filterStatus: (self) => MeshStream.filterStatus(self, any, { keepResync }),
+  filterTask: (self) => MeshStream.filterTask(self, [a, b], { keep }),
+  filterStatus: (self) => MeshStream.filterStatus(self, any, { keep }),
   filterMessageType: (self) => MeshStream.filterMessageType(self, "assistant"),
-  fieldsChanged: (self) => MeshStream.fieldsChanged(self, "plan", { keepResync }),
-  toolUse: (self) => MeshStream.toolUse(self, Schema.Unknown, { keepResync }),
+  fieldsChanged: (self) => MeshStream.fieldsChanged(self, "plan", { keep }),
+  toolUse: (self) => MeshStream.toolUse(self, Schema.Unknown, { keep }),
   dedupeUpdates: (self) => MeshStream.dedupeUpdates(self),
   markGaps: (self) => MeshStream.markGaps(self),
-  statusChanges: (self) => MeshStream.statusChanges(self, { keepResync }),
+  statusChanges: (self) => MeshStream.statusChanges(self, { keep }),
   untilTerminal: (self) => MeshStream.untilTerminal(self, [a, b]),
   joinPartials: (self) => MeshStream.joinPartials(self),
   "joinPartials within tight bounds": (self) =>
     MeshStream.joinPartials(self, { pieces: "snapshot", maxLength: 3, maxTasks: 2 }),
-  text: (self) => MeshStream.text(self, { keepResync }),
-  lines: (self) => MeshStream.lines(self, { messageType: any, keepResync }),
+  text: (self) => MeshStream.text(self, { keep }),
+  lines: (self) => MeshStream.lines(self, { messageType: any, keep }),
   "lines within tight bounds": (self) =>
     MeshStream.lines(self, { messageType: any, ends: "newline", maxLength: 2, maxTasks: 2 })
 }

@@ -109,7 +109,7 @@ describe("lines", () => {
   it.effect("gives an open line unfinished right before a Resync that concerns its task", () =>
     Effect.gen(function* () {
       const input = [piece(a, "x\ny"), piece(b, "z"), resync(a), piece(a, "1\n"), resync()]
-      assert.deepStrictEqual(yield* through(input, MeshStream.lines({ keepResync: true })), [
+      assert.deepStrictEqual(yield* through(input, MeshStream.lines({ keep: "resync" })), [
         line("x"),
         part("y", "Resync"),
         resync(a),
@@ -271,7 +271,7 @@ describe("lines", () => {
     Effect.gen(function* () {
       const feed = Stream.make(output(a, "x"), resync())
       assert.deepStrictEqual(yield* Stream.runCollect(MeshStream.lines(feed)), [line("x")])
-      assert.deepStrictEqual(yield* Stream.runCollect(MeshStream.lines(feed, { keepResync: true })), [
+      assert.deepStrictEqual(yield* Stream.runCollect(MeshStream.lines(feed, { keep: "resync" })), [
         line("x"),
         resync()
       ])
@@ -337,7 +337,7 @@ describe("lines", () => {
     [events, place],
     ([events, place]) =>
       Effect.gen(function* () {
-        const lines = MeshStream.lines({ keepResync: true, messageType: () => true })
+        const lines = MeshStream.lines({ keep: "resync", messageType: () => true })
         const index = at(place, events)
         const before = yield* through(events.slice(0, index), lines)
         const after = yield* through(events.slice(index), lines)
@@ -354,17 +354,17 @@ describe("lines", () => {
     [events, place],
     ([events, place]) =>
       Effect.gen(function* () {
-        const lines = MeshStream.lines({ keepResync: true, messageType: () => true })
+        const lines = MeshStream.lines({ keep: "resync", messageType: () => true })
         const index = at(place, events)
         const withGap = [...events.slice(0, index), resync(a), ...events.slice(index)]
         const read = yield* through(withGap, lines)
         assert.deepStrictEqual(
-          yield* through(read, MeshStream.filterTask(a)),
-          yield* through(withGap, (feed) => feed.pipe(MeshStream.filterTask(a), lines))
+          yield* through(read, MeshStream.filterTask(a, { keep: "lifecycle" })),
+          yield* through(withGap, (feed) => feed.pipe(MeshStream.filterTask(a, { keep: "lifecycle" }), lines))
         )
         assert.deepStrictEqual(
-          yield* through(read, MeshStream.filterTask(b)),
-          yield* through(yield* through(events, lines), MeshStream.filterTask(b))
+          yield* through(read, MeshStream.filterTask(b, { keep: "lifecycle" })),
+          yield* through(yield* through(events, lines), MeshStream.filterTask(b, { keep: "lifecycle" }))
         )
       })
   )

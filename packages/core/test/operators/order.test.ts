@@ -333,7 +333,7 @@ describe("statusChanges", () => {
       const gap = [disconnected(), connected(2), resync(undefined, 2), resync(a)]
       const input = [s(a, "failed"), ...gap, s(a, "failed")]
       assert.deepStrictEqual(yield* through(input, MeshStream.statusChanges), [input[0]])
-      assert.deepStrictEqual(yield* through(input, MeshStream.statusChanges({ keepResync: true })), [
+      assert.deepStrictEqual(yield* through(input, MeshStream.statusChanges({ keep: "resync" })), [
         input[0],
         resync(undefined, 2),
         resync(a)
@@ -369,7 +369,7 @@ describe("statusChanges", () => {
 
   it.effect.prop("a Resync at any position changes nothing but itself", [events, place], ([events, place]) =>
     Effect.gen(function* () {
-      const operator = MeshStream.statusChanges({ keepResync: true })
+      const operator = MeshStream.statusChanges({ keep: "resync" })
       const index = at(place, events)
       const before = yield* through(events.slice(0, index), operator)
       const whole = yield* through(events, operator)

@@ -182,14 +182,14 @@ describe("takeResult", () => {
     })
   )
 
-  it.effect("grace can be zero, and can be without end", () =>
+  it.effect("endedTimeToLive can be zero, and can be without end", () =>
     Effect.gen(function* () {
       const never = Stream.concat(feedOf(s(a, "done")), Stream.never)
       assert.deepStrictEqual(
-        yield* Effect.flip(MeshStream.takeResult(never, a, { grace: 0 })),
+        yield* Effect.flip(MeshStream.takeResult(never, a, { endedTimeToLive: 0 })),
         new MeshStream.NoResult({ taskId: a, status: "done" })
       )
-      const fiber = yield* Effect.forkChild(MeshStream.takeResult(never, a, { grace: "Infinity" }))
+      const fiber = yield* Effect.forkChild(MeshStream.takeResult(never, a, { endedTimeToLive: "Infinity" }))
       yield* TestClock.adjust("365 days")
       assert.isUndefined(fiber.pollUnsafe())
       yield* Fiber.interrupt(fiber)

@@ -16,7 +16,7 @@ describe("text", () => {
         output(b, "two")
       ]
       assert.deepStrictEqual(yield* through(input, MeshStream.text), ["one", "", "two"])
-      assert.deepStrictEqual(yield* through(input, MeshStream.text({ keepResync: true })), ["one", resync(), "", "two"])
+      assert.deepStrictEqual(yield* through(input, MeshStream.text({ keep: "resync" })), ["one", resync(), "", "two"])
     })
   )
 
@@ -50,7 +50,7 @@ describe("text", () => {
         const index = at(place, events)
         const input = [...events.slice(0, index), resync(b), ...events.slice(index)]
         assert.deepStrictEqual(yield* through(input, MeshStream.text), yield* through(events, MeshStream.text))
-        const keep = MeshStream.text({ keepResync: true })
+        const keep = MeshStream.text({ keep: "resync" })
         assert.deepStrictEqual(yield* through(input, keep), [
           ...(yield* through(events.slice(0, index), keep)),
           resync(b),

@@ -80,7 +80,7 @@ describe("toolUse", () => {
         resync()
       ]
       assert.deepStrictEqual(yield* through(input, MeshStream.toolUse({ Bash })), [])
-      assert.deepStrictEqual(yield* through(input, MeshStream.toolUse({ Bash }, { keepResync: true })), [resync()])
+      assert.deepStrictEqual(yield* through(input, MeshStream.toolUse({ Bash }, { keep: "resync" })), [resync()])
     })
   )
 
@@ -100,7 +100,7 @@ describe("toolUse", () => {
     [events, place],
     ([events, place]) =>
       Effect.gen(function* () {
-        const operator = MeshStream.toolUse(Schema.Unknown, { keepResync: true })
+        const operator = MeshStream.toolUse(Schema.Unknown, { keep: "resync" })
         const index = at(place, events)
         const before = events.slice(0, index)
         const after = events.slice(index)

@@ -17,17 +17,19 @@ type Feed = Stream.Stream<MeshEvent, unknown, Socket.Socket>
 
 const filters: ReadonlyArray<(feed: Feed) => Feed> = [
   MeshStream.outputOnly,
-  MeshStream.outputOnly({ keepResync: true }),
-  MeshStream.updatesOnly({ keepResync: true }),
-  MeshStream.serverErrors({ keepResync: true }),
-  MeshStream.dataOnly({ keepResync: true }),
+  MeshStream.outputOnly({ keep: "resync" }),
+  MeshStream.updatesOnly({ keep: "resync" }),
+  MeshStream.serverErrors({ keep: "resync" }),
+  MeshStream.dataOnly({ keep: "resync" }),
   MeshStream.lifecycleOnly,
   MeshStream.filterTask(a),
   MeshStream.filterTask([a, b]),
+  MeshStream.filterTask([a, b], { keep: "resync" }),
+  MeshStream.filterTask(a, { keep: "lifecycle" }),
   MeshStream.filterTask((taskId) => taskId !== a),
-  MeshStream.filterStatus("running", { keepResync: true }),
-  MeshStream.filterMessageType("assistant", { keepResync: true }),
-  MeshStream.fieldsChanged("status", { keepResync: true, keepUnspecified: true })
+  MeshStream.filterStatus("running", { keep: "resync" }),
+  MeshStream.filterMessageType("assistant", { keep: "resync" }),
+  MeshStream.fieldsChanged("status", { keep: "resync", keepUnspecified: true })
 ]
 
 const isData = Schema.is(ServerMessage.ServerMessage)
@@ -132,7 +134,7 @@ describe("what operators tell the source", () => {
   const streams: Record<string, (client: MeshClient.MeshClient["Service"]) => Feed> = {
     events: (client) => client.events({ ...Interest.output([a, b]), all: true }),
     task: (client) => client.task(a),
-    everything: (client) => client.everything({ linger: 0 })
+    everything: (client) => client.everything({ endedTimeToLive: 0 })
   }
   for (const [name, streamOf] of Object.entries(streams)) {
     it.effect.prop(

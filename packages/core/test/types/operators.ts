@@ -16,7 +16,7 @@ declare const same: <X, Y>(..._: Equal<X, Y> extends true ? [] : ["these types d
 type Feed<A> = Stream.Stream<A, MeshError.MeshError, Socket.Socket>
 type Resync = MeshEvent.Resync
 
-declare const flag: boolean
+declare const perhaps: "resync" | undefined
 declare const needy: Schema.Codec<string, string, Socket.Socket>
 declare const bare: Stream.Stream<MeshEvent.MeshEvent>
 const feed = MeshStream.connect({ interest: Interest.all })
@@ -27,26 +27,28 @@ const id = TaskId.make("7f1c")
 const bareOutput = feed.pipe(MeshStream.outputOnly)
 const calledOutput = feed.pipe(MeshStream.outputOnly())
 const firstOutput = MeshStream.outputOnly(feed)
-const offOutput = feed.pipe(MeshStream.outputOnly({ keepResync: false }))
+const offOutput = feed.pipe(MeshStream.outputOnly({ keep: undefined }))
 same<typeof bareOutput, Feed<ServerMessage.TaskOutput>>()
 same<typeof calledOutput, Feed<ServerMessage.TaskOutput>>()
 same<typeof firstOutput, Feed<ServerMessage.TaskOutput>>()
 same<typeof offOutput, Feed<ServerMessage.TaskOutput>>()
 
-const markedOutput = feed.pipe(MeshStream.outputOnly({ keepResync: true }))
-const firstMarkedOutput = MeshStream.outputOnly(feed, { keepResync: true })
-const perhapsOutput = feed.pipe(MeshStream.outputOnly({ keepResync: flag }))
+const markedOutput = feed.pipe(MeshStream.outputOnly({ keep: "resync" }))
+const firstMarkedOutput = MeshStream.outputOnly(feed, { keep: "resync" })
+const perhapsOutput = feed.pipe(MeshStream.outputOnly({ keep: perhaps }))
+const lifecycleOutput = feed.pipe(MeshStream.outputOnly({ keep: "lifecycle" }))
 same<typeof markedOutput, Feed<ServerMessage.TaskOutput | Resync>>()
 same<typeof firstMarkedOutput, Feed<ServerMessage.TaskOutput | Resync>>()
 // An option that is known at run time only may keep it.
 same<typeof perhapsOutput, Feed<ServerMessage.TaskOutput | Resync>>()
+same<typeof lifecycleOutput, Feed<ServerMessage.TaskOutput | MeshEvent.Lifecycle>>()
 
 const updates = feed.pipe(MeshStream.updatesOnly)
-const markedUpdates = feed.pipe(MeshStream.updatesOnly({ keepResync: true }))
+const markedUpdates = feed.pipe(MeshStream.updatesOnly({ keep: "resync" }))
 const errors = feed.pipe(MeshStream.serverErrors)
-const markedErrors = MeshStream.serverErrors(feed, { keepResync: true })
+const markedErrors = MeshStream.serverErrors(feed, { keep: "resync" })
 const data = feed.pipe(MeshStream.dataOnly)
-const markedData = feed.pipe(MeshStream.dataOnly({ keepResync: true }))
+const markedData = feed.pipe(MeshStream.dataOnly({ keep: "resync" }))
 const lifecycle = feed.pipe(MeshStream.lifecycleOnly)
 same<typeof updates, Feed<ServerMessage.TaskUpdated>>()
 same<typeof markedUpdates, Feed<ServerMessage.TaskUpdated | Resync>>()
@@ -63,8 +65,8 @@ const composed = feed.pipe(
   MeshStream.dedupeUpdates,
   MeshStream.filterTask(id),
   MeshStream.dataOnly,
-  MeshStream.outputOnly({ keepResync: true }),
-  MeshStream.filterMessageType("result", { keepResync: true })
+  MeshStream.outputOnly({ keep: "resync" }),
+  MeshStream.filterMessageType("result", { keep: "resync" })
 )
 same<typeof composed, Feed<ServerMessage.TaskOutput>>()
 const nothing = feed.pipe(MeshStream.updatesOnly, MeshStream.outputOnly)
@@ -74,26 +76,30 @@ same<typeof pure, Stream.Stream<ServerMessage.TaskUpdated>>()
 
 // By task: the data that names none is gone. Takes what other operators make.
 
-type OfTask = Exclude<MeshEvent.MeshEvent, ServerMessage.ServerError | ServerMessage.UnknownMessage>
+type OfTask = ServerMessage.TaskUpdated | ServerMessage.TaskOutput
 const one = feed.pipe(MeshStream.filterTask(id))
 const many = MeshStream.filterTask(feed, new Set([id]))
 const some = feed.pipe(MeshStream.filterTask((id) => id.startsWith("7")))
+const markedOne = feed.pipe(MeshStream.filterTask(id, { keep: "resync" }))
+const wholeOne = MeshStream.filterTask(feed, id, { keep: "lifecycle" })
 const lineOfTask = feed.pipe(MeshStream.lines, MeshStream.filterTask([id]))
 same<typeof one, Feed<OfTask>>()
 same<typeof many, Feed<OfTask>>()
 same<typeof some, Feed<OfTask>>()
+same<typeof markedOne, Feed<OfTask | Resync>>()
+same<typeof wholeOne, Feed<OfTask | MeshEvent.Lifecycle>>()
 same<typeof lineOfTask, Feed<MeshStream.TaskLine>>()
 
 // By status, message type, field.
 
 const failures = feed.pipe(MeshStream.filterStatus("failed"))
-const markedFailures = MeshStream.filterStatus(feed, ["failed"], { keepResync: true })
+const markedFailures = MeshStream.filterStatus(feed, ["failed"], { keep: "resync" })
 const changes = feed.pipe(MeshStream.statusChanges)
-const markedChanges = feed.pipe(MeshStream.statusChanges({ keepResync: true, maxTasks: 10 }))
+const markedChanges = feed.pipe(MeshStream.statusChanges({ keep: "resync", maxTasks: 10 }))
 const firstChanges = MeshStream.statusChanges(feed, { maxTasks: 10 })
 const results = feed.pipe(MeshStream.filterMessageType("result"))
 const plans = MeshStream.fieldsChanged(feed, "plan", { keepUnspecified: true })
-const markedPlans = feed.pipe(MeshStream.fieldsChanged("plan", { keepResync: true }))
+const markedPlans = feed.pipe(MeshStream.fieldsChanged("plan", { keep: "resync" }))
 same<typeof failures, Feed<MeshStream.StatusUpdated>>()
 same<typeof markedFailures, Feed<MeshStream.StatusUpdated | Resync>>()
 same<typeof changes, Feed<MeshStream.StatusUpdated>>()
@@ -109,7 +115,7 @@ same<MeshStream.StatusUpdated["status"], string>()
 const Bash = Schema.Struct({ command: Schema.String })
 const Sleep = Schema.Struct({ seconds: Schema.NumberFromString })
 const tools = feed.pipe(MeshStream.toolUse({ Bash, Sleep }))
-const anyTool = MeshStream.toolUse(feed, Bash, { keepResync: true })
+const anyTool = MeshStream.toolUse(feed, Bash, { keep: "resync" })
 same<
   typeof tools,
   Feed<
@@ -137,7 +143,7 @@ same<typeof markedUpdatesOnly, Feed<ServerMessage.TaskUpdated | Resync>>()
 const until = updates.pipe(MeshStream.untilTerminal(id))
 const untilFirst = MeshStream.untilTerminal(updates, [id], { terminal: "archived" })
 const result = feed.pipe(MeshStream.takeResult(id))
-const resultFirst = MeshStream.takeResult(bare, id, { grace: "1 second" })
+const resultFirst = MeshStream.takeResult(bare, id, { endedTimeToLive: "1 second" })
 same<typeof until, Feed<ServerMessage.TaskUpdated>>()
 same<typeof untilFirst, Feed<ServerMessage.TaskUpdated>>()
 same<
@@ -152,9 +158,9 @@ const joined = feed.pipe(MeshStream.joinPartials)
 const joinedOutput = feed.pipe(MeshStream.joinPartials({ pieces: "snapshot" }), MeshStream.outputOnly)
 const joinedFirst = MeshStream.joinPartials(markedOutput, { maxLength: 10 })
 const said = feed.pipe(MeshStream.text)
-const markedSaid = feed.pipe(MeshStream.text({ keepResync: true }))
+const markedSaid = feed.pipe(MeshStream.text({ keep: "resync" }))
 const lines = feed.pipe(MeshStream.lines)
-const markedLines = MeshStream.lines(feed, { keepResync: true, ends: "newline" })
+const markedLines = MeshStream.lines(feed, { keep: "resync", ends: "newline" })
 same<typeof joined, Feed<Exclude<MeshEvent.MeshEvent, ServerMessage.TaskOutput> | MeshStream.JoinedOutput>>()
 same<typeof joinedOutput, Feed<MeshStream.JoinedOutput>>()
 same<typeof joinedFirst, Feed<MeshStream.JoinedOutput | Resync>>()
@@ -187,27 +193,27 @@ export const refused = [
   // @ts-expect-error a schema that needs a service cannot decode on the spot
   feed.pipe(MeshStream.toolUse({ Bash: needy })),
   // @ts-expect-error a misspelled option, next to one that is right
-  feed.pipe(MeshStream.statusChanges({ keepResync: true, maxTask: 5 })),
+  feed.pipe(MeshStream.statusChanges({ keep: "resync", maxTask: 5 })),
   // @ts-expect-error a misspelled option, data-first
-  MeshStream.statusChanges(feed, { keepResync: true, maxTask: 5 }),
+  MeshStream.statusChanges(feed, { keep: "resync", maxTask: 5 }),
   // @ts-expect-error a misspelled option of lines
-  feed.pipe(MeshStream.lines({ keepResync: true, maxLineLenght: 1 })),
+  feed.pipe(MeshStream.lines({ keep: "resync", maxLineLenght: 1 })),
   // @ts-expect-error a misspelled option of joinPartials
   feed.pipe(MeshStream.joinPartials({ maxTasks: 5, maxLenght: 1 })),
   // @ts-expect-error a misspelled option of dedupeUpdates
   feed.pipe(MeshStream.dedupeUpdates({ maxTasks: 5, maxTask: 1 })),
   // @ts-expect-error an option that updatesOnly has not
-  feed.pipe(MeshStream.updatesOnly({ keepResync: true, maxTasks: 1 })),
+  feed.pipe(MeshStream.updatesOnly({ keep: "resync", maxTasks: 1 })),
   // @ts-expect-error an option that filterStatus has not
-  feed.pipe(MeshStream.filterStatus("done", { keepResync: true, maxTasks: 1 })),
+  feed.pipe(MeshStream.filterStatus("done", { keep: "resync", maxTasks: 1 })),
   // @ts-expect-error an option that text has not
-  feed.pipe(MeshStream.text({ keepResync: true, maxTasks: 1 })),
+  feed.pipe(MeshStream.text({ keep: "resync", maxTasks: 1 })),
   // @ts-expect-error a misspelled option of groupByTask
-  feed.pipe(MeshStream.groupByTask({ linger: "1 second", buffersize: 3 })),
+  feed.pipe(MeshStream.groupByTask({ endedTimeToLive: "1 second", capasity: 3 })),
   // @ts-expect-error an option that sheddingBuffer has not
   feed.pipe(MeshStream.sheddingBuffer({ capacity: 3, maxTasks: 1 })),
   // @ts-expect-error a misspelled option of a projection
   feed.pipe(CostLedger.scan({ maxTasks: 10, maxEnd: 1 })),
   // @ts-expect-error a misspelled option of another
-  feed.pipe(TaskBoard.scan({ maxTasks: 10, endedfor: "1 day" }))
+  feed.pipe(TaskBoard.scan({ maxTasks: 10, endedtimeToLive: "1 day" }))
 ]

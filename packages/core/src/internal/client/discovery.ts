@@ -14,7 +14,7 @@ export interface Options {
   /** The statuses that end a task. */
   readonly terminal: ReadonlySet<string>
   /** How long a task that has ended stays. */
-  readonly lingerMillis: number
+  readonly endedTimeToLiveMillis: number
   readonly onFound: (taskId: TaskId) => void
   readonly onGone: (taskId: TaskId, now: number) => void
 }
@@ -29,9 +29,9 @@ export interface Discovery {
   readonly clear: (now: number) => void
 }
 
-export const make = ({ lingerMillis, onFound, onGone, terminal }: Options): Discovery => {
+export const make = ({ endedTimeToLiveMillis, onFound, onGone, terminal }: Options): Discovery => {
   const found = new Set<TaskId>()
-  const ended = Expiry.make<TaskId>(lingerMillis)
+  const ended = Expiry.make<TaskId>(endedTimeToLiveMillis)
   // The tasks that were over when they were last heard of: an update that has no status does not make them new ones. A set,
   // since the `Recent` of the operators would take the client past its 12 KiB.
   const over = new Set<TaskId>()

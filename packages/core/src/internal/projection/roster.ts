@@ -27,17 +27,17 @@ export interface Entry {
 
 export interface Limits {
   /** Milliseconds. */
-  readonly endedFor: number
+  readonly endedTimeToLive: number
   readonly maxEnded: number
   readonly maxTasks: number
 }
 
 export const limitsOf = (limits: {
-  readonly endedFor: Duration.Input
+  readonly endedTimeToLive: Duration.Input
   readonly maxEnded: number
   readonly maxTasks: number
 }): Limits => ({
-  endedFor: Duration.toMillis(limits.endedFor),
+  endedTimeToLive: Duration.toMillis(limits.endedTimeToLive),
   maxEnded: atLeast(0, limits.maxEnded),
   maxTasks: atLeast(1, limits.maxTasks)
 })
@@ -153,7 +153,7 @@ export const trim = <V extends Entry>(
     const id = ended.first
     const endedAt = linkOf(ended, id)?.at ?? at
     const isOver = ended.size > limits.maxEnded || ended.size + live.size > limits.maxTasks
-    if (!isOver && endedAt + limits.endedFor > at) break
+    if (!isOver && endedAt + limits.endedTimeToLive > at) break
     ended = remove(ended, id)
     drop(id)
   }

@@ -79,7 +79,7 @@ describe("pnpm demo", () => {
         assert.strictEqual(parts[0], result.events)
         // The three ways, as they look from the client's side.
         assert.include(stdout, "The connection was lost")
-        assert.include(stdout, "has been silent")
+        assert.include(stdout, "did not answer a ping")
         assert.include(stdout, "HTTP status 503")
       }),
     30_000

@@ -44,7 +44,7 @@ import * as Wanted from "./internal/pushdown.ts"
 import * as MeshError from "./MeshError.ts"
 import type { Lifecycle, MeshEvent } from "./MeshEvent.ts"
 import type * as MeshSession from "./MeshSession.ts"
-import type { ReconnectPolicy } from "./ReconnectPolicy.ts"
+import type * as ReconnectPolicy from "./ReconnectPolicy.ts"
 import type { TaskOutput, TaskUpdated } from "./ServerMessage.ts"
 import type { TaskId } from "./TaskId.ts"
 import * as TaskStatus from "./TaskStatus.ts"
@@ -117,7 +117,7 @@ export interface EverythingOptions extends ConsumerOptions {
  */
 export interface Options extends MeshSession.Options {
   /** How to come back after the connection ended. Default: `ReconnectPolicy.defaults`. */
-  readonly policy?: Partial<ReconnectPolicy>
+  readonly policy?: ReconnectPolicy.Options | undefined
   /**
    * How long a subscription outlives its last consumer, so that one that comes
    * back soon costs nothing. Default: 5 seconds.

@@ -1,11 +1,11 @@
 /**
- * The one error of this toolkit: a wrapper with a tagged `reason`.
+ * The error of this toolkit: a wrapper with a tagged `reason`.
  *
- * A `Socket` reports its failures as `SocketError`, which knows neither the
- * HTTP status of a refused handshake nor a silent peer. A transport that knows
- * more puts one of the reasons of this module into the `cause` of the
- * `SocketOpenError` or `SocketReadError`; `fromSocketError` takes it out again.
- * `ReconnectPolicy` decides from the reason whether to try again.
+ * A `Socket` reports its failures as `SocketError`, which has no field for the
+ * HTTP status of a refused handshake or for a silent peer. A transport that
+ * knows more puts one of the reasons of this module into the `cause` of the
+ * `SocketOpenError` or `SocketReadError`; `fromSocketError` extracts it.
+ * `ReconnectPolicy` decides from the reason whether to connect again.
  *
  * Recover by reason with `Effect.catchReason("MeshError", "HandshakeRejected", …)`.
  *
@@ -16,21 +16,22 @@ import * as Schema from "effect/Schema"
 import type * as Socket from "effect/socket/Socket"
 import { DecodeError } from "./DecodeError.ts"
 
-/** A tagged error of this module, under an identifier that no other package has. */
+/** A tagged error whose identifier names this module, so that it is unique across packages. */
 const TaggedError =
   <Self>() =>
   <const Tag extends string, const Fields extends Schema.Struct.Fields>(tag: Tag, fields: Fields) =>
     Schema.TaggedError<Self>(`@makima-stream/core/MeshError/${tag}`)(tag, fields)
 
 /**
- * The server could not be reached: a name that does not resolve, a refused
- * connection, a network that is down.
+ * The server could not be reached: its name does not resolve, the connection was
+ * refused, the network is down, or the TLS handshake broke off for another
+ * reason than the server's certificate.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class DialFailed extends TaggedError<DialFailed>()("DialFailed", {
-  /** What the platform said. */
+  /** The platform's error. */
   cause: Schema.Defect()
 }) {
   /** What happened, in one line. */
@@ -46,7 +47,7 @@ export class DialFailed extends TaggedError<DialFailed>()("DialFailed", {
  * @since 0.1.0
  */
 export class DialTimeout extends TaggedError<DialTimeout>()("DialTimeout", {
-  /** How long the dial was given, in milliseconds, where the transport says so. */
+  /** The time limit in milliseconds, if the transport reports it. */
   timeoutMillis: Schema.optionalKey(Schema.Finite)
 }) {
   /** What happened, in one line. */
@@ -60,29 +61,71 @@ export class DialTimeout extends TaggedError<DialTimeout>()("DialTimeout", {
 /**
  * The server answered the upgrade with an HTTP status instead of a WebSocket.
  *
+ * **Details**
+ *
+ * Which fields besides `status` are present depends on the transport: a browser
+ * reports none of them, and not even the status. `NodeMeshSocket` removes the
+ * key from every text before it gets here.
+ *
+ * **Gotchas**
+ *
+ * `message` leaves `body` out, since a body may have many lines and may say
+ * anything. Show it where a person looks for the cause.
+ *
  * @category reasons
  * @since 0.1.0
  */
 export class HandshakeRejected extends TaggedError<HandshakeRejected>()("HandshakeRejected", {
   /** The HTTP status. */
   status: Schema.Int,
+  /** The text after the status, such as `Forbidden`. Since 0.2.0. */
+  statusText: Schema.optionalKey(Schema.String),
   /** The server's `Retry-After`, in milliseconds from the answer. */
-  retryAfterMillis: Schema.optionalKey(Schema.Finite)
+  retryAfterMillis: Schema.optionalKey(Schema.Finite),
+  /** The target of a redirect, without credentials, query and fragment. Redirects are not followed. Since 0.2.0. */
+  location: Schema.optionalKey(Schema.String),
+  /** The id under which the server, or a proxy, logged the request. Since 0.2.0. */
+  requestId: Schema.optionalKey(Schema.String),
+  /** The first KiB of the answer's body, if that is text or JSON. Since 0.2.0. */
+  body: Schema.optionalKey(Schema.String),
+  /**
+   * `true` if the transport obtains the credentials anew in each attempt, so
+   * that the next attempt may send other ones. A feed that was refused with 401
+   * then connects once more before it fails. Since 0.2.0.
+   */
+  credentialsMayChange: Schema.optionalKey(Schema.Boolean)
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    const meaning =
-      this.status === 401 || this.status === 403
-        ? ": the API key was refused"
-        : this.status === 404
-          ? ": there is no task feed at this URL"
-          : ""
-    return `The server refused the connection with HTTP status ${this.status}${meaning}`
+    const text = this.statusText === undefined || this.statusText === "" ? "" : ` (${oneLine(this.statusText)})`
+    const meaning = statusMeaning(this.status)
+    const location = this.location === undefined ? "" : `. It redirects to ${oneLine(this.location)}`
+    const requestId = this.requestId === undefined ? "" : `. Request id: ${oneLine(this.requestId)}`
+    return `The server refused the connection with HTTP status ${this.status}${text}${meaning}${location}${requestId}`
+  }
+}
+
+const statusMeaning = (status: number): string => {
+  switch (status) {
+    case 401:
+    case 403:
+      return ": the API key was refused"
+    case 404:
+      return ": there is no task feed at this URL"
+    case 426:
+    case 505:
+      return ": the server does not accept this version of the protocol"
+    default:
+      return ""
   }
 }
 
 /**
- * The server's certificate was not accepted, or TLS could not be agreed on.
+ * The server's certificate was not accepted.
+ *
+ * **Details**
+ *
+ * Other failures of the TLS handshake are `DialFailed`: they may heal.
  *
  * @category reasons
  * @since 0.1.0
@@ -90,7 +133,7 @@ export class HandshakeRejected extends TaggedError<HandshakeRejected>()("Handsha
 export class TlsFailed extends TaggedError<TlsFailed>()("TlsFailed", {
   /** The TLS library's code, such as `SELF_SIGNED_CERT_IN_CHAIN`. */
   code: Schema.String,
-  /** What the platform said. */
+  /** The platform's error. */
   cause: Schema.Defect()
 }) {
   /** What happened, in one line. */
@@ -100,29 +143,29 @@ export class TlsFailed extends TaggedError<TlsFailed>()("TlsFailed", {
 }
 
 /**
- * The credentials could not be had for this attempt.
+ * The credentials for this attempt could not be obtained.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class CredentialsFailed extends TaggedError<CredentialsFailed>()("CredentialsFailed", {
-  /** What the effect failed with. */
+  /** Why. `NodeMeshSocket` passes on no text of the effect's own error, since that may hold the secret. */
   cause: Schema.Defect()
 }) {
-  /** What happened, in one line. The cause's own text is left out: it may name the secret. */
+  /** What happened, in one line. The cause's own text is left out: it may hold the secret. */
   override get message(): string {
     return "The credentials for the connection could not be read"
   }
 }
 
 /**
- * The connection broke off without a close frame.
+ * The connection ended without a close frame.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class ConnectionLost extends TaggedError<ConnectionLost>()("ConnectionLost", {
-  /** What the platform said, where it said anything. */
+  /** The platform's error, if there is one. */
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   /** What happened, in one line. */
@@ -140,29 +183,35 @@ export class ConnectionLost extends TaggedError<ConnectionLost>()("ConnectionLos
 export class ConnectionClosed extends TaggedError<ConnectionClosed>()("ConnectionClosed", {
   /** The close code of RFC 6455, section 7.4, or of the application (4000 to 4999). */
   code: Schema.Int,
-  /** The text of the close frame, where it has one. */
-  closeReason: Schema.optionalKey(Schema.String)
+  /** The text of the close frame, if it has one. */
+  closeReason: Schema.optionalKey(Schema.String),
+  /**
+   * `true` if the transport obtains the credentials anew in each attempt. A feed
+   * that was closed with 4401 or 3000 then connects once more before it fails.
+   * Since 0.2.0.
+   */
+  credentialsMayChange: Schema.optionalKey(Schema.Boolean)
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    const said = this.closeReason === undefined || this.closeReason === "" ? "" : `: ${this.closeReason}`
-    return `The server closed the connection with code ${this.code}${said}`
+    const text = this.closeReason === undefined || this.closeReason === "" ? "" : `: ${oneLine(this.closeReason)}`
+    return `The server closed the connection with code ${this.code}${text}`
   }
 }
 
 /**
- * Nothing came from the server for too long, so the connection was abandoned.
+ * The server sent nothing for too long, so the connection was abandoned.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class HeartbeatTimeout extends TaggedError<HeartbeatTimeout>()("HeartbeatTimeout", {
-  /** How long a ping went without any answer, in milliseconds. */
+  /** How long the transport waited for an answer to a ping, in milliseconds. */
   deadlineMillis: Schema.Finite
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    return `The server has been silent: no answer to a ping within ${this.deadlineMillis} ms`
+    return `The server did not answer a ping within ${this.deadlineMillis} ms`
   }
 }
 
@@ -174,16 +223,20 @@ export class HeartbeatTimeout extends TaggedError<HeartbeatTimeout>()("Heartbeat
  */
 export class FrameTooLarge extends TaggedError<FrameTooLarge>()("FrameTooLarge", {
   /** The largest frame accepted, in bytes. */
-  maxFrameBytes: Schema.Int
+  maxFrameBytes: Schema.Int,
+  /** The largest number of fragments accepted, if the frame had too many of them and not too many bytes. Since 0.2.0. */
+  maxFragments: Schema.optionalKey(Schema.Int)
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    return `The server sent a frame of more than ${this.maxFrameBytes} bytes`
+    return this.maxFragments === undefined
+      ? `The server sent a frame of more than ${this.maxFrameBytes} bytes`
+      : `The server sent a frame in more than ${this.maxFragments} fragments`
   }
 }
 
 /**
- * A frame was no message, and the program asked to fail on one.
+ * A frame could not be decoded, and the program asked to fail on that.
  *
  * @category reasons
  * @since 0.1.0
@@ -199,26 +252,26 @@ export class BadFrame extends TaggedError<BadFrame>()("BadFrame", {
 }
 
 /**
- * So many frames in a row were no messages that the connection was given up:
- * what is at the other end does not speak this protocol, or no longer does.
+ * Too many consecutive frames could not be decoded, so the connection was
+ * closed: the other end does not speak this protocol.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class TooManyBadFrames extends TaggedError<TooManyBadFrames>()("TooManyBadFrames", {
-  /** How many. */
+  /** The number of frames. */
   count: Schema.Int,
   /** What was wrong with the last one. */
   last: DecodeError
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    return `${this.count} frames in a row were no messages. ${this.last.message}`
+    return `${this.count} consecutive frames could not be decoded. ${this.last.message}`
   }
 }
 
 /**
- * The program itself asked for a new connection.
+ * The program asked for a new connection.
  *
  * @category reasons
  * @since 0.1.0
@@ -231,7 +284,7 @@ export class ReconnectRequested extends TaggedError<ReconnectRequested>()("Recon
 }
 
 /**
- * The client was closed: it serves no more consumers.
+ * The client was closed and serves no more consumers.
  *
  * @category reasons
  * @since 0.1.0
@@ -244,14 +297,13 @@ export class ClientClosed extends TaggedError<ClientClosed>()("ClientClosed", {}
 }
 
 /**
- * A consumer that chose to fail rather than to slow or to lose could not keep
- * up.
+ * A consumer fell behind, and its overflow policy is to fail.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class ConsumerOverflow extends TaggedError<ConsumerOverflow>()("ConsumerOverflow", {
-  /** The consumer's bound, in events. */
+  /** The capacity of the consumer's queue, in events. */
   capacity: Schema.Int
 }) {
   /** What happened, in one line. */
@@ -296,7 +348,7 @@ export type ConnectionReason = typeof ConnectionReason.Type
  * @since 0.1.0
  */
 export class RetriesExhausted extends TaggedError<RetriesExhausted>()("RetriesExhausted", {
-  /** How many times in a row a connection, or the attempt at one, ended. */
+  /** The number of consecutive connections, or attempts at one, that ended. */
   attempts: Schema.Int,
   /** Why the last one ended. */
   last: ConnectionReason
@@ -329,12 +381,12 @@ export const MeshErrorReason = Schema.Union([
 export type MeshErrorReason = typeof MeshErrorReason.Type
 
 /**
- * What a feed fails with. `reason` says why, and can be matched by its `_tag`.
+ * The error that a feed fails with. `reason` says why, and can be matched by its `_tag`.
  *
- * **Example** (Telling a refused key from everything else)
+ * **Example** (Recover from a refused key alone)
  *
  * ```ts
- * import { Effect } from "effect"
+ * import * as Effect from "effect/Effect"
  * import { MeshError } from "@makima-stream/core"
  *
  * const program = Effect.fail(
@@ -349,9 +401,10 @@ export type MeshErrorReason = typeof MeshErrorReason.Type
  * @since 0.1.0
  */
 export class MeshError extends TaggedError<MeshError>()("MeshError", {
+  /** Why. */
   reason: MeshErrorReason
 }) {
-  /** The reason's own line. */
+  /** The reason's message. */
   override get message(): string {
     return this.reason.message
   }
@@ -361,18 +414,19 @@ export class MeshError extends TaggedError<MeshError>()("MeshError", {
 export const isConnectionReason = Schema.is(ConnectionReason)
 
 /**
- * The reason behind a socket's error.
+ * Returns the reason behind a socket's error.
  *
  * **Details**
  *
- * A reason of this module in the error's `cause` is taken as it is: that is how
- * a transport says what `SocketError` has no words for. Close code 1006 stands
- * for a connection that ended without a close frame (RFC 6455, section 7.1.5).
+ * If the error's `cause` is a reason of this module, it is returned as it is:
+ * transports use that for what `SocketError` cannot express. Close code 1006
+ * means that the connection ended without a close frame (RFC 6455, section
+ * 7.1.5), and becomes `ConnectionLost`.
  *
  * **Example** (A close frame)
  *
  * ```ts
- * import { Socket } from "effect/socket"
+ * import * as Socket from "effect/socket/Socket"
  * import { MeshError } from "@makima-stream/core"
  *
  * const error = new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1008 }) })
@@ -404,9 +458,15 @@ export const fromSocketError = (error: Socket.SocketError): ConnectionReason => 
   }
 }
 
-/** What a platform's error says, where it says anything: an `Error`, or the error event of a WebSocket. */
+/** The message of the platform's error: an `Error`, or the error event of a WebSocket. */
 function detail(cause: unknown): string {
   return Predicate.hasProperty(cause, "message") && Predicate.isString(cause.message) && cause.message !== ""
-    ? `: ${cause.message}`
+    ? `: ${oneLine(cause.message)}`
     : ""
+}
+
+/** Text from the network or the platform, with line breaks and control characters replaced by spaces. */
+function oneLine(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim()
 }

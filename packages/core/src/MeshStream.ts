@@ -21,7 +21,7 @@ import * as Wanted from "./internal/pushdown.ts"
 import type { MeshError } from "./MeshError.ts"
 import type { MeshEvent } from "./MeshEvent.ts"
 import type * as MeshSession from "./MeshSession.ts"
-import type { ReconnectPolicy } from "./ReconnectPolicy.ts"
+import type * as ReconnectPolicy from "./ReconnectPolicy.ts"
 
 /**
  * Options of `connect`.
@@ -37,7 +37,7 @@ export interface ConnectOptions extends MeshSession.Options {
    */
   readonly interest: Interest | SubscriptionRef.SubscriptionRef<Interest>
   /** How to come back after the connection ended. Default: `ReconnectPolicy.defaults`. */
-  readonly policy?: Partial<ReconnectPolicy>
+  readonly policy?: ReconnectPolicy.Options | undefined
 }
 
 /**

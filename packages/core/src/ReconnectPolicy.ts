@@ -1,10 +1,10 @@
 /**
- * When to try again, how long to wait, and when to give up.
+ * When to connect again, how long to wait, and when to give up.
  *
- * A policy has a schedule for the delays, a rule for going back to the start of
- * that schedule, and one total classifier that tells the reasons that may heal
- * from those that will not. `MeshStream` and `MeshClient` take a policy as an
- * option; whatever is left out has the default of `defaults`.
+ * A policy has a schedule of delays, a rule for returning to the start of that
+ * schedule, and a classifier that separates the reasons that may heal from
+ * those that will not. `MeshStream` and `MeshClient` take a policy as an
+ * option; options that are left out default to `defaults`.
  *
  * @since 0.1.0
  */
@@ -15,7 +15,7 @@ import * as Schedule from "effect/Schedule"
 import type { ConnectionReason } from "./MeshError.ts"
 
 /**
- * What to do about a connection that ended: try again, or fail with its reason.
+ * What to do after a connection ended: connect again, or fail with the reason.
  *
  * @category models
  * @since 0.1.0
@@ -23,7 +23,22 @@ import type { ConnectionReason } from "./MeshError.ts"
 export type Verdict = "retry" | "fail"
 
 /**
- * How a stream or a client comes back after its connection ended.
+ * What a classifier knows besides the reason.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface ClassifyContext {
+  /**
+   * Whether this feed has been online before: the server confirmed its
+   * subscriptions, or sent a message, on at least one connection. What worked
+   * once may work again, so the default classifier retries more after that.
+   */
+  readonly wasOnline: boolean
+}
+
+/**
+ * How a stream or a client reconnects after its connection ended.
  *
  * @category models
  * @since 0.1.0
@@ -31,28 +46,39 @@ export type Verdict = "retry" | "fail"
 export interface ReconnectPolicy {
   /**
    * The delays. Its input is the reason why the last connection, or the attempt
-   * at one, ended; when it ends, the feed fails with `RetriesExhausted`.
+   * at one, ended. When the schedule ends, the feed fails with
+   * `RetriesExhausted`. Defaults to `schedule`.
    */
   readonly schedule: Schedule.Schedule<unknown, ConnectionReason>
   /**
-   * The shortest delay there can be, whatever the schedule says, so that no
-   * schedule can hammer a server. Default: 100 milliseconds.
+   * The shortest delay, whatever the schedule says, so that no schedule floods
+   * a server. At least 1 millisecond. Defaults to 100 milliseconds.
    */
   readonly minDelay: Duration.Input
   /**
-   * How long a connection must have been up, besides having brought a message,
-   * before the schedule goes back to its start. Default: 5 seconds. A server
-   * that accepts and closes is therefore not hammered.
+   * How long a connection must have been up, besides having received a message,
+   * before the schedule returns to its start. This protects a server that
+   * accepts connections and closes them at once. Negative values count as 0.
+   * Defaults to 5 seconds.
    */
   readonly stableAfter: Duration.Input
   /**
-   * The longest `Retry-After` of a refused handshake that is waited out; a
-   * longer one is cut to this. Default: 1 hour.
+   * The longest `Retry-After` of a refused handshake that is waited for. A
+   * longer one is cut to this. Negative values count as 0. Defaults to 1 hour.
    */
   readonly maxRetryAfter: Duration.Input
-  /** Which reasons may heal. Default: `classify`. */
-  readonly classify: (reason: ConnectionReason) => Verdict
+  /** Decides which reasons are retried. Defaults to `classify`. */
+  readonly classify: (reason: ConnectionReason, context: ClassifyContext) => Verdict
 }
+
+/**
+ * The options of a policy. An option that is missing or `undefined` has its
+ * default.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type Options = { readonly [Option in keyof ReconnectPolicy]?: ReconnectPolicy[Option] | undefined }
 
 /**
  * The default schedule: 2, 4, 8, 16, 30, 30, … seconds, each spread over its
@@ -60,11 +86,11 @@ export interface ReconnectPolicy {
  *
  * **Details**
  *
- * The shape is that of the server's existing client. Each delay is multiplied
- * by a factor drawn evenly from 0.5 to 1 *after* the cap, so the fifth and every
- * later delay is spread over 15 to 30 seconds: clients that lost one server
- * together do not come back together. (`Schedule.jittered` would spread by 20 %
- * and exceed the cap.)
+ * The delays are those of the server's existing client. Each is multiplied by a
+ * random factor from 0.5 to 1 *after* the cap, so the fifth and every later
+ * delay is spread over 15 to 30 seconds: clients that lost one server together
+ * do not return together. (`Schedule.jittered` would spread by 20 % and exceed
+ * the cap.)
  *
  * @category schedules
  * @since 0.1.0
@@ -76,39 +102,57 @@ export const schedule: Schedule.Schedule<Duration.Duration> = Schedule.exponenti
 )
 
 /**
- * The default classifier. Total: every reason has a verdict.
+ * The default classifier. It has a verdict for every reason.
  *
  * **Details**
  *
- * Fails at once: a handshake refused with 401 or 403 (the key), or 404 (the
- * endpoint); a certificate that is not accepted; a close for policy, which is
- * 1008 and 4400 to 4499 but for 4408 (timeout) and 4429 (too many requests); a
- * bad frame where the program asked to fail on one.
+ * These fail at once, because waiting does not change them:
  *
- * Everything else may heal, loss of network above all. So do failing
- * credentials: they are an effect that is run anew in each attempt.
+ * - a handshake refused with 301, 308 (the feed is elsewhere), 401, 403 (the
+ *   key), 426 or 505 (the server does not speak this protocol);
+ * - a close with 1008, 3000, 3003, or 4400 to 4499 but for 4408 (timeout) and
+ *   4429 (too many requests);
+ * - a frame that could not be decoded, if the program asked to fail on one.
  *
- * **Example** (Never giving up on a 404, for a server that is being deployed)
+ * These fail only while the feed has never been online. Afterwards they are
+ * retried, because they worked before and may be repaired:
+ *
+ * - a handshake refused with 404: the URL is wrong, or the server is being
+ *   deployed;
+ * - a certificate that is not accepted: it is the wrong server, or the
+ *   certificate has expired.
+ *
+ * Everything else is retried: loss of network, timeouts, TLS alerts, and
+ * failing credentials, which are an effect that runs in each attempt.
+ *
+ * **Gotchas**
+ *
+ * A refused key (401, or a close with 4401 or 3000) gets one more attempt
+ * before the feed fails if the transport obtains the key in each attempt: see
+ * `credentialsMayChange` of `HandshakeRejected`.
+ *
+ * **Example** (Retry a 404 from the first attempt on)
  *
  * ```ts
  * import { MeshError, ReconnectPolicy } from "@makima-stream/core"
  *
- * const classify: ReconnectPolicy.ReconnectPolicy["classify"] = (reason) =>
- *   reason._tag === "HandshakeRejected" && reason.status === 404 ? "retry" : ReconnectPolicy.classify(reason)
+ * const classify: ReconnectPolicy.ReconnectPolicy["classify"] = (reason, context) =>
+ *   reason._tag === "HandshakeRejected" && reason.status === 404 ? "retry" : ReconnectPolicy.classify(reason, context)
  *
- * console.log(classify(new MeshError.HandshakeRejected({ status: 404 }))) // retry
+ * console.log(classify(new MeshError.HandshakeRejected({ status: 404 }), { wasOnline: false })) // retry
  * ```
  *
  * @category classification
  * @since 0.1.0
  */
-export const classify = (reason: ConnectionReason): Verdict => {
+export const classify = (reason: ConnectionReason, context: ClassifyContext): Verdict => {
   switch (reason._tag) {
     case "HandshakeRejected":
-      return reason.status === 401 || reason.status === 403 || reason.status === 404 ? "fail" : "retry"
+      return finalStatuses.has(reason.status) || (reason.status === 404 && !context.wasOnline) ? "fail" : "retry"
     case "ConnectionClosed":
-      return isPolicyClose(reason.code) ? "fail" : "retry"
+      return isFinalClose(reason.code) ? "fail" : "retry"
     case "TlsFailed":
+      return context.wasOnline ? "retry" : "fail"
     case "BadFrame":
       return "fail"
     case "DialFailed":
@@ -123,8 +167,45 @@ export const classify = (reason: ConnectionReason): Verdict => {
   }
 }
 
-const isPolicyClose = (code: number): boolean =>
-  code === 1008 || (code >= 4400 && code <= 4499 && code !== 4408 && code !== 4429)
+const finalStatuses: ReadonlySet<number> = new Set([301, 308, 401, 403, 426, 505])
+
+// 3000 and 3003 are registered with IANA as "Unauthorized" and "Forbidden".
+const isFinalClose = (code: number): boolean =>
+  code === 1008 || code === 3000 || code === 3003 || (code >= 4400 && code <= 4499 && code !== 4408 && code !== 4429)
+
+/**
+ * Whether the server refused the key, and the next attempt may use another one.
+ *
+ * **Details**
+ *
+ * `true` for a handshake refused with 401 and for a close with 4401 or 3000, if
+ * the transport set `credentialsMayChange`. The feed then connects once more,
+ * with a fresh key and after the schedule's delay, before it fails. A second
+ * such refusal in a row is final.
+ *
+ * **Example** (A key that has expired)
+ *
+ * ```ts
+ * import { MeshError, ReconnectPolicy } from "@makima-stream/core"
+ *
+ * const expired = new MeshError.HandshakeRejected({ status: 401, credentialsMayChange: true })
+ * console.log(ReconnectPolicy.mayNeedFreshCredentials(expired)) // true
+ * console.log(ReconnectPolicy.mayNeedFreshCredentials(new MeshError.HandshakeRejected({ status: 401 }))) // false
+ * ```
+ *
+ * @category classification
+ * @since 0.2.0
+ */
+export const mayNeedFreshCredentials = (reason: ConnectionReason): boolean => {
+  switch (reason._tag) {
+    case "HandshakeRejected":
+      return reason.credentialsMayChange === true && reason.status === 401
+    case "ConnectionClosed":
+      return reason.credentialsMayChange === true && (reason.code === 4401 || reason.code === 3000)
+    default:
+      return false
+  }
+}
 
 /**
  * The default policy.
@@ -141,21 +222,72 @@ export const defaults: ReconnectPolicy = {
 }
 
 /**
- * A policy from the defaults and what differs from them.
+ * Makes a policy from the defaults and the options that differ from them.
+ *
+ * **Details**
+ *
+ * An option that is `undefined` has its default, and so has a duration that is
+ * `NaN`. A duration below its minimum is raised to it.
+ *
+ * **Gotchas**
+ *
+ * Throws on a duration that is not one, such as `"soon"`. The types exclude it.
  *
  * **Example** (At most five attempts in a row)
  *
  * ```ts
- * import { Schedule } from "effect"
+ * import * as Schedule from "effect/Schedule"
  * import { ReconnectPolicy } from "@makima-stream/core"
  *
  * const policy = ReconnectPolicy.make({
- *   schedule: ReconnectPolicy.schedule.pipe(Schedule.upTo({ times: 5 }))
+ *   schedule: ReconnectPolicy.schedule.pipe(Schedule.upTo({ times: 5 })),
+ *   stableAfter: undefined
  * })
- * console.log(policy.stableAfter) // 5 seconds
+ * console.log(String(policy.stableAfter)) // 5 seconds
  * ```
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options?: Partial<ReconnectPolicy>): ReconnectPolicy => ({ ...defaults, ...options })
+export const make = (options: Options = {}): ReconnectPolicy => ({
+  schedule: options.schedule ?? defaults.schedule,
+  minDelay: atLeast(1, options.minDelay, defaults.minDelay),
+  stableAfter: atLeast(0, options.stableAfter, defaults.stableAfter),
+  maxRetryAfter: atLeast(0, options.maxRetryAfter, defaults.maxRetryAfter),
+  classify: options.classify ?? defaults.classify
+})
+
+/**
+ * The option as it is, its default where it says nothing, or its minimum.
+ *
+ * `NaN` is looked for before the conversion, since a `Duration` of it is zero.
+ */
+const atLeast = (minMillis: number, input: Duration.Input | undefined, otherwise: Duration.Input): Duration.Input => {
+  if (input === undefined || Number.isNaN(input)) return otherwise
+  return Duration.toMillis(input) >= minMillis ? input : Duration.millis(minMillis)
+}
+
+/**
+ * A policy with its durations in milliseconds, for the connection's loop.
+ *
+ * @internal
+ */
+export interface Resolved {
+  readonly schedule: ReconnectPolicy["schedule"]
+  readonly minDelayMillis: number
+  readonly stableAfterMillis: number
+  readonly maxRetryAfterMillis: number
+  readonly classify: ReconnectPolicy["classify"]
+}
+
+/** @internal */
+export const resolve = (options?: Options): Resolved => {
+  const policy = make(options)
+  return {
+    schedule: policy.schedule,
+    minDelayMillis: Duration.toMillis(policy.minDelay),
+    stableAfterMillis: Duration.toMillis(policy.stableAfter),
+    maxRetryAfterMillis: Duration.toMillis(policy.maxRetryAfter),
+    classify: policy.classify
+  }
+}

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Effect, Schema } from "effect"
-import { Socket } from "effect/socket"
+import * as Effect from "effect/Effect"
+import * as Socket from "effect/socket/Socket"
+import * as DecodeError from "../src/DecodeError.ts"
 import * as MeshError from "../src/MeshError.ts"
-import * as ReconnectPolicy from "../src/ReconnectPolicy.ts"
 
 const open = (kind: "Unknown" | "Timeout", cause: unknown) =>
   new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind, cause }) })
@@ -57,6 +57,47 @@ describe("MeshError", () => {
     assert.include(new MeshError.DialFailed({ cause: new Error("connect ECONNREFUSED") }).message, "ECONNREFUSED")
   })
 
+  it("puts the redirect's target and the request id of a refusal into its message, and not the body", () => {
+    const reason = new MeshError.HandshakeRejected({
+      status: 308,
+      statusText: "Permanent Redirect",
+      location: "https://example.com/feed",
+      requestId: "req-1",
+      body: "<html>moved</html>"
+    })
+    assert.strictEqual(
+      reason.message,
+      "The server refused the connection with HTTP status 308 (Permanent Redirect). It redirects to https://example.com/feed. Request id: req-1"
+    )
+  })
+
+  it("keeps text from the network in one line", () => {
+    for (const reason of [
+      new MeshError.HandshakeRejected({ status: 400, statusText: "a\nb", requestId: "c\u2028d", location: "e\r\nf" }),
+      new MeshError.ConnectionClosed({ code: 1011, closeReason: "a\u001b[31m\nb" }),
+      new MeshError.DialFailed({ cause: new Error("a\nb") })
+    ]) {
+      // oxlint-disable-next-line no-control-regex
+      assert.notMatch(reason.message, /[\u0000-\u001f\u2028]/)
+    }
+  })
+
+  it("tells a frame of too many fragments from one of too many bytes", () => {
+    assert.include(new MeshError.FrameTooLarge({ maxFrameBytes: 1024 }).message, "more than 1024 bytes")
+    assert.include(
+      new MeshError.FrameTooLarge({ maxFrameBytes: 1024, maxFragments: 16384 }).message,
+      "more than 16384 fragments"
+    )
+  })
+
+  it("counts the frames that could not be decoded", () => {
+    const last = new DecodeError.DecodeError({ problem: "InvalidJson", path: [], expected: "JSON", size: 1 })
+    assert.include(
+      new MeshError.TooManyBadFrames({ count: 100, last }).message,
+      "100 consecutive frames could not be decoded. "
+    )
+  })
+
   it.effect("can be recovered from by reason", () =>
     Effect.gen(function* () {
       const status = yield* Effect.fail(
@@ -65,34 +106,4 @@ describe("MeshError", () => {
       assert.strictEqual(status, 401)
     })
   )
-})
-
-describe("ReconnectPolicy.classify", () => {
-  it.prop("has a verdict for every reason", [Arbitrary.schema(MeshError.ConnectionReason)], ([reason]) => {
-    assert.oneOf(ReconnectPolicy.classify(reason), ["retry", "fail"])
-  })
-
-  it.prop("always retries the loss of the network", [Arbitrary.schema(Schema.String)], ([message]) => {
-    for (const reason of [
-      new MeshError.DialFailed({ cause: new Error(message) }),
-      new MeshError.DialTimeout({}),
-      new MeshError.ConnectionLost({ cause: new Error(message) }),
-      new MeshError.HeartbeatTimeout({ deadlineMillis: 1 })
-    ]) {
-      assert.strictEqual(ReconnectPolicy.classify(reason), "retry")
-    }
-  })
-
-  it("fails at once for exactly what will not heal", () => {
-    const closes = Array.from({ length: 4000 }, (_, n) => n + 1000).filter(
-      (code) => ReconnectPolicy.classify(new MeshError.ConnectionClosed({ code })) === "fail"
-    )
-    const policy = Array.from({ length: 100 }, (_, n) => n + 4400).filter((code) => code !== 4408 && code !== 4429)
-    assert.deepStrictEqual(closes, [1008, ...policy])
-    const statuses = Array.from({ length: 500 }, (_, n) => n + 100).filter(
-      (status) => ReconnectPolicy.classify(new MeshError.HandshakeRejected({ status })) === "fail"
-    )
-    assert.deepStrictEqual(statuses, [401, 403, 404])
-    assert.strictEqual(ReconnectPolicy.classify(new MeshError.TlsFailed({ code: "X", cause: "x" })), "fail")
-  })
 })

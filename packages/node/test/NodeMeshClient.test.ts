@@ -6,7 +6,7 @@ import { MockMeshServer } from "@makima-stream/test-kit"
 import * as NodeMeshClient from "../src/NodeMeshClient.ts"
 
 /** Retries at once, and does not take a refused key for the end. */
-const patient: Partial<ReconnectPolicy.ReconnectPolicy> = {
+const patient: ReconnectPolicy.Options = {
   schedule: Schedule.spaced("10 millis"),
   minDelay: "1 millis",
   classify: () => "retry"

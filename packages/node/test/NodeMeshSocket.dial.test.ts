@@ -269,7 +269,7 @@ describe("NodeMeshSocket", () => {
         const reason = yield* refusal({ url: server.url })
         if (reason._tag !== "TlsFailed") return assert.fail(reason._tag)
         assert.strictEqual(reason.code, "UNABLE_TO_VERIFY_LEAF_SIGNATURE")
-        assert.strictEqual(ReconnectPolicy.classify(reason), "fail")
+        assert.strictEqual(ReconnectPolicy.classify(reason, { wasOnline: false }), "fail")
       })
     )
 

@@ -13,7 +13,7 @@ import * as Servers from "./support/servers.ts"
 const tasks = { tasks: 5, seed: 1 }
 const [, , , , lastTask] = Workload.taskIds(tasks)
 
-const policy: Partial<ReconnectPolicy.ReconnectPolicy> = {
+const policy: ReconnectPolicy.Options = {
   schedule: Schedule.spaced("20 millis"),
   minDelay: "20 millis"
 }

@@ -60,7 +60,7 @@ const online = (mesh: Mesh, n = 1) => mesh.awaitReceived(({ connection }) => con
 /** How a stream ended, and after how many dials. */
 const outcome = Effect.fnUntraced(function* (
   break_: (mesh: Mesh) => Effect.Effect<unknown, ScriptedMesh.NotReceived>,
-  policy?: Partial<ReconnectPolicy.ReconnectPolicy>
+  policy?: ReconnectPolicy.Options
 ): Effect.fn.Return<string, ScriptedMesh.NotReceived, Scope.Scope> {
   const mesh = yield* ScriptedMesh.make()
   const { exit, fiber } = yield* connect({ mesh, ...(policy === undefined ? {} : { policy }) })
@@ -93,8 +93,8 @@ describe("pains", () => {
       }
       assert.strictEqual(yield* outcome((mesh) => Effect.andThen(online(mesh), mesh.kill())), "goes on")
       // A server with codes of its own: the program says what they mean.
-      const classify: ReconnectPolicy.ReconnectPolicy["classify"] = (reason) =>
-        reason._tag === "ConnectionClosed" && reason.code === 3501 ? "fail" : ReconnectPolicy.classify(reason)
+      const classify: ReconnectPolicy.ReconnectPolicy["classify"] = (reason, context) =>
+        reason._tag === "ConnectionClosed" && reason.code === 3501 ? "fail" : ReconnectPolicy.classify(reason, context)
       assert.strictEqual(yield* outcome(closed(3501), { classify }), "ConnectionClosed after 1")
       // Giving up is a failure that says so.
       const schedule = ReconnectPolicy.schedule.pipe(Schedule.upTo({ times: 3 }))

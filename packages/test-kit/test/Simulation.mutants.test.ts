@@ -166,7 +166,7 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: "internal/session/connection.ts",
-        from: "(yield* session.received) > 0 && now - openedAt >= stableAfter",
+        from: "heard && now - openedAt >= stableAfter",
         to: "now - openedAt >= stableAfter"
       }
     ],

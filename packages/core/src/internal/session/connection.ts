@@ -36,7 +36,7 @@ import type { Skippable } from "../pushdown.ts"
 
 export interface Options extends MeshSession.Options {
   readonly subscriptions: Subscriptions
-  readonly policy?: Partial<ReconnectPolicy.ReconnectPolicy>
+  readonly policy?: ReconnectPolicy.Options | undefined
   /** Of every session: see `MeshSession.makeWith`. */
   readonly skip?: ((frame: string) => Skippable | undefined) | undefined
   /** The epoch of the last connection that an earlier loop had. Default: 0. */
@@ -66,10 +66,8 @@ type State =
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Connection, never, Socket.Socket | Scope.Scope> {
-  const policy = ReconnectPolicy.make(options.policy)
-  const minDelay = Duration.toMillis(policy.minDelay)
-  const stableAfter = Duration.toMillis(policy.stableAfter)
-  const maxRetryAfter = Duration.toMillis(policy.maxRetryAfter)
+  const policy = ReconnectPolicy.resolve(options.policy)
+  const { minDelayMillis: minDelay, stableAfterMillis: stableAfter, maxRetryAfterMillis: maxRetryAfter } = policy
   const scope = yield* Effect.scope
   const socket = yield* Socket.Socket
   const clock = yield* Clock.Clock
@@ -78,6 +76,7 @@ export const make = Effect.fnUntraced(function* (
   let state: State = { _tag: "Offline", dialAt: 0, lostAt: undefined }
   let epoch = options.epoch ?? 0
   let attempt = 0
+  let wasOnline = false
   // Set between a request to reconnect and the dial that it leads to.
   let requested = false
   const hurry = Latch.makeUnsafe(false)
@@ -87,7 +86,7 @@ export const make = Effect.fnUntraced(function* (
   const decide = (reason: MeshError.ConnectionReason, now: number): Effect.Effect<number | MeshError.MeshError> => {
     // Somebody is waiting for it: neither a delay nor a step of the schedule.
     if (reason._tag === "ReconnectRequested") return Effect.succeed(0)
-    if (policy.classify(reason) === "fail") return Effect.succeed(new MeshError.MeshError({ reason }))
+    if (policy.classify(reason, { wasOnline }) === "fail") return Effect.succeed(new MeshError.MeshError({ reason }))
     return Pull.matchEffect(step(now, reason), {
       onSuccess: ([, duration]) =>
         Effect.succeed(Math.max(minDelay, Duration.toMillis(duration)) + retryAfter(reason, maxRetryAfter)),
@@ -137,8 +136,10 @@ export const make = Effect.fnUntraced(function* (
     const onEnd = Effect.fnUntraced(function* (error: MeshError.MeshError) {
       yield* Scope.close(sessionScope, Exit.void)
       const now = clock.currentTimeMillisUnsafe()
+      const heard = (yield* session.received) > 0
+      wasOnline ||= heard
       // Only a server that talks, on a connection that lasts, earns a fresh start.
-      if ((yield* session.received) > 0 && now - openedAt >= stableAfter) {
+      if (heard && now - openedAt >= stableAfter) {
         step = yield* Schedule.toStep(policy.schedule)
         attempt = 0
       }

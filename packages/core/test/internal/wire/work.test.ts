@@ -49,7 +49,7 @@ const socket = Effect.sync(() => {
   })
 })
 
-const policy: Partial<ReconnectPolicy.ReconnectPolicy> = { classify: () => "fail" }
+const policy: ReconnectPolicy.Options = { classify: () => "fail" }
 
 class Counting extends Scheduler.MixedScheduler {
   steps = 0

@@ -2,8 +2,11 @@
  * The benchmark: `pnpm bench [--quick] [--rounds 9] [--only connect,memory]`.
  * See `docs/performance.md` for what the rows mean.
  */
-import { Effect, Option, Schema } from "effect"
-import { Command, Flag } from "effect/cli"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { join } from "node:path"

@@ -2,8 +2,8 @@
  * What the server sends: the `Workload` mix, encoded once, framed once, and
  * played round and round. Every dialect carries the same events.
  */
-import { ServerMessage } from "@makima-stream/core"
-import { Workload } from "@makima-stream/test-kit"
+import * as ServerMessage from "@makima-stream/core/ServerMessage"
+import * as Workload from "@makima-stream/test-kit/Workload"
 import * as Result from "effect/Result"
 
 /** How the events are wrapped, by the peer that reads them. */

@@ -2,8 +2,11 @@
  * The client of what is not throughput: latency, memory, and coming back. In a
  * process of its own for each run, as `client.ts` is.
  */
-import { Interest, MeshClient, MeshStream, TaskId } from "@makima-stream/core"
-import { NodeMeshSocket } from "@makima-stream/node"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"

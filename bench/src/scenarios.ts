@@ -1,5 +1,5 @@
 /** The rows that are not throughput: latency, memory, coming back, and what core weighs. */
-import { Workload } from "@makima-stream/test-kit"
+import * as Workload from "@makima-stream/test-kit/Workload"
 import * as Bundle from "./bundle.ts"
 import * as Payload from "./payload.ts"
 import * as Processes from "./processes.ts"

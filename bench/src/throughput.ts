@@ -1,5 +1,5 @@
 /** The rows that count events a second: variants interleaved in rounds, each run in a new process. */
-import { Workload } from "@makima-stream/test-kit"
+import * as Workload from "@makima-stream/test-kit/Workload"
 import type { Order } from "./client.ts"
 import type { Usage } from "./meter.ts"
 import * as Payload from "./payload.ts"

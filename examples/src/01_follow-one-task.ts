@@ -10,10 +10,15 @@
  * It comes back by itself when the connection is lost. The server replays
  * nothing, so what was said meanwhile is missing: the place is marked.
  */
-import { Console, Effect, Stream } from "effect"
-import { Argument, Command } from "effect/cli"
-import { Interest, MeshStream, TaskId } from "@makima-stream/core"
-import { NodeMeshSocket } from "@makima-stream/node"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as Cli from "./support/cli.ts"
 
 /** The line that stands where something may be missing. */

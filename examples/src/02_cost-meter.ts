@@ -10,10 +10,14 @@
  * A result that was sent while nobody was connected is not counted, and nothing
  * can be done about that here. So the meter says "at least" from the first gap on.
  */
-import { Console, Effect, HashMap, Stream } from "effect"
-import { Command } from "effect/cli"
-import { CostLedger, MeshClient } from "@makima-stream/core"
-import { NodeMeshClient } from "@makima-stream/node"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
+import * as Stream from "effect/Stream"
+import * as Command from "effect/cli/Command"
+import * as CostLedger from "@makima-stream/core/CostLedger"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import * as Cli from "./support/cli.ts"
 
 /** A reading of the meter, in words. */

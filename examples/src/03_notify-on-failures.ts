@@ -10,12 +10,20 @@
  * A task may fail while the connection is down, and that is never sent again. So
  * there is a message for a gap too: somebody should look.
  */
-import { NodeHttpClient } from "@effect/platform-node"
-import { Config, Console, Effect, Option, Schedule, Stream } from "effect"
-import { Command } from "effect/cli"
-import { HttpBody, HttpClient } from "effect/http"
-import { MeshClient, MeshStream, TaskStatus } from "@makima-stream/core"
-import { NodeMeshClient } from "@makima-stream/node"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as Config from "effect/Config"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import * as Command from "effect/cli/Command"
+import * as HttpBody from "effect/http/HttpBody"
+import * as HttpClient from "effect/http/HttpClient"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskStatus from "@makima-stream/core/TaskStatus"
+import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import * as Cli from "./support/cli.ts"
 
 /** The messages: one for each failure, and one for each gap. Needs a `MeshClient`. */

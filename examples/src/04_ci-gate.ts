@@ -17,10 +17,21 @@
  * gate was up, or while the connection was down, is not seen to end. That is what
  * the time limit is for.
  */
-import { Console, Data, Duration, Effect, Runtime, Schema, Stream } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
-import { Interest, MeshStream, TaskId, TaskStatus } from "@makima-stream/core"
-import { NodeMeshSocket } from "@makima-stream/node"
+import * as Console from "effect/Console"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as TaskStatus from "@makima-stream/core/TaskStatus"
+import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as Cli from "./support/cli.ts"
 
 /** The task ended, and not well. */

@@ -17,13 +17,25 @@
  * A batch may be written twice, if the sink fails after it has written. So each
  * has a number: whoever reads the sink takes each number once.
  */
-import { NodeServices } from "@effect/platform-node"
-import type { PlatformError } from "effect"
-import { Console, Context, Deferred, Effect, Fiber, FileSystem, Layer, Schedule, Schema, Stream } from "effect"
-import { Argument, Command } from "effect/cli"
-import { MeshClient, MeshEvent, MeshStream } from "@makima-stream/core"
-import type { MeshError } from "@makima-stream/core"
-import { NodeMeshClient } from "@makima-stream/node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import type * as PlatformError from "effect/PlatformError"
+import * as Console from "effect/Console"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import type * as MeshError from "@makima-stream/core/MeshError"
+import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import * as Cli from "./support/cli.ts"
 
 /** Outputs, and the gaps between them, in their order. `batch` counts from 0. */

@@ -11,12 +11,16 @@
  *
  * `docs/telemetry.md` lists what arrives.
  */
-import { NodeHttpClient } from "@effect/platform-node"
-import { Config, Effect, Layer, Stream } from "effect"
-import { Command } from "effect/cli"
-import { Otlp } from "effect/observability"
-import { MeshClient, MeshStream } from "@makima-stream/core"
-import { NodeMeshClient } from "@makima-stream/node"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as Command from "effect/cli/Command"
+import * as Otlp from "effect/observability/Otlp"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import * as Cli from "./support/cli.ts"
 
 /** Sends everything to the collector at `baseUrl`, every few seconds and at the end. */

@@ -7,13 +7,19 @@
  * Shows the other way to get at the metrics: they are asked for, not sent. Use it
  * where Prometheus, or something that speaks its format, does the collecting.
  */
-import { NodeHttpServer } from "@effect/platform-node"
-import { Console, Effect, Layer, Schema, Stream } from "effect"
-import { Command, Flag } from "effect/cli"
-import { HttpRouter, HttpServer } from "effect/http"
-import { PrometheusMetrics } from "effect/observability"
-import { MeshClient } from "@makima-stream/core"
-import { NodeMeshClient } from "@makima-stream/node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServer from "effect/http/HttpServer"
+import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import { createServer } from "node:http"
 import * as Cli from "./support/cli.ts"
 

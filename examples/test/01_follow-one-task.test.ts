@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit } from "effect"
-import { ScriptedMesh } from "@makima-stream/test-kit"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import { gap, lines } from "../src/01_follow-one-task.ts"
 import { a, awaitRequest, b, gather, reconnect, said, settle, update } from "./support/mesh.ts"
 

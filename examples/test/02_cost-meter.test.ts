@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
-import { MeshClient } from "@makima-stream/core"
-import { ScriptedMesh } from "@makima-stream/test-kit"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import { readings } from "../src/02_cost-meter.ts"
 import { a, awaitOutput, awaitRequest, b, gather, reconnect, result, settle, update } from "./support/mesh.ts"
 

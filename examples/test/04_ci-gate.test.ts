@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Runtime } from "effect"
-import { TestClock } from "effect/testing"
-import { ScriptedMesh } from "@makima-stream/test-kit"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Runtime from "effect/Runtime"
+import * as TestClock from "effect/testing/TestClock"
+import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import { gate } from "../src/04_ci-gate.ts"
 import { a, awaitRequest, reconnect, update } from "./support/mesh.ts"
 

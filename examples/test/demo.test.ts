@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { MockMeshServer } from "@makima-stream/test-kit"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 
 const program = fileURLToPath(new URL("../src/demo.ts", import.meta.url))
 

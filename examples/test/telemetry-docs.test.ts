@@ -1,9 +1,19 @@
 /** Holds `docs/telemetry.md` to what the code records, so that it cannot drift. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Logger, Metric, References, Stream, Tracer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
+import * as References from "effect/References"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { readFileSync } from "node:fs"
-import { Interest, MeshError, MeshEvent, MeshMetrics, MeshStream } from "@makima-stream/core"
-import { ScriptedMesh } from "@makima-stream/test-kit"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshError from "@makima-stream/core/MeshError"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as MeshMetrics from "@makima-stream/core/MeshMetrics"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import { a, awaitRequest, pass, settle } from "./support/mesh.ts"
 
 const read = (path: string) => readFileSync(new URL(path, import.meta.url), "utf8")

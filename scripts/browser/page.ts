@@ -3,9 +3,13 @@
  * `WebSocket`, through a bad frame, a binary frame and a cut connection. It
  * posts what it saw to the server that it came from.
  */
-import { Effect, Layer, Stream } from "effect"
-import { Socket } from "effect/socket"
-import { Interest, MeshClient, TaskId } from "@makima-stream/core"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as Socket from "effect/socket/Socket"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as TaskId from "@makima-stream/core/TaskId"
 
 const url = new URLSearchParams(location.search).get("feed") ?? ""
 

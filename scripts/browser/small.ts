@@ -1,7 +1,11 @@
 /** The smallest useful program, as the measure of what a page downloads, `effect` included. */
-import { Console, Effect, Layer, Stream } from "effect"
-import { Socket } from "effect/socket"
-import { Interest, MeshStream } from "@makima-stream/core"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as Socket from "effect/socket/Socket"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshStream from "@makima-stream/core/MeshStream"
 
 const socket = Layer.provide(
   Socket.layerWebSocket("wss://localhost/api/v1/mesh/tasks/subscribe"),

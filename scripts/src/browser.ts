@@ -6,9 +6,12 @@
  * `apt-get install chromium`, or a path in `CHROMIUM`. With `--bundle-only` it
  * bundles and weighs, and runs nothing.
  */
-import { MockMeshServer } from "@makima-stream/test-kit"
-import { TaskId } from "@makima-stream/core"
-import { Data, Deferred, Effect, Schema } from "effect"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { spawn } from "node:child_process"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:http"

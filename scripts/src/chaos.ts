@@ -7,9 +7,19 @@
  *
  * `pnpm chaos`, `pnpm chaos --minutes 10`, `pnpm chaos --seed 7`
  */
-import { Audit, ChaosProxy } from "@makima-stream/test-kit"
-import { Clock, Console, Effect, FileSystem, Option, Queue, Random, Schema, Scope } from "effect"
-import { Command, Flag } from "effect/cli"
+import * as Audit from "@makima-stream/test-kit/Audit"
+import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
+import * as Clock from "effect/Clock"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
 import * as Exit from "effect/Exit"
 import * as Cli from "../../examples/src/support/cli.ts"
 import * as History from "./chaos/history.ts"

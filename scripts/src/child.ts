@@ -1,5 +1,8 @@
 /** A process of one's own, which ends with the scope at the latest. */
-import { Deferred, Effect, Queue, type Scope } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
 import { spawn, type ChildProcess } from "node:child_process"
 import { createInterface } from "node:readline"
 

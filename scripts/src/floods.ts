@@ -4,8 +4,12 @@
  *
  * `pnpm floods`, `pnpm floods --events 300000 --reconnects 200 --clients 100`
  */
-import { Console, Effect, Queue, Schema } from "effect"
-import { Command, Flag } from "effect/cli"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Schema from "effect/Schema"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
 import * as Cli from "../../examples/src/support/cli.ts"
 import * as Child from "./child.ts"
 import * as Herd from "./floods/herd.ts"

@@ -5,9 +5,14 @@
  * `pnpm simulate`, `pnpm simulate --seeds 20000 --from 1001`,
  * `pnpm simulate --seed 17 --program meshClient`
  */
-import { Simulation } from "@makima-stream/test-kit"
-import { Clock, Console, Effect, Option, Schema } from "effect"
-import { Command, Flag } from "effect/cli"
+import * as Simulation from "@makima-stream/test-kit/Simulation"
+import * as Clock from "effect/Clock"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
 import * as Cli from "../../examples/src/support/cli.ts"
 
 const programs = {

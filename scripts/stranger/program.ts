@@ -3,12 +3,17 @@
  * first on a mesh in memory, then over a real socket. `packages.ts` compiles it
  * outside the workspace and compares what it prints.
  */
-import { Effect, Layer, Stream } from "effect"
-import { MeshClient, MeshEvent, TaskId } from "@makima-stream/core"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as TaskId from "@makima-stream/core/TaskId"
 import type { ServerMessage } from "@makima-stream/core/ServerMessage"
 import { isTerminal } from "@makima-stream/core/TaskStatus"
-import { NodeMeshClient } from "@makima-stream/node"
-import { MockMeshServer, ScriptedMesh } from "@makima-stream/test-kit"
+import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 
 const a = TaskId.make("a")
 

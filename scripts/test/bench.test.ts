@@ -1,6 +1,6 @@
 /** The benchmark's command line. What it measures is no test's business. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
 import { join } from "node:path"
 

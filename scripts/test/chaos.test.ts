@@ -1,8 +1,13 @@
 /** The chaos run as a person starts it, and that it can find something. */
-import { MeshError, type MeshEvent, TaskId } from "@makima-stream/core"
-import { Audit, type ChaosProxy, type ServerLog } from "@makima-stream/test-kit"
+import * as MeshError from "@makima-stream/core/MeshError"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as Audit from "@makima-stream/test-kit/Audit"
+import type * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
+import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { execFile } from "node:child_process"
 import * as History from "../src/chaos/history.ts"
 

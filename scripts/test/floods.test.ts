@@ -1,6 +1,7 @@
 /** The floods as a person starts them, shorter; and that growth and a herd would show. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { execFile } from "node:child_process"
 import * as Herd from "../src/floods/herd.ts"
 

@@ -1,6 +1,6 @@
 /** The simulator as a person starts it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
 import { cpSync } from "node:fs"
 import { join } from "node:path"

@@ -1,6 +1,10 @@
 /** This toolkit: every frame validated, every queue bounded, every gap marked. */
-import { Interest, MeshClient, MeshStream, TaskId, type ServerMessage } from "@makima-stream/core"
-import { NodeMeshSocket } from "@makima-stream/node"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskId from "@makima-stream/core/TaskId"
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
+import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { type Job, type Variant } from "./variant.ts"

@@ -2,8 +2,10 @@
  * What happens to the feed in the demo: a workload of some nine seconds, and
  * three ways to lose a connection on the way.
  */
-import { Effect, Fiber } from "effect"
-import type { MockMeshServer, Workload } from "@makima-stream/test-kit"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import type * as Workload from "@makima-stream/test-kit/Workload"
 
 /** How long the workload takes, in milliseconds. */
 const durationMillis = 9000

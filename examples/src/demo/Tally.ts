@@ -2,8 +2,9 @@
  * What the demo keeps of the feed while it runs: a board of tasks, a ledger of
  * costs, and counts. Pure, so that every view shows the same.
  */
-import { CostLedger, TaskBoard } from "@makima-stream/core"
-import type { MeshEvent } from "@makima-stream/core"
+import * as CostLedger from "@makima-stream/core/CostLedger"
+import * as TaskBoard from "@makima-stream/core/TaskBoard"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
 
 export interface Tally {
   readonly board: TaskBoard.TaskBoard

@@ -2,11 +2,14 @@
  * What the demo shows while it runs: a live view where there is a terminal,
  * plain lines where the output goes elsewhere, and nothing for `--json`.
  */
-import { Clock, Effect, Option } from "effect"
-import type { Scope } from "effect"
-import { CliOutput } from "effect/cli"
-import { TaskBoard } from "@makima-stream/core"
-import type { MeshEvent, TaskState } from "@makima-stream/core"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as TaskBoard from "@makima-stream/core/TaskBoard"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import type * as TaskState from "@makima-stream/core/TaskState"
 import * as Tally from "./Tally.ts"
 
 export interface View {

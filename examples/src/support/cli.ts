@@ -2,10 +2,19 @@
  * What the programs here have in common at the terminal: a command line that is
  * wrong, or a program that cannot go on, says so in one line on stderr.
  */
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Data, Effect, Exit, Predicate, Result, Runtime } from "effect"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import * as Runtime from "effect/Runtime"
 import { realpathSync } from "node:fs"
-import { CliError, CliOutput, Command } from "effect/cli"
+import * as CliError from "effect/cli/CliError"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
 
 /** A failure that is for the person at the terminal: its message is all that is printed. */
 export class Failure extends Data.TaggedError("Failure")<{

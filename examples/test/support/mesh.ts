@@ -1,10 +1,13 @@
 /** What the tests of the examples have in common on the mesh in memory. */
-import { TaskId } from "@makima-stream/core"
-import type { ServerMessage } from "@makima-stream/core"
-import type { ScriptedMesh } from "@makima-stream/test-kit"
-import { Effect, Exit, Fiber, Stream } from "effect"
-import type { Scope } from "effect"
-import { TestClock } from "effect/testing"
+import * as TaskId from "@makima-stream/core/TaskId"
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
+import type * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
 
 type Mesh = ScriptedMesh.ScriptedMesh["Service"]
 

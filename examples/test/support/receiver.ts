@@ -1,6 +1,6 @@
 /** An HTTP server that takes whatever it is sent and keeps it: an OpenTelemetry collector, or a webhook, for a test. */
-import { Effect } from "effect"
-import type { Scope } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { createServer } from "node:http"
 
 export interface Request {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Result } from "effect"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Result from "effect/Result"
 import * as ClientMessage from "../src/ClientMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
 

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Endpoint from "../src/Endpoint.ts"
 
 const accepted: ReadonlyArray<readonly [input: string, endpoint: string]> = [

@@ -1,21 +1,19 @@
 import { assert, describe } from "@effect/vitest"
-import {
-  Duration,
-  Effect,
-  Exit,
-  Fiber,
-  Logger,
-  Option,
-  References,
-  Result,
-  Schedule,
-  Scope,
-  SubscriptionRef,
-  Tracer
-} from "effect"
-import { Socket } from "effect/socket"
-import { TestClock } from "effect/testing"
-import { ScriptedMesh } from "@makima-stream/test-kit"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Tracer from "effect/Tracer"
+import * as Socket from "effect/socket/Socket"
+import * as TestClock from "effect/testing/TestClock"
+import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import * as Interest from "../src/Interest.ts"
 import * as MeshClient from "../src/MeshClient.ts"
 import { a, b, updated, plain, setup, tags, data, reasonOf } from "./support/client.ts"

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { TaskStatus } from "@makima-stream/core"
+import * as TaskStatus from "@makima-stream/core/TaskStatus"
 
 describe("TaskStatus", () => {
   it("the default terminal statuses are the documented ones, and no other", () => {

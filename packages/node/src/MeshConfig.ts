@@ -9,7 +9,7 @@
  *
  * @since 0.1.0
  */
-import { Endpoint } from "@makima-stream/core"
+import * as Endpoint from "@makima-stream/core/Endpoint"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

@@ -7,8 +7,8 @@
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
-import type { Endpoint } from "@makima-stream/core"
-import { MeshClient } from "@makima-stream/core"
+import type * as Endpoint from "@makima-stream/core/Endpoint"
+import * as MeshClient from "@makima-stream/core/MeshClient"
 import type * as MeshConfig from "./MeshConfig.ts"
 import * as NodeMeshSocket from "./NodeMeshSocket.ts"
 

@@ -10,7 +10,9 @@
  *
  * @since 0.1.0
  */
-import { Endpoint, MeshError, MeshMetrics } from "@makima-stream/core"
+import * as Endpoint from "@makima-stream/core/Endpoint"
+import * as MeshError from "@makima-stream/core/MeshError"
+import * as MeshMetrics from "@makima-stream/core/MeshMetrics"
 import * as Clock from "effect/Clock"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"

@@ -3,7 +3,9 @@
  * handlers are watched.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
 import { execFile } from "node:child_process"
 import { deflateRawSync } from "node:zlib"
 import * as Servers from "./support/servers.ts"

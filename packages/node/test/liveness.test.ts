@@ -3,11 +3,17 @@
  * consumer: real sockets, and time under the test's hand. The heartbeat is the default: an interval of 15 seconds and a
  * deadline of 10.
  */
-import { Interest, MeshClient, type MeshEvent, MeshStream } from "@makima-stream/core"
-import { MockMeshServer, Workload } from "@makima-stream/test-kit"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import * as Workload from "@makima-stream/test-kit/Workload"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Latch, Stream } from "effect"
-import { TestClock } from "effect/testing"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import { follow } from "../../core/test/support/follow.ts"
 import * as NodeMeshClient from "../src/NodeMeshClient.ts"
 import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"

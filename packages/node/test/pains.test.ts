@@ -3,22 +3,30 @@
  * a client that has it. Most run in memory under the test clock; where the pain
  * is the socket's, so is the test.
  */
-import {
-  type ClientMessage,
-  Interest,
-  MeshClient,
-  type MeshEvent,
-  MeshStream,
-  ReconnectPolicy,
-  type ServerMessage,
-  TaskId
-} from "@makima-stream/core"
-import { MockMeshServer, ScriptedMesh, type ServerLog } from "@makima-stream/test-kit"
+import type * as ClientMessage from "@makima-stream/core/ClientMessage"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as ReconnectPolicy from "@makima-stream/core/ReconnectPolicy"
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
+import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Random, Redacted, Result, Schedule, Stream } from "effect"
-import type { Scope } from "effect"
-import { Socket } from "effect/socket"
-import { TestClock } from "effect/testing"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import type * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as TestClock from "effect/testing/TestClock"
 import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
 import { follow, settle } from "../../core/test/support/follow.ts"
 import * as Servers from "./support/servers.ts"

@@ -1,23 +1,23 @@
 /** The key is in one header of one request, and nowhere else, however a connection goes wrong. */
-import { Interest, MeshStream, ReconnectPolicy } from "@makima-stream/core"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as ReconnectPolicy from "@makima-stream/core/ReconnectPolicy"
 import { assert, describe, it } from "@effect/vitest"
-import { MockMeshServer } from "@makima-stream/test-kit"
-import {
-  Cause,
-  ConfigProvider,
-  Deferred,
-  Effect,
-  Exit,
-  Layer,
-  Logger,
-  References,
-  Redacted,
-  Schema,
-  Stream,
-  Tracer
-} from "effect"
-import type { Scope } from "effect"
-import { Socket } from "effect/socket"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import * as Cause from "effect/Cause"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as References from "effect/References"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import type * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
 import { execFileSync, spawn } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -1,6 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Fiber } from "effect"
-import { ClientMessage, MeshError, TaskId } from "@makima-stream/core"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as ClientMessage from "@makima-stream/core/ClientMessage"
+import * as MeshError from "@makima-stream/core/MeshError"
+import * as TaskId from "@makima-stream/core/TaskId"
 import * as FaultSchedule from "../src/FaultSchedule.ts"
 import * as ScriptedMesh from "../src/ScriptedMesh.ts"
 

@@ -1,6 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Effect, Result, Schema } from "effect"
-import { ClientMessage, MeshEvent, ServerMessage } from "@makima-stream/core"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as ClientMessage from "@makima-stream/core/ClientMessage"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as FaultSchedule from "../src/FaultSchedule.ts"
 import * as MeshArbitrary from "../src/MeshArbitrary.ts"
 

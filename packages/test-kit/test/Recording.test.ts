@@ -1,25 +1,28 @@
-import { NodeFileSystem } from "@effect/platform-node"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Arbitrary,
-  Duration,
-  Effect,
-  Exit,
-  Fiber,
-  FileSystem,
-  Latch,
-  Layer,
-  Logger,
-  Redacted,
-  Result,
-  Schedule,
-  Scope,
-  Stream
-} from "effect"
-import { Socket } from "effect/socket"
-import { TestClock } from "effect/testing"
-import { ClientMessage, Interest, MeshError, MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
-import { NodeMeshSocket } from "@makima-stream/node"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FileSystem from "effect/FileSystem"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Socket from "effect/socket/Socket"
+import * as TestClock from "effect/testing/TestClock"
+import * as ClientMessage from "@makima-stream/core/ClientMessage"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshError from "@makima-stream/core/MeshError"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as MeshArbitrary from "../src/MeshArbitrary.ts"
 import * as MockMeshServer from "../src/MockMeshServer.ts"
 import * as Recording from "../src/Recording.ts"

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import type * as Simulation from "../src/Simulation.ts"
 import { simulationWith, type Patch } from "./support/mutants.ts"
 

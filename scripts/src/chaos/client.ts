@@ -6,10 +6,16 @@
  * and `Disconnected`, for the first message of each connection, and, when it is
  * interrupted, for its figures.
  */
-import { NodeRuntime } from "@effect/platform-node"
-import { Interest, MeshEvent, MeshStream } from "@makima-stream/core"
-import { NodeMeshSocket } from "@makima-stream/node"
-import { Duration, Effect, Random, Schedule, Stream } from "effect"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import { openSync } from "node:fs"
 import * as Lines from "./lines.ts"
 import { deadline, interval, taskIds } from "./settings.ts"

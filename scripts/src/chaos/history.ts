@@ -2,8 +2,10 @@
  * From what the processes of a chaos run wrote, and from what was done to them,
  * to one log that `Audit` can compare with the consumer's events.
  */
-import type { MeshEvent, ServerMessage } from "@makima-stream/core"
-import type { ChaosProxy, ServerLog } from "@makima-stream/test-kit"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
+import type * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
+import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
 
 /** One life of the server process. */
 export interface Life {

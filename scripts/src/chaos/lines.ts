@@ -3,9 +3,9 @@
  * of the server's log, and one for each event of the consumer. A line is written
  * before what it tells of goes on, so that it outlives a SIGKILL.
  */
-import { MeshEvent } from "@makima-stream/core"
-import type { ServerLog } from "@makima-stream/test-kit"
-import { Schema } from "effect"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
+import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
+import * as Schema from "effect/Schema"
 import { existsSync, readFileSync, writeSync } from "node:fs"
 
 const encodeEvent = Schema.encodeSync(MeshEvent.MeshEvent)

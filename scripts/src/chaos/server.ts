@@ -6,10 +6,13 @@
  * listens. A line on stdin ends it in good order: what it has said arrives
  * before its close frame.
  */
-import { NodeRuntime } from "@effect/platform-node"
-import type { ServerMessage } from "@makima-stream/core"
-import { MockMeshServer, type ServerLog } from "@makima-stream/test-kit"
-import { Console, Deferred, Effect } from "effect"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
+import * as Console from "effect/Console"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
 import { openSync } from "node:fs"
 import * as Lines from "./lines.ts"
 import { taskIds } from "./settings.ts"

@@ -1,5 +1,5 @@
 /** What the processes of a chaos run must agree on. Times are in milliseconds. */
-import { TaskId } from "@makima-stream/core"
+import * as TaskId from "@makima-stream/core/TaskId"
 
 export const interval = 400
 export const deadline = 1200

@@ -3,10 +3,14 @@
  * what it holds after each tenth of the count, with the objects in it after the first and the last, and with the seconds at
  * the end.
  */
-import { NodeRuntime } from "@effect/platform-node"
-import { Interest, MeshEvent, MeshStream } from "@makima-stream/core"
-import { NodeMeshSocket } from "@makima-stream/node"
-import { Effect, Schedule, Stream } from "effect"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import { holdings, objects } from "./measure.ts"
 
 const [mode = "", url = "", count = "0"] = process.argv.slice(2)

@@ -1,9 +1,12 @@
 /** Many clients that lose one server in the same moment: when do they dial? In memory, in virtual time. */
-import { Interest, MeshStream } from "@makima-stream/core"
-import { ScriptedMesh } from "@makima-stream/test-kit"
-import { Effect, Random, Stream } from "effect"
-import { Socket } from "effect/socket"
-import { TestClock } from "effect/testing"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
+import * as Socket from "effect/socket/Socket"
+import * as TestClock from "effect/testing/TestClock"
 
 /** For each dial after the loss, in their order: how many milliseconds after the one before it each client dialled. */
 export const delays = Effect.fnUntraced(

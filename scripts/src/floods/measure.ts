@@ -1,5 +1,5 @@
 /** What a process holds, after the garbage is gone. Needs `--expose-gc`. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { Socket } from "node:net"
 import { queryObjects } from "node:v8"
 import { WebSocket } from "ws"

@@ -2,10 +2,13 @@
  * The server of a flood, which keeps no messages: `node server.ts events <count>` says so many things as fast as they
  * are taken, `node server.ts reconnects <count>` closes so many connections after one message each. Prints its port.
  */
-import { NodeRuntime } from "@effect/platform-node"
-import { ServerMessage } from "@makima-stream/core"
-import { MockMeshServer, Workload } from "@makima-stream/test-kit"
-import { Console, Effect, Result } from "effect"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as ServerMessage from "@makima-stream/core/ServerMessage"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import * as Workload from "@makima-stream/test-kit/Workload"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 
 const [mode = "", count = "0"] = process.argv.slice(2)
 const total = Number(count)

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import type { Outcome } from "../../src/docs/run.ts"
 
 const script = join(import.meta.dirname, "../../src/docs/run.ts")

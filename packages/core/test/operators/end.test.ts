@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { MeshStream, TaskStatus } from "@makima-stream/core"
-import type { MeshEvent } from "@makima-stream/core"
-import { Effect, Ref, Stream } from "effect"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskStatus from "@makima-stream/core/TaskStatus"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as Effect from "effect/Effect"
+import * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
 import {
   a,
   at,

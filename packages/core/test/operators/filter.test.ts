@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { MeshEvent, MeshStream, TaskStatus } from "@makima-stream/core"
-import type { TaskId } from "@makima-stream/core"
-import { Effect, Stream } from "effect"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskStatus from "@makima-stream/core/TaskStatus"
+import type * as TaskId from "@makima-stream/core/TaskId"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import {
   a,
   at,

@@ -2,9 +2,18 @@
  * What holds for every operator that makes a stream of a stream.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { MeshStream } from "@makima-stream/core"
-import type { MeshEvent } from "@makima-stream/core"
-import { Deferred, Effect, Exit, Fiber, Option, Pull, Ref, Schema, Scope, Stream } from "effect"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Pull from "effect/Pull"
+import * as Ref from "effect/Ref"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import {
   a,

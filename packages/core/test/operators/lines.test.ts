@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { MeshStream, TaskId } from "@makima-stream/core"
-import { Effect, Stream } from "effect"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import {
   a,
   at,

@@ -1,8 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
-import { MeshError, MeshStream } from "@makima-stream/core"
-import type { MeshEvent } from "@makima-stream/core"
-import { Deferred, Effect, Exit, Fiber, Queue, Ref, Schema, Stream } from "effect"
-import { TestClock } from "effect/testing"
+import * as MeshError from "@makima-stream/core/MeshError"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import * as Ref from "effect/Ref"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import {
   a,
   at,

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { MeshStream } from "@makima-stream/core"
-import { Effect, Stream } from "effect"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import { a, at, b, connected, events, output, piece, place, resync, through, updated } from "../support/events.ts"
 
 describe("text", () => {

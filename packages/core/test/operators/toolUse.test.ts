@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { MeshStream } from "@makima-stream/core"
-import type { MeshEvent } from "@makima-stream/core"
-import { Effect, Schema, Stream } from "effect"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import { a, at, b, connected, events, output, place, resync, through, updated } from "../support/events.ts"
 
 const tool = (toolName: string | undefined, toolInput?: Exclude<Schema.Json, null>, isPartial?: boolean) =>

@@ -3,9 +3,14 @@
  * Nobody may see a difference.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Effect, Metric, Result, Schema, Stream } from "effect"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import { isReadonlyArrayNonEmpty } from "effect/Array"
-import { Socket } from "effect/socket"
+import * as Socket from "effect/socket/Socket"
 import * as Interest from "../../src/Interest.ts"
 import type { MeshEvent } from "../../src/MeshEvent.ts"
 import * as MeshClient from "../../src/MeshClient.ts"

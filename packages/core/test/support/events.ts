@@ -3,9 +3,14 @@
  * sequences of few tasks, statuses and versions, so that what an operator looks
  * for happens often.
  */
-import { Arbitrary, Effect, Schema, Stream } from "effect"
-import { MeshError, TaskId } from "@makima-stream/core"
-import type { MeshEvent, ServerMessage } from "@makima-stream/core"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as MeshError from "@makima-stream/core/MeshError"
+import * as TaskId from "@makima-stream/core/TaskId"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 
 export const a = TaskId.make("a")
 export const b = TaskId.make("b")

@@ -1,5 +1,8 @@
-import { Effect, Exit, Fiber, Stream } from "effect"
-import type { Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import type * as Scope from "effect/Scope"
 
 /** A stream that is being consumed in the background, and what has come of it so far. */
 export interface Following<A, E> {

@@ -1,4 +1,6 @@
-import { Arbitrary, Schema, Stream } from "effect"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as MeshError from "../../src/MeshError.ts"
 import type { MeshEvent } from "../../src/MeshEvent.ts"
 import type { TaskOutput, TaskUpdated } from "../../src/ServerMessage.ts"

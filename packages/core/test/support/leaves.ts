@@ -1,7 +1,8 @@
 import { assert, it } from "@effect/vitest"
-import { Effect, Metric } from "effect"
-import type { Scope } from "effect"
-import type { ScriptedMesh } from "@makima-stream/test-kit"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import type * as Scope from "effect/Scope"
+import type * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import { settle } from "./follow.ts"
 
 /**

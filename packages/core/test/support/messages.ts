@@ -2,9 +2,10 @@
  * Whole messages, and the same messages cut into pieces as a server sends them
  * while they are written.
  */
-import { Arbitrary, Schema } from "effect"
-import { TaskId } from "@makima-stream/core"
-import type { ServerMessage } from "@makima-stream/core"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Schema from "effect/Schema"
+import * as TaskId from "@makima-stream/core/TaskId"
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import { output, piece } from "./events.ts"
 
 /** Everything that lines are sensitive to: line ends, halves of line ends, long lines, surrogate pairs. */

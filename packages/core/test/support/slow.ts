@@ -1,5 +1,9 @@
-import { Deferred, Effect, Exit, Fiber, Stream } from "effect"
-import type { Scope } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import type * as Scope from "effect/Scope"
 
 /** A consumer that stops after its first element until it is told to go on. */
 export interface Paused<A, E> {

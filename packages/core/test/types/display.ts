@@ -2,8 +2,10 @@
  * Streams whose displayed types `display.test.ts` reads: what the compiler
  * writes into a declaration file is what an editor shows.
  */
-import { Schema } from "effect"
-import { Interest, MeshStream, TaskId } from "@makima-stream/core"
+import * as Schema from "effect/Schema"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskId from "@makima-stream/core/TaskId"
 
 const feed = MeshStream.connect({ interest: Interest.all })
 const id = TaskId.make("7f1c")

@@ -2,11 +2,18 @@
  * What the operators make of types. Nothing here runs: the file is its own test,
  * as long as it compiles.
  */
-import type { Effect } from "effect"
-import { Schema, Stream } from "effect"
-import type { Socket } from "effect/socket"
-import { CostLedger, Interest, MeshStream, TaskBoard, TaskId } from "@makima-stream/core"
-import type { MeshError, MeshEvent, ServerMessage } from "@makima-stream/core"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type * as Socket from "effect/socket/Socket"
+import * as CostLedger from "@makima-stream/core/CostLedger"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as TaskBoard from "@makima-stream/core/TaskBoard"
+import * as TaskId from "@makima-stream/core/TaskId"
+import type * as MeshError from "@makima-stream/core/MeshError"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 
 type Equal<X, Y> = (<T>() => T extends X ? 1 : 2) extends <T>() => T extends Y ? 1 : 2 ? true : false
 

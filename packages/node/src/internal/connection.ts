@@ -11,7 +11,7 @@
  * left but one that does nothing, which keeps a late error from ending the
  * process.
  */
-import { MeshError } from "@makima-stream/core"
+import * as MeshError from "@makima-stream/core/MeshError"
 import type { NonEmptyArray, NonEmptyReadonlyArray } from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"

@@ -4,7 +4,7 @@
  * What the effect fails with may hold the secret, so nothing of it is passed on
  * but the kind of the failure.
  */
-import { MeshError } from "@makima-stream/core"
+import * as MeshError from "@makima-stream/core/MeshError"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

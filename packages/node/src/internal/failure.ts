@@ -6,7 +6,7 @@
  * hangs on them (a raw packet, a certificate, a server that repeats a header in
  * its answer) may hold the key.
  */
-import { MeshError } from "@makima-stream/core"
+import * as MeshError from "@makima-stream/core/MeshError"
 import * as Socket from "effect/socket/Socket"
 
 /** Takes the secret out of a text. */

@@ -12,7 +12,7 @@
  * reset, and the kernel then drops what it still holds for the reader. The ping
  * that is due leaves when reads are taken up.
  */
-import { MeshError } from "@makima-stream/core"
+import * as MeshError from "@makima-stream/core/MeshError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"

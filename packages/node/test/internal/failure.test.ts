@@ -1,4 +1,4 @@
-import { MeshError } from "@makima-stream/core"
+import * as MeshError from "@makima-stream/core/MeshError"
 import { assert, describe, it } from "@effect/vitest"
 import * as Failure from "../../src/internal/failure.ts"
 

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Effect, Schema } from "effect"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { Writable } from "node:stream"
 import * as ws from "ws"
 import * as Frames from "../../src/internal/frames.ts"

@@ -1,6 +1,8 @@
 /** nginx in front of a server, where it is installed: in a directory of its own, on a free port, in the foreground. */
-import { Deferred, Effect, FileSystem } from "effect"
-import type { Scope } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import type * as Scope from "effect/Scope"
 import { spawn, spawnSync } from "node:child_process"
 import * as Net from "node:net"
 import { netServer, until } from "./servers.ts"

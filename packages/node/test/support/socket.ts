@@ -1,8 +1,9 @@
 /** What tests do with a socket. */
-import { MeshError } from "@makima-stream/core"
-import { Effect, Redacted } from "effect"
-import { Socket } from "effect/socket"
-import { TestClock } from "effect/testing"
+import * as MeshError from "@makima-stream/core/MeshError"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Socket from "effect/socket/Socket"
+import * as TestClock from "effect/testing/TestClock"
 import * as NodeMeshSocket from "../../src/NodeMeshSocket.ts"
 import * as Servers from "./servers.ts"
 

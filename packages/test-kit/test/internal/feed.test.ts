@@ -1,4 +1,7 @@
-import { Interest, TaskId, type ClientMessage, type ServerMessage } from "@makima-stream/core"
+import * as Interest from "@makima-stream/core/Interest"
+import * as TaskId from "@makima-stream/core/TaskId"
+import type * as ClientMessage from "@makima-stream/core/ClientMessage"
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import * as Feed from "../../src/internal/feed.ts"

@@ -1,6 +1,9 @@
-import { Effect, Exit, Queue, Scope } from "effect"
-import type { Array } from "effect"
-import { Socket } from "effect/socket"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
+import type * as Array from "effect/Array"
+import * as Socket from "effect/socket/Socket"
 import type * as TransportLaws from "../../src/TransportLaws.ts"
 
 type Frame = string | Uint8Array

@@ -1,7 +1,8 @@
-import { NodeSocket, NodeWS } from "@effect/platform-node"
-import { Layer } from "effect"
-import { Socket } from "effect/socket"
-import { NodeMeshSocket } from "@makima-stream/node"
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as NodeWS from "@effect/platform-node/NodeWS"
+import * as Layer from "effect/Layer"
+import * as Socket from "effect/socket/Socket"
+import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as TransportLaws from "../../src/TransportLaws.ts"
 
 const oneCurrent =

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import * as Interest from "../../../src/Interest.ts"
 import * as Consumer from "../../../src/internal/client/consumer.ts"
 import type { MeshEvent } from "../../../src/MeshEvent.ts"

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Fiber } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Interest from "../../../src/Interest.ts"
 import type { Consumer, Options } from "../../../src/internal/client/consumer.ts"

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Schema } from "effect"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Schema from "effect/Schema"
 import * as ShedQueue from "../../../src/internal/queue/shedQueue.ts"
 import type { MeshEvent, Resync } from "../../../src/MeshEvent.ts"
 import { TaskId } from "../../../src/TaskId.ts"

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Schema } from "effect"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Schema from "effect/Schema"
 import type { ClientMessage } from "../../../src/ClientMessage.ts"
 import * as Interest from "../../../src/Interest.ts"
 import * as Subscriptions from "../../../src/internal/session/subscriptions.ts"

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary } from "effect"
+import * as Arbitrary from "effect/Arbitrary"
 import * as ClientMessage from "../../../src/ClientMessage.ts"
 import * as Request from "../../../src/internal/wire/encodeRequest.ts"
 

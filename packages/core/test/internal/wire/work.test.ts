@@ -7,10 +7,14 @@
  * them, as do a decode by the schema, and a decode of what nobody wants.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Workload } from "@makima-stream/test-kit"
-import { Effect, Iterable, Result, Scheduler, Stream } from "effect"
+import * as Workload from "@makima-stream/test-kit/Workload"
+import * as Effect from "effect/Effect"
+import * as Iterable from "effect/Iterable"
+import * as Result from "effect/Result"
+import * as Scheduler from "effect/Scheduler"
+import * as Stream from "effect/Stream"
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import { Socket } from "effect/socket"
+import * as Socket from "effect/socket/Socket"
 import { getHeapStatistics } from "node:v8"
 import * as Interest from "../../../src/Interest.ts"
 import * as MeshClient from "../../../src/MeshClient.ts"

@@ -46,7 +46,8 @@ const link = (id: number, openedAt: number, injury?: "killed"): ChaosProxy.Conne
   id,
   openedAt,
   closedAt: undefined,
-  injury
+  injury,
+  inFlightBytes: { toServer: 0, toClient: 0 }
 })
 
 /** A server that was killed at 100 and had two connections before; the first was left by the client at 50. */

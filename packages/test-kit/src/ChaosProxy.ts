@@ -1,17 +1,18 @@
 /**
  * A bad network between a client and a server: a TCP proxy on 127.0.0.1 that
- * delays, throttles and splits what it passes on, cuts connections, and leaves
- * them half-open.
+ * delays, throttles and splits bytes, cuts connections, and leaves them
+ * half-open.
  *
- * `MockMeshServer` breaks connections from the server's side, where it knows
- * the frames. The proxy knows none: it is for what happens between two processes
- * that are both well, in the middle of a frame or of a handshake.
+ * `MockMeshServer` injects faults on the server's side, where it knows the
+ * frames. The proxy does not know frames. It shows what happens between two
+ * healthy processes, in the middle of a frame or of a handshake.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Bounds from "./internal/bounds.ts"
 import * as Proxy from "./internal/proxy.ts"
 
 /**
@@ -21,51 +22,87 @@ import * as Proxy from "./internal/proxy.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** The port at 127.0.0.1 that everything is passed on to. Nobody need listen there yet. */
+  /** The port at 127.0.0.1 that connections are passed on to. The server may start later. */
   readonly target: number
-  /** The port to listen on, at 127.0.0.1. Default: 0, which takes a free one. */
+  /** The port to listen on, at 127.0.0.1. Defaults to 0: a free port. */
   readonly port?: number
+  /**
+   * The most bytes in flight in each direction of each connection; a chunk of up
+   * to 64 KiB may exceed it. At least 1. Defaults to 16 MiB.
+   *
+   * Latency lets at most this many bytes pass per latency: 16 MiB at 150 ms are
+   * 112 MB/s.
+   *
+   * @since 0.2.0
+   */
+  readonly maxInFlightBytes?: number
 }
 
 /**
- * How bytes travel, in both directions. What is left out is as good as the
- * machine's own network.
+ * A direction of a connection: from the client to the server, or from the server
+ * to the client.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type Direction = "toServer" | "toClient"
+
+/**
+ * How bytes travel in one direction. An option that is missing does not restrict
+ * anything.
+ *
+ * **Details**
+ *
+ * A negative delay or `NaN` counts as 0, and a rate or a size below 1 as 1.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Shape {
-  /** How long a piece takes at least, in milliseconds. */
-  readonly latencyMillis?: number
-  /** How many bytes pass in a second, in each direction of each connection. */
-  readonly bytesPerSecond?: number
   /**
-   * The most bytes that are written at once. 1 cuts every frame, and every
-   * handshake, at every byte.
+   * The delay of every chunk from its arrival, in milliseconds. It does not limit
+   * the rate: any number of chunks are in flight at the same time.
    */
+  readonly latencyMillis?: number
+  /**
+   * The most by which a chunk is delayed on top of the latency, in milliseconds:
+   * a random share of it for each chunk. The order of bytes is kept, so a late
+   * chunk delays those behind it.
+   *
+   * @since 0.2.0
+   */
+  readonly jitterMillis?: number
+  /** The most bytes per second, in each direction of each connection. */
+  readonly bytesPerSecond?: number
+  /** The most bytes that are written at once. 1 cuts every frame, and every handshake, at every byte. */
   readonly pieceBytes?: number
 }
 
 /**
- * A connection, as it was when it was asked for. Times are the clock's, in
- * milliseconds since 1970.
+ * A snapshot of a connection. Times are in milliseconds since 1970.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Connection {
-  /** The n-th connection that was accepted, from 1. */
+  /** The number of the connection, in the order of acceptance, from 1. */
   readonly id: number
   /** When it was accepted. */
   readonly openedAt: number
-  /** When it was gone on both sides. */
+  /** When it had closed on both sides; `undefined` while it is open. */
   readonly closedAt: number | undefined
-  /** The worst that the proxy did to it. Delays are no injury. */
+  /** The worst fault that `kill` and `freeze` caused. A shape is not a fault. */
   readonly injury: "killed" | "frozen" | undefined
+  /**
+   * How many bytes are in flight in each direction: read, and not written yet.
+   *
+   * @since 0.2.0
+   */
+  readonly inFlightBytes: Readonly<Record<Direction, number>>
 }
 
 /**
- * The proxy could not listen: most often the port is taken.
+ * The proxy could not listen. Usually the port is in use.
  *
  * @category errors
  * @since 0.1.0
@@ -73,13 +110,13 @@ export interface Connection {
 export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream/test-kit/ChaosProxy/ListenError")(
   "ListenError",
   {
-    /** The port that was asked for. */
+    /** The requested port. */
     port: Schema.Int,
-    /** What the platform said. */
+    /** The error of the platform. */
     cause: Schema.Defect()
   }
 ) {
-  /** What happened, in one line. */
+  /** One line with the port. */
   override get message(): string {
     return `The proxy could not listen on port ${this.port}`
   }
@@ -90,8 +127,8 @@ export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream
  *
  * **Details**
  *
- * The verbs take the number of one connection, or concern every one that is open
- * when they are called, and none that comes later.
+ * `kill`, `freeze` and `thaw` take the number of a connection. Without a number they
+ * apply to every connection that is open at the time of the call.
  *
  * @category models
  * @since 0.1.0
@@ -99,20 +136,21 @@ export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream
 export interface ChaosProxy {
   /** The port that it listens on. */
   readonly port: number
-  /** The server's URL by way of the proxy: `http://127.0.0.1:<port>`. */
+  /** The URL of the server through the proxy: `http://127.0.0.1:<port>`. */
   readonly url: string
-  /** Every connection there has been, oldest first. */
+  /** All connections, closed ones included, oldest first. */
   readonly connections: Effect.Effect<ReadonlyArray<Connection>>
-  /** Changes how bytes travel from now on, on open connections too. `{}` ends the trouble. */
-  readonly shape: (shape: Shape) => Effect.Effect<void>
-  /** Cuts the connections: both sides see a reset. What was on its way is lost. */
-  readonly kill: (connection?: number) => Effect.Effect<void>
   /**
-   * Leaves the connections half-open: nothing passes any more, not even the end
-   * of either side, and neither side is told.
+   * Sets how bytes travel, in one direction or in both, on open and on later
+   * connections. It applies to bytes in flight too, so `{}` restores a perfect
+   * network at once. Defaults to both directions.
    */
+  readonly shape: (shape: Shape, direction?: Direction) => Effect.Effect<void>
+  /** Resets both sides. Bytes in flight are lost. */
+  readonly kill: (connection?: number) => Effect.Effect<void>
+  /** Leaves the connections half-open: neither bytes nor the end of a side pass. */
   readonly freeze: (connection?: number) => Effect.Effect<void>
-  /** Ends a freeze: what was held back passes, in order. */
+  /** Ends a freeze. Bytes that were held back pass, in order. */
   readonly thaw: (connection?: number) => Effect.Effect<void>
 }
 
@@ -121,19 +159,23 @@ export interface ChaosProxy {
  *
  * **When to use**
  *
- * Use in front of a server in another process, or of one that is no
- * `MockMeshServer`, to see a program through what a network does.
+ * Use it in front of a server in another process, or of a server other than
+ * `MockMeshServer`, to test a program on a bad network.
  *
  * **Details**
  *
- * Where nobody listens at the target, a client sees its connection reset. One
- * side's end is passed on to the other after everything before it. Delays are
- * those of the clock in effect when the proxy was made.
+ * - If the target refuses the connection, the client's connection is reset.
+ * - The end of one side is passed on after all bytes before it.
+ * - Backpressure passes through: while the receiver does not read, the proxy stops
+ *   reading from the sender. At most `maxInFlightBytes` are in flight; without
+ *   latency it is one chunk (at most 64 KiB).
+ * - Delays use the clock and the random numbers of the fiber that made the proxy,
+ *   and its monotonic time.
  *
  * **Gotchas**
  *
- * A frozen connection stays open on the far side when the near side leaves, as
- * it does in life, until it is killed, thawed, or the scope closes.
+ * A frozen connection stays open on the far side after the near side has left. It
+ * ends by `kill`, by `thaw`, or when the scope closes.
  *
  * **Example** (Every byte by itself)
  *
@@ -146,10 +188,25 @@ export interface ChaosProxy {
  *     const server = yield* MockMeshServer.make()
  *     const proxy = yield* ChaosProxy.make({ target: server.port })
  *     yield* proxy.shape({ pieceBytes: 1, latencyMillis: 5 })
- *     return proxy.url // what the program under test is given
+ *     return proxy.url // the URL for the program under test
  *   })
  * )
  * console.log((await Effect.runPromise(program)).startsWith("http://127.0.0.1:")) // true
+ * ```
+ *
+ * **Example** (60 ms each way, and a slow uplink)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
+ *
+ * const program = Effect.gen(function* () {
+ *   const proxy = yield* ChaosProxy.make({ target: 9 })
+ *   yield* proxy.shape({ latencyMillis: 60, jitterMillis: 20 })
+ *   yield* proxy.shape({ latencyMillis: 60, bytesPerSecond: 20_000 }, "toServer")
+ *   return proxy.port > 0
+ * })
+ * console.log(await Effect.runPromise(Effect.scoped(program))) // true
  * ```
  *
  * @category constructors
@@ -160,20 +217,29 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<ChaosProxy, ListenError, Scope.Scope> {
   const port = options.port ?? 0
   const proxy = yield* Effect.mapError(
-    Proxy.make({ target: options.target, port }),
+    Proxy.make({
+      target: options.target,
+      port,
+      maxInFlightBytes: Bounds.atLeast(1, options.maxInFlightBytes ?? 16 << 20)
+    }),
     (cause) => new ListenError({ port, cause })
   )
-  /** Does something to one open connection, or to all of them. */
+  /** Applies a fault to one open connection, or to all of them. */
   const each = (id: number | undefined, f: (link: Proxy.Link) => void): Effect.Effect<void> =>
     Effect.sync(() => proxy.open().forEach((link) => (id === undefined || link.record.id === id ? f(link) : undefined)))
 
   return {
     port: proxy.port,
     url: `http://127.0.0.1:${proxy.port}`,
-    connections: Effect.sync(() => proxy.links().map(({ record }) => ({ ...record }))),
-    shape: (shape) => Effect.sync(() => proxy.setShape(shape)),
+    connections: Effect.sync(() => proxy.links().map(toConnection)),
+    shape: (shape, direction) => Effect.sync(() => proxy.setShape(shape, direction)),
     kill: (id) => each(id, (link) => link.kill()),
     freeze: (id) => each(id, (link) => link.freeze()),
     thaw: (id) => each(id, (link) => link.thaw())
   }
+})
+
+const toConnection = ({ pipes, record }: Proxy.Link): Connection => ({
+  ...record,
+  inFlightBytes: { toServer: pipes.toServer.inFlight(), toClient: pipes.toClient.inFlight() }
 })

@@ -1,19 +1,23 @@
 /**
- * The TCP proxy behind `ChaosProxy`: one fiber a direction of a connection,
- * which reads only what it has written, so that backpressure passes through.
+ * The TCP proxy behind `ChaosProxy`: two `shapedPipe`s for each connection.
  *
- * Invariants: bytes leave in the order in which they came; a frozen connection
- * passes neither bytes nor ends; the end of one side follows its last byte.
+ * Invariants: a frozen connection passes neither bytes nor ends; the fibers of
+ * a connection end when both of its sockets have closed.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
-import type { Connection, Shape } from "../ChaosProxy.ts"
+import type { Connection, Direction, Shape } from "../ChaosProxy.ts"
+import * as Bounds from "./bounds.ts"
+import * as ShapedPipe from "./shapedPipe.ts"
 
 export interface Link {
-  readonly record: { -readonly [K in keyof Connection]: Connection[K] }
+  readonly record: { -readonly [K in keyof Omit<Connection, "inFlightBytes">]: Connection[K] }
+  readonly pipes: Readonly<Record<Direction, ShapedPipe.ShapedPipe>>
   readonly kill: () => void
   readonly freeze: () => void
   readonly thaw: () => void
@@ -23,16 +27,19 @@ export interface Proxy {
   readonly port: number
   readonly links: () => ReadonlyArray<Link>
   readonly open: () => ReadonlyArray<Link>
-  readonly setShape: (shape: Shape) => void
+  /** Sets how bytes travel in one direction, or in both. */
+  readonly setShape: (shape: Shape, direction: Direction | undefined) => void
 }
 
-/** One turn of the event loop, so that what was written is a segment of its own. */
-const turn = Effect.callback<void>((resume) => {
-  const immediate = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(immediate))
+/** Sets every option. A value that makes no sense counts as the least that does. */
+const toConditions = (shape: Shape): ShapedPipe.Conditions => ({
+  latencyMillis: Bounds.notNegative(shape.latencyMillis ?? 0),
+  jitterMillis: Bounds.notNegative(shape.jitterMillis ?? 0),
+  bytesPerSecond: Bounds.atLeast(1, shape.bytesPerSecond ?? Number.POSITIVE_INFINITY),
+  pieceBytes: Bounds.atLeast(1, shape.pieceBytes ?? 65_536)
 })
 
-/** What has come, or `undefined` at the end. */
+/** The next chunk, or `undefined` at the end. */
 const read = (from: Net.Socket): Effect.Effect<Buffer | undefined> =>
   Effect.callback<Buffer | undefined>((resume) => {
     const take = (): boolean => {
@@ -55,8 +62,8 @@ const read = (from: Net.Socket): Effect.Effect<Buffer | undefined> =>
     return Effect.sync(detach)
   })
 
-/** Waits until the network has taken what is written, or is gone. */
-const write = (to: Net.Socket, data: Buffer): Effect.Effect<void> =>
+/** Waits until the network has taken what is written, or the socket has closed. */
+const write = (to: Net.Socket, data: Uint8Array): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     if (to.destroyed || to.write(data)) return resume(Effect.void)
     const done = (): void => {
@@ -72,36 +79,17 @@ const write = (to: Net.Socket, data: Buffer): Effect.Effect<void> =>
 export const make = Effect.fnUntraced(function* (options: {
   readonly target: number
   readonly port: number
+  readonly maxInFlightBytes: number
 }): Effect.fn.Return<Proxy, Error, Scope.Scope> {
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
   const links: Array<Link> = []
-  let shape: Shape = {}
-
-  const pass = Effect.fnUntraced(function* (from: Net.Socket, to: Net.Socket, gate: Latch.Latch) {
-    while (true) {
-      const chunk = yield* read(from)
-      yield* gate.await
-      if (chunk === undefined) {
-        to.end()
-        return
-      }
-      for (let start = 0; start < chunk.length;) {
-        const { bytesPerSecond, latencyMillis = 0, pieceBytes = 65_536 } = shape
-        const piece = chunk.subarray(start, start + (pieceBytes >= 1 ? pieceBytes : 1))
-        // A late chunk delays its first piece: the others follow it closely, as on a long wire.
-        const wait =
-          (start === 0 ? latencyMillis : 0) +
-          (bytesPerSecond === undefined ? 0 : (1000 * piece.length) / bytesPerSecond)
-        if (wait > 0) yield* Effect.sleep(wait)
-        yield* gate.await
-        start += piece.length
-        yield* write(to, piece)
-        if (start < chunk.length) yield* turn
-      }
-    }
-  })
+  const random = yield* Random.Random
+  const conditions: Record<Direction, ShapedPipe.Conditions> = {
+    toServer: toConditions({}),
+    toClient: toConditions({})
+  }
 
   const accept = (near: Net.Socket): void => {
     const far = Net.connect({ port: options.target, host: "127.0.0.1", allowHalfOpen: true, noDelay: true })
@@ -115,27 +103,40 @@ export const make = Effect.fnUntraced(function* (options: {
     }
     let frozen = false
     let wasReset = false
-    for (const [from, to] of [
-      [near, far],
-      [far, near]
-    ] as const) {
-      Effect.runForkWith(context)(Effect.forkIn(pass(from, to, gate), scope))
-    }
+    const pipe = (from: Net.Socket, to: Net.Socket, direction: Direction) =>
+      ShapedPipe.make(
+        { read: read(from), write: (piece) => write(to, piece), end: () => to.end() },
+        {
+          clock,
+          gate,
+          random: () => random.nextDoubleUnsafe(),
+          conditions: conditions[direction],
+          maxInFlightBytes: options.maxInFlightBytes
+        }
+      )
+    const pipes = { toServer: pipe(near, far, "toServer"), toClient: pipe(far, near, "toClient") }
+    const passing = Effect.runForkWith(context)(
+      Effect.forkIn(Effect.all([pipes.toServer.run, pipes.toClient.run], { concurrency: "unbounded" }), scope)
+    )
     const reset = (): void => {
       for (const socket of both) if (!socket.destroyed) socket.resetAndDestroy()
     }
     for (const socket of both) {
       socket.on("error", () => {
-        // A side that breaks off breaks the other off, unless nobody can know.
+        // A reset of one side resets the other one, unless the connection is frozen.
         wasReset = true
         if (!frozen) reset()
       })
       socket.on("close", () => {
-        if (near.destroyed && far.destroyed) record.closedAt ??= clock.currentTimeMillisUnsafe()
+        if (!near.destroyed || !far.destroyed) return
+        record.closedAt ??= clock.currentTimeMillisUnsafe()
+        // Nothing can arrive any more: end the fibers that still wait out a delay.
+        Effect.runForkWith(context)(Effect.flatMap(Fiber.join(passing), Fiber.interrupt))
       })
     }
     links.push({
       record,
+      pipes,
       kill() {
         record.injury = "killed"
         gate.openUnsafe()
@@ -177,8 +178,11 @@ export const make = Effect.fnUntraced(function* (options: {
     port: typeof address === "object" && address !== null ? address.port : options.port,
     links: () => links,
     open,
-    setShape(next) {
-      shape = next
+    setShape(shape, direction) {
+      for (const each of direction === undefined ? (["toServer", "toClient"] as const) : [direction]) {
+        conditions[each] = toConditions(shape)
+        for (const link of open()) link.pipes[each].setConditions(conditions[each])
+      }
     }
   }
 })

@@ -97,7 +97,7 @@ const decode = /*#__PURE__*/ Schema.decodeUnknownResult(ClientMessage)
  * **Example** (The frame that asks for everything)
  *
  * ```ts
- * import { ClientMessage } from "@makima-stream/core"
+ * import * as ClientMessage from "@makima-stream/core/ClientMessage"
  *
  * console.log(ClientMessage.encodeFrame({ _tag: "SubscribeAll" })) // {"type":"subscribeAll"}
  * ```
@@ -113,8 +113,8 @@ export const encodeFrame = (message: ClientMessage): string => JSON.stringify(en
  * **Example** (What a server does with a client's frame)
  *
  * ```ts
- * import { Result } from "effect"
- * import { ClientMessage } from "@makima-stream/core"
+ * import * as Result from "effect/Result"
+ * import * as ClientMessage from "@makima-stream/core/ClientMessage"
  *
  * const result = ClientMessage.decodeFrame(`{"type":"subscribe","taskId":"7f1c"}`)
  * console.log(Result.isSuccess(result)) // true

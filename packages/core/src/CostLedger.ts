@@ -190,7 +190,8 @@ export const make = (options?: Options): CostLedger => ({
  * **Example** (A repeat, and a second run)
  *
  * ```ts
- * import { CostLedger, TaskId } from "@makima-stream/core"
+ * import * as CostLedger from "@makima-stream/core/CostLedger"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const status = (status: string) => ({ _tag: "TaskUpdated", taskId, status }) as const
@@ -280,8 +281,9 @@ export const fold = (self: CostLedger, events: ReadonlyArray<MeshEvent>, at: num
  * **Example** (A task that nobody spoke of)
  *
  * ```ts
- * import { Option } from "effect"
- * import { CostLedger, TaskId } from "@makima-stream/core"
+ * import * as Option from "effect/Option"
+ * import * as CostLedger from "@makima-stream/core/CostLedger"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * console.log(Option.isSome(CostLedger.get(CostLedger.make(), TaskId.make("7f1c")))) // false
  * ```
@@ -302,7 +304,8 @@ export const get: {
  * **Example** (Folding a recording)
  *
  * ```ts
- * import { CostLedger, TaskId } from "@makima-stream/core"
+ * import * as CostLedger from "@makima-stream/core/CostLedger"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const { fold, initial } = CostLedger.reducer()
  * const taskId = TaskId.make("7f1c")
@@ -335,8 +338,10 @@ export const reducer = (options?: Options): Projection.Reducer<CostLedger, MeshE
  * **Example** (A meter)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { CostLedger, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as CostLedger from "@makima-stream/core/CostLedger"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const result = (id: string, costUsd: number) =>
  *   ({ _tag: "TaskOutput", taskId: TaskId.make(id), messageType: "result", content: "ok", costUsd }) as const
@@ -376,8 +381,11 @@ export const scan: {
  * **Example** (Reading the total)
  *
  * ```ts
- * import { Effect, Stream, SubscriptionRef } from "effect"
- * import { CostLedger, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as SubscriptionRef from "effect/SubscriptionRef"
+ * import * as CostLedger from "@makima-stream/core/CostLedger"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const program = Effect.gen(function* () {

@@ -29,8 +29,8 @@ import * as Schema from "effect/Schema"
  * **Example** (Reading what was wrong)
  *
  * ```ts
- * import { Result } from "effect"
- * import { ServerMessage } from "@makima-stream/core"
+ * import * as Result from "effect/Result"
+ * import * as ServerMessage from "@makima-stream/core/ServerMessage"
  *
  * const result = ServerMessage.decodeFrame(`{"type":"taskUpdated","taskId":""}`)
  * if (Result.isFailure(result)) {

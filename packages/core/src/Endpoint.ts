@@ -63,8 +63,8 @@ export type Endpoint = typeof Endpoint.Type
  * **Example** (The line to show)
  *
  * ```ts
- * import { Result } from "effect"
- * import { Endpoint } from "@makima-stream/core"
+ * import * as Result from "effect/Result"
+ * import * as Endpoint from "@makima-stream/core/Endpoint"
  *
  * const result = Endpoint.fromString("https://me:secret@example.com")
  * if (Result.isFailure(result)) {
@@ -123,8 +123,8 @@ export type EndpointError = InvalidUrl
  * **Example** (A server's URL)
  *
  * ```ts
- * import { Result } from "effect"
- * import { Endpoint } from "@makima-stream/core"
+ * import * as Result from "effect/Result"
+ * import * as Endpoint from "@makima-stream/core/Endpoint"
  *
  * console.log(Result.getOrThrow(Endpoint.fromString("https://api.makima.jp/")))
  * // wss://api.makima.jp/api/v1/mesh/tasks/subscribe
@@ -163,8 +163,8 @@ export const fromString = (input: string): Result.Result<Endpoint, InvalidUrl> =
  * **Example** (A URL in a configuration file)
  *
  * ```ts
- * import { Schema } from "effect"
- * import { Endpoint } from "@makima-stream/core"
+ * import * as Schema from "effect/Schema"
+ * import * as Endpoint from "@makima-stream/core/Endpoint"
  *
  * const Settings = Schema.Struct({ server: Endpoint.FromString })
  * const settings = Schema.decodeUnknownSync(Settings)({ server: "http://localhost:8080" })

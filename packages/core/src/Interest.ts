@@ -58,7 +58,8 @@ export const all: Interest = { all: true, updates: none, output: none }
  * **Example** (Two tasks)
  *
  * ```ts
- * import { Interest, TaskId } from "@makima-stream/core"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const interest = Interest.updates([TaskId.make("a"), TaskId.make("b")])
  * console.log(interest.updates.size) // 2
@@ -79,7 +80,8 @@ export const updates = (ids: TaskId | Iterable<TaskId>): Interest => ({
  * **Example** (One task)
  *
  * ```ts
- * import { Interest, TaskId } from "@makima-stream/core"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const interest = Interest.output(TaskId.make("a"))
  * console.log(interest.output.size) // 1
@@ -100,7 +102,8 @@ export const output = (ids: TaskId | Iterable<TaskId>): Interest => ({
  * **Example** (Following a task)
  *
  * ```ts
- * import { Interest, TaskId } from "@makima-stream/core"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const interest = Interest.task(TaskId.make("a"))
  * console.log(interest.updates.size + interest.output.size) // 2
@@ -120,7 +123,8 @@ export const task = (ids: TaskId | Iterable<TaskId>): Interest => {
  * **Example** (All updates, and the output of one task)
  *
  * ```ts
- * import { Interest, TaskId } from "@makima-stream/core"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const interest = Interest.union(Interest.all, Interest.output(TaskId.make("a")))
  * console.log(Interest.replay(interest).length) // 2
@@ -141,7 +145,7 @@ export const union = (...interests: ReadonlyArray<Interest>): Interest => ({
  * **Example** (Asking for no task at all)
  *
  * ```ts
- * import { Interest } from "@makima-stream/core"
+ * import * as Interest from "@makima-stream/core/Interest"
  *
  * console.log(Interest.isEmpty(Interest.output([]))) // true
  * ```
@@ -160,7 +164,8 @@ const sameSet = (a: ReadonlySet<TaskId>, b: ReadonlySet<TaskId>): boolean =>
  * **Example** (The order does not matter)
  *
  * ```ts
- * import { Interest, TaskId } from "@makima-stream/core"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const [a, b] = [TaskId.make("a"), TaskId.make("b")]
  * console.log(Interest.equals(Interest.updates([a, b]), Interest.updates([b, a]))) // true
@@ -189,7 +194,8 @@ const ownUpdates = (self: Interest): ReadonlySet<TaskId> => (self.all ? none : s
  * **Example** (From one task to another)
  *
  * ```ts
- * import { Interest, TaskId } from "@makima-stream/core"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const messages = Interest.diff(Interest.output(TaskId.make("a")), Interest.output(TaskId.make("b")))
  * console.log(messages.map((message) => message._tag)) // ["SubscribeOutput", "UnsubscribeOutput"]

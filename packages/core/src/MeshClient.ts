@@ -172,8 +172,10 @@ export type Status =
  * **Example** (Two consumers, one connection)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshClient, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * // Effect<void, MeshError, MeshClient>
  * const program = Effect.gen(function* () {
@@ -247,9 +249,10 @@ export class MeshClient extends Context.Service<
  * **Example** (A client for one part of a program)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshClient } from "@makima-stream/core"
- * import { ScriptedMesh } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
+ * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
  *
  * const program = Effect.gen(function* () {
  *   const client = yield* MeshClient.make({ subscriptionIdleTimeToLive: "1 minute" })
@@ -571,9 +574,10 @@ export const make = Effect.fnUntraced(function* (
  * **Example** (A client that is always connected)
  *
  * ```ts
- * import { Effect, Layer } from "effect"
- * import { MeshClient } from "@makima-stream/core"
- * import { ScriptedMesh } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
+ * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
  *
  * const program = Effect.gen(function* () {
  *   const client = yield* MeshClient.MeshClient
@@ -596,8 +600,10 @@ export const layer = (options?: Options): Layer.Layer<MeshClient, never, Socket.
  * **Example** (How long the connection outlives its consumers, from the environment)
  *
  * ```ts
- * import { Config, Duration, Layer } from "effect"
- * import { MeshClient } from "@makima-stream/core"
+ * import * as Config from "effect/Config"
+ * import * as Duration from "effect/Duration"
+ * import * as Layer from "effect/Layer"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
  *
  * const layer = MeshClient.layerConfig({
  *   connectionIdleTimeToLive: Config.Duration("MESH_CONNECTION_IDLE").pipe(Config.withDefault(Duration.seconds(30)))

@@ -387,7 +387,7 @@ export type MeshErrorReason = typeof MeshErrorReason.Type
  *
  * ```ts
  * import * as Effect from "effect/Effect"
- * import { MeshError } from "@makima-stream/core"
+ * import * as MeshError from "@makima-stream/core/MeshError"
  *
  * const program = Effect.fail(
  *   new MeshError.MeshError({ reason: new MeshError.HandshakeRejected({ status: 401 }) })
@@ -427,7 +427,7 @@ export const isConnectionReason = Schema.is(ConnectionReason)
  *
  * ```ts
  * import * as Socket from "effect/socket/Socket"
- * import { MeshError } from "@makima-stream/core"
+ * import * as MeshError from "@makima-stream/core/MeshError"
  *
  * const error = new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1008 }) })
  * console.log(MeshError.fromSocketError(error)._tag) // ConnectionClosed

@@ -265,7 +265,7 @@ export const isDisconnected = guard("Disconnected")
  * **Example** (Keeping the marks)
  *
  * ```ts
- * import { MeshEvent } from "@makima-stream/core"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
  *
  * console.log(MeshEvent.isResync({ _tag: "Resync", epoch: 1, reason: { _tag: "Started" } })) // true
  * ```
@@ -281,7 +281,7 @@ export const isResync = guard("Resync")
  * **Example** (Separating the lifecycle from the data)
  *
  * ```ts
- * import { MeshEvent } from "@makima-stream/core"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
  *
  * console.log(MeshEvent.isLifecycle({ _tag: "Connected", epoch: 1, at: 0 })) // true
  * ```
@@ -298,7 +298,7 @@ export const isLifecycle = <E extends MeshEvent>(event: E): event is Extract<E, 
  * **Example** (Keeping the data)
  *
  * ```ts
- * import { MeshEvent } from "@makima-stream/core"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
  *
  * console.log(MeshEvent.isData({ _tag: "ServerError", code: "ERROR", message: "" })) // true
  * ```
@@ -325,7 +325,7 @@ export type Cases<E extends MeshEvent, Z> = {
  * **Example** (One line for each event)
  *
  * ```ts
- * import { MeshEvent } from "@makima-stream/core"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
  *
  * const line = MeshEvent.match({
  *   TaskUpdated: ({ status }) => `update: ${status}`,

@@ -11,8 +11,9 @@
  * **Example** (Reading a counter)
  *
  * ```ts
- * import { Effect, Metric } from "effect"
- * import { MeshMetrics } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Metric from "effect/Metric"
+ * import * as MeshMetrics from "@makima-stream/core/MeshMetrics"
  *
  * const frames = Effect.runSync(Metric.value(MeshMetrics.framesReceived))
  * console.log(frames.count) // 0

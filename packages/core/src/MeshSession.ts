@@ -88,8 +88,9 @@ export interface Options {
  * **Example** (Reading one connection by hand)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { Interest, MeshSession } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as MeshSession from "@makima-stream/core/MeshSession"
  *
  * // Effect<void, MeshError, Socket>
  * const program = Effect.scoped(

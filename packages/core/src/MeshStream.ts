@@ -64,8 +64,10 @@ export interface ConnectOptions extends MeshSession.Options {
  * **Example** (Printing the status changes of every task)
  *
  * ```ts
- * import { Console, Stream } from "effect"
- * import { Interest, MeshStream } from "@makima-stream/core"
+ * import * as Console from "effect/Console"
+ * import * as Stream from "effect/Stream"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
  *
  * // Effect<void, MeshError, Socket>
  * const program = MeshStream.connect({ interest: Interest.all }).pipe(

@@ -89,9 +89,11 @@ export interface Projection<S, E> {
  * **Example** (Counting what the agents said)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import type { MeshEvent } from "@makima-stream/core"
- * import { Projection, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as Projection from "@makima-stream/core/Projection"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const count: Projection.Reducer<number, MeshEvent.MeshEvent> = {
  *   initial: 0,
@@ -147,8 +149,10 @@ export const scan: {
  * **Example** (Reading a count)
  *
  * ```ts
- * import { Effect, Stream, SubscriptionRef } from "effect"
- * import { Projection } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as SubscriptionRef from "effect/SubscriptionRef"
+ * import * as Projection from "@makima-stream/core/Projection"
  *
  * const sum: Projection.Reducer<number, number> = {
  *   initial: 0,

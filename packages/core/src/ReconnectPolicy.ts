@@ -134,7 +134,8 @@ export const schedule: Schedule.Schedule<Duration.Duration> = Schedule.exponenti
  * **Example** (Retry a 404 from the first attempt on)
  *
  * ```ts
- * import { MeshError, ReconnectPolicy } from "@makima-stream/core"
+ * import * as MeshError from "@makima-stream/core/MeshError"
+ * import * as ReconnectPolicy from "@makima-stream/core/ReconnectPolicy"
  *
  * const classify: ReconnectPolicy.ReconnectPolicy["classify"] = (reason, context) =>
  *   reason._tag === "HandshakeRejected" && reason.status === 404 ? "retry" : ReconnectPolicy.classify(reason, context)
@@ -186,7 +187,8 @@ const isFinalClose = (code: number): boolean =>
  * **Example** (A key that has expired)
  *
  * ```ts
- * import { MeshError, ReconnectPolicy } from "@makima-stream/core"
+ * import * as MeshError from "@makima-stream/core/MeshError"
+ * import * as ReconnectPolicy from "@makima-stream/core/ReconnectPolicy"
  *
  * const expired = new MeshError.HandshakeRejected({ status: 401, credentialsMayChange: true })
  * console.log(ReconnectPolicy.mayNeedFreshCredentials(expired)) // true
@@ -237,7 +239,7 @@ export const defaults: ReconnectPolicy = {
  *
  * ```ts
  * import * as Schedule from "effect/Schedule"
- * import { ReconnectPolicy } from "@makima-stream/core"
+ * import * as ReconnectPolicy from "@makima-stream/core/ReconnectPolicy"
  *
  * const policy = ReconnectPolicy.make({
  *   schedule: ReconnectPolicy.schedule.pipe(Schedule.upTo({ times: 5 })),

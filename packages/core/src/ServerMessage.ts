@@ -248,8 +248,8 @@ const encodeObject = /*#__PURE__*/ Schema.encodeUnknownResult(ServerMessage)
  * **Example** (Decoding an update)
  *
  * ```ts
- * import { Result } from "effect"
- * import { ServerMessage } from "@makima-stream/core"
+ * import * as Result from "effect/Result"
+ * import * as ServerMessage from "@makima-stream/core/ServerMessage"
  *
  * const result = ServerMessage.decodeFrame(`{"type":"taskUpdated","taskId":"7f1c","status":"running"}`)
  * console.log(Result.getOrThrow(result)._tag) // TaskUpdated
@@ -297,8 +297,8 @@ export const decode = (frame: string | Uint8Array): ServerMessage | DecodeError 
  * **Example** (A server's frame)
  *
  * ```ts
- * import { Result } from "effect"
- * import { ServerMessage } from "@makima-stream/core"
+ * import * as Result from "effect/Result"
+ * import * as ServerMessage from "@makima-stream/core/ServerMessage"
  *
  * const frame = ServerMessage.encodeFrame({ _tag: "SubscribedAll" })
  * console.log(Result.getOrThrow(frame)) // {"type":"subscribedAll"}

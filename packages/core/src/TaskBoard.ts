@@ -143,7 +143,8 @@ export const make = (options?: Options): TaskBoard => ({
  * **Example** (Two tasks)
  *
  * ```ts
- * import { TaskBoard, TaskId } from "@makima-stream/core"
+ * import * as TaskBoard from "@makima-stream/core/TaskBoard"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const update = (id: string, status: string) =>
  *   ({ _tag: "TaskUpdated", taskId: TaskId.make(id), status }) as const
@@ -217,8 +218,9 @@ export const fold = (self: TaskBoard, events: ReadonlyArray<MeshEvent>, at: numb
  * **Example** (A task that nobody spoke of)
  *
  * ```ts
- * import { Option } from "effect"
- * import { TaskBoard, TaskId } from "@makima-stream/core"
+ * import * as Option from "effect/Option"
+ * import * as TaskBoard from "@makima-stream/core/TaskBoard"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * console.log(Option.isSome(TaskBoard.get(TaskBoard.make(), TaskId.make("7f1c")))) // false
  * ```
@@ -251,7 +253,8 @@ export const live = (self: TaskBoard): Array<TaskState.TaskState> =>
  * **Example** (One of two)
  *
  * ```ts
- * import { TaskBoard, TaskId } from "@makima-stream/core"
+ * import * as TaskBoard from "@makima-stream/core/TaskBoard"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const update = (id: string, status: string) =>
  *   ({ _tag: "TaskUpdated", taskId: TaskId.make(id), status }) as const
@@ -272,7 +275,8 @@ export const ended = (self: TaskBoard): Array<TaskState.TaskState> =>
  * **Example** (Folding a recording)
  *
  * ```ts
- * import { TaskBoard, TaskId } from "@makima-stream/core"
+ * import * as TaskBoard from "@makima-stream/core/TaskBoard"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const { fold, initial } = TaskBoard.reducer({ maxEnded: 10 })
  * const update = { _tag: "TaskUpdated", taskId: TaskId.make("7f1c"), status: "running" } as const
@@ -304,8 +308,10 @@ export const reducer = (options?: Options): Projection.Reducer<TaskBoard, MeshEv
  * **Example** (How many tasks are live)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { TaskBoard, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as TaskBoard from "@makima-stream/core/TaskBoard"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const update = (id: string, status: string) =>
  *   ({ _tag: "TaskUpdated", taskId: TaskId.make(id), status }) as const
@@ -345,8 +351,11 @@ export const scan: {
  * **Example** (Reading the board)
  *
  * ```ts
- * import { Effect, Stream, SubscriptionRef } from "effect"
- * import { TaskBoard, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as SubscriptionRef from "effect/SubscriptionRef"
+ * import * as TaskBoard from "@makima-stream/core/TaskBoard"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const program = Effect.gen(function* () {
  *   const feed = Stream.make({ _tag: "TaskUpdated", taskId: TaskId.make("a"), status: "running" } as const)

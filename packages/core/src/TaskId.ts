@@ -15,8 +15,8 @@ import * as Schema from "effect/Schema"
  * **Example** (Decoding an id that came from outside)
  *
  * ```ts
- * import { Schema } from "effect"
- * import { TaskId } from "@makima-stream/core"
+ * import * as Schema from "effect/Schema"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const id = Schema.decodeUnknownSync(TaskId.TaskId)("7f1c")
  * console.log(id) // 7f1c
@@ -46,7 +46,7 @@ export type TaskId = typeof TaskId.Type
  * **Example** (Naming a task)
  *
  * ```ts
- * import { TaskId } from "@makima-stream/core"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * console.log(TaskId.make("7f1c")) // 7f1c
  * ```

@@ -122,7 +122,8 @@ export const make = (taskId: TaskId): TaskState => Reduce.make(taskId)
  * **Example** (A task that starts)
  *
  * ```ts
- * import { TaskId, TaskState } from "@makima-stream/core"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as TaskState from "@makima-stream/core/TaskState"
  *
  * const taskId = TaskId.make("7f1c")
  * const state = TaskState.update(
@@ -145,7 +146,8 @@ export const update = (self: TaskState, event: MeshEvent, at: number, options?: 
  * **Example** (A run that cost something)
  *
  * ```ts
- * import { TaskId, TaskState } from "@makima-stream/core"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as TaskState from "@makima-stream/core/TaskState"
  *
  * const taskId = TaskId.make("7f1c")
  * const result = { _tag: "TaskOutput", taskId, messageType: "result", content: "ok", costUsd: 0.5 } as const
@@ -175,7 +177,8 @@ export const isLive = (self: TaskState): boolean => Reduce.isLive(self)
  * **Example** (A run that ended)
  *
  * ```ts
- * import { TaskId, TaskState } from "@makima-stream/core"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as TaskState from "@makima-stream/core/TaskState"
  *
  * const taskId = TaskId.make("7f1c")
  * const running = TaskState.update(TaskState.make(taskId), { _tag: "TaskUpdated", taskId, status: "running" }, 1000)
@@ -206,8 +209,10 @@ export const elapsedMillis = (self: TaskState, now: number): number | undefined 
  * **Example** (The last state of a task)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { TaskId, TaskState } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as TaskState from "@makima-stream/core/TaskState"
  *
  * const taskId = TaskId.make("7f1c")
  * const states = Stream.make(
@@ -254,8 +259,11 @@ export const scan: {
  * **Example** (Reading the state)
  *
  * ```ts
- * import { Effect, Stream, SubscriptionRef } from "effect"
- * import { TaskId, TaskState } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as SubscriptionRef from "effect/SubscriptionRef"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as TaskState from "@makima-stream/core/TaskState"
  *
  * const taskId = TaskId.make("7f1c")
  * const program = Effect.gen(function* () {
@@ -300,7 +308,8 @@ export const run: {
  * **Example** (Folding a recording)
  *
  * ```ts
- * import { TaskId, TaskState } from "@makima-stream/core"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as TaskState from "@makima-stream/core/TaskState"
  *
  * const taskId = TaskId.make("7f1c")
  * const { fold, initial } = TaskState.reducer(taskId)

@@ -21,7 +21,7 @@
  * **Example** (Another status that counts as a failure)
  *
  * ```ts
- * import { TaskStatus } from "@makima-stream/core"
+ * import * as TaskStatus from "@makima-stream/core/TaskStatus"
  *
  * const failed = new Set([...TaskStatus.defaultFailed, "rejected"])
  * console.log(failed.has("cancelled")) // true
@@ -49,7 +49,7 @@ export const defaultFailed: ReadonlySet<string> = new Set(["failed", "interrupte
  * **Example** (Taking a status out)
  *
  * ```ts
- * import { TaskStatus } from "@makima-stream/core"
+ * import * as TaskStatus from "@makima-stream/core/TaskStatus"
  *
  * // Here `done` waits for a merge.
  * const terminal = new Set(TaskStatus.defaultTerminal)
@@ -68,7 +68,7 @@ export const defaultTerminal: ReadonlySet<string> = new Set(["done", "completed"
  * **Example** (A status that ends a task, and one that does not)
  *
  * ```ts
- * import { TaskStatus } from "@makima-stream/core"
+ * import * as TaskStatus from "@makima-stream/core/TaskStatus"
  *
  * console.log(TaskStatus.isTerminal("merged")) // true
  * console.log(TaskStatus.isTerminal("paused")) // false
@@ -85,7 +85,7 @@ export const isTerminal = (status: string): boolean => defaultTerminal.has(statu
  * **Example** (A failure)
  *
  * ```ts
- * import { TaskStatus } from "@makima-stream/core"
+ * import * as TaskStatus from "@makima-stream/core/TaskStatus"
  *
  * console.log(TaskStatus.isFailed("interrupted")) // true
  * ```

@@ -39,8 +39,9 @@ export const apiKeyVariable = "MAKIMA_API_KEY"
  * **Example** (The line to show)
  *
  * ```ts
- * import { ConfigProvider, Effect } from "effect"
- * import { MeshConfig } from "@makima-stream/node"
+ * import * as ConfigProvider from "effect/ConfigProvider"
+ * import * as Effect from "effect/Effect"
+ * import * as MeshConfig from "@makima-stream/node/MeshConfig"
  *
  * const error = MeshConfig.load.pipe(
  *   Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({})),

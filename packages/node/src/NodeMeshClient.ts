@@ -18,8 +18,8 @@ import * as NodeMeshSocket from "./NodeMeshSocket.ts"
  * **Example** (A client of a server of one's own)
  *
  * ```ts
- * import { Layer } from "effect"
- * import { NodeMeshClient } from "@makima-stream/node"
+ * import * as Layer from "effect/Layer"
+ * import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
  *
  * const live = NodeMeshClient.layer({
  *   socket: { url: "http://127.0.0.1:8080" },
@@ -46,8 +46,8 @@ export const layer = (options: {
  * **Example** (The client of a deployed program)
  *
  * ```ts
- * import { Layer } from "effect"
- * import { NodeMeshClient } from "@makima-stream/node"
+ * import * as Layer from "effect/Layer"
+ * import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
  *
  * console.log(Layer.isLayer(NodeMeshClient.layerConfig())) // true
  * ```

@@ -159,8 +159,8 @@ export interface Options extends ConnectionOptions {
  * **Example** (A socket without retries or layers)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { NodeMeshSocket } from "@makima-stream/node"
+ * import * as Effect from "effect/Effect"
+ * import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
  *
  * const program = Effect.gen(function* () {
  *   const socket = yield* NodeMeshSocket.make({ url: "http://localhost:8080" })
@@ -189,8 +189,10 @@ export const make = (options: Options): Effect.Effect<Socket.Socket, Endpoint.In
  * **Example** (A key that is fetched for each attempt)
  *
  * ```ts
- * import { Effect, Layer, Redacted } from "effect"
- * import { NodeMeshSocket } from "@makima-stream/node"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as Redacted from "effect/Redacted"
+ * import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
  *
  * const layer = NodeMeshSocket.layer({
  *   url: "https://api.makima.jp",
@@ -219,15 +221,18 @@ export const layer = (options: Options): Layer.Layer<Socket.Socket, Endpoint.Inv
  * **Example** (Following every task with the key from the environment)
  *
  * ```ts
- * import { Console, Effect, Stream } from "effect"
- * import { Interest, MeshStream } from "@makima-stream/core"
- * import { NodeMeshSocket } from "@makima-stream/node"
+ * import * as Console from "effect/Console"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
  *
  * const program = MeshStream.connect({ interest: Interest.all }).pipe(
  *   Stream.runForEach((event) => Console.log(event._tag)),
  *   Effect.provide(NodeMeshSocket.layerConfig())
  * )
- * // To run it: NodeRuntime.runMain(program), from "@effect/platform-node"
+ * // To run it: NodeRuntime.runMain(program), from "@effect/platform-node/NodeRuntime"
  * console.log(Effect.isEffect(program)) // true
  * ```
  *

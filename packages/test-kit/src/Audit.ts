@@ -119,8 +119,9 @@ export interface Options {
  * **Example** (A consumer that lost a message and did not notice)
  *
  * ```ts
- * import { TaskId } from "@makima-stream/core"
- * import { Audit, type ServerLog } from "@makima-stream/test-kit"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as Audit from "@makima-stream/test-kit/Audit"
+ * import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
  *
  * const update = (version: number) => ({ _tag: "TaskUpdated", taskId: TaskId.make("a"), version }) as const
  * const log: ServerLog.ServerLog = [
@@ -302,7 +303,7 @@ const firstAfter = (emissions: ReadonlyArray<Transcript.Emission>, place: number
  * **Example** (A consumer that saw everything)
  *
  * ```ts
- * import { Audit } from "@makima-stream/test-kit"
+ * import * as Audit from "@makima-stream/test-kit/Audit"
  *
  * console.log(Audit.isClean(Audit.compare([], []))) // true
  * ```
@@ -330,7 +331,7 @@ export const isClean = (report: Report): boolean =>
  * **Example** (Three of six messages arrived)
  *
  * ```ts
- * import { Audit } from "@makima-stream/test-kit"
+ * import * as Audit from "@makima-stream/test-kit/Audit"
  *
  * const report = { ...Audit.compare([], []), sent: 4, received: 3, missedWhileAway: 3 }
  * console.log(Audit.format(report).split(";")[0])
@@ -371,7 +372,7 @@ export const format = (report: Report): string => {
  * **Example** (The server counted one that never came to be)
  *
  * ```ts
- * import { Audit } from "@makima-stream/test-kit"
+ * import * as Audit from "@makima-stream/test-kit/Audit"
  *
  * const connectionOf = Audit.connectionsByTime(
  *   [

@@ -180,8 +180,9 @@ export interface ChaosProxy {
  * **Example** (Every byte by itself)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { ChaosProxy, MockMeshServer } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
+ * import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
  *
  * const program = Effect.scoped(
  *   Effect.gen(function* () {

@@ -111,9 +111,10 @@ export type FaultSchedule = typeof FaultSchedule.Type
  * **Example** (A server that goes away for a minute)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { TestClock } from "effect/testing"
- * import { FaultSchedule, ScriptedMesh } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as TestClock from "effect/testing/TestClock"
+ * import * as FaultSchedule from "@makima-stream/test-kit/FaultSchedule"
+ * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
  *
  * const program = Effect.gen(function* () {
  *   const mesh = yield* ScriptedMesh.make()

@@ -80,9 +80,11 @@ export const acknowledgement: Arbitrary.Arbitrary<ServerMessage.Acknowledgement>
  * **Example** (A property of the codec)
  *
  * ```ts
- * import { Arbitrary, Effect, Result } from "effect"
- * import { ServerMessage } from "@makima-stream/core"
- * import { MeshArbitrary } from "@makima-stream/test-kit"
+ * import * as Arbitrary from "effect/Arbitrary"
+ * import * as Effect from "effect/Effect"
+ * import * as Result from "effect/Result"
+ * import * as ServerMessage from "@makima-stream/core/ServerMessage"
+ * import * as MeshArbitrary from "@makima-stream/test-kit/MeshArbitrary"
  *
  * const program = Arbitrary.checkEffect(MeshArbitrary.serverMessage, (message) =>
  *   Result.isSuccess(Result.flatMap(ServerMessage.encodeFrame(message), ServerMessage.decodeFrame))
@@ -363,8 +365,9 @@ const badFrame = new DecodeError({ problem: "InvalidJson", path: [], expected: "
  * **Example** (Checking a reducer of your own)
  *
  * ```ts
- * import { Arbitrary, Effect } from "effect"
- * import { MeshArbitrary } from "@makima-stream/test-kit"
+ * import * as Arbitrary from "effect/Arbitrary"
+ * import * as Effect from "effect/Effect"
+ * import * as MeshArbitrary from "@makima-stream/test-kit/MeshArbitrary"
  *
  * const program = Arbitrary.checkEffect(MeshArbitrary.history, (events) => {
  *   const epochs = events.flatMap((event) => (event._tag === "Connected" ? [event.epoch] : []))
@@ -441,8 +444,9 @@ export const fault: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
  * **Example** (A generated schedule)
  *
  * ```ts
- * import { Arbitrary, Effect } from "effect"
- * import { MeshArbitrary } from "@makima-stream/test-kit"
+ * import * as Arbitrary from "effect/Arbitrary"
+ * import * as Effect from "effect/Effect"
+ * import * as MeshArbitrary from "@makima-stream/test-kit/MeshArbitrary"
  *
  * const program = Arbitrary.sampleEffect(MeshArbitrary.faults, { count: 1, seed: 7 })
  * Effect.runPromise(program).then(([schedule]) => console.log(Array.isArray(schedule))) // true

@@ -231,8 +231,8 @@ export interface Service {
  * **Example** (A client of a real server, in one process)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { MockMeshServer } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
  *
  * const program = Effect.gen(function* () {
  *   const server = yield* MockMeshServer.MockMeshServer
@@ -266,8 +266,8 @@ const batchSize = 512
  * **Example** (A feed that refuses twice and then serves)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { MockMeshServer } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
  *
  * const program = Effect.scoped(
  *   Effect.gen(function* () {
@@ -429,8 +429,9 @@ const toConnection = ({ id, headers, apiKey, feed, socket }: Server.Connection):
  * **Example** (A server that asks for a key)
  *
  * ```ts
- * import { Effect, Redacted } from "effect"
- * import { MockMeshServer } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Redacted from "effect/Redacted"
+ * import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
  *
  * const path = MockMeshServer.MockMeshServer.use(({ wsUrl }) => Effect.succeed(new URL(wsUrl).pathname))
  * const server = MockMeshServer.layer({ apiKey: Redacted.make("secret") })

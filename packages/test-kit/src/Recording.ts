@@ -208,8 +208,9 @@ const toStream = <E, R>(lines: Lines<E, R>): Stream.Stream<string, E, R> =>
  * **Example** (What a recording holds)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { Recording } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as Recording from "@makima-stream/test-kit/Recording"
  *
  * const lines = [
  *   `{"_tag":"Recording","version":1,"startedAt":0}`,
@@ -292,8 +293,9 @@ export type Write = (lines: NonEmptyReadonlyArray<string>) => Effect.Effect<void
  * **Example** (Keeping the lines of a session)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { Recording, ScriptedMesh } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Recording from "@makima-stream/test-kit/Recording"
+ * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
  *
  * const lines: Array<string> = []
  * const program = Effect.scoped(
@@ -322,9 +324,11 @@ export const record = (socket: Socket.Socket, write: Write): Effect.Effect<Socke
  * **Example** (A socket that is recorded to a file)
  *
  * ```ts
- * import { NodeFileSystem } from "@effect/platform-node"
- * import { Effect, Layer } from "effect"
- * import { Recording, ScriptedMesh } from "@makima-stream/test-kit"
+ * import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as Recording from "@makima-stream/test-kit/Recording"
+ * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
  *
  * const recorded = Layer.unwrap(Effect.map(Recording.toFile("session.jsonl"), Recording.layerRecord)).pipe(
  *   Layer.provide([ScriptedMesh.layer(), NodeFileSystem.layer])
@@ -376,9 +380,9 @@ export const toFile = (
  * **Example** (A program on what was recorded)
  *
  * ```ts
- * import { NodeFileSystem } from "@effect/platform-node"
- * import { Layer } from "effect"
- * import { Recording } from "@makima-stream/test-kit"
+ * import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+ * import * as Layer from "effect/Layer"
+ * import * as Recording from "@makima-stream/test-kit/Recording"
  *
  * const replayed = Layer.provide(
  *   Recording.layerReplay(Recording.fromFile("session.jsonl"), { timing: "asPulled" }),
@@ -455,10 +459,12 @@ const unreadable = 4498
  * **Example** (A recorded session as the server of a program)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { Socket } from "effect/socket"
- * import { Interest, MeshStream } from "@makima-stream/core"
- * import { Recording } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as Socket from "effect/socket/Socket"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as Recording from "@makima-stream/test-kit/Recording"
  *
  * const lines = [
  *   `{"_tag":"Recording","version":1,"startedAt":0}`,

@@ -144,9 +144,11 @@ export interface Options {
  * **Example** (A connection that breaks off)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { Interest, MeshStream } from "@makima-stream/core"
- * import { ScriptedMesh } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
  *
  * const program = Effect.gen(function* () {
  *   const mesh = yield* ScriptedMesh.ScriptedMesh
@@ -247,10 +249,13 @@ export class ScriptedMesh extends Context.Service<
  * **Example** (A program on a mesh in memory)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { Socket } from "effect/socket"
- * import { Interest, MeshStream, TaskId } from "@makima-stream/core"
- * import { ScriptedMesh } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as Socket from "effect/socket/Socket"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
  *
  * const program = Effect.gen(function* () {
  *   const mesh = yield* ScriptedMesh.make()
@@ -370,9 +375,10 @@ export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> 
  * **Example** (A server that never acknowledges)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshClient } from "@makima-stream/core"
- * import { ScriptedMesh } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
+ * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
  *
  * const program = Effect.gen(function* () {
  *   const client = yield* MeshClient.make()

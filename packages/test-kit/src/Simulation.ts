@@ -213,9 +213,11 @@ export interface Program<Action> {
  * **Example** (A program that must never lose count)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { Interest, MeshStream } from "@makima-stream/core"
- * import { Simulation } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as Simulation from "@makima-stream/test-kit/Simulation"
  *
  * const program = Simulation.fromEffect("a follower", () =>
  *   MeshStream.connect({ interest: Interest.all }).pipe(Stream.runDrain)
@@ -279,9 +281,11 @@ export class Violation extends Data.TaggedError("Violation")<{
  * **Example** (A schedule of one's own)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { Interest, MeshStream } from "@makima-stream/core"
- * import { Simulation } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as Simulation from "@makima-stream/test-kit/Simulation"
  *
  * const program = Simulation.fromEffect("a follower", () =>
  *   MeshStream.connect({ interest: Interest.all }).pipe(Stream.runDrain)
@@ -442,8 +446,8 @@ export type Outcome<Action> =
  * **Example** (The toolkit's own stream under the schedule of seed 1)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { Simulation } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Simulation from "@makima-stream/test-kit/Simulation"
  *
  * Effect.runPromise(Simulation.check(Simulation.meshStream, 1)).then((outcome) => console.log(outcome._tag)) // Passed
  * ```
@@ -482,8 +486,8 @@ export const check = <Action>(
  * **Example** (A search through many seeds)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { Simulation } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as Simulation from "@makima-stream/test-kit/Simulation"
  *
  * const program = Effect.gen(function* () {
  *   for (let seed = 1; seed <= 20; seed++) {

@@ -73,9 +73,9 @@ export interface Server {
  * **Example** (Checking one law by hand)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { TestClock } from "effect/testing"
- * import { TransportLaws } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as TestClock from "effect/testing/TestClock"
+ * import * as TransportLaws from "@makima-stream/test-kit/TransportLaws"
  *
  * const [name] = TransportLaws.names
  * const checked = Effect.scoped(TransportLaws.laws[name ?? "order"].check).pipe(
@@ -136,9 +136,9 @@ const CurrentTimings = Context.Reference<Timings>("@makima-stream/test-kit/Trans
  * **Example** (One law over a scripted mesh)
  *
  * ```ts
- * import { Effect } from "effect"
- * import { TestClock } from "effect/testing"
- * import { TransportLaws } from "@makima-stream/test-kit"
+ * import * as Effect from "effect/Effect"
+ * import * as TestClock from "effect/testing/TestClock"
+ * import * as TransportLaws from "@makima-stream/test-kit/TransportLaws"
  *
  * const checked = TransportLaws.checkIn(TransportLaws.laws.order, TransportLaws.layerScripted)
  * await Effect.runPromise(Effect.provide(checked, TestClock.layer()))
@@ -196,10 +196,10 @@ const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }))
  * **Example** (Effect's own WebSocket over `ws`)
  *
  * ```ts
- * import { NodeWS } from "@effect/platform-node"
- * import { Layer } from "effect"
- * import { Socket } from "effect/socket"
- * import { TransportLaws } from "@makima-stream/test-kit"
+ * import * as NodeWS from "@effect/platform-node/NodeWS"
+ * import * as Layer from "effect/Layer"
+ * import * as Socket from "effect/socket/Socket"
+ * import * as TransportLaws from "@makima-stream/test-kit/TransportLaws"
  *
  * const harness = TransportLaws.layerMock(({ timings, wsUrl }) =>
  *   Socket.layerWebSocket(wsUrl, { openTimeout: timings.connectTimeout }).pipe(
@@ -725,7 +725,7 @@ export const names: ReadonlyArray<LawName> = Object.keys(laws).filter((name): na
  * **Example** (A table of one transport)
  *
  * ```ts
- * import { TransportLaws } from "@makima-stream/test-kit"
+ * import * as TransportLaws from "@makima-stream/test-kit/TransportLaws"
  *
  * const table = TransportLaws.table([{ name: "ScriptedMesh", harness: TransportLaws.layerScripted, clock: "test" }])
  * console.log(table.split("\n").length - 2 === TransportLaws.names.length) // true

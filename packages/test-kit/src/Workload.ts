@@ -147,8 +147,8 @@ const makeTaskId = (seed: string, index: number): TaskId.TaskId => {
  * **Example** (Everything about every task of a workload)
  *
  * ```ts
- * import { Interest } from "@makima-stream/core"
- * import { Workload } from "@makima-stream/test-kit"
+ * import * as Interest from "@makima-stream/core/Interest"
+ * import * as Workload from "@makima-stream/test-kit/Workload"
  *
  * const interest = Interest.task(Workload.taskIds({ seed: 7, tasks: 3 }))
  * console.log(interest.output.size) // 3
@@ -188,7 +188,7 @@ export const taskIds = (options?: TaskOptions): ReadonlyArray<TaskId.TaskId> => 
  * **Example** (The same seed, the same workload)
  *
  * ```ts
- * import { Workload } from "@makima-stream/test-kit"
+ * import * as Workload from "@makima-stream/test-kit/Workload"
  *
  * const workload = Workload.make({ seed: "nightly", tasks: 2, outputsPerTask: 5 })
  * console.log(Workload.summary(workload).outputs) // 10
@@ -373,7 +373,7 @@ const pick = <A>(random: Random.Random, [first, ...others]: Arr.NonEmptyReadonly
  * **Example** (What a cost meter must arrive at)
  *
  * ```ts
- * import { Workload } from "@makima-stream/test-kit"
+ * import * as Workload from "@makima-stream/test-kit/Workload"
  *
  * const { tasks, costUsd } = Workload.summary(Workload.make({ tasks: 3 }))
  * console.log(tasks, costUsd > 0) // 3 true
@@ -433,8 +433,8 @@ export const summary = (workload: Workload): Summary => {
  * **Example** (The first thousand)
  *
  * ```ts
- * import { Iterable } from "effect"
- * import { Workload } from "@makima-stream/test-kit"
+ * import * as Iterable from "effect/Iterable"
+ * import * as Workload from "@makima-stream/test-kit/Workload"
  *
  * const messages = Array.from(Iterable.take(Workload.endless({ tasks: 4 }), 1000))
  * console.log(messages.filter((message) => message._tag === "TaskUpdated").length) // 200

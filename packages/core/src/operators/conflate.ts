@@ -62,8 +62,10 @@ export interface ConflateUpdatesOptions {
  * **Example** (The present state of each task)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const events = Stream.make(

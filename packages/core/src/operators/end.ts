@@ -50,8 +50,11 @@ export interface UntilTerminalOptions {
  * **Example** (Two tasks to their end)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const a = TaskId.make("a")
  * const b = TaskId.make("b")

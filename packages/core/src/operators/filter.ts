@@ -83,8 +83,11 @@ const narrowing = <D extends MeshEvent>(
  * **Example** (What an agent said, with the holes)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
@@ -127,8 +130,11 @@ export const outputOnly: Narrowing<ServerMessage.TaskOutput> = narrowing(
  * **Example** (Updates alone)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
@@ -167,8 +173,10 @@ export const updatesOnly: Narrowing<ServerMessage.TaskUpdated> = narrowing(
  * **Example** (The server's complaints)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
  *
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
  *   { _tag: "Connected", epoch: 1, at: 0 },
@@ -204,8 +212,11 @@ export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(
  * **Example** (The server's messages)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
  *   { _tag: "Connected", epoch: 1, at: 0 },
@@ -239,8 +250,11 @@ const lifecycle = narrowing(constFalse, isLifecycle)
  * **Example** (A status line)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
  *   { _tag: "Connected", epoch: 1, at: 0 },
@@ -307,8 +321,11 @@ export type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.Unk
  * **Example** (One task of two)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const a = TaskId.make("a")
  * const b = TaskId.make("b")
@@ -386,8 +403,12 @@ export interface StatusUpdated extends ServerMessage.TaskUpdated {
  * **Example** (Failures)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId, TaskStatus } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as TaskStatus from "@makima-stream/core/TaskStatus"
  *
  * const taskId = TaskId.make("7f1c")
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
@@ -446,8 +467,11 @@ export const filterStatus: {
  * **Example** (What the runs cost)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
@@ -525,8 +549,11 @@ export interface FieldsChangedOptions extends KeepOptions {
  * **Example** (Tasks whose plan changed)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([

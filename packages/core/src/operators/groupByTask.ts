@@ -107,8 +107,10 @@ export interface GroupByTaskOptions {
  * **Example** (What each task said)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const said = (task: string, content: string) =>
  *   ({ _tag: "TaskOutput", taskId: TaskId.make(task), messageType: "assistant", content }) as const

@@ -266,8 +266,11 @@ const releaseOldest = (kinds: Map<string, Open>, out: Out): void => {
  * **Example** (A line in two pieces)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const piece = { _tag: "TaskOutput", taskId: TaskId.make("7f1c"), messageType: "assistant", isPartial: true } as const
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([

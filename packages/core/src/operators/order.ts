@@ -62,8 +62,11 @@ const recent = <V>(options: MaxTasks | undefined): Recent<TaskId, V> => new Rece
  * **Example** (An update that came twice)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
@@ -142,8 +145,11 @@ const marked = -1
  * **Example** (Two updates are missing)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
@@ -256,8 +262,11 @@ export interface StatusChangesOptions extends MaxTasks, KeepOptions {}
  * **Example** (One message for each failure)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([

@@ -41,8 +41,11 @@ export interface TextOptions extends KeepOptions {
  * **Example** (Reading along)
  *
  * ```ts
- * import { Effect, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([

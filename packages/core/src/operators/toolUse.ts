@@ -118,8 +118,12 @@ const decoderOf = (schemas: ToolInput): ((toolName: string | undefined) => Decod
  * **Example** (The commands that agents run)
  *
  * ```ts
- * import { Effect, Schema, Stream } from "effect"
- * import { MeshEvent, MeshStream, TaskId } from "@makima-stream/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Schema from "effect/Schema"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const taskId = TaskId.make("7f1c")
  * const tool = { _tag: "TaskOutput", taskId, messageType: "tool_use", content: "" } as const

@@ -22,8 +22,8 @@ export * from "../TransportLaws.ts"
  * **Example** (A socket of one's own)
  *
  * ```ts no-run
- * import { Layer } from "effect"
- * import { Socket } from "effect/socket"
+ * import * as Layer from "effect/Layer"
+ * import * as Socket from "effect/socket/Socket"
  * import { TransportLaws } from "@makima-stream/test-kit/vitest"
  *
  * TransportLaws.suite(

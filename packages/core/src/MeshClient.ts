@@ -39,6 +39,7 @@ import * as Consumers from "./internal/client/consumers.ts"
 import * as Demand from "./internal/client/demand.ts"
 import * as Discovery from "./internal/client/discovery.ts"
 import type * as Router from "./internal/client/router.ts"
+import * as Settings from "./internal/session/options.ts"
 import * as Subscriptions from "./internal/session/subscriptions.ts"
 import * as Wanted from "./internal/pushdown.ts"
 import * as MeshError from "./MeshError.ts"
@@ -276,7 +277,8 @@ export const make = Effect.fnUntraced(function* (
   const closeTimeout = options?.closeTimeout ?? "5 seconds"
 
   const status = yield* SubscriptionRef.make<Status>({ _tag: "Idle" })
-  const subscriptions = Subscriptions.make()
+  const settings = Settings.settings(options)
+  const subscriptions = Subscriptions.make(settings.ackTimeout)
   const demand = Demand.make(subscriptions, subscriptionIdleTimeToLive)
   const context = yield* Effect.context<never>()
   const consumers = Consumers.make(context)
@@ -291,7 +293,7 @@ export const make = Effect.fnUntraced(function* (
   let closed = false
   /** What the last loop died of that did. */
   let defect: Cause.Cause<never> = Cause.empty
-  let connection: Connection.Connection | undefined
+  let connection: Connection.Connection<never> | undefined
   let driver: Fiber.Fiber<void> | undefined
 
   const now = () => clock.currentTimeMillisUnsafe()
@@ -302,7 +304,8 @@ export const make = Effect.fnUntraced(function* (
 
   const drive = Effect.gen(function* () {
     const own = yield* Connection.make({
-      ...options,
+      settings,
+      policy: options?.policy,
       subscriptions,
       epoch,
       // The first dial of a start has been told already.

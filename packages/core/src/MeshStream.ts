@@ -2,8 +2,8 @@
  * The feed as a resilient `Stream` of events.
  *
  * `connect` is the source: each run of the stream has its own connection, which
- * comes back by itself, and everything that happens to it is an element. Many
- * parts of one program that share a connection want `MeshClient` instead.
+ * reconnects by itself, and everything that happens to it is an element. Use
+ * `MeshClient` where many parts of one program share a connection.
  *
  * @since 0.1.0
  */
@@ -15,9 +15,10 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Interest } from "./Interest.ts"
 import * as Connection from "./internal/session/connection.ts"
+import * as Settings from "./internal/session/options.ts"
 import * as Skip from "./internal/wire/skip.ts"
 import * as Subscriptions from "./internal/session/subscriptions.ts"
-import * as Wanted from "./internal/pushdown.ts"
+import * as Pushdown from "./internal/pushdown.ts"
 import type { MeshError } from "./MeshError.ts"
 import type { MeshEvent } from "./MeshEvent.ts"
 import type * as MeshSession from "./MeshSession.ts"
@@ -31,29 +32,44 @@ import type * as ReconnectPolicy from "./ReconnectPolicy.ts"
  */
 export interface ConnectOptions extends MeshSession.Options {
   /**
-   * What is wanted: a value, or a `SubscriptionRef` where it changes while the
-   * stream runs. The wire follows each change; what is wanted at a reconnect is
-   * asked for again as a whole.
+   * What is wanted: a value, or a `SubscriptionRef` if it changes while the stream
+   * runs. The session sends each change. After a reconnect the present value is
+   * requested as a whole.
    */
   readonly interest: Interest | SubscriptionRef.SubscriptionRef<Interest>
-  /** How to come back after the connection ended. Default: `ReconnectPolicy.defaults`. */
+  /** How to reconnect. Defaults to `ReconnectPolicy.defaults`. */
   readonly policy?: ReconnectPolicy.Options | undefined
+  /**
+   * A reference that the stream sets to what was requested and confirmed on the
+   * newest connection. Use it to see keys that the server never confirms. For one
+   * run of the stream at a time. Defaults to none.
+   */
+  readonly subscriptions?: SubscriptionRef.SubscriptionRef<MeshSession.SubscriptionState> | undefined
 }
 
 /**
- * Connects, and stays connected: the feed as a stream of events.
+ * Connects and stays connected: the feed as a stream of events.
  *
  * **Details**
  *
  * - On every connection the whole interest is sent before the first pull.
  * - `Connected`, `Disconnected` and `Resync` stand in the stream where they
- *   happened. After a reconnect, `Connected` is followed by a `Resync`.
- * - Delays and giving up are the policy's. A reason that will not heal fails the
- *   stream with that reason; a schedule that ends fails it with
- *   `RetriesExhausted`. Both come after a `Disconnected` without `retryInMillis`.
- * - Nothing is queued: a consumer that does not pull stops the socket's reads
- *   (on a transport that can pause), and while it does not pull there is no
- *   dialling either.
+ *   happened. Where the server has confirmed the whole interest stands one
+ *   `Resync`: `Started` on the first connection, `Reconnected` on later ones. From
+ *   there on the stream holds everything that was asked for. Events between
+ *   `Connected` and this mark are true but may have holes.
+ * - If the interest grows, a `Subscribed` stands where the server has confirmed
+ *   the new key.
+ * - If an acknowledgement does not arrive within `ackTimeout`, the mark says how
+ *   many keys are `unconfirmed`. They are requested again with growing waits, and
+ *   each emits a `Subscribed` once it is confirmed.
+ * - The policy decides about delays and giving up. A reason that cannot heal fails
+ *   the stream with that reason; a schedule that ends fails it with
+ *   `RetriesExhausted`. Both follow a `Disconnected` without `retryInMillis`.
+ * - After three consecutive failures a warning is logged.
+ * - Nothing is queued: a consumer that does not pull stops the socket's reads (on
+ *   a transport that can pause). Without pulls there is no dial either. A dial
+ *   that is interrupted, such as by a timeout on a pull, counts as an attempt.
  * - The stream's scope owns the socket, the timers and the fibers.
  *
  * **Gotchas**
@@ -82,35 +98,47 @@ export interface ConnectOptions extends MeshSession.Options {
  * @since 0.1.0
  */
 export const connect = (options: ConnectOptions): Stream.Stream<MeshEvent, MeshError, Socket.Socket> =>
-  Wanted.source(({ isWanted, mayBeWanted }) => {
+  Pushdown.source(({ isWanted, mayBeWanted }) => {
     const events = feed(options, mayBeWanted)
     return isWanted === undefined ? events : Stream.filter(events, isWanted)
   })
 
 const feed = (
   options: ConnectOptions,
-  mayBeWanted: Wanted.MayBeWanted | undefined
+  mayBeWanted: Pushdown.MayBeWanted | undefined
 ): Stream.Stream<MeshEvent, MeshError, Socket.Socket> =>
   Stream.fromChannel(
     Channel.fromTransform((_, scope) =>
       Effect.gen(function* () {
-        const { interest } = options
-        const subscriptions = Subscriptions.make()
-        if (isRef(interest)) {
-          subscriptions.setInterest(SubscriptionRef.getUnsafe(interest))
-          yield* SubscriptionRef.changes(interest).pipe(
-            Stream.runForEach((value) => Effect.sync(() => subscriptions.setInterest(value))),
-            Effect.forkIn(scope)
-          )
-        } else {
-          subscriptions.setInterest(interest)
-        }
-        const skip = mayBeWanted === undefined ? undefined : (frame: string) => Skip.skip(frame, mayBeWanted)
-        const { pull } = yield* Connection.make({ ...options, subscriptions, skip })
+        const settings = Settings.settings(options)
+        const subscriptions = Subscriptions.make(settings.ackTimeout)
+        yield* follow(options.interest, subscriptions, scope)
+        const { pull } = yield* Connection.make({
+          settings,
+          subscriptions,
+          policy: options.policy,
+          skip: mayBeWanted === undefined ? undefined : (frame) => Skip.skip(frame, mayBeWanted),
+          subscriptionState: options.subscriptions
+        })
         return pull
       }).pipe(Scope.provide(scope))
     )
   )
+
+/** Makes an interest the wanted one, and keeps it so if it changes. */
+const follow = (
+  interest: ConnectOptions["interest"],
+  subscriptions: Subscriptions.Subscriptions,
+  scope: Scope.Scope
+): Effect.Effect<void> => {
+  if (!isRef(interest)) return Effect.sync(() => subscriptions.setInterest(interest))
+  subscriptions.setInterest(SubscriptionRef.getUnsafe(interest))
+  return SubscriptionRef.changes(interest).pipe(
+    Stream.runForEach((value) => Effect.sync(() => subscriptions.setInterest(value))),
+    Effect.forkIn(scope),
+    Effect.asVoid
+  )
+}
 
 const isRef = (interest: ConnectOptions["interest"]): interest is SubscriptionRef.SubscriptionRef<Interest> =>
   SubscriptionRef.isSubscriptionRef(interest)

@@ -14,6 +14,7 @@ import { settle } from "./support/follow.ts"
 import { closesEverything, itLeavesNothing } from "./support/leaves.ts"
 
 const a = TaskId.make("a")
+const b = TaskId.make("b")
 
 const dial = (mesh: ScriptedMesh.ScriptedMesh["Service"], interest: Interest.Interest, options?: MeshSession.Options) =>
   MeshSession.make(interest, options).pipe(Effect.provideService(Socket.Socket, mesh.socket))
@@ -53,7 +54,7 @@ describe("MeshSession", () => {
       const messages = yield* session.pull
       assert.deepStrictEqual(
         messages.map((message) => message._tag),
-        ["TaskUpdated", "DecodeError", "TaskUpdated"]
+        ["Resync", "TaskUpdated", "DecodeError", "TaskUpdated"]
       )
     })
   )
@@ -64,8 +65,10 @@ describe("MeshSession", () => {
       yield* closesEverything(mesh)
       const session = yield* dial(mesh, Interest.output(a))
       assert.deepStrictEqual(yield* session.subscriptions, {
+        epoch: 1,
         requested: Interest.output(a),
-        confirmed: Interest.empty
+        confirmed: Interest.empty,
+        unconfirmed: Interest.empty
       })
       const pulling = yield* Effect.forkChild(session.pull)
       yield* mesh.acknowledge()
@@ -96,12 +99,76 @@ describe("MeshSession", () => {
       const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
       yield* closesEverything(mesh)
       const session = yield* dial(mesh, Interest.output(a), { ackTimeout: "3 seconds" })
+      yield* Effect.forkChild(Effect.forever(session.pull))
       yield* session.setInterest(Interest.empty)
       yield* TestClock.adjust(Duration.millis(2999))
       yield* settle
       assert.strictEqual((yield* mesh.received).length, 1)
       yield* TestClock.adjust(Duration.millis(1))
       yield* mesh.awaitReceived(({ message }) => message._tag === "UnsubscribeOutput")
+    })
+  )
+
+  itLeavesNothing("counts no time without a pull towards the acknowledgement timeout", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      yield* closesEverything(mesh)
+      const session = yield* dial(mesh, Interest.output(a), { ackTimeout: "3 seconds" })
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual<unknown>(yield* session.pull, [{ _tag: "Resync", epoch: 1, reason: { _tag: "Started" } }])
+      assert.strictEqual((yield* mesh.received).length, 1)
+    })
+  )
+
+  itLeavesNothing(
+    "puts Started where the last key of the interest is confirmed, and Subscribed for each later key",
+    () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
+        yield* closesEverything(mesh)
+        const session = yield* dial(mesh, Interest.union(Interest.all, Interest.output(a)))
+        const seen: Array<string> = []
+        yield* Effect.forkChild(
+          Effect.forever(
+            Effect.map(session.pull, (elements) =>
+              seen.push(...elements.map((element) => (element._tag === "Resync" ? element.reason._tag : element._tag)))
+            )
+          )
+        )
+        yield* mesh.acknowledge(1)
+        yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version: 1 })
+        yield* settle
+        assert.deepStrictEqual(seen, ["TaskUpdated"])
+        yield* mesh.acknowledge(1)
+        yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version: 2 })
+        yield* settle
+        assert.deepStrictEqual(seen.splice(0), ["TaskUpdated", "Started", "TaskUpdated"])
+        yield* session.setInterest(Interest.union(Interest.all, Interest.output([a, b])))
+        yield* settle
+        yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version: 3 })
+        yield* mesh.acknowledge(1)
+        yield* settle
+        assert.deepStrictEqual(seen, ["TaskUpdated", "Subscribed"])
+      })
+  )
+
+  itLeavesNothing("loses nothing that had arrived for a pull that is interrupted", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      yield* closesEverything(mesh)
+      const session = yield* dial(mesh, Interest.all)
+      yield* session.pull
+      const waiting = yield* Effect.forkChild(session.pull)
+      yield* settle
+      yield* Fiber.interrupt(waiting)
+      yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version: 1 })
+      yield* settle
+      yield* mesh.emit({ _tag: "TaskUpdated", taskId: a, version: 2 })
+      const elements = [...(yield* session.pull), ...(yield* session.pull)]
+      assert.deepStrictEqual<unknown>(elements, [
+        { _tag: "TaskUpdated", taskId: a, version: 1 },
+        { _tag: "TaskUpdated", taskId: a, version: 2 }
+      ])
     })
   )
 
@@ -123,7 +190,9 @@ describe("MeshSession", () => {
         })
       })
       const session = yield* MeshSession.make(Interest.all).pipe(Effect.provideService(Socket.Socket, broken))
+      yield* session.pull
       const pulling = yield* Effect.forkChild(Effect.flip(session.pull))
+      yield* settle
       yield* session.setInterest(Interest.output(a))
       const error = yield* Fiber.join(pulling)
       assert.strictEqual(error.reason._tag, "ConnectionLost")

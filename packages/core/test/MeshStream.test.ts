@@ -145,6 +145,7 @@ describe("MeshStream.connect", () => {
         yield* settle
         assert.deepStrictEqual<unknown>(events, [
           { _tag: "Connected", epoch: 1, at: 0 },
+          { _tag: "Resync", epoch: 1, reason: { _tag: "Started" } },
           updated(1),
           updated(2),
           {
@@ -175,6 +176,7 @@ describe("MeshStream.connect", () => {
         yield* settle
         assert.deepStrictEqual(tags(events), [
           "Connected",
+          "Resync",
           "Disconnected",
           "Disconnected",
           "Disconnected",
@@ -202,7 +204,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("have no Resync on the first connection, however late it came", () =>
+    itLeavesNothing("have a Started on the first connection, after dials that failed too", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(1, 503)
@@ -210,7 +212,8 @@ describe("MeshStream.connect", () => {
         yield* TestClock.adjust("2 seconds")
         yield* online(mesh)
         yield* settle
-        assert.deepStrictEqual(tags(events), ["Disconnected", "Connected"])
+        assert.deepStrictEqual(tags(events), ["Disconnected", "Connected", "Resync"])
+        assert.deepStrictEqual<unknown>(events.at(-1), { _tag: "Resync", epoch: 1, reason: { _tag: "Started" } })
         assert.strictEqual(disconnects(events)[0]?.epoch, 0)
       })
     )
@@ -224,8 +227,8 @@ describe("MeshStream.connect", () => {
         yield* mesh.emitRaw("garbage")
         yield* mesh.emit(updated(2))
         yield* settle
-        assert.deepStrictEqual(tags(events), ["Connected", "TaskUpdated", "Resync", "TaskUpdated"])
-        const resync = events[2]
+        assert.deepStrictEqual(tags(events), ["Connected", "Resync", "TaskUpdated", "Resync", "TaskUpdated"])
+        const resync = events[3]
         assert.isTrue(resync?._tag === "Resync" && resync.epoch === 1 && resync.reason._tag === "BadFrame")
       })
     )
@@ -240,7 +243,7 @@ describe("MeshStream.connect", () => {
           { _tag: "UnknownMessage", raw: { type: "daemonJoined" } }
         )
         yield* settle
-        assert.deepStrictEqual(tags(events), ["Connected", "ServerError", "UnknownMessage"])
+        assert.deepStrictEqual(tags(events), ["Connected", "Resync", "ServerError", "UnknownMessage"])
       })
     )
 
@@ -252,7 +255,14 @@ describe("MeshStream.connect", () => {
         yield* mesh.emit(updated(1), updated(2), updated(3))
         yield* mesh.close(1001, "going away")
         yield* settle
-        assert.deepStrictEqual(tags(events), ["Connected", "TaskUpdated", "TaskUpdated", "TaskUpdated", "Disconnected"])
+        assert.deepStrictEqual(tags(events), [
+          "Connected",
+          "Resync",
+          "TaskUpdated",
+          "TaskUpdated",
+          "TaskUpdated",
+          "Disconnected"
+        ])
         assert.deepStrictEqual(
           disconnects(events)[0]?.reason,
           new MeshError.ConnectionClosed({ code: 1001, closeReason: "going away" })
@@ -487,7 +497,7 @@ describe("MeshStream.connect", () => {
         yield* mesh.emitRaw(`{"type":"taskUpdated"}`)
         yield* mesh.emit(updated(2))
         assert.strictEqual(reasonOf(yield* following.exit), "BadFrame")
-        assert.deepStrictEqual(tags(following.events), ["Connected", "TaskUpdated", "Disconnected"])
+        assert.deepStrictEqual(tags(following.events), ["Connected", "Resync", "TaskUpdated", "Disconnected"])
       })
     )
   })
@@ -501,7 +511,8 @@ describe("MeshStream.connect", () => {
         yield* TestClock.adjust("1 minute")
         for (const frame of ["x", "y", "z", "never read"]) yield* mesh.emitRaw(frame)
         yield* settle
-        assert.deepStrictEqual(tags(events), ["Connected", "Resync", "Resync", "Resync", "Disconnected"])
+        // The first is the Started of an interest that nothing has confirmed.
+        assert.deepStrictEqual(tags(events), ["Connected", "Resync", "Resync", "Resync", "Resync", "Disconnected"])
         const last = disconnects(events).at(-1)
         assert.deepStrictEqual([last?.reason._tag, last?.attempt], ["TooManyBadFrames", 1])
         yield* TestClock.adjust("2 seconds")
@@ -632,8 +643,8 @@ describe("MeshStream.connect", () => {
       yield* settle
       yield* mesh.emit(updated(1, a), updated(1, b))
       yield* settle
-      assert.deepStrictEqual<unknown>(first.events.slice(1), [updated(1, a)])
-      assert.deepStrictEqual<unknown>(second.events.slice(1), [updated(1, b)])
+      assert.deepStrictEqual<unknown>(first.events.slice(2), [updated(1, a)])
+      assert.deepStrictEqual<unknown>(second.events.slice(2), [updated(1, b)])
     })
   )
 
@@ -645,7 +656,7 @@ describe("MeshStream.connect", () => {
       yield* settle
       yield* mesh.freeze()
       yield* TestClock.adjust(Duration.millis(24_999))
-      assert.deepStrictEqual(tags(events), ["Connected"])
+      assert.deepStrictEqual(tags(events), ["Connected", "Resync"])
       yield* TestClock.adjust(Duration.millis(1))
       yield* settle
       assert.strictEqual(disconnects(events)[0]?.reason._tag, "HeartbeatTimeout")

@@ -1,227 +1,453 @@
 /**
- * Sessions in a row under a policy: the loop behind `MeshStream.connect` and
- * `MeshClient`.
+ * Sessions one after the other under a policy: the loop behind
+ * `MeshStream.connect` and `MeshClient`.
  *
- * One value, `pull`, drives everything, so that nothing happens behind a
- * consumer's back: it reads from the session while there is one, and dials when
+ * One value, `pull`, drives everything, so nothing happens while the consumer
+ * does not pull: it reads from the session while there is one, and dials while
  * there is none. The loop is a state machine of three states:
  *
- * - `Offline`: no connection; the next pull waits until `dialAt`, then dials.
+ * - `Offline`: no connection. The next pull waits until `dialAt`, then dials.
  * - `Online`: a session, in a scope of its own.
- * - `Failed`: over; every pull fails with the same error.
+ * - `Failed`: the end. Every pull fails with the same error.
  *
  * Invariants: at most one session is open; a session's scope is closed before
- * `Disconnected` is given; `Connected` and what follows it carry the session's
- * epoch, and epochs only grow; a `Resync` follows `Connected` whenever an
- * earlier epoch had one.
+ * its `Disconnected` is pulled; `Connected` and what follows it carry the
+ * session's epoch, and epochs only grow; each `Connected` is followed by at most
+ * one `Started` or `Reconnected`, where the replay is confirmed or overdue. A
+ * dial that is interrupted counts as an attempt that failed.
+ *
+ * All durations are measured on the monotonic clock.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Duration from "effect/Duration"
 import * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Interest from "../../Interest.ts"
 import * as MeshError from "../../MeshError.ts"
-import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
-import * as MeshSession from "../../MeshSession.ts"
+import * as MeshMetrics from "../../MeshMetrics.ts"
 import * as ReconnectPolicy from "../../ReconnectPolicy.ts"
-import type { Subscriptions } from "./subscriptions.ts"
 import type { Skippable } from "../pushdown.ts"
+import { monotonicMillis } from "../time.ts"
+import { halvePace, type Settings } from "./options.ts"
+import * as Session from "./session.ts"
+import type { Key, Snapshot, Subscriptions } from "./subscriptions.ts"
 
-export interface Options extends MeshSession.Options {
-  readonly subscriptions: Subscriptions
-  readonly policy?: ReconnectPolicy.Options | undefined
-  /** Of every session: see `MeshSession.makeWith`. */
-  readonly skip?: ((frame: string) => Skippable | undefined) | undefined
-  /** The epoch of the last connection that an earlier loop had. Default: 0. */
-  readonly epoch?: number
-  /** Told of each dial, by how many have failed or ended in a row before it. */
-  readonly onDial?: (attempt: number) => Effect.Effect<void>
+/** What was requested on the newest connection. See `MeshSession.SubscriptionState`. */
+export interface State extends Snapshot {
+  readonly epoch: number
 }
 
-export interface Connection {
-  readonly pull: Effect.Effect<Batch, MeshError.MeshError>
-  /** Gives up the connection that there is, or the wait for the next one, and dials at the next pull. */
+export const noState: State = {
+  epoch: 0,
+  requested: Interest.empty,
+  confirmed: Interest.empty,
+  unconfirmed: Interest.empty
+}
+
+export interface Options<Extra> {
+  readonly settings: Settings
+  readonly subscriptions: Subscriptions
+  readonly policy?: ReconnectPolicy.Options | undefined
+  /** See `session.ts`. */
+  readonly skip?: ((frame: string) => Skippable | undefined) | undefined
+  /** The epoch of the last connection of an earlier loop. Defaults to 0. */
+  readonly epoch?: number
+  /** Called before each dial with the number of consecutive failures. */
+  readonly onDial?: (attempt: number) => Effect.Effect<void>
+  /** Returns an element for the place where a key is confirmed, before the mark that this causes. */
+  readonly onConfirmed?: ((key: Key, epoch: number) => Extra) | undefined
+  /** Called when the replay of a connection has been taken from the table. */
+  readonly onReplay?: (() => void) | undefined
+  /** Set to what was requested and confirmed whenever that changes, but not for every key of a replay. */
+  readonly subscriptionState?: SubscriptionRef.SubscriptionRef<State> | undefined
+}
+
+export interface Connection<Extra> {
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<MeshEvent | Extra>, MeshError.MeshError>
+  /**
+   * Ends the connection, or the wait for the next one, and dials at the next
+   * pull: at once, but not within `reconnectFloor` of the last dial, and not
+   * before the server's `Retry-After`.
+   */
   readonly reconnect: Effect.Effect<void>
 }
 
-type Batch = NonEmptyReadonlyArray<MeshEvent>
+/** The shortest time between two dials that `reconnect` asks for, in milliseconds. */
+export const reconnectFloor = 1000
 
-type State =
-  | { readonly _tag: "Offline"; readonly dialAt: number; readonly lostAt: number | undefined }
+/** After how many consecutive failures a warning is logged. */
+const warnAfter = 3
+
+/** How long after its last request a connection may be closed for having sent too many, in milliseconds. */
+const paceWindow = 1000
+
+/** A resilient feed. The scope that it is made in owns the connection. */
+export const make = Effect.fnUntraced(function* <Extra = never>(
+  options: Options<Extra>
+): Effect.fn.Return<Connection<Extra>, never, Socket.Socket | Scope.Scope> {
+  const loop = new Loop<Extra>(options, {
+    scope: yield* Effect.scope,
+    socket: yield* Socket.Socket,
+    clock: yield* Clock.Clock,
+    context: yield* Effect.context<never>()
+  })
+  yield* loop.resetSchedule
+  return { pull: loop.pull, reconnect: loop.reconnect }
+})
+
+interface Parts {
+  readonly scope: Scope.Scope
+  readonly socket: Socket.Socket
+  readonly clock: Clock.Clock
+  readonly context: Context.Context<never>
+}
+
+type Batch<Extra> = NonEmptyReadonlyArray<MeshEvent | Extra>
+
+type LoopState<Extra> =
+  | { readonly _tag: "Offline"; readonly dialAt: number; readonly retryAfterUntil: number }
   | {
       readonly _tag: "Online"
-      readonly pull: Effect.Effect<Batch, MeshError.MeshError>
+      readonly pull: Effect.Effect<Batch<Extra>, MeshError.MeshError>
       readonly scope: Scope.Closeable
     }
   | { readonly _tag: "Failed"; readonly error: MeshError.MeshError }
 
-/** A resilient feed. The scope that it is made in owns whatever is open. */
-export const make = Effect.fnUntraced(function* (
-  options: Options
-): Effect.fn.Return<Connection, never, Socket.Socket | Scope.Scope> {
-  const policy = ReconnectPolicy.resolve(options.policy)
-  const { minDelayMillis: minDelay, stableAfterMillis: stableAfter, maxRetryAfterMillis: maxRetryAfter } = policy
-  const scope = yield* Effect.scope
-  const socket = yield* Socket.Socket
-  const clock = yield* Clock.Clock
-  const context = yield* Effect.context<never>()
+/** How a connection, or an attempt at one, ended. */
+interface End {
+  readonly reason: MeshError.ConnectionReason
+  readonly opened: boolean
+  /** Whether the server closed it because of the requests that were just sent. */
+  readonly tooFast: boolean
+}
 
-  let state: State = { _tag: "Offline", dialAt: 0, lostAt: undefined }
-  let epoch = options.epoch ?? 0
-  let attempt = 0
-  let wasOnline = false
-  // Set between a request to reconnect and the dial that it leads to.
-  let requested = false
-  const hurry = Latch.makeUnsafe(false)
-  let step = yield* Schedule.toStep(policy.schedule)
+class Loop<Extra> {
+  private state: LoopState<Extra> = { _tag: "Offline", dialAt: -Infinity, retryAfterUntil: -Infinity }
+  private epoch: number
+  private attempt = 0
+  private wasOnline = false
+  /** When the last complete stretch ended. `undefined` before the first connection and while one lasts. */
+  private incompleteSince: number | undefined
+  /** Set between a request to reconnect and the dial that it leads to. */
+  private requested = false
+  private lastDialAt = -Infinity
+  /** Whether a retry with fresh credentials has been made since the feed was last online. */
+  private triedFreshCredentials = false
+  private pace: Settings["pace"]
+  /** Elements for the next pull, from a dial that was interrupted. */
+  private queued: Batch<Extra> | undefined
+  private step: ScheduleStep | undefined
+  private publishedRevision = -1
+  private readonly dialNow = Latch.makeUnsafe(false)
+  private readonly policy: ReconnectPolicy.Resolved
+  private readonly options: Options<Extra>
+  private readonly parts: Parts
 
-  /** How long to wait before the next attempt, or the error to give up with. */
-  const decide = (reason: MeshError.ConnectionReason, now: number): Effect.Effect<number | MeshError.MeshError> => {
-    // Somebody is waiting for it: neither a delay nor a step of the schedule.
-    if (reason._tag === "ReconnectRequested") return Effect.succeed(0)
-    if (policy.classify(reason, { wasOnline }) === "fail") return Effect.succeed(new MeshError.MeshError({ reason }))
+  constructor(options: Options<Extra>, parts: Parts) {
+    this.options = options
+    this.parts = parts
+    this.epoch = options.epoch ?? 0
+    this.pace = options.settings.pace
+    this.policy = ReconnectPolicy.resolve(options.policy)
+  }
+
+  readonly pull: Effect.Effect<Batch<Extra>, MeshError.MeshError> = Effect.suspend(() => {
+    if (this.queued !== undefined) {
+      const batch = this.queued
+      this.queued = undefined
+      return Effect.succeed(batch)
+    }
+    switch (this.state._tag) {
+      case "Online":
+        return this.state.pull
+      case "Offline":
+        return this.dial(this.state.dialAt)
+      case "Failed":
+        return Effect.fail(this.state.error)
+    }
+  })
+
+  readonly reconnect: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.state._tag === "Online") {
+      this.requested = true
+      return Scope.close(this.state.scope, Exit.void)
+    }
+    if (this.state._tag === "Offline") {
+      const { dialAt, retryAfterUntil } = this.state
+      this.state = { ...this.state, dialAt: Math.min(dialAt, Math.max(this.earliestReconnect(), retryAfterUntil)) }
+    }
+    this.dialNow.openUnsafe()
+    return Effect.void
+  })
+
+  readonly resetSchedule: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.map(Schedule.toStep(this.policy.schedule), (step) => {
+      this.step = step
+      this.attempt = 0
+    })
+  )
+
+  private now(): number {
+    return monotonicMillis(this.parts.clock)
+  }
+
+  private earliestReconnect(): number {
+    return this.lastDialAt + reconnectFloor
+  }
+
+  // ---------------------------------------------------------------------------
+  // dialling
+  // ---------------------------------------------------------------------------
+
+  /** Waits until `dialAt`, which `reconnect` may bring forward. */
+  private awaitDial(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const wait = this.state._tag === "Offline" ? this.state.dialAt - this.now() : 0
+      if (wait <= 0) return Effect.void
+      this.dialNow.closeUnsafe()
+      return Effect.andThen(Effect.raceFirst(Effect.sleep(Math.ceil(wait)), this.dialNow.await), this.awaitDial())
+    })
+  }
+
+  private dial(dialAt: number): Effect.Effect<Batch<Extra>, MeshError.MeshError> {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.gen({ self: this }, function* () {
+        if (dialAt > this.now()) yield* restore(this.awaitDial())
+        this.requested = false
+        this.lastDialAt = this.now()
+        if (this.options.onDial !== undefined) yield* this.options.onDial(this.attempt)
+        const scope = yield* Scope.fork(this.parts.scope)
+        yield* Metric.update(MeshMetrics.dials, 1)
+        const exit = yield* this.openSession(scope).pipe(
+          restore,
+          Effect.result,
+          Effect.onError((cause) =>
+            Effect.andThen(
+              Scope.close(scope, Exit.failCause(cause)),
+              Effect.suspend(() => this.onInterruptedDial)
+            )
+          )
+        )
+        if (exit._tag === "Success") return yield* this.onOpen(exit.success, scope)
+        yield* Scope.close(scope, Exit.void)
+        return yield* this.onEnd({ reason: connectionReason(exit.failure), opened: false, tooFast: false })
+      })
+    )
+  }
+
+  private openSession(scope: Scope.Closeable) {
+    const epoch = this.epoch + 1
+    const { onConfirmed, onReplay, settings, skip, subscriptions } = this.options
+    return Session.make<Resync, Extra>({
+      settings: { ...settings, pace: this.pace },
+      subscriptions,
+      epoch,
+      skip,
+      onReplay,
+      onConfirmed: onConfirmed === undefined ? undefined : (key) => onConfirmed(key, epoch),
+      toBad: (error) => ({ _tag: "Resync", epoch, reason: { _tag: "BadFrame", error } }),
+      toReplayMark: (unconfirmed) => this.onReplayEnd(unconfirmed)
+    }).pipe(
+      Scope.provide(scope),
+      Effect.provideService(Socket.Socket, this.parts.socket),
+      Effect.withSpan("makima.dial", {
+        kind: "client",
+        attributes: { "makima.epoch": epoch, "makima.attempt": this.attempt }
+      })
+    )
+  }
+
+  /** Counts a dial that was interrupted as a failed attempt. Its `Disconnected` waits for the next pull. */
+  private readonly onInterruptedDial: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.map(
+      this.onEnd({ reason: new MeshError.DialTimeout({}), opened: false, tooFast: false }),
+      (batch) => void (this.queued = batch)
+    )
+  )
+
+  // ---------------------------------------------------------------------------
+  // online
+  // ---------------------------------------------------------------------------
+
+  private onOpen(session: Session.Session<MeshEvent | Extra>, scope: Scope.Closeable): Effect.Effect<Batch<Extra>> {
+    return Effect.gen({ self: this }, function* () {
+      const openedAt = this.now()
+      this.epoch++
+      const { epoch } = this
+      const pull = Effect.flatMap(session.pull, (batch) => this.published(batch))
+      const ended = (error: MeshError.MeshError) => this.onSessionEnd(session, scope, openedAt, error)
+      this.state = { _tag: "Online", pull: Effect.catch(pull, ended), scope }
+      yield* Effect.makeSpanScoped("makima.session", { kind: "client", attributes: { "makima.epoch": epoch } }).pipe(
+        Scope.provide(scope)
+      )
+      yield* Metric.update(MeshMetrics.epoch, epoch)
+      yield* Metric.modify(MeshMetrics.connectionsOpen, 1)
+      yield* Scope.addFinalizer(scope, Metric.modify(MeshMetrics.connectionsOpen, -1))
+      if (this.incompleteSince !== undefined) {
+        yield* Metric.update(MeshMetrics.downtime, openedAt - this.incompleteSince)
+      }
+      yield* Effect.logDebug("Connected to the task feed").pipe(Effect.annotateLogs({ epoch, attempt: this.attempt }))
+      yield* this.publish
+      return [{ _tag: "Connected", epoch, at: this.parts.clock.currentTimeMillisUnsafe() }] as const
+    })
+  }
+
+  /** Makes the mark of a confirmed replay: a complete stretch begins. */
+  private onReplayEnd(unconfirmed: number): Resync {
+    const epoch = this.epoch + (this.state._tag === "Online" ? 0 : 1)
+    const since = this.incompleteSince
+    this.incompleteSince = undefined
+    if (since === undefined) return Session.replayMark(epoch, { _tag: "Started" }, unconfirmed)
+    MeshMetrics.recordGap("Reconnected", this.parts.context)
+    return Session.replayMark(epoch, { _tag: "Reconnected", downMillis: this.now() - since }, unconfirmed)
+  }
+
+  private readonly onSessionEnd = Effect.fnUntraced(
+    function* (
+      this: Loop<Extra>,
+      session: Session.Session<MeshEvent | Extra>,
+      scope: Scope.Closeable,
+      openedAt: number,
+      error: MeshError.MeshError
+    ) {
+      yield* Scope.close(scope, Exit.void)
+      const now = this.now()
+      const requests = session.requests()
+      this.incompleteSince ??= now
+      if ((yield* session.received) > 0) {
+        this.wasOnline = true
+        this.triedFreshCredentials = false
+        // Only a server that sends messages, on a connection that lasts, resets the schedule.
+        if (now - openedAt >= this.policy.stableAfterMillis) yield* this.resetSchedule
+      }
+      yield* this.publish
+      const reason = this.requested ? new MeshError.ReconnectRequested() : connectionReason(error)
+      const tooFast = isRateLimit(reason) && now - requests.lastAt <= paceWindow && this.slowDown(requests.sent)
+      return yield* this.onEnd({ reason, opened: true, tooFast })
+    },
+    (effect) => Effect.uninterruptible(effect)
+  )
+
+  /** Halves the pace of the next connection. Returns `false` if that is not possible. */
+  private slowDown(sent: number): boolean {
+    const slower = halvePace(this.pace, sent)
+    if (slower === undefined) return false
+    this.pace = slower
+    return true
+  }
+
+  // ---------------------------------------------------------------------------
+  // offline
+  // ---------------------------------------------------------------------------
+
+  private onEnd({ opened, reason, tooFast }: End): Effect.Effect<Batch<Extra>> {
+    return Effect.gen({ self: this }, function* () {
+      const now = this.now()
+      this.attempt++
+      const { attempt, epoch } = this
+      const decision = yield* this.decide(reason, tooFast, now)
+      const retry = typeof decision === "number"
+      this.state = retry
+        ? { _tag: "Offline", dialAt: now + decision, retryAfterUntil: now + this.retryAfter(reason) }
+        : { _tag: "Failed", error: decision }
+      yield* Metric.update(Metric.withAttributes(MeshMetrics.disconnects, { reason: reason._tag }), 1)
+      const log = retry && attempt === warnAfter ? Effect.logWarning : Effect.logDebug
+      const what =
+        retry && attempt === warnAfter ? "The task feed cannot be reached; retrying" : "Disconnected from the task feed"
+      yield* log(what, reason.message).pipe(Effect.annotateLogs({ epoch, attempt }))
+      const disconnected: Disconnected = {
+        _tag: "Disconnected",
+        epoch,
+        opened,
+        attempt,
+        reason,
+        ...(retry ? { retryInMillis: decision } : {}),
+        at: this.parts.clock.currentTimeMillisUnsafe()
+      }
+      return [disconnected] as const
+    })
+  }
+
+  /** How many milliseconds to wait before the next attempt, or the error to give up with. */
+  private decide(
+    reason: MeshError.ConnectionReason,
+    tooFast: boolean,
+    now: number
+  ): Effect.Effect<number | MeshError.MeshError> {
+    // The program waits for it: neither a scheduled delay nor a step of the schedule.
+    if (reason._tag === "ReconnectRequested") return Effect.succeed(Math.max(0, this.earliestReconnect() - now))
+    const { classify, minDelayMillis } = this.policy
+    if (!tooFast && classify(reason, { wasOnline: this.wasOnline }) === "fail") {
+      if (!ReconnectPolicy.mayNeedFreshCredentials(reason) || this.triedFreshCredentials) {
+        return Effect.succeed(new MeshError.MeshError({ reason }))
+      }
+      this.triedFreshCredentials = true
+      return Effect.succeed(minDelayMillis)
+    }
+    const { step } = this
+    if (step === undefined) return Effect.succeed(minDelayMillis)
     return Pull.matchEffect(step(now, reason), {
       onSuccess: ([, duration]) =>
-        Effect.succeed(Math.max(minDelay, Duration.toMillis(duration)) + retryAfter(reason, maxRetryAfter)),
+        Effect.succeed(Math.max(minDelayMillis, Duration.toMillis(duration)) + this.retryAfter(reason)),
       onFailure: Effect.failCause,
       onDone: () =>
         Effect.succeed(
-          new MeshError.MeshError({ reason: new MeshError.RetriesExhausted({ attempts: attempt, last: reason }) })
+          new MeshError.MeshError({ reason: new MeshError.RetriesExhausted({ attempts: this.attempt, last: reason }) })
         )
     })
   }
 
-  const ended = Effect.fnUntraced(function* (
-    reason: MeshError.ConnectionReason,
-    opened: boolean,
-    lostAt: number | undefined
-  ) {
-    const now = clock.currentTimeMillisUnsafe()
-    attempt++
-    // A request that came during the dial was about that dial.
-    hurry.closeUnsafe()
-    const decision = yield* decide(reason, now)
-    const retry = typeof decision === "number"
-    state = retry ? { _tag: "Offline", dialAt: now + decision, lostAt } : { _tag: "Failed", error: decision }
-    const disconnected: Disconnected = {
-      _tag: "Disconnected",
-      epoch,
-      opened,
-      attempt,
-      reason,
-      ...(retry ? { retryInMillis: decision } : {}),
-      at: now
-    }
-    yield* Metric.update(Metric.withAttributes(MeshMetrics.disconnects, { reason: reason._tag }), 1)
-    yield* Effect.logDebug("Disconnected from the task feed", reason.message).pipe(
-      Effect.annotateLogs({ epoch, attempt })
-    )
-    return [disconnected] as const
-  })
-
-  const open = Effect.fnUntraced(function* (
-    session: MeshSession.MeshSession<Resync>,
-    sessionScope: Scope.Closeable,
-    lostAt: number | undefined
-  ): Effect.fn.Return<Batch> {
-    const openedAt = clock.currentTimeMillisUnsafe()
-    epoch++
-    const onEnd = Effect.fnUntraced(function* (error: MeshError.MeshError) {
-      yield* Scope.close(sessionScope, Exit.void)
-      const now = clock.currentTimeMillisUnsafe()
-      const heard = (yield* session.received) > 0
-      wasOnline ||= heard
-      // Only a server that talks, on a connection that lasts, earns a fresh start.
-      if (heard && now - openedAt >= stableAfter) {
-        step = yield* Schedule.toStep(policy.schedule)
-        attempt = 0
-      }
-      return yield* ended(requested ? new MeshError.ReconnectRequested() : connectionReason(error), true, now)
-    }, Effect.uninterruptible)
-    state = { _tag: "Online", pull: Effect.catch(session.pull, onEnd), scope: sessionScope }
-    yield* Effect.makeSpanScoped("makima.session", { kind: "client", attributes: { "makima.epoch": epoch } }).pipe(
-      Scope.provide(sessionScope)
-    )
-    yield* Metric.update(MeshMetrics.epoch, epoch)
-    yield* Metric.modify(MeshMetrics.connectionsOpen, 1)
-    yield* Scope.addFinalizer(sessionScope, Metric.modify(MeshMetrics.connectionsOpen, -1))
-    yield* Effect.logDebug("Connected to the task feed").pipe(Effect.annotateLogs({ epoch, attempt }))
-    const connected: MeshEvent = { _tag: "Connected", epoch, at: openedAt }
-    if (lostAt === undefined) return [connected]
-    const downMillis = openedAt - lostAt
-    yield* Metric.update(MeshMetrics.downtime, downMillis)
-    MeshMetrics.recordGap("Reconnected", context)
-    return [connected, { _tag: "Resync", epoch, reason: { _tag: "Reconnected", downMillis } }]
-  })
-
-  const dial = (dialAt: number, lostAt: number | undefined): Effect.Effect<Batch, MeshError.MeshError> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const wait = dialAt - clock.currentTimeMillisUnsafe()
-        if (wait > 0) yield* restore(Effect.raceFirst(Effect.sleep(wait), hurry.await))
-        requested = false
-        if (options.onDial !== undefined) yield* options.onDial(attempt)
-        const sessionScope = yield* Scope.fork(scope)
-        const nextEpoch = epoch + 1
-        yield* Metric.update(MeshMetrics.dials, 1)
-        const exit = yield* MeshSession.makeWith({
-          ...options,
-          toBad: (error): Resync => ({ _tag: "Resync", epoch: nextEpoch, reason: { _tag: "BadFrame", error } })
-        }).pipe(
-          Scope.provide(sessionScope),
-          Effect.provideService(Socket.Socket, socket),
-          Effect.withSpan("makima.dial", {
-            kind: "client",
-            attributes: { "makima.epoch": nextEpoch, "makima.attempt": attempt }
-          }),
-          restore,
-          Effect.result,
-          Effect.onError((cause) => Scope.close(sessionScope, Exit.failCause(cause)))
-        )
-        if (exit._tag === "Success") return yield* open(exit.success, sessionScope, lostAt)
-        yield* Scope.close(sessionScope, Exit.void)
-        return yield* ended(connectionReason(exit.failure), false, lostAt)
-      })
-    )
-
-  return {
-    pull: Effect.suspend(() => {
-      switch (state._tag) {
-        case "Online":
-          return state.pull
-        case "Offline":
-          return dial(state.dialAt, state.lostAt)
-        case "Failed":
-          return Effect.fail(state.error)
-      }
-    }),
-    reconnect: Effect.suspend(() => {
-      if (state._tag === "Online") {
-        requested = true
-        return Scope.close(state.scope, Exit.void)
-      }
-      // A loop that is over does not look at it.
-      hurry.openUnsafe()
-      return Effect.void
-    })
+  /**
+   * A refused handshake's `Retry-After` is waited for before the scheduled delay,
+   * not instead of it: clients that were refused together get the same time, and
+   * the schedule's jitter keeps them from returning together.
+   */
+  private retryAfter(reason: MeshError.ConnectionReason): number {
+    return reason._tag === "HandshakeRejected"
+      ? Math.min(Math.max(0, reason.retryAfterMillis ?? 0), this.policy.maxRetryAfterMillis)
+      : 0
   }
-})
 
-/** What a session failed with is always a reason of its own connection. */
+  // ---------------------------------------------------------------------------
+  // what is visible of the subscriptions
+  // ---------------------------------------------------------------------------
+
+  private published(batch: Batch<Extra>): Effect.Effect<Batch<Extra>> {
+    const { subscriptionState, subscriptions } = this.options
+    return subscriptionState === undefined ||
+      subscriptions.isReplaying() ||
+      subscriptions.revision() === this.publishedRevision
+      ? Effect.succeed(batch)
+      : Effect.as(this.publish, batch)
+  }
+
+  private readonly publish: Effect.Effect<void> = Effect.suspend(() => {
+    const { subscriptionState, subscriptions } = this.options
+    if (subscriptionState === undefined) return Effect.void
+    this.publishedRevision = subscriptions.revision()
+    return SubscriptionRef.set(subscriptionState, { epoch: this.epoch, ...subscriptions.current() })
+  })
+}
+
+type ScheduleStep = (
+  now: number,
+  reason: MeshError.ConnectionReason
+) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
+
+/** A close for sending too much, by its code. */
+const isRateLimit = (reason: MeshError.ConnectionReason): boolean =>
+  reason._tag === "ConnectionClosed" && (reason.code === 1008 || reason.code === 4429)
+
+/** Everything that a session fails with is a reason of its own connection. */
 const connectionReason = ({ reason }: MeshError.MeshError): MeshError.ConnectionReason =>
   MeshError.isConnectionReason(reason) ? reason : new MeshError.ConnectionLost({ cause: reason })
-
-/**
- * A refused handshake's `Retry-After` comes before the scheduled delay and not
- * instead of it: clients that were refused together are told the same time, and
- * the schedule's jitter is what keeps them from coming back together.
- */
-const retryAfter = (reason: MeshError.ConnectionReason, max: number): number =>
-  reason._tag === "HandshakeRejected" ? Math.min(Math.max(0, reason.retryAfterMillis ?? 0), max) : 0

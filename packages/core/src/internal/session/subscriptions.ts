@@ -1,27 +1,31 @@
 /**
- * What is wanted of the wire, what was asked for on this connection, and what
- * the server has confirmed: the state machine behind `MeshSession`,
- * `MeshStream` and `MeshClient`. Pure in the sense that matters for tests: no
- * Effect, no clock, no socket. Callers bring the time and send what `take`
- * gives.
+ * The table of subscriptions: what is wanted, what was requested on this
+ * connection, and what the server has confirmed. `MeshSession`, `MeshStream` and
+ * `MeshClient` share it. No Effect, no clock, no socket: callers pass the time in
+ * and send the messages that `take` returns.
  *
  * A *key* is one thing that can be subscribed: all updates, the updates of a
  * task, the output of a task.
  *
  * Invariants:
  *
- * 1. At most one request of a key is without its acknowledgement at any time,
- *    so that a subscribe and an unsubscribe of the same key cannot cross.
- * 2. Once nothing is pending and nothing is dirty, what was asked for on this
+ * 1. A key has at most one request that waits for its acknowledgement, so a
+ *    subscribe and an unsubscribe of the same key cannot cross.
+ * 2. Once nothing waits and nothing is dirty, what was requested on this
  *    connection is what is wanted.
- * 3. After `reset` (a new connection), the next `take` gives the whole of what
- *    is wanted, once, and nothing else.
- * 4. A key that is neither wanted nor on the wire is not held in memory.
- * 5. While all updates are wanted, no updates of a single task are asked for
+ * 3. After `reset` (a new connection), `take` returns the whole of what is
+ *    wanted, once, and nothing else.
+ * 4. A key that is neither wanted nor on the wire is removed, except for a
+ *    bounded number whose acknowledgement may still arrive.
+ * 5. While all updates are wanted, the updates of single tasks are not requested
  *    (see `Interest.diff`).
- * 6. A task whose updates are wanted all the time is covered all the time, by
- *    its own subscription or by that of all: the one is given up after the other
- *    has been asked for, also where that has to wait.
+ * 6. A task whose updates are wanted without interruption is covered without
+ *    interruption, by its own subscription or by that of all updates: one is
+ *    given up only after the other was requested.
+ * 7. A key is confirmed only when an acknowledgement shows that the server
+ *    handled a subscribe of it and no unsubscribe after that. The n-th
+ *    acknowledgement without a task id confirms the n-th request of its type at
+ *    most, also if acknowledgements are lost.
  */
 import type { ClientMessage } from "../../ClientMessage.ts"
 import type { Interest } from "../../Interest.ts"
@@ -30,18 +34,36 @@ import type { TaskId } from "../../TaskId.ts"
 
 type Kind = "all" | "updates" | "output"
 
+/** A request without its acknowledgement. */
+interface Request {
+  readonly key: Key
+  /** The acknowledgement that it waits for. */
+  readonly acknowledgement: Acknowledgement["_tag"]
+  readonly sentAt: number
+}
+
 export interface Key {
   readonly kind: Kind
   readonly taskId: TaskId | undefined
   wanted: boolean
-  /** How many hold it: the account of `demand`, which is kept nowhere else. */
+  /** How many consumers retain it: the count of `demand`. */
   holders: number
-  /** What was last asked for on this connection. */
+  /** Whether the last request on this connection was a subscribe. */
   requested: boolean
-  /** Whether the server has said that it carried out the last request. */
+  /** Whether the server has confirmed that subscribe. */
   confirmed: boolean
-  /** When the last request left, while its acknowledgement is awaited. */
-  pendingSince: number | undefined
+  /** Whether the acknowledgement of the last subscribe did not arrive within the timeout. */
+  overdue: boolean
+  /** The request that blocks the next one of this key. */
+  waiting: Request | undefined
+  /** Requests without their acknowledgement, oldest first, timed out ones included. */
+  readonly unanswered: Array<Request>
+  /** How many subscribes in a row timed out. */
+  timeouts: number
+  /** Whether the subscribe must be sent once more. */
+  resend: boolean
+  /** The replay that it belongs to, by its number. */
+  replay: number
 }
 
 const makeKey = (kind: Kind, taskId: TaskId | undefined): Key => ({
@@ -51,50 +73,87 @@ const makeKey = (kind: Kind, taskId: TaskId | undefined): Key => ({
   holders: 0,
   requested: false,
   confirmed: false,
-  pendingSince: undefined
+  overdue: false,
+  waiting: undefined,
+  unanswered: [],
+  timeouts: 0,
+  resend: false,
+  replay: 0
 })
 
+/** What was requested on the connection, and what became of it. */
+export interface Snapshot {
+  readonly requested: Interest
+  readonly confirmed: Interest
+  readonly unconfirmed: Interest
+}
+
+/** A key that an acknowledgement has confirmed. */
+export interface Confirmation {
+  readonly key: Key
+  /** Whether it belongs to a replay whose end has not been taken yet. */
+  readonly inReplay: boolean
+}
+
 export interface Subscriptions {
-  /** The keys of an interest. One that is new is made when it is its turn: to be wanted, or it may be forgotten. */
+  /** The keys of an interest. Creates a key when the iteration reaches it: the caller wants it at once, or it may be removed. */
   readonly keys: (interest: Interest) => Iterable<Key>
-  /** Whether a key is wanted. */
+  /** Sets whether a key is wanted. */
   readonly setWanted: (key: Key, wanted: boolean) => void
-  /** Makes a whole interest the wanted one. */
+  /** Makes an interest the wanted one. */
   readonly setInterest: (interest: Interest) => void
-  /** A new connection: nothing has been asked for on it yet. */
+  /** Starts a new connection: nothing has been requested on it. What is wanted now is its replay. */
   readonly reset: () => void
-  /** The messages that must leave now, in order. They count as sent. */
-  readonly take: (now: number) => ReadonlyArray<ClientMessage>
-  /** An acknowledgement came. */
-  readonly acknowledge: (message: Acknowledgement) => void
-  /** Stops waiting for the acknowledgements of requests that left at `before` or earlier. */
-  readonly expire: (before: number) => void
-  /** When the oldest request left that holds back another of its key; `undefined` when none does. */
-  readonly blockedSince: () => number | undefined
-  /** What was asked for on this connection, and what of it the server confirmed. */
-  readonly current: () => { readonly requested: Interest; readonly confirmed: Interest }
+  /** Returns the messages to send now, in order, at most `limit`. They count as sent. */
+  readonly take: (now: number, limit?: number) => ReadonlyArray<ClientMessage>
+  /** Handles an acknowledgement. Returns the key that is confirmed by it, if it was not before. */
+  readonly acknowledge: (message: Acknowledgement) => Confirmation | undefined
+  /**
+   * Stops waiting for acknowledgements that are due at `now`, and schedules their
+   * requests once more. Returns the keys outside the replay that are overdue for
+   * the first time.
+   */
+  readonly expire: (now: number) => ReadonlyArray<Key>
+  /** When `expire` has something to do next; `undefined` if it has nothing. */
+  readonly deadline: () => number | undefined
+  /**
+   * Returns, once a connection, how many keys of the replay are unconfirmed, as
+   * soon as each of them is confirmed or overdue. Returns `undefined` at all other
+   * times.
+   */
+  readonly takeReplayEnd: () => number | undefined
+  /** Whether the end of the replay has not been taken yet. */
+  readonly isReplaying: () => boolean
+  /** What was requested on this connection, and what became of it. */
+  readonly current: () => Snapshot
+  /** Changes whenever `current` may return something else. */
+  readonly revision: () => number
   /** How many keys are wanted, and how many of them are confirmed. In constant time, for metrics. */
   readonly counts: () => { readonly wanted: number; readonly confirmed: number }
-  /** Called whenever `take` may have something new to give. */
+  /** Called whenever `take` may have something new to return. */
   onDirty: () => void
-  /** Whether nothing is under way, and nothing is left to ask for. */
+  /** Whether nothing waits for an acknowledgement and nothing is left to request. */
   readonly isSettled: () => boolean
   /**
-   * Called when that is so: by the session for an acknowledgement, once what came
-   * before it has been taken, and by the table itself for one that never came, or
-   * where there is no connection.
+   * Called when that is so: by the session for an acknowledgement, once everything
+   * before it was pulled, and by the table for an acknowledgement that timed out,
+   * or where there is no connection.
    */
   onSettled: () => void
 }
 
-export const make = (): Subscriptions => {
+/** How many keys without a subscription are kept because an acknowledgement may still arrive. */
+const maxForgotten = 10_000
+
+export const make = (ackTimeout = 5000): Subscriptions => {
   const all = makeKey("all", undefined)
   const updates = new Map<TaskId, Key>()
   const output = new Map<TaskId, Key>()
   const dirty = new Set<Key>()
-  // Requests without their acknowledgement, oldest first, apart by the acknowledgement that they wait for: one that
-  // names no task is taken for the oldest.
-  const pending: Record<Acknowledgement["_tag"], Set<Key>> = {
+  // Requests that block the next one of their key, oldest first.
+  const waiting = new Set<Request>()
+  // All requests without their acknowledgement, oldest first, by the acknowledgement's type.
+  const unanswered: Record<Acknowledgement["_tag"], Set<Request>> = {
     SubscribedAll: new Set(),
     UnsubscribedAll: new Set(),
     Subscribed: new Set(),
@@ -102,18 +161,30 @@ export const make = (): Subscriptions => {
     OutputSubscribed: new Set(),
     OutputUnsubscribed: new Set()
   }
+  // Keys that are to be requested again, by how often they timed out: all of one list wait equally long, so each list is
+  // in the order in which its keys are due.
+  const repeats: Array<Map<Key, number>> = []
+  const forgotten = new Set<Key>()
+
+  // The replay: its number, how many of its keys are neither confirmed nor overdue, and how many are overdue.
+  let replay = 1
+  let replayOpen = 0
+  let replayOverdue = 0
+  let isReplaying = false
 
   let wantedCount = 0
   let confirmedCount = 0
+  let revision = 0
 
   const setConfirmed = (key: Key, confirmed: boolean): void => {
-    if (key.confirmed !== confirmed) confirmedCount += confirmed ? 1 : -1
+    if (key.confirmed === confirmed) return
+    confirmedCount += confirmed ? 1 : -1
     key.confirmed = confirmed
   }
 
   const isWanted = (key: Key): boolean => key.wanted && !(key.kind === "updates" && all.wanted)
 
-  // Of what is not wanted: whether it is all that covers a task which is wanted, by another key whose turn has not come.
+  // Whether a key that is not wanted is all that covers a wanted task until another key has been requested.
   const isCover = (key: Key): boolean =>
     key.kind === "updates"
       ? all.wanted && !all.requested
@@ -121,7 +192,7 @@ export const make = (): Subscriptions => {
 
   const mapOf = (kind: Kind): Map<TaskId, Key> => (kind === "output" ? output : updates)
 
-  const hold = (kind: Kind, taskId: TaskId): Key => {
+  const obtain = (kind: Kind, taskId: TaskId): Key => {
     const map = mapOf(kind)
     let key = map.get(taskId)
     if (key === undefined) {
@@ -131,26 +202,61 @@ export const make = (): Subscriptions => {
     return key
   }
 
-  const held = (): ReadonlyArray<Key> => [all, ...updates.values(), ...output.values()]
+  const known = (): ReadonlyArray<Key> => [all, ...updates.values(), ...output.values()]
 
   function* keys(interest: Interest): Iterable<Key> {
     if (interest.all) yield all
-    for (const taskId of interest.updates) yield hold("updates", taskId)
-    for (const taskId of interest.output) yield hold("output", taskId)
+    for (const taskId of interest.updates) yield obtain("updates", taskId)
+    for (const taskId of interest.output) yield obtain("output", taskId)
   }
 
-  const forget = (key: Key): void => {
-    if (key.taskId === undefined || key.wanted || key.requested || key.pendingSince !== undefined) return
+  const answer = (request: Request): void => {
+    const { key } = request
+    unanswered[request.acknowledgement].delete(request)
+    key.unanswered.splice(key.unanswered.indexOf(request), 1)
+    if (key.waiting === request) stopWaiting(request)
+  }
+
+  const stopWaiting = (request: Request): void => {
+    waiting.delete(request)
+    request.key.waiting = undefined
+  }
+
+  const cancelRepeat = (key: Key): void => {
+    key.resend = false
+    for (const due of repeats) due.delete(key)
+  }
+
+  const isUnused = (key: Key): boolean =>
+    key.taskId !== undefined && !key.wanted && !key.requested && key.waiting === undefined
+
+  const remove = (key: Key): void => {
+    if (key.taskId === undefined) return
+    for (const request of key.unanswered) unanswered[request.acknowledgement].delete(request)
+    forgotten.delete(key)
     dirty.delete(key)
     mapOf(key.kind).delete(key.taskId)
   }
 
+  const forget = (key: Key): void => {
+    if (!isUnused(key)) {
+      forgotten.delete(key)
+      return
+    }
+    // An acknowledgement of an earlier request must not be taken for one of a later request.
+    if (key.unanswered.length === 0) return remove(key)
+    forgotten.add(key)
+    const [oldest] = forgotten
+    if (forgotten.size > maxForgotten && oldest !== undefined) remove(oldest)
+  }
+
   const touch = (key: Key): void => {
-    if (isWanted(key) === key.requested) {
+    if (isWanted(key) === key.requested && !key.resend) {
       dirty.delete(key)
       forget(key)
     } else {
       dirty.add(key)
+      forgotten.delete(key)
     }
   }
 
@@ -158,21 +264,35 @@ export const make = (): Subscriptions => {
     if (key.wanted === wanted) return
     key.wanted = wanted
     wantedCount += wanted ? 1 : -1
+    if (!wanted) abandon(key)
     touch(key)
-    // `all` covers the updates of every single task.
-    if (key === all) updates.forEach(touch)
+    if (key === all) {
+      // All updates cover the updates of every single task.
+      updates.forEach((each) => {
+        if (wanted) abandon(each)
+        touch(each)
+      })
+    }
     self.onDirty()
   }
 
-  const settle = (key: Key, confirmed: boolean): void => {
-    pending[acknowledgementOf(key)].delete(key)
-    key.pendingSince = undefined
-    setConfirmed(key, confirmed && key.requested)
-    touch(key)
-    forget(key)
+  const isInReplay = (key: Key): boolean => isReplaying && key.replay === replay
+
+  /** Counts a key of the replay no longer, because it is confirmed or not wanted. */
+  const leaveReplay = (key: Key): void => {
+    if (!isInReplay(key)) return
+    key.replay = 0
+    if (key.overdue) replayOverdue--
+    else replayOpen--
   }
 
-  const isSettled = (): boolean => dirty.size === 0 && Object.values(pending).every((keys) => keys.size === 0)
+  /** Expects no confirmation of a key any more. */
+  const abandon = (key: Key): void => {
+    leaveReplay(key)
+    if (key.overdue) cancelRepeat(key)
+  }
+
+  const isSettled = (): boolean => dirty.size === 0 && waiting.size === 0
 
   const collect = (holds: (key: Key) => boolean): Interest => {
     const ids = (keys: Map<TaskId, Key>): ReadonlySet<TaskId> => {
@@ -181,6 +301,22 @@ export const make = (): Subscriptions => {
       return set
     }
     return { all: holds(all), updates: ids(updates), output: ids(output) }
+  }
+
+  const clear = (): void => {
+    dirty.clear()
+    waiting.clear()
+    for (const requests of Object.values(unanswered)) requests.clear()
+    for (const due of repeats) due.clear()
+    for (const key of forgotten) if (key.taskId !== undefined) mapOf(key.kind).delete(key.taskId)
+    forgotten.clear()
+  }
+
+  const scheduleRepeat = (key: Key, now: number): void => {
+    const wait = ackTimeout * 2 ** key.timeouts
+    const due = (repeats[key.timeouts] ??= new Map())
+    key.timeouts++
+    due.set(key, now + wait)
   }
 
   const self: Subscriptions = {
@@ -194,71 +330,154 @@ export const make = (): Subscriptions => {
         wanted.add(key)
         setWanted(key, true)
       }
-      for (const key of held()) if (!wanted.has(key)) setWanted(key, false)
+      for (const key of known()) if (!wanted.has(key)) setWanted(key, false)
     },
     reset() {
-      dirty.clear()
-      for (const requests of Object.values(pending)) requests.clear()
-      for (const key of held()) {
+      revision++
+      clear()
+      for (const key of known()) {
         key.requested = false
         setConfirmed(key, false)
-        key.pendingSince = undefined
+        key.overdue = false
+        key.waiting = undefined
+        key.unanswered.length = 0
+        key.timeouts = 0
+        key.resend = false
         touch(key)
       }
+      replay++
+      replayOpen = dirty.size
+      replayOverdue = 0
+      isReplaying = true
+      for (const key of dirty) key.replay = replay
       if (isSettled()) self.onSettled()
     },
     isSettled,
-    take(now) {
+    take(now, limit = Infinity) {
       const messages: Array<ClientMessage> = []
       const send = (key: Key): void => {
         dirty.delete(key)
-        key.requested = isWanted(key)
+        key.resend = false
+        const subscribes = isWanted(key)
+        if (!key.requested || !subscribes) {
+          key.timeouts = 0
+          key.overdue = false
+        }
+        key.requested = subscribes
         setConfirmed(key, false)
-        key.pendingSince = now
-        pending[acknowledgementOf(key)].add(key)
+        const sent: Request = { key, acknowledgement: acknowledgementOf(key), sentAt: now }
+        key.waiting = sent
+        key.unanswered.push(sent)
+        waiting.add(sent)
+        unanswered[sent.acknowledgement].add(sent)
         messages.push(request(key))
       }
-      for (const key of dirty) if (key.pendingSince === undefined && isWanted(key)) send(key)
-      for (const key of dirty) if (key.pendingSince === undefined && !isCover(key)) send(key)
+      for (const key of dirty) {
+        if (messages.length >= limit) break
+        if (key.waiting === undefined && isWanted(key)) send(key)
+      }
+      for (const key of dirty) {
+        if (messages.length >= limit) break
+        if (key.waiting === undefined && !isCover(key)) send(key)
+      }
+      if (messages.length > 0) revision++
       return messages
     },
     acknowledge(message) {
       const named = "taskId" in message ? message.taskId : undefined
-      const key =
+      const answered =
         named === undefined
-          ? pending[message._tag].values().next().value
-          : mapOf(message._tag.startsWith("Output") ? "output" : "updates").get(named)
-      // One for a request that nobody waits for any more still confirms it; one for anything else says nothing.
-      if (key === undefined || acknowledgementOf(key) !== message._tag) return
-      settle(key, true)
+          ? unanswered[message._tag].values().next().value
+          : mapOf(message._tag.startsWith("Output") ? "output" : "updates")
+              .get(named)
+              ?.unanswered.find(({ acknowledgement }) => acknowledgement === message._tag)
+      if (answered === undefined) return undefined
+      const { key } = answered
+      const later = key.unanswered.slice(key.unanswered.indexOf(answered) + 1)
+      answer(answered)
+      revision++
+      let confirmed: Confirmation | undefined
+      if (key.requested && message._tag === acknowledgementOf(key) && later.every(isSame(answered))) {
+        if (!key.confirmed) confirmed = { key, inReplay: isInReplay(key) }
+        setConfirmed(key, true)
+        leaveReplay(key)
+        key.overdue = false
+        key.timeouts = 0
+        cancelRepeat(key)
+      }
+      touch(key)
+      forget(key)
       if (dirty.size > 0) self.onDirty()
+      return confirmed
     },
-    expire(before) {
-      for (const keys of Object.values(pending)) {
-        for (const key of keys) {
-          // Oldest first, so the first that is young enough ends the look.
-          if (key.pendingSince === undefined || key.pendingSince > before) break
-          settle(key, false)
+    expire(now) {
+      const overdue: Array<Key> = []
+      for (const sent of waiting) {
+        // Oldest first.
+        if (sent.sentAt + ackTimeout > now) break
+        const { key } = sent
+        stopWaiting(sent)
+        if (key.requested && !key.confirmed && isWanted(key)) {
+          if (!key.overdue) {
+            if (isInReplay(key)) {
+              replayOpen--
+              replayOverdue++
+            } else {
+              overdue.push(key)
+            }
+            key.overdue = true
+          }
+          scheduleRepeat(key, now)
+        }
+        revision++
+        touch(key)
+        forget(key)
+      }
+      for (const due of repeats) {
+        for (const [key, at] of due) {
+          if (at > now) break
+          due.delete(key)
+          key.resend = true
+          touch(key)
         }
       }
+      if (dirty.size > 0) self.onDirty()
       if (isSettled()) self.onSettled()
+      return overdue
     },
-    blockedSince() {
-      let oldest: number | undefined
-      for (const key of dirty) {
-        if (key.pendingSince !== undefined && (oldest === undefined || key.pendingSince < oldest)) {
-          oldest = key.pendingSince
-        }
+    deadline() {
+      let next: number | undefined
+      const [oldest] = waiting
+      if (oldest !== undefined) next = oldest.sentAt + ackTimeout
+      for (const due of repeats) {
+        const [first] = due.values()
+        if (first !== undefined && (next === undefined || first < next)) next = first
       }
-      return oldest
+      return next
     },
+    takeReplayEnd() {
+      if (!isReplaying || replayOpen > 0) return undefined
+      isReplaying = false
+      return replayOverdue
+    },
+    isReplaying: () => isReplaying,
     counts: () => ({ wanted: wantedCount, confirmed: confirmedCount }),
-    current: () => ({ requested: collect((key) => key.requested), confirmed: collect((key) => key.confirmed) })
+    revision: () => revision,
+    current: () => ({
+      requested: collect((key) => key.requested),
+      confirmed: collect((key) => key.confirmed),
+      unconfirmed: collect((key) => key.overdue && key.requested && !key.confirmed)
+    })
   }
   return self
 }
 
-/** How a key is asked for and given up, and how the server says that it did so. */
+const isSame =
+  (request: Request) =>
+  ({ acknowledgement }: Request): boolean =>
+    acknowledgement === request.acknowledgement
+
+/** How a key is subscribed and unsubscribed, and how the server acknowledges it. */
 const words = {
   all: ["SubscribeAll", "SubscribedAll", "UnsubscribeAll", "UnsubscribedAll"],
   updates: ["Subscribe", "Subscribed", "Unsubscribe", "Unsubscribed"],
@@ -268,5 +487,5 @@ const words = {
 const acknowledgementOf = ({ kind, requested }: Key): Acknowledgement["_tag"] => words[kind][requested ? 1 : 3]
 
 const request = ({ kind, requested, taskId }: Key): ClientMessage =>
-  // Only that of all names no task.
+  // The messages of all updates have no task id, the others have one.
   ({ _tag: words[kind][requested ? 0 : 2], ...(taskId === undefined ? {} : { taskId }) }) as ClientMessage

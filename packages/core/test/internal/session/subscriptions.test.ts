@@ -83,7 +83,7 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(table.current().confirmed, Interest.output([a, b]))
   })
 
-  it("ignores an acknowledgement that nobody waits for", () => {
+  it("ignores an acknowledgement without a request", () => {
     const table = Subscriptions.make()
     table.acknowledge({ _tag: "OutputSubscribed" })
     table.acknowledge({ _tag: "Subscribed", taskId: a })
@@ -100,10 +100,8 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(tags(table.take(0)), ["SubscribeOutput a"])
     want(table, Interest.output(a), false)
     assert.deepStrictEqual(table.take(1), [])
-    assert.strictEqual(table.blockedSince(), 0)
     table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
     assert.deepStrictEqual(tags(table.take(2)), ["UnsubscribeOutput a"])
-    assert.isUndefined(table.blockedSince())
   })
 
   it("sends nothing for a change that was undone before the acknowledgement", () => {
@@ -117,25 +115,111 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(table.current().confirmed, Interest.output(a))
   })
 
-  it("goes on after an acknowledgement that never comes", () => {
-    const table = Subscriptions.make()
+  it("sends the opposite request once an acknowledgement is overdue", () => {
+    const table = Subscriptions.make(100)
     want(table, Interest.output(a), true)
     table.take(5)
     want(table, Interest.output(a), false)
-    table.expire(4)
-    assert.deepStrictEqual(table.take(6), [])
-    table.expire(5)
-    assert.deepStrictEqual(tags(table.take(6)), ["UnsubscribeOutput a"])
+    assert.strictEqual(table.deadline(), 105)
+    table.expire(104)
+    assert.deepStrictEqual(table.take(104), [])
+    table.expire(105)
+    assert.deepStrictEqual(tags(table.take(105)), ["UnsubscribeOutput a"])
   })
 
-  it("takes an acknowledgement that comes after the wait was given up", () => {
-    const table = Subscriptions.make()
+  it("requests an overdue key again after the timeout, then after twice as long, until it is confirmed", () => {
+    const table = Subscriptions.make(100)
+    table.reset()
     want(table, Interest.output(a), true)
     table.take(0)
-    table.expire(0)
+    assert.deepStrictEqual(
+      table.expire(100).map(({ taskId }) => taskId),
+      [a]
+    )
+    assert.deepStrictEqual(table.current().unconfirmed, Interest.output(a))
+    assert.deepStrictEqual(table.take(100), [])
+    assert.strictEqual(table.deadline(), 200)
+    assert.deepStrictEqual(table.expire(200), [])
+    assert.deepStrictEqual(tags(table.take(200)), ["SubscribeOutput a"])
+    // It is reported once.
+    assert.deepStrictEqual(table.expire(300), [])
+    assert.strictEqual(table.deadline(), 500)
+    table.expire(500)
+    assert.deepStrictEqual(tags(table.take(500)), ["SubscribeOutput a"])
+    assert.strictEqual(table.acknowledge({ _tag: "OutputSubscribed", taskId: a })?.key.taskId, a)
+    assert.deepStrictEqual(table.current().confirmed, Interest.output(a))
+    assert.deepStrictEqual(table.current().unconfirmed, Interest.empty)
+    table.expire(10_000)
+    assert.deepStrictEqual(table.take(10_000), [])
+  })
+
+  it("does not repeat the request of a key that is no longer wanted", () => {
+    const table = Subscriptions.make(100)
+    want(table, Interest.output(a), true)
+    table.take(0)
+    table.expire(100)
+    want(table, Interest.output(a), false)
+    assert.deepStrictEqual(tags(table.take(100)), ["UnsubscribeOutput a"])
+    table.expire(100_000)
+    assert.deepStrictEqual(table.take(100_000), [])
+  })
+
+  it("ends the replay when each of its keys is confirmed, once", () => {
+    const table = Subscriptions.make(100)
+    table.setInterest(Interest.output([a, b]))
+    table.reset()
+    table.take(0)
+    assert.deepStrictEqual(table.acknowledge({ _tag: "OutputSubscribed", taskId: b })?.inReplay, true)
+    assert.isUndefined(table.takeReplayEnd())
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
+    assert.strictEqual(table.takeReplayEnd(), 0)
+    assert.isUndefined(table.takeReplayEnd())
+  })
+
+  it("ends the replay with the number of its keys that are overdue", () => {
+    const table = Subscriptions.make(100)
+    table.setInterest(Interest.output([a, b]))
+    table.reset()
+    table.take(0)
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: b })
+    assert.deepStrictEqual(table.expire(100), [])
+    assert.strictEqual(table.takeReplayEnd(), 1)
+    assert.deepStrictEqual(table.acknowledge({ _tag: "OutputSubscribed", taskId: a })?.inReplay, false)
+  })
+
+  it("ends the replay without a key that is no longer wanted", () => {
+    const table = Subscriptions.make(100)
+    table.setInterest(Interest.output([a, b]))
+    table.reset()
+    table.take(0)
+    table.acknowledge({ _tag: "OutputSubscribed", taskId: b })
+    want(table, Interest.output(a), false)
+    assert.strictEqual(table.takeReplayEnd(), 0)
+  })
+
+  it("does not confirm a key by the acknowledgement of a subscribe that an unsubscribe has followed", () => {
+    const table = Subscriptions.make(100)
+    want(table, Interest.output(a), true)
+    table.take(0)
+    want(table, Interest.output(a), false)
+    table.expire(100)
+    table.take(100)
+    want(table, Interest.output(a), true)
+    table.expire(200)
+    assert.deepStrictEqual(tags(table.take(200)), ["SubscribeOutput a"])
+    // Those of the first subscribe and of the unsubscribe arrive late.
+    assert.isUndefined(table.acknowledge({ _tag: "OutputSubscribed", taskId: a }))
+    table.acknowledge({ _tag: "OutputUnsubscribed", taskId: a })
     assert.deepStrictEqual(table.current().confirmed, Interest.empty)
     table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
     assert.deepStrictEqual(table.current().confirmed, Interest.output(a))
+  })
+
+  it("returns no more messages than the limit, and the rest later", () => {
+    const table = Subscriptions.make()
+    table.setInterest(Interest.union(Interest.all, Interest.output([a, b])))
+    assert.deepStrictEqual(tags(table.take(0, 2)), ["SubscribeAll", "SubscribeOutput a"])
+    assert.deepStrictEqual(tags(table.take(0, 2)), ["SubscribeOutput b"])
   })
 
   it("asks for everything that is wanted, and nothing else, after a reset", () => {
@@ -168,9 +252,8 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(tags(table.take(1)), ["SubscribeAll", "Unsubscribe a"])
     want(table, Interest.all, false)
     table.acknowledge({ _tag: "SubscribedAll" })
-    // The request for the task waits behind one of its own.
+    // The request for the task waits for the acknowledgement of its unsubscribe.
     assert.deepStrictEqual(tags(table.take(2)), [])
-    assert.strictEqual(table.blockedSince(), 1)
     table.acknowledge({ _tag: "Unsubscribed", taskId: a })
     assert.deepStrictEqual(tags(table.take(3)), ["Subscribe a", "UnsubscribeAll"])
   })
@@ -184,7 +267,7 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(tags(table.take(1)), ["Subscribe a", "UnsubscribeAll"])
     table.setInterest(Interest.all)
     table.acknowledge({ _tag: "Subscribed", taskId: a })
-    // Nobody wants that task for itself any more, and yet only its own subscription covers it.
+    // The task is no longer wanted by itself, but only its own subscription covers it.
     assert.deepStrictEqual(tags(table.take(2)), [])
     table.acknowledge({ _tag: "UnsubscribedAll" })
     assert.deepStrictEqual(tags(table.take(3)), ["SubscribeAll", "Unsubscribe a"])
@@ -213,11 +296,74 @@ describe("subscriptions", () => {
     Schema.TaggedStruct("Reset", {})
   ])
 
+  const Late = Schema.Union([
+    Schema.TaggedStruct("Want", {
+      kind: Schema.Literals(["all", "updates", "output"]),
+      task: Schema.Literals(["a", "b"]),
+      wanted: Schema.Boolean
+    }),
+    Schema.TaggedStruct("Take", {}),
+    Schema.TaggedStruct("Handle", { acknowledges: Schema.Literals([true, true, true, false]) }),
+    Schema.TaggedStruct("Deliver", {}),
+    Schema.TaggedStruct("Expire", {})
+  ])
+
+  const has = (interest: Interest.Interest, { kind, taskId }: Subscriptions.Key): boolean =>
+    kind === "all" || taskId === undefined ? interest.all : interest[kind].has(taskId)
+
+  it.prop(
+    "confirms a key only while the server has it, though acknowledgements are late, bare or lost",
+    [Arbitrary.array(Arbitrary.schema(Late), { minLength: 10, maxLength: 60 }), Schema.Boolean],
+    ([steps, named]) => {
+      const table = Subscriptions.make(2)
+      const requests: Array<ClientMessage> = []
+      const acknowledgements: Array<{ readonly message: Acknowledgement; readonly at: number }> = []
+      const states = [Interest.empty]
+      let now = 0
+      for (const step of steps) {
+        now++
+        switch (step._tag) {
+          case "Want":
+            want(table, turn(Interest.empty, step.kind, TaskId.make(step.task), true), step.wanted)
+            break
+          case "Take":
+            requests.push(...table.take(now))
+            break
+          case "Handle": {
+            const message = requests.shift()
+            if (message === undefined) break
+            const kind = message._tag.endsWith("All") ? "all" : message._tag.endsWith("Output") ? "output" : "updates"
+            const before = states.at(-1) ?? Interest.empty
+            const on = !message._tag.startsWith("Uns")
+            states.push(turn(before, kind, "taskId" in message ? message.taskId : undefined, on))
+            if (step.acknowledges) acknowledgements.push({ message: answer(message, named), at: states.length - 1 })
+            break
+          }
+          case "Deliver": {
+            const acknowledgement = acknowledgements.shift()
+            if (acknowledgement === undefined) break
+            const key = table.acknowledge(acknowledgement.message)?.key
+            if (key === undefined) break
+            assert.isTrue(
+              states.slice(acknowledgement.at).every((state) => has(state, key)),
+              `${key.kind} ${key.taskId ?? ""} is confirmed where the server does not have it`
+            )
+            break
+          }
+          case "Expire":
+            table.expire(now)
+            break
+        }
+      }
+    },
+    { arbitrary: { runs: 3000 } }
+  )
+
   it.prop(
     "makes the server's state what is wanted, after any history, with one request of a key under way at a time",
     [Arbitrary.array(Arbitrary.schema(Step), { minLength: 16, maxLength: 40 })],
     ([steps]) => {
-      const table = Subscriptions.make()
+      const table = Subscriptions.make(0)
       let wanted = Interest.empty
       let server = Interest.empty
       let underWay: Array<ClientMessage> = []
@@ -279,13 +425,16 @@ describe("subscriptions", () => {
             break
         }
       }
-      for (let round = 0; round < 4; round++) {
-        take()
+      for (let round = 0; round < 8; round++) {
         while (underWay.length > 0) acknowledge(true)
+        // A bare acknowledgement counts for the oldest request, so a later one may be overdue.
+        if (steps.some((step) => step._tag === "Expire")) table.expire(now)
+        take()
       }
+      while (underWay.length > 0) acknowledge(true)
       const effective = wanted.all ? { ...wanted, updates: new Set<TaskId>() } : wanted
       assert.deepStrictEqual(server, effective)
-      // An acknowledgement that nobody waited for is lost in this test, and with it the confirmation.
+      // An acknowledgement that is overdue is lost in this test, and with it the confirmation.
       if (!steps.some((step) => step._tag === "Expire")) assert.deepStrictEqual(table.current().confirmed, effective)
     },
     { arbitrary: { runs: 3000 } }

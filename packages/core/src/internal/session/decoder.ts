@@ -1,0 +1,115 @@
+/**
+ * Turns the frames of one connection into elements, a batch at a time, and
+ * counts what it sees. It keeps the order: an acknowledgement puts the marks
+ * that it causes where it stands among the data.
+ */
+import type * as Context from "effect/Context"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type { DecodeError } from "../../DecodeError.ts"
+import * as MeshError from "../../MeshError.ts"
+import type { Data } from "../../MeshEvent.ts"
+import * as MeshMetrics from "../../MeshMetrics.ts"
+import * as ServerMessage from "../../ServerMessage.ts"
+import type { Skippable } from "../pushdown.ts"
+import type { Settings } from "./options.ts"
+
+export interface Options<A> {
+  readonly settings: Settings
+  readonly context: Context.Context<never>
+  /** Returns the type of a message that no filter wants, for a frame that can stay undecoded. */
+  readonly skip: ((frame: string) => Skippable | undefined) | undefined
+  /** Returns the element that stands in place of a frame that cannot be decoded. */
+  readonly toBad: (error: DecodeError) => A
+  /** Handles an acknowledgement, and appends what it causes to `out`. */
+  readonly onAcknowledgement: (message: ServerMessage.Acknowledgement, out: Array<A | Data>) => void
+}
+
+export interface Decoder<A> {
+  readonly decode: (frames: NonEmptyReadonlyArray<string | Uint8Array>) => Array<A | Data>
+  /** How many messages were decoded or skipped, acknowledgements included. */
+  readonly received: () => number
+  /** Why the connection must end after what was decoded, once there is a reason. */
+  readonly failure: () => MeshError.MeshError | undefined
+}
+
+export const make = <A>(options: Options<A>): Decoder<A> => {
+  const { context, onAcknowledgement, skip, toBad } = options
+  const { failOnBadFrame, maxBadFrames } = options.settings
+  let received = 0
+  let consecutiveBad = 0
+  let failure: MeshError.MeshError | undefined
+
+  /** Counts a frame that cannot be decoded. Returns the element for its place, unless it ends the connection at once. */
+  const onBad = (error: DecodeError, out: Array<A | Data>): void => {
+    consecutiveBad++
+    if (failOnBadFrame) {
+      failure = new MeshError.MeshError({ reason: new MeshError.BadFrame({ error }) })
+      return
+    }
+    out.push(toBad(error))
+    if (consecutiveBad >= maxBadFrames) {
+      failure = new MeshError.MeshError({
+        reason: new MeshError.TooManyBadFrames({ count: consecutiveBad, last: error })
+      })
+    }
+  }
+
+  const decode = (frames: NonEmptyReadonlyArray<string | Uint8Array>): Array<A | Data> => {
+    const out: Array<A | Data> = []
+    let bytes = 0
+    let bad = 0
+    let updates = 0
+    let outputs = 0
+    for (const frame of frames) {
+      bytes += frame.length
+      if (skip !== undefined && typeof frame === "string") {
+        const skipped = skip(frame)
+        if (skipped !== undefined) {
+          received++
+          consecutiveBad = 0
+          if (skipped === "TaskOutput") outputs++
+          else updates++
+          continue
+        }
+      }
+      const message = ServerMessage.decode(frame)
+      if (message._tag === "DecodeError") {
+        bad++
+        onBad(message, out)
+        if (failure !== undefined) break
+        continue
+      }
+      received++
+      consecutiveBad = 0
+      switch (message._tag) {
+        case "TaskUpdated":
+          updates++
+          out.push(message)
+          break
+        case "TaskOutput":
+          outputs++
+          out.push(message)
+          break
+        case "ServerError":
+        case "UnknownMessage":
+          MeshMetrics.recordEvents(message._tag, 1, context)
+          out.push(message)
+          break
+        default:
+          onAcknowledgement(message, out)
+      }
+    }
+    // A batch at a time, so that no message costs a metric of its own.
+    MeshMetrics.framesReceived.updateUnsafe(frames.length, context)
+    MeshMetrics.bytesReceived.updateUnsafe(bytes, context)
+    MeshMetrics.recordEvents("TaskUpdated", updates, context)
+    MeshMetrics.recordEvents("TaskOutput", outputs, context)
+    if (bad > 0) {
+      MeshMetrics.decodeFailures.updateUnsafe(bad, context)
+      MeshMetrics.recordGap("BadFrame", context, bad)
+    }
+    return out
+  }
+
+  return { decode, received: () => received, failure: () => failure }
+}

@@ -1,0 +1,101 @@
+/**
+ * The options of one connection, and their normalised form. Every module that
+ * opens connections passes its options through `settings`, once.
+ */
+import * as Duration from "effect/Duration"
+import { atLeast } from "../bounds.ts"
+
+/**
+ * How fast requests leave.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface Pace {
+  /** Requests a second, averaged. Values that are not above 0 count as 1. */
+  readonly requestsPerSecond: number
+  /**
+   * How many requests may leave at once. At least 1. Defaults to
+   * `requestsPerSecond`.
+   */
+  readonly burst?: number | undefined
+}
+
+/**
+ * Options of one connection.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * What happens to a frame that cannot be decoded: `mark` puts an element in its
+   * place and goes on, `fail` ends the connection with `BadFrame`. Defaults to
+   * `mark`.
+   */
+  readonly onBadFrame?: "mark" | "fail" | undefined
+  /**
+   * How many consecutive frames may be undecodable before the connection is
+   * abandoned with `TooManyBadFrames`. At least 1; a fraction is rounded down.
+   * Defaults to 100.
+   */
+  readonly maxBadFrames?: number | undefined
+  /**
+   * How long a request waits for its acknowledgement. After that the mark that
+   * depends on it is emitted with `unconfirmed`, the request is repeated (after
+   * this time, then after twice as long, and so on), and an opposite request of
+   * the same subscription may follow. Time in which the session is not pulled does
+   * not count, so a slow consumer causes no timeout. At least 1 millisecond.
+   * Defaults to 5 seconds.
+   */
+  readonly ackTimeout?: Duration.Input | undefined
+  /**
+   * Limits the rate of requests, for servers that close a connection which sends
+   * too many at once. Defaults to no limit.
+   *
+   * **Details**
+   *
+   * A connection that the server closes with 1008 or 4429 within a second of its
+   * last request halves the pace of the next one, also if no pace is set, and is
+   * retried. A burst of fewer than 10 requests is not halved: such a close has
+   * another cause.
+   */
+  readonly pace?: Pace | undefined
+}
+
+/** Normalised options. Times in milliseconds. */
+export interface Settings {
+  readonly failOnBadFrame: boolean
+  readonly maxBadFrames: number
+  readonly ackTimeout: number
+  readonly pace: PaceSettings | undefined
+}
+
+export interface PaceSettings {
+  readonly requestsPerSecond: number
+  readonly burst: number
+}
+
+const paceSettings = ({ burst, requestsPerSecond }: Pace): PaceSettings => {
+  const rate = requestsPerSecond > 0 && Number.isFinite(requestsPerSecond) ? requestsPerSecond : 1
+  return { requestsPerSecond: rate, burst: atLeast(1, burst ?? rate) }
+}
+
+export const settings = (options: Options | undefined): Settings => ({
+  failOnBadFrame: options?.onBadFrame === "fail",
+  maxBadFrames: atLeast(1, options?.maxBadFrames ?? 100),
+  ackTimeout: atLeast(1, Duration.toMillis(options?.ackTimeout ?? "5 seconds")),
+  pace: options?.pace === undefined ? undefined : paceSettings(options.pace)
+})
+
+/** The smallest burst that is halved. A server that refuses fewer requests at once means something else. */
+const minBurst = 10
+
+/**
+ * Half of a pace, or of `sent` requests at once where there was none. `undefined`
+ * if that is too little to be the cause of a close.
+ */
+export const halvePace = (pace: PaceSettings | undefined, sent: number): PaceSettings | undefined => {
+  const { burst, requestsPerSecond } = pace ?? { burst: sent, requestsPerSecond: sent }
+  return burst < minBurst ? undefined : { requestsPerSecond: requestsPerSecond / 2, burst: Math.floor(burst / 2) }
+}

@@ -1,0 +1,316 @@
+/**
+ * One connection over a table of subscriptions that outlives it: what
+ * `MeshSession` and the reconnecting loop (`connection.ts`) are made of.
+ *
+ * Three fibers of the scope that it is made in:
+ *
+ * - the consumer's pull (not forked here),
+ * - the reader, which pulls the socket while the consumer waits and decodes,
+ * - the requester, which sends requests, repeats those that are overdue, and
+ *   reports them.
+ *
+ * Marks are elements of the stream. The reader appends them where the
+ * acknowledgement stands. The requester appends those of overdue keys when
+ * everything that arrived has been read.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import type { ClientMessage } from "../../ClientMessage.ts"
+import type { DecodeError } from "../../DecodeError.ts"
+import type { Interest } from "../../Interest.ts"
+import * as MeshError from "../../MeshError.ts"
+import type { Data, Resync } from "../../MeshEvent.ts"
+import * as MeshMetrics from "../../MeshMetrics.ts"
+import type { Skippable } from "../pushdown.ts"
+import { monotonicMillis } from "../time.ts"
+import * as Request from "../wire/encodeRequest.ts"
+import * as Decoder from "./decoder.ts"
+import * as Handoff from "./handoff.ts"
+import type { Settings } from "./options.ts"
+import * as Pacer from "./pacer.ts"
+import * as ReadingClock from "./readingClock.ts"
+import type { Key, Snapshot, Subscriptions } from "./subscriptions.ts"
+
+export interface Options<Bad, Extra> {
+  readonly settings: Settings
+  readonly subscriptions: Subscriptions
+  /** The number of this connection, for its marks. */
+  readonly epoch: number
+  /** Returns the element that stands in place of a frame that cannot be decoded. */
+  readonly toBad: (error: DecodeError) => Bad
+  /** Returns the mark of the confirmed replay, of which `unconfirmed` keys are not. */
+  readonly toReplayMark: (unconfirmed: number) => Resync
+  /** Returns an element for the place of a key's confirmation, before the mark that this causes. */
+  readonly onConfirmed?: ((key: Key) => Extra) | undefined
+  /** Called when the replay has been taken from the table, before it is written. */
+  readonly onReplay?: (() => void) | undefined
+  readonly skip?: ((frame: string) => Skippable | undefined) | undefined
+}
+
+export interface Session<A> {
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError>
+  readonly setInterest: (interest: Interest) => Effect.Effect<void>
+  readonly subscriptions: Effect.Effect<Snapshot>
+  readonly received: Effect.Effect<number>
+  /** How many requests were sent, and when the last one was, in monotonic milliseconds. */
+  readonly requests: () => { readonly sent: number; readonly lastAt: number }
+}
+
+/** Dials and sends the interest. Fails if the connection cannot be made. */
+export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
+  options: Options<Bad, Extra>
+): Effect.fn.Return<Session<Data | Bad | Resync | Extra>, MeshError.MeshError, Socket.Socket | Scope.Scope> {
+  type Element = Data | Bad | Resync | Extra
+  const { subscriptions } = options
+  const socket = yield* Socket.Socket
+  const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
+  const context = yield* Effect.context<never>()
+
+  // The reader's socket has a scope of its own: closing it fails a pull that is suspended, which is how a failed write
+  // ends the session.
+  const readScope = yield* Scope.fork(scope)
+  const reader = yield* Effect.mapError(Scope.provide(socket.reader, readScope), fromSocketError)
+  // A transport binds a writer to the reader that was acquired in the same scope, so two connections of one Socket
+  // service cannot write into each other.
+  const writer = yield* Scope.provide(socket.writer, readScope)
+
+  const reading = ReadingClock.make(() => monotonicMillis(clock))
+  const handoff = Handoff.make<Element, MeshError.MeshError>({ onWait: reading.start, onDone: reading.stop })
+  const record = recordSubscriptions(subscriptions, context)
+  const requester = makeRequester(options, { clock, reading, writer, record })
+
+  // Whether an acknowledgement arrived since `settle` was called.
+  let acknowledged = false
+  let writeFailure: MeshError.MeshError | undefined
+
+  /** Appends the mark of the replay, if it has ended. */
+  const appendReplayMark = (out: Array<Element>): void => {
+    const unconfirmed = subscriptions.takeReplayEnd()
+    if (unconfirmed !== undefined) out.push(options.toReplayMark(unconfirmed))
+  }
+
+  const decoder = Decoder.make<Bad | Resync | Extra>({
+    settings: options.settings,
+    context,
+    skip: options.skip,
+    toBad: options.toBad,
+    onAcknowledgement(message, out) {
+      acknowledged = true
+      const confirmation = subscriptions.acknowledge(message)
+      if (confirmation === undefined) return
+      const { inReplay, key } = confirmation
+      if (options.onConfirmed !== undefined) out.push(options.onConfirmed(key))
+      if (inReplay) appendReplayMark(out)
+      else out.push(subscribedMark(options.epoch, key, 0))
+    }
+  })
+
+  /** Reports that nothing is left to acknowledge, once everything before it was pulled. */
+  const settle = (): void => {
+    if (!acknowledged) return
+    acknowledged = false
+    if (subscriptions.isSettled()) subscriptions.onSettled()
+  }
+
+  const deliver = (frames: NonEmptyReadonlyArray<string | Uint8Array>): Effect.Effect<void, MeshError.MeshError> => {
+    const elements = decoder.decode(frames)
+    if (acknowledged) record()
+    if (elements.length === 0) settle()
+    handoff.offer(elements)
+    const failure = decoder.failure()
+    return failure === undefined ? Effect.void : Effect.fail(failure)
+  }
+
+  /** Emits the marks of keys that are overdue, once everything that arrived has been read. */
+  const onExpired = (keys: ReadonlyArray<Key>): void => {
+    const marks: Array<Element> = keys.map((key) => subscribedMark(options.epoch, key, 1))
+    appendReplayMark(marks)
+    handoff.offer(marks)
+  }
+
+  // From here on: what is wanted may change while the first requests are written.
+  subscriptions.onDirty = requester.wake
+  yield* Scope.addFinalizer(
+    scope,
+    Effect.sync(() => {
+      subscriptions.onDirty = () => {}
+      // Nothing is requested, or confirmed, without a connection.
+      subscriptions.reset()
+      record()
+    })
+  )
+  subscriptions.reset()
+  yield* Effect.mapError(requester.replay, fromSocketError)
+  // An interest of nothing is confirmed at once.
+  const first: Array<Element> = []
+  appendReplayMark(first)
+  handoff.offer(first)
+
+  yield* requester.run(onExpired).pipe(
+    // A transport defect also ends the session, since it can no longer subscribe.
+    Effect.catchDefect((cause) =>
+      Effect.fail(new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause }) }))
+    ),
+    Effect.catch((error: Socket.SocketError) => {
+      writeFailure = fromSocketError(error)
+      return handoff.isWaiting() ? Scope.close(readScope, Exit.void) : Effect.void
+    }),
+    Effect.forkIn(scope)
+  )
+
+  // What arrived before a write failed is still read. After it, the reader's own account of the end counts, which knows
+  // more than a failed write does, such as the code of a close frame.
+  const readRest = (error: MeshError.MeshError) =>
+    Effect.raceFirst(
+      Effect.mapError(reader.pull, fromSocketError),
+      Effect.andThen(Effect.yieldNow, Effect.fail(error))
+    ).pipe(Effect.tapError(() => Scope.close(readScope, Exit.void)))
+
+  const read = Effect.suspend(() =>
+    writeFailure === undefined
+      ? Effect.mapError(reader.pull, (error) => writeFailure ?? fromSocketError(error))
+      : readRest(writeFailure)
+  )
+
+  yield* handoff.demand.pipe(
+    Effect.andThen(Effect.flatMap(read, deliver)),
+    Effect.forever({ disableYield: true }),
+    Effect.onExit((exit) =>
+      Effect.sync(() => {
+        if (exit._tag === "Success") return
+        handoff.end(Cause.hasInterruptsOnly(exit.cause) ? Cause.fail(closedHere()) : exit.cause)
+      })
+    ),
+    Effect.forkIn(scope)
+  )
+
+  const pull = Effect.suspend(() => {
+    settle()
+    return handoff.pull
+  })
+
+  return {
+    pull,
+    setInterest: (interest) => Effect.sync(() => subscriptions.setInterest(interest)),
+    subscriptions: Effect.sync(subscriptions.current),
+    received: Effect.sync(decoder.received),
+    requests: requester.requests
+  }
+})
+
+interface RequesterParts {
+  readonly clock: Clock.Clock
+  readonly reading: ReadingClock.ReadingClock
+  readonly writer: Socket.Writer
+  readonly record: () => void
+}
+
+/** Sends what the table has to send, at the pace of the settings, and times it. */
+const makeRequester = (
+  { onReplay, settings, subscriptions }: Pick<Options<never, never>, "onReplay" | "settings" | "subscriptions">,
+  { clock, reading, record, writer }: RequesterParts
+) => {
+  const now = () => monotonicMillis(clock)
+  const pacer = settings.pace === undefined ? undefined : Pacer.make(settings.pace, now())
+  const dirty = Latch.makeUnsafe(false)
+  let sent = 0
+  let lastAt = now()
+  // Whether the pace has kept requests back.
+  let isPaced = false
+
+  const take = () => {
+    const limit = pacer?.available(now()) ?? Infinity
+    const messages = subscriptions.take(reading.now(), limit)
+    pacer?.spend(messages.length)
+    isPaced = messages.length >= limit
+    if (messages.length > 0) {
+      sent += messages.length
+      lastAt = now()
+    }
+    record()
+    return messages
+  }
+
+  const write = (messages: ReadonlyArray<ClientMessage>) => {
+    const [first, ...rest] = messages
+    return first === undefined
+      ? Effect.void
+      : writer.writeAll([Request.encode(first), ...rest.map(Request.encode)]).pipe(
+          Effect.withSpan("makima.subscribe", {
+            kind: "client",
+            attributes: { "makima.requests": messages.length }
+          })
+        )
+  }
+
+  /** Waits for something to send, or for the next thing that is due. */
+  const awaitWork = Effect.suspend(() => {
+    const waits: Array<Effect.Effect<void>> = [dirty.await]
+    if (isPaced && pacer !== undefined) waits.push(Effect.sleep(Math.ceil(pacer.wait(now()))))
+    const due = subscriptions.deadline()
+    if (due !== undefined) waits.push(reading.waitUntil(due))
+    return waits.length === 1 ? dirty.await : Effect.raceAllFirst(waits)
+  })
+
+  const run = (onExpired: (keys: ReadonlyArray<Key>) => void) =>
+    awaitWork.pipe(
+      Effect.andThen(
+        Effect.suspend(() => {
+          dirty.closeUnsafe()
+          const due = subscriptions.deadline()
+          if (due !== undefined && due <= reading.now()) onExpired(subscriptions.expire(reading.now()))
+          return write(take())
+        })
+      ),
+      Effect.forever
+    )
+
+  return {
+    /** Wakes `run` because there is something to send. */
+    wake: () => dirty.openUnsafe(),
+    /** Sends the replay, as far as the pace allows. */
+    replay: Effect.suspend(() => {
+      const messages = take()
+      onReplay?.()
+      return write(messages)
+    }),
+    run,
+    requests: () => ({ sent, lastAt })
+  }
+}
+
+const recordSubscriptions = (subscriptions: Subscriptions, context: Decoder.Options<never>["context"]) => (): void => {
+  const { confirmed, wanted } = subscriptions.counts()
+  MeshMetrics.subscriptionsWanted.updateUnsafe(wanted, context)
+  MeshMetrics.subscriptionsConfirmed.updateUnsafe(confirmed, context)
+}
+
+/** The mark of one key: it is confirmed, or overdue. */
+const subscribedMark = (epoch: number, { kind, taskId }: Key, unconfirmed: number): Resync => ({
+  _tag: "Resync",
+  epoch,
+  ...(taskId === undefined ? {} : { taskId }),
+  reason: { _tag: "Subscribed", kind: kind === "output" ? "output" : "updates" },
+  ...(unconfirmed === 0 ? {} : { unconfirmed })
+})
+
+/** The mark of a replay, of which `unconfirmed` keys are not confirmed. */
+export const replayMark = (epoch: number, reason: Resync["reason"], unconfirmed: number): Resync => ({
+  _tag: "Resync",
+  epoch,
+  reason,
+  ...(unconfirmed === 0 ? {} : { unconfirmed })
+})
+
+/** Why a pull fails when its own session is closed. */
+const closedHere = (): MeshError.MeshError => new MeshError.MeshError({ reason: new MeshError.ConnectionLost({}) })
+
+const fromSocketError = (error: Socket.SocketError): MeshError.MeshError =>
+  new MeshError.MeshError({ reason: MeshError.fromSocketError(error) })

@@ -180,6 +180,18 @@ export const eventsDropped: Metric.Counter<number> = /*#__PURE__*/ Metric.counte
 })
 
 /**
+ * How often a consumer with a full queue blocked the other consumers of its
+ * `MeshClient` for longer than `stallWarning`. Unit: stalls.
+ *
+ * @category consumers
+ * @since 0.2.0
+ */
+export const consumerStalls: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.consumer.stalls", {
+  description: "Consumers with a full queue that blocked the others for longer than stallWarning",
+  incremental: true
+})
+
+/**
  * Subscriptions that are wanted now. Unit: subscriptions.
  *
  * @category subscriptions

@@ -143,7 +143,6 @@ const follow = (
 const isRef = (interest: ConnectOptions["interest"]): interest is SubscriptionRef.SubscriptionRef<Interest> =>
   SubscriptionRef.isSubscriptionRef(interest)
 
-export * from "./operators/conflate.ts"
 export * from "./operators/end.ts"
 export * from "./operators/filter.ts"
 export * from "./operators/groupByTask.ts"

@@ -1,27 +1,104 @@
 /**
- * `sheddingBuffer`: `shedQueue` between a feed and its consumer.
+ * Buffers that lose what a slow consumer needs least: `sheddingBuffer` and
+ * `conflateUpdates`, two settings of `internal/queue/shedQueue`.
  */
 import { dual } from "effect/Function"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../MeshEvent.ts"
 import * as ShedRelay from "../internal/queue/shedRelay.ts"
-import type { NoUnknownOptions } from "./options.ts"
+import { isDataFirst, type NoUnknownOptions } from "./options.ts"
 
 /**
- * Options of `sheddingBuffer`.
+ * Options of `sheddingBuffer` and `conflateUpdates`.
  *
  * @category options
- * @since 0.1.0
+ * @since 0.2.0
  */
-export interface SheddingBufferOptions {
+export interface BufferOptions {
   /**
-   * How many events are held for the consumer at most. Too small, and a short
-   * pause of the consumer costs it detail; too large, and it reads old news
-   * after a long one. A fraction is rounded down; what is not at least 1 means
-   * 1. Default: 1024.
+   * How many events are queued for the consumer at most. A small capacity costs
+   * detail at a short pause of the consumer; a large one makes it read old events
+   * after a long pause. A fraction is rounded down; a value that is not at least 1
+   * counts as 1. Defaults to 1024.
    */
   readonly capacity?: number | undefined
 }
+
+/** A `dual` operator whose options may be left out. */
+type Buffer = {
+  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | BufferOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, BufferOptions>,
+    options?: BufferOptions
+  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+    ? Stream.Stream<A | Resync, E, R>
+    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A | Resync, E, R>
+}
+
+const make = (conflate: "always" | "whenFull", shed: "nothing" | "partials"): Buffer =>
+  dual(isDataFirst, <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: BufferOptions) =>
+    ShedRelay.buffer(self, { capacity: options?.capacity ?? 1024, conflate, shed })
+  )
+
+/**
+ * Gives a slow consumer only the newest update of each task, and every output.
+ *
+ * **When to use**
+ *
+ * Use it where an update is read as the task's present state (a board, a cache)
+ * and the states in between are of no interest, while outputs are. With many
+ * updates of few tasks, what waits for the consumer stays as small as the number
+ * of tasks. Use `sheddingBuffer` to keep every update as long as there is room.
+ *
+ * **Details**
+ *
+ * While the consumer is busy, events wait for it. An update that comes while an
+ * older one of the same task waits takes over what that one said: its
+ * `updatedFields` are joined, and of every other member the newest stays. It
+ * stands where the newer one came, so no status overtakes the output before it.
+ *
+ * Where an older update stood there is a `Resync` with the reason
+ * `Overflow { dropped }`: `dropped` counts the updates that are missing at this
+ * place, `taskId` is set when all were of one task, and `epoch` is that of the
+ * last lifecycle element before it (0 before the first). Marks are not counted by
+ * `capacity`: there is at most one for each event.
+ *
+ * Every output, partial or not, and `ServerError`, `UnknownMessage`,
+ * `Connected`, `Disconnected` and `Resync` are passed on as they are, in their
+ * order.
+ *
+ * A consumer that waits for the feed gets each batch as it comes, nothing
+ * conflated. The end and the failure of the feed come after what is held. The
+ * stream's scope owns the fiber that reads ahead.
+ *
+ * **Gotchas**
+ *
+ * Statuses between two updates are lost to a slow consumer: what counts runs, or
+ * measures how long a status lasted, belongs before this operator.
+ *
+ * **Example** (The present state of each task)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const events = Stream.make(
+ *   { _tag: "TaskUpdated", taskId, version: 1, status: "running" } as const,
+ *   { _tag: "TaskUpdated", taskId, version: 2, status: "done" } as const
+ * )
+ *
+ * // Stream<TaskUpdated | Resync>
+ * const states = events.pipe(MeshStream.conflateUpdates)
+ * const last = await Effect.runPromise(Stream.runLast(states))
+ * console.log(last._tag === "Some" && last.value._tag === "TaskUpdated" && last.value.status) // done
+ * ```
+ *
+ * @category shape
+ * @since 0.1.0
+ */
+export const conflateUpdates: Buffer = /*#__PURE__*/ make("always", "nothing")
 
 /**
  * Lets a feed run ahead of a slow consumer, within bounds: when the buffer is
@@ -89,21 +166,4 @@ export interface SheddingBufferOptions {
  * @category shape
  * @since 0.1.0
  */
-export const sheddingBuffer: {
-  /** Lets a feed run ahead of a slow consumer: see `sheddingBuffer`. */
-  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | SheddingBufferOptions = {}>(
-    selfOrOptions?: Arg & NoUnknownOptions<Arg, SheddingBufferOptions>,
-    options?: SheddingBufferOptions
-  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-    ? Stream.Stream<A | Resync, E, R>
-    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A | Resync, E, R>
-} = dual(
-  (args) => Stream.isStream(args[0]),
-  <A extends MeshEvent, E, R>(
-    self: Stream.Stream<A, E, R>,
-    options?: SheddingBufferOptions
-  ): Stream.Stream<A | Resync, E, R> =>
-    Stream.transformPull(self, (pull, scope) =>
-      ShedRelay.make(pull, scope, { capacity: options?.capacity ?? 1024, conflate: "whenFull", shedPartials: true })
-    )
-)
+export const sheddingBuffer: Buffer = /*#__PURE__*/ make("whenFull", "partials")

@@ -1,15 +1,15 @@
 /**
- * One consumer of a shared connection: a bounded queue, with an overflow policy,
- * that is its own `Pull`.
+ * One consumer of a shared connection: a bounded queue with an overflow policy,
+ * which is also the `Pull` of its stream.
  *
- * Ten thousand of them are the common case. Whenever one is woken, what it is
- * made of has to be fetched from far memory, piece by piece; so it is one object,
- * an effect itself, and holds nothing else while it waits.
+ * Ten thousand consumers are a common case, and waking one reads its memory from
+ * far away. So a consumer is one object, an effect itself, and keeps as little as
+ * possible while it waits.
  *
- * Invariants: a queue never holds more than `capacity` events, besides at most
- * one mark between two of them; what is taken stands in the order of the
- * offers; every event that is lost is counted in a `Resync` with reason
- * `Overflow`, which stands where the event would have stood.
+ * Invariants: a queue never holds more than `capacity` events, besides at most one
+ * mark between two of them; events are taken in the order of the offers; every
+ * lost event is counted in a `Resync` with reason `Overflow`, which stands where
+ * the event would have been.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
@@ -18,67 +18,66 @@ import * as Effectable from "effect/Effectable"
 import type { MeshError } from "../../MeshError.ts"
 import type { MeshEvent } from "../../MeshEvent.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
-import type { Route } from "./router.ts"
 import * as ShedQueue from "../queue/shedQueue.ts"
+import type { ConsumerSettings } from "./options.ts"
+import type { Route } from "./router.ts"
 
 type Batch = NonEmptyReadonlyArray<MeshEvent>
 
 /** How the stream of a consumer ends. */
 export type End = Effect.Effect<never, MeshError | Cause.Done>
 
-/** What has come for a consumer, once something has. */
+/** Returns the events of a consumer, once there are any. */
 export type Pull = Effect.Effect<Batch, MeshError | Cause.Done>
 
-export interface Options {
+export interface Options extends ConsumerSettings {
   readonly route: Route
-  readonly overflow: "suspend" | "shed" | "sliding" | "dropping" | "fail"
-  readonly capacity: number
-  /** Which of the events that are routed to it the consumer gets; `undefined` for all. */
+  /** Which of the events that are routed to the consumer it receives; `undefined` for all. */
   readonly isWanted: ((event: MeshEvent) => boolean) | undefined
-  /** Told of each update that has come for the consumer, wanted or not. */
+  /** Called with each update that is routed to the consumer, wanted or not. */
   readonly onUpdate: ((update: TaskUpdated) => void) | undefined
 }
 
 /**
- * What became of an event: it is in the queue, or marked as lost (`accepted`);
- * there is no room and the offer must be made again (`full`); or there is no
- * room and the consumer wants to fail (`overflow`).
+ * The result of an offer: the event is queued, or counted as lost (`accepted`);
+ * there is no room, and the event must be offered again (`full`); there is no
+ * room, and the consumer fails (`overflow`).
  */
 export type Offer = "accepted" | "full" | "overflow"
 
-/** Resumes a router that waits. Once it has, it does nothing. */
+/** Resumes a router that waits. Has no effect after the first call. */
 type Resume = (go: Effect.Effect<void>) => void
 
-/** What the consumers of one connection have in common. */
+/** State shared by all consumers of one connection. */
 export interface Shared {
   /** The newest epoch, for marks. */
   epoch: number
-  /** How many of them wait for events, which is what there is reason to read on for. */
+  /** How many consumers wait for events. Reading on is only useful for them. */
   waiting: number
-  /** Resumes the router that waits until somebody waits, if it does. */
+  /** Resumes the router that waits until a consumer waits for events. */
   resume: Resume | undefined
 }
 
 export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
   abstract readonly size: number
   abstract offer(event: MeshEvent): Offer
-  /** Everything that is held, with the marks where something is missing. */
+  /** Takes all queued events, with marks where events are missing. */
   abstract takeAll(): Array<MeshEvent>
 
-  // In this order: what a wake reads lies side by side.
-  /** Set once nothing more will come. */
+  // In this order, so that what a wake reads is adjacent in memory.
+  /** Set once no more events will be offered. */
   ended: End | undefined = undefined
   readonly isWanted: Options["isWanted"]
-  /** Whether it has got something of the batch that it has not been woken for. */
+  /** Whether it has received events of the current batch and was not woken for them. */
   isDue = false
-  /** Resumes the pull that waits, if one does. A pull that was interrupted meanwhile takes no notice. */
+  /** Resumes the pull that waits. Has no effect on a pull that was interrupted. */
   resume: ((pull: Pull) => void) | undefined = undefined
   protected readonly shared: Shared
-  /** Resumes the router that waits for this consumer, if it does. */
+  /** Resumes the router that waits for room in this queue. */
   room: Resume | undefined = undefined
-  /** How many events have been lost so far. */
+  /** How many events were lost. */
   lost = 0
-  /** How many of them the metrics know of. */
+  /** How many lost events the metrics have counted. */
   lostRecorded = 0
   readonly onUpdate: Options["onUpdate"]
   readonly options: Options
@@ -94,15 +93,15 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
   override asEffect(): Pull {
     if (this.size > 0) {
       const events = this.takeAll()
-      this.giveRoom()
+      this.signalRoom()
       return isReadonlyArrayNonEmpty(events) ? Effect.succeed(events) : this
     }
     if (this.ended !== undefined) return this.ended
-    // Nothing to undo when it is interrupted: what is left in `resume` does nothing, and the next pull replaces it.
+    // No cleanup on interruption: a `resume` that is left behind has no effect, and the next pull replaces it.
     return Effect.callback((resume) => {
-      // The scheduler can cut in before this is run.
+      // The scheduler can yield before this runs.
       if (this.size > 0 || this.ended !== undefined) return resume(this)
-      // One that was interrupted while it waited still counts.
+      // A pull that was interrupted while it waited is still counted.
       const waits = this.resume !== undefined
       this.resume = resume
       if (waits) return
@@ -114,25 +113,25 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
     })
   }
 
-  /** What is wanted of events among which are marks that the queue has made. */
+  /** Removes marks that the consumer does not want. */
   protected wantedOf(events: Array<MeshEvent>): Array<MeshEvent> {
     return this.isWanted === undefined ? events : events.filter(this.isWanted)
   }
 
-  /** Lets the router go on that waits for this consumer. */
-  giveRoom(): void {
+  /** Resumes the router that waits for room in this queue. */
+  signalRoom(): void {
     const { room } = this
     this.room = undefined
     room?.(Effect.void)
   }
 
-  /** Lets a pull that waits see what there is. */
+  /** Resumes a pull that waits. */
   wake(): void {
-    // The fiber runs here and now, so what it takes is what was there.
+    // The fiber runs here and now, so it takes exactly what is queued now.
     this.stopWaiting()?.(this)
   }
 
-  /** Counts this one no longer among those that wait. Gives what resumes it, if it did. */
+  /** Removes this consumer from the count of those that wait. Returns the function that resumes its pull, if it waited. */
   stopWaiting(): Consumer["resume"] {
     const { resume } = this
     if (resume === undefined) return undefined
@@ -143,17 +142,18 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
 }
 
 export const make = (options: Options, shared: Shared): Consumer =>
-  options.overflow === "shed" ? new Shedding(options, shared) : new Plain(options, shared)
+  options.overflow === "shed" || options.overflow === "conflate"
+    ? new SheddingConsumer(options, shared)
+    : new FifoConsumer(options, shared)
 
 /**
- * A plain queue. When it is full, it takes nothing more and says so (`suspend`,
- * `fail`), or loses the oldest (`sliding`) or whatever comes (`dropping`). Holds
- * no array while it is empty, and one that fits for a single event: a consumer
- * of one task is woken for each of its events.
+ * A first-in, first-out queue. When it is full, it refuses events (`suspend`,
+ * `fail`), drops the oldest (`sliding`) or drops the newest (`dropping`). Keeps no
+ * array while it is empty: most consumers are woken for each single event.
  */
-class Plain extends Consumer {
+class FifoConsumer extends Consumer {
   private events: Array<MeshEvent> | undefined = undefined
-  // The oldest event is at `start`: shifting an array for every event that is lost would cost the whole queue each time.
+  // The index of the oldest event: shifting an array for every dropped event would cost the whole queue each time.
   private start = 0
   private dropped = 0
 
@@ -191,14 +191,14 @@ class Plain extends Consumer {
     this.start = 0
     this.dropped = 0
     const mark = (epoch: number): MeshEvent => ({ _tag: "Resync", epoch, reason: { _tag: "Overflow", dropped } })
-    // With `dropping`, what was lost was all of it at the end: there is only room again once the queue has been emptied.
+    // `dropping` loses events only at the end: there is room again only after the queue was emptied.
     if (this.options.overflow !== "sliding") return this.wantedOf([...events, mark(this.shared.epoch)])
     const kept = events.slice(start)
     return this.wantedOf([mark(epochBefore(kept) ?? this.shared.epoch), ...kept])
   }
 }
 
-/** The epoch of what stood before some events, if they say so: the next `Connected` starts another one. */
+/** The epoch at the place before some events, if they tell it: the next `Connected` starts another epoch. */
 const epochBefore = (events: ReadonlyArray<MeshEvent>): number | undefined => {
   for (const event of events) {
     if ("epoch" in event) return event._tag === "Connected" ? event.epoch - 1 : event.epoch
@@ -206,13 +206,17 @@ const epochBefore = (events: ReadonlyArray<MeshEvent>): number | undefined => {
   return undefined
 }
 
-/** Gives up what a slow consumer can do without: see `shedQueue`. */
-class Shedding extends Consumer {
+/** Drops what a slow consumer needs least: see `shedQueue`. */
+class SheddingConsumer extends Consumer {
   private readonly queue: ShedQueue.ShedQueue<MeshEvent>
 
   constructor(options: Options, shared: Shared) {
     super(options, shared)
-    this.queue = ShedQueue.make({ capacity: options.capacity, conflate: "whenFull", shedPartials: true })
+    this.queue = ShedQueue.make({
+      capacity: options.capacity,
+      conflate: "whenFull",
+      shed: options.overflow === "shed" ? "anything" : "partials"
+    })
   }
 
   get size(): number {

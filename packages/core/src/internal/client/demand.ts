@@ -1,27 +1,29 @@
 /**
- * How many consumers want each key of the wire. The first one in asks for it,
- * the last one out gives it up after an idle time-to-live, and those in between
- * cost nothing on the wire. Synchronous, no Effect, no clock.
+ * Counts the consumers of each key. The first consumer requests it, the last one
+ * gives it up after an idle time to live, and those in between cost no request.
+ * Synchronous: the caller passes the time in.
  */
 import type { Interest } from "../../Interest.ts"
 import * as Expiry from "./expiry.ts"
 import type { Key, Subscriptions } from "../session/subscriptions.ts"
 
 export interface Demand {
-  readonly acquire: (interest: Interest) => void
-  /** Undoes one `acquire` of the same interest. */
+  readonly retain: (interest: Interest) => void
+  /** Undoes one `retain` of the same interest. The keys outlive their last consumer by the idle time to live. */
   readonly release: (interest: Interest, now: number) => void
-  /** Gives up what nobody has wanted for the time-to-live. */
+  /** As `release`, without the idle time. */
+  readonly drop: (interest: Interest) => void
+  /** Gives up the keys that had no consumer for the idle time. */
   readonly sweep: (now: number) => void
-  /** When `sweep` has something to do next. */
+  /** When `sweep` has something to do next; `undefined` if it has nothing. */
   readonly next: () => number | undefined
 }
 
 export const make = (subscriptions: Subscriptions, idleMillis: number): Demand => {
-  // What is in here is still wanted, so that the table of subscriptions still holds it.
+  // Keys in here are still wanted, so the table of subscriptions still has them.
   const idle = Expiry.make<Key>(idleMillis)
   return {
-    acquire(interest) {
+    retain(interest) {
       for (const key of subscriptions.keys(interest)) {
         key.holders++
         idle.cancel(key)
@@ -32,6 +34,12 @@ export const make = (subscriptions: Subscriptions, idleMillis: number): Demand =
       for (const key of subscriptions.keys(interest)) {
         key.holders--
         if (key.holders === 0) idle.schedule(key, now)
+      }
+    },
+    drop(interest) {
+      for (const key of subscriptions.keys(interest)) {
+        key.holders--
+        if (key.holders === 0) subscriptions.setWanted(key, false)
       }
     },
     sweep(now) {

@@ -6,6 +6,7 @@
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as Expiry from "./expiry.ts"
+import type { Timed } from "./timers.ts"
 
 /** How many tasks are remembered that are over. */
 const maxOver = 10_000
@@ -14,7 +15,7 @@ export interface Options {
   /** The statuses that end a task. */
   readonly terminal: ReadonlySet<string>
   /** How long a task that has ended stays. */
-  readonly endedTimeToLiveMillis: number
+  readonly endedMillis: number
   readonly onFound: (taskId: TaskId) => void
   readonly onGone: (taskId: TaskId, now: number) => void
 }
@@ -29,9 +30,9 @@ export interface Discovery {
   readonly clear: (now: number) => void
 }
 
-export const make = ({ endedTimeToLiveMillis, onFound, onGone, terminal }: Options): Discovery => {
+export const make = ({ endedMillis, onFound, onGone, terminal }: Options): Discovery => {
   const found = new Set<TaskId>()
-  const ended = Expiry.make<TaskId>(endedTimeToLiveMillis)
+  const ended = Expiry.make<TaskId>(endedMillis)
   // The tasks that were over when they were last heard of: an update that has no status does not make them new ones. A set,
   // since the `Recent` of the operators would take the client past its 12 KiB.
   const over = new Set<TaskId>()
@@ -72,5 +73,24 @@ export const make = ({ endedTimeToLiveMillis, onFound, onGone, terminal }: Optio
       for (const taskId of found) onGone(taskId, now)
       found.clear()
     }
+  }
+}
+
+/** Discoveries that are swept together. */
+export interface DiscoverySet extends Timed {
+  readonly add: (discovery: Discovery) => void
+  readonly delete: (discovery: Discovery) => void
+}
+
+export const makeSet = (): DiscoverySet => {
+  const set = new Set<Discovery>()
+  return {
+    add: (discovery) => void set.add(discovery),
+    delete: (discovery) => void set.delete(discovery),
+    next: () => {
+      const next = Math.min(...[...set].map((each) => each.next() ?? Infinity))
+      return next === Infinity ? undefined : next
+    },
+    sweep: (now) => set.forEach((each) => each.sweep(now))
   }
 }

@@ -1,31 +1,35 @@
 /**
- * Things that happen a fixed time after they were asked for, unless they are
- * cancelled before: one ordered queue in place of a timer each, so that ten
- * thousand leaving consumers cost one.
+ * Keys that become due a fixed time after they were scheduled, unless they are
+ * cancelled before. One ordered queue replaces a timer for each key, so ten
+ * thousand consumers that leave cost one timer.
  *
- * Synchronous, no Effect, no clock: the caller brings the time. All entries of
- * one queue have the same time-to-live, so insertion order is due order.
+ * Synchronous: the caller passes the time in. All keys of one queue have the same
+ * time to live, so insertion order is due order.
  */
 export interface Expiry<K> {
   /** Starts the time of `key`, or starts it again. */
   readonly schedule: (key: K, now: number) => void
-  /** Takes `key` out. Says whether it was in. */
+  /** Removes `key`. Returns whether it was scheduled. */
   readonly cancel: (key: K) => boolean
-  /** Takes out, and gives, what is due. */
+  /** Whether `key` is scheduled. */
+  readonly has: (key: K) => boolean
+  /** Removes and returns the keys that are due. */
   readonly due: (now: number) => ReadonlyArray<K>
-  /** When the next one is due; `undefined` when nothing is waiting. */
+  /** When the next key is due; `undefined` if none is scheduled. */
   readonly next: () => number | undefined
+  readonly clear: () => void
 }
 
 export const make = <K>(ttlMillis: number): Expiry<K> => {
   const entries = new Map<K, number>()
   return {
     schedule(key, now) {
-      // Deleting first moves a key that is already in to the end, which is where its new time belongs.
+      // Deleting first moves a key that is scheduled already to the end, where its new time belongs.
       entries.delete(key)
       entries.set(key, now + ttlMillis)
     },
     cancel: (key) => entries.delete(key),
+    has: (key) => entries.has(key),
     due(now) {
       const keys: Array<K> = []
       for (const [key, at] of entries) {
@@ -35,6 +39,7 @@ export const make = <K>(ttlMillis: number): Expiry<K> => {
       }
       return keys
     },
-    next: () => entries.values().next().value
+    next: () => entries.values().next().value,
+    clear: () => entries.clear()
   }
 }

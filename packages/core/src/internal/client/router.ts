@@ -1,15 +1,15 @@
 /**
- * Who gets which event. Routing is by task: an event costs the consumers of its
- * task, not all consumers. Synchronous, no Effect.
+ * Which consumers receive an event. Routing is by task: an event costs the
+ * consumers of its task, not all consumers. Synchronous, no Effect.
  */
 import type { Interest } from "../../Interest.ts"
 import type { MeshEvent } from "../../MeshEvent.ts"
 import type { TaskId } from "../../TaskId.ts"
 
-/** What a consumer gets besides the lifecycle, which goes to everybody. */
+/** What a consumer receives. Lifecycle elements go to all consumers. */
 export interface Route {
   readonly interest: Interest
-  /** Whether messages that name no task (`ServerError`, `UnknownMessage`) are for it. */
+  /** Whether it receives messages that name no task (`ServerError`, `UnknownMessage`). */
   readonly untargeted: boolean
 }
 
@@ -18,16 +18,16 @@ export interface Router<C> {
   readonly remove: (consumer: C, route: Route) => void
   readonly addOutput: (consumer: C, taskId: TaskId) => void
   readonly removeOutput: (consumer: C, taskId: TaskId) => void
-  /** Calls `visit` with each consumer of an event. Makes nothing for an event that has one consumer, or none. */
+  /** Calls `visit` with each consumer of an event. Allocates nothing. `visit` must not add or remove consumers. */
   readonly visit: (event: MeshEvent, visit: (consumer: C) => void) => void
-  /** Every consumer. */
-  readonly everybody: ReadonlySet<C>
+  /** All consumers. */
+  readonly consumers: ReadonlySet<C>
 }
 
-// Most tasks have one consumer, which is in the table itself: with ten thousand of them, a set each is a walk through cold
-// memory for every event.
+// Most tasks have one consumer, which is in the table itself: with ten thousand tasks, a set for each would cost a cache
+// miss for every event.
 export const make = <C extends object>(): Router<C> => {
-  const everybody = new Set<C>()
+  const consumers = new Set<C>()
   const untargeted = new Set<C>()
   const allUpdates = new Set<C>()
   const updates = new Map<TaskId, C | Set<C>>()
@@ -55,17 +55,17 @@ export const make = <C extends object>(): Router<C> => {
   }
 
   return {
-    everybody,
+    consumers,
     add(consumer, route) {
-      everybody.add(consumer)
+      consumers.add(consumer)
       if (route.untargeted) untargeted.add(consumer)
-      // A consumer of all updates is in no task's own set, so it never gets an update twice.
+      // A consumer of all updates is not in the table of single tasks, so it receives an update once.
       if (route.interest.all) allUpdates.add(consumer)
       else for (const taskId of route.interest.updates) put(updates, taskId, consumer)
       for (const taskId of route.interest.output) put(output, taskId, consumer)
     },
     remove(consumer, route) {
-      everybody.delete(consumer)
+      consumers.delete(consumer)
       untargeted.delete(consumer)
       allUpdates.delete(consumer)
       for (const taskId of route.interest.updates) take(updates, taskId, consumer)
@@ -89,7 +89,7 @@ export const make = <C extends object>(): Router<C> => {
         case "Connected":
         case "Disconnected":
         case "Resync":
-          everybody.forEach(visit)
+          consumers.forEach(visit)
       }
     }
   }

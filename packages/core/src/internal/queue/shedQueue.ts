@@ -1,26 +1,29 @@
 /**
- * A bounded queue of events that knows which of them a slow consumer can do
- * without: the state machine behind `sheddingBuffer`, `conflateUpdates` and the
- * queues of single consumers. Synchronous, no Effect, no clock.
+ * A bounded queue of events that drops what a slow consumer needs least: the
+ * state machine behind `sheddingBuffer`, `conflateUpdates` and the queues of
+ * single consumers. Synchronous, no Effect, no clock.
  *
- * Two kinds of event may be given up, and each that is leaves a mark:
+ * It loses events in this order, and each loss leaves a mark:
  *
- * - an update of a task while a newer one of the same task is held: *conflated*,
- *   what it said goes over into the newer one (`mergeUpdates`);
- * - a partial output: *shed*.
+ * 1. an update while another update of the same task is queued: *conflated*, its
+ *    content is merged into the other one (`mergeUpdates`);
+ * 2. with `shed: "partials"` or `"anything"`, a partial output: *shed*;
+ * 3. with `shed: "anything"`, other data (whole outputs, server errors, unknown
+ *    messages), then updates of different tasks, then lifecycle elements, the
+ *    oldest first.
  *
  * Invariants:
  *
- * 1. `size` never passes `capacity`. Marks are not counted: there is at most one
- *    between two events, so `takeAll` gives at most `2 * capacity + 1` elements.
- * 2. Nothing but updates and partial outputs is ever given up.
- * 3. What is taken stands in the order of the offers. A merged update stands
- *    where the newer one was offered, so that no status overtakes the outputs
- *    that came before it.
+ * 1. `size` never exceeds `capacity`. Marks are not counted: there is at most one
+ *    between two events, so `takeAll` returns at most `2 * capacity + 1` elements.
+ * 2. Nothing is lost that the options do not allow. With `shed: "anything"`, an
+ *    offer is never refused.
+ * 3. Events are taken in the order of the offers. A merged update stands where the
+ *    later one was offered, so that no status overtakes the outputs before it.
  * 4. A mark stands exactly where its events stood, and
  *    `accepted = taken + conflated + shed + size`, where `conflated + shed` is
- *    the sum over all marks, those not taken yet included.
- * 5. Every operation but `takeAll` takes constant time, but for the merging of
+ *    the sum over all marks, including those not taken yet.
+ * 5. Every operation except `takeAll` takes constant time, apart from merging
  *    `updatedFields`.
  */
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
@@ -29,25 +32,25 @@ import type { TaskId } from "../../TaskId.ts"
 import { atLeast } from "../bounds.ts"
 
 export interface Options {
-  /** How many events are held at most. Rounded down; what is not at least 1 means 1. */
+  /** How many events are queued at most. A fraction is rounded down; a value that is not at least 1 counts as 1. */
   readonly capacity: number
-  /** Whether an older update goes as soon as a newer one of its task comes, or only when there is no room. */
+  /** Whether updates are conflated as soon as another one of the task arrives, or only when there is no room. */
   readonly conflate: "always" | "whenFull"
-  /** Whether partial outputs go when there is no room and nothing to conflate. */
-  readonly shedPartials: boolean
+  /** What is lost when there is no room and nothing to conflate. */
+  readonly shed: "nothing" | "partials" | "anything"
 }
 
 export interface ShedQueue<A extends MeshEvent> {
   readonly capacity: number
-  /** How many events are held, marks not counted. */
+  /** How many events are queued, marks not counted. */
   readonly size: number
-  /** How many updates went over into newer ones so far. */
+  /** How many updates were merged into other ones. */
   readonly conflated: number
-  /** How many partial outputs were given up so far. */
+  /** How many events were shed. */
   readonly shed: number
-  /** Takes the event in, or changes nothing because there is no room and nothing may be given up for it. */
+  /** Queues the event, or changes nothing because there is no room and nothing may be lost for it. */
   readonly offer: (event: A) => "accepted" | "full"
-  /** Everything that is held, with the marks where something is missing. */
+  /** Takes all queued events, with marks where events are missing. */
   readonly takeAll: () => Array<A | Resync>
   /** Notes events that reach the consumer past the queue: marks carry the epoch of the last lifecycle element. */
   readonly observe: (events: ReadonlyArray<A>) => void
@@ -55,7 +58,7 @@ export interface ShedQueue<A extends MeshEvent> {
 
 interface Mark {
   readonly dropped: number
-  /** The task, where all the events missing here are of one. */
+  /** The task, if all events missing here belong to one task. */
   readonly taskId: TaskId | undefined
   readonly epoch: number
 }
@@ -66,15 +69,15 @@ interface Node<A> {
   readonly epoch: number
   prev: Node<A> | undefined
   next: Node<A> | undefined
-  /** What is missing right before this event. */
+  /** The events missing right before this one. */
   mark: Mark | undefined
   /** The next update of the same task. */
   newer: Node<A> | undefined
-  /** The next in its line: of superseded updates, or of partial outputs. A node is in one of them at most. */
+  /** The next node in its line. A node is in at most one line. */
   behind: Node<A> | undefined
 }
 
-/** First in, first out, without memory of what has gone: the nodes themselves are the links. */
+/** A first-in, first-out list without allocations: the nodes themselves are the links. */
 interface Line<A> {
   first: Node<A> | undefined
   last: Node<A> | undefined
@@ -100,7 +103,7 @@ const clear = (line: Line<unknown>): void => {
   line.last = undefined
 }
 
-/** Marks that touch are one. Between losses of two epochs stands a lifecycle element, so the epochs are equal. */
+/** Joins marks that touch. Their epochs differ only if the `Connected` between them was lost too. */
 const joinMarks = (a: Mark | undefined, b: Mark | undefined): Mark | undefined => {
   if (a === undefined) return b
   if (b === undefined) return a
@@ -114,26 +117,32 @@ const toResync = ({ dropped, taskId, epoch }: Mark): Resync => ({
   reason: { _tag: "Overflow", dropped }
 })
 
+/** Whether an update is older than one that arrived before it. An update without a version counts as newer. */
+const isLate = (before: TaskUpdated, after: TaskUpdated): boolean =>
+  before.version !== undefined && after.version !== undefined && after.version < before.version
+
 /**
- * One update that says what two said: each member as the newer one has it, or
- * as the older one has it where the newer has none; `updatedFields` of both,
- * without repeats.
+ * Merges two updates of a task, in the order of their arrival. The one with the
+ * higher version wins, or the later one if a version is missing: each member is
+ * that of the winner, or that of the other one where the winner has none.
+ * `updatedFields` are those of both, without repeats.
  */
-export const mergeUpdates = <U extends TaskUpdated>(older: U, newer: U): U => {
-  const merged = { ...older, ...newer }
-  return older.updatedFields === undefined || newer.updatedFields === undefined
+export const mergeUpdates = <U extends TaskUpdated>(before: U, after: U): U => {
+  const merged = isLate(before, after) ? { ...after, ...before } : { ...before, ...after }
+  return before.updatedFields === undefined || after.updatedFields === undefined
     ? merged
-    : { ...merged, updatedFields: [...new Set([...older.updatedFields, ...newer.updatedFields])] }
+    : { ...merged, updatedFields: [...new Set([...before.updatedFields, ...after.updatedFields])] }
 }
 
 const isUpdate = <A extends MeshEvent>(event: A): event is Extract<A, TaskUpdated> => event._tag === "TaskUpdated"
 
-const merge = <A extends MeshEvent>(older: A, newer: A): A =>
-  isUpdate(older) && isUpdate(newer) ? mergeUpdates(older, newer) : newer
+const merge = <A extends MeshEvent>(before: A, after: A): A =>
+  isUpdate(before) && isUpdate(after) ? mergeUpdates(before, after) : after
 
 export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const capacity = atLeast(1, options.capacity)
-  const { shedPartials } = options
+  const shedPartials = options.shed !== "nothing"
+  const shedAnything = options.shed === "anything"
   const conflateAlways = options.conflate === "always"
 
   let head: Node<A> | undefined
@@ -146,6 +155,8 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const latest = new Map<TaskId, Node<A>>()
   const superseded: Line<A> = { first: undefined, last: undefined }
   const partials: Line<A> = { first: undefined, last: undefined }
+  /** Whole outputs, server errors and unknown messages. Empty unless they may be shed. */
+  const wholes: Line<A> = { first: undefined, last: undefined }
 
   const append = (event: A): Node<A> => {
     const node: Node<A> = {
@@ -191,55 +202,97 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     return true
   }
 
-  const shedOldest = (): boolean => {
-    const node = leave(partials)
+  const shedFirst = (line: Line<A>): boolean => {
+    const node = leave(line)
     if (node === undefined) return false
     drop(node)
     shed++
     return true
   }
 
+  /** Only called when nothing can be conflated, so each queued update is the only one of its task. */
+  const shedUpdate = (): boolean => {
+    for (const [taskId, node] of latest) {
+      latest.delete(taskId)
+      drop(node)
+      shed++
+      return true
+    }
+    return false
+  }
+
+  const shedHead = (): boolean => {
+    if (head === undefined) return false
+    drop(head)
+    shed++
+    return true
+  }
+
+  /** Handles an event without room: it is shed, and its place marked, if that is allowed. */
+  const refuse = (event: A, mayShed: boolean): "accepted" | "full" => {
+    if (!mayShed) return "full"
+    tailMark = joinMarks(tailMark, { dropped: 1, taskId: "taskId" in event ? event.taskId : undefined, epoch })
+    shed++
+    return "accepted"
+  }
+
+  // Each kind of event displaces only what is worth no more than itself.
+  const roomForPartial = (): boolean => size < capacity || conflateOldest() || shedFirst(partials)
+  const roomForWhole = (): boolean => roomForPartial() || shedFirst(wholes)
+  const roomForUpdate = (): boolean => roomForWhole() || (shedAnything && shedUpdate())
+  const roomForLifecycle = (): boolean => roomForUpdate() || (shedAnything && shedHead())
+
+  const setLatest = (taskId: TaskId, node: Node<A>): void => {
+    // Deleting first keeps the map in the order of the queue.
+    latest.delete(taskId)
+    latest.set(taskId, node)
+  }
+
+  const offerUpdate = (event: Extract<A, TaskUpdated>): "accepted" | "full" => {
+    const older = latest.get(event.taskId)
+    if (older !== undefined && (conflateAlways || (size >= capacity && superseded.first === undefined))) {
+      // Its predecessor is removed first, so there is room even in a full queue.
+      drop(older)
+      conflated++
+      setLatest(event.taskId, append(merge(older.event, event)))
+      return "accepted"
+    }
+    if (!roomForUpdate()) return refuse(event, shedAnything)
+    const node = append(event)
+    if (older !== undefined) {
+      older.newer = node
+      join(superseded, older)
+    }
+    setLatest(event.taskId, node)
+    return "accepted"
+  }
+
   const offer = (event: A): "accepted" | "full" => {
     switch (event._tag) {
-      case "TaskUpdated": {
-        const older = latest.get(event.taskId)
-        if (older !== undefined && (conflateAlways || (size >= capacity && superseded.first === undefined))) {
-          // Its predecessor goes before it comes, so there is room even where there was none.
-          drop(older)
-          conflated++
-          latest.set(event.taskId, append(merge(older.event, event)))
+      case "TaskUpdated":
+        // The tag says so, which the type parameter does not.
+        return offerUpdate(event as Extract<A, TaskUpdated>)
+      case "TaskOutput":
+        if (event.isPartial === true) {
+          if (!roomForPartial()) return refuse(event, shedPartials)
+          const node = append(event)
+          if (shedPartials) join(partials, node)
           return "accepted"
         }
-        if (size >= capacity && !makeRoom()) return "full"
-        const node = append(event)
-        if (older !== undefined) {
-          older.newer = node
-          join(superseded, older)
-        }
-        latest.set(event.taskId, node)
-        return "accepted"
-      }
-      case "TaskOutput": {
-        const isPartial = event.isPartial === true
-        if (size >= capacity && !makeRoom()) {
-          if (!isPartial || !shedPartials) return "full"
-          tailMark = joinMarks(tailMark, { dropped: 1, taskId: event.taskId, epoch })
-          shed++
-          return "accepted"
-        }
-        const node = append(event)
-        if (isPartial && shedPartials) join(partials, node)
-        return "accepted"
-      }
-      default:
-        if (size >= capacity && !makeRoom()) return "full"
-        if ("epoch" in event) epoch = event.epoch
+        break
+      case "Connected":
+      case "Disconnected":
+      case "Resync":
+        if (!roomForLifecycle()) return "full"
+        epoch = event.epoch
         append(event)
         return "accepted"
     }
+    if (!roomForWhole()) return refuse(event, shedAnything)
+    const node = append(event)
+    if (shedAnything) join(wholes, node)
+    return "accepted"
   }
-
-  const makeRoom = (): boolean => conflateOldest() || shedOldest()
 
   return {
     capacity,
@@ -267,6 +320,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
       latest.clear()
       clear(superseded)
       clear(partials)
+      clear(wholes)
       return taken
     },
     observe(events) {

@@ -1,31 +1,31 @@
-/** `shedQueue` between a feed and its consumer, with what it gives up in the metrics. */
+/** Puts a `shedQueue` between a feed and its consumer: the common part of `sheddingBuffer` and `conflateUpdates`. */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Pull from "effect/Pull"
-import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import * as Mailbox from "./mailbox.ts"
 import * as ShedQueue from "./shedQueue.ts"
 
-/** A fiber of the scope moves what `upstream` gives into a queue, and the pull that is returned takes it out. */
-export const make = <A extends MeshEvent, E>(
-  upstream: Pull.Pull<NonEmptyReadonlyArray<A>, E>,
-  scope: Scope.Scope,
+/** A fiber of the stream's scope reads ahead into the queue. Lost events are counted in the metrics. */
+export const buffer = <A extends MeshEvent, E, R>(
+  self: Stream.Stream<A, E, R>,
   options: ShedQueue.Options
-): Effect.Effect<Pull.Pull<NonEmptyReadonlyArray<A | Resync>, E>> =>
-  Effect.contextWith((context: Context.Context<never>) => {
-    const queue = ShedQueue.make<A>(options)
-    let recorded = 0
-    const record = <B>(batch: B): B => {
-      const lost = queue.conflated + queue.shed
-      if (lost > recorded) {
-        MeshMetrics.eventsDropped.updateUnsafe(lost - recorded, context)
-        MeshMetrics.recordGap("Overflow", context)
-        recorded = lost
+): Stream.Stream<A | Resync, E, R> =>
+  Stream.transformPull(self, (upstream, scope) =>
+    Effect.contextWith((context: Context.Context<never>) => {
+      const queue = ShedQueue.make<A>(options)
+      let recorded = 0
+      const record = (batch: NonEmptyReadonlyArray<A | Resync>) => {
+        const lost = queue.conflated + queue.shed
+        if (lost > recorded) {
+          MeshMetrics.eventsDropped.updateUnsafe(lost - recorded, context)
+          MeshMetrics.recordGap("Overflow", context)
+          recorded = lost
+        }
+        return batch
       }
-      return batch
-    }
-    return Effect.map(Mailbox.relay(upstream, scope, queue), Effect.map(record))
-  })
+      return Effect.map(Mailbox.relay(upstream, scope, queue), Effect.map(record))
+    })
+  )

@@ -5,7 +5,7 @@ import * as Consumer from "../../../src/internal/client/consumer.ts"
 import type { MeshEvent } from "../../../src/MeshEvent.ts"
 import { TaskId } from "../../../src/TaskId.ts"
 
-const strategies = ["suspend", "shed", "sliding", "dropping", "fail"] as const
+const strategies = ["suspend", "conflate", "shed", "sliding", "dropping", "fail"] as const
 
 const output = (n: number, isPartial: boolean): MeshEvent => ({
   _tag: "TaskOutput",
@@ -32,6 +32,7 @@ const Step = Schema.Union([
 const make = (overflow: Consumer.Options["overflow"], capacity: number, isWanted?: Consumer.Options["isWanted"]) =>
   Consumer.make(
     {
+      name: "test",
       overflow,
       capacity,
       isWanted,
@@ -73,7 +74,7 @@ describe("a consumer's queue", () => {
     )
   }
 
-  for (const strategy of ["shed", "sliding", "dropping"] as const) {
+  for (const strategy of ["conflate", "shed", "sliding", "dropping"] as const) {
     it(`${strategy} makes no marks for a consumer that wants none`, () => {
       const queue = make(strategy, 1, (event) => event._tag === "TaskOutput")
       for (let n = 0; n < 5; n++) queue.offer(output(n, true))

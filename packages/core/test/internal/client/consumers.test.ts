@@ -21,6 +21,7 @@ const updates = (count: number): NonEmptyReadonlyArray<MeshEvent> => [
 ]
 
 const of = (taskId: TaskId, options?: Partial<Options>): Options => ({
+  name: "test",
   overflow: "suspend",
   capacity: 256,
   isWanted: undefined,
@@ -29,7 +30,9 @@ const of = (taskId: TaskId, options?: Partial<Options>): Options => ({
   ...options
 })
 
-const setup = Effect.map(Effect.context<never>(), Consumers.make)
+const noStalls: Consumers.StallObserver = { begin: () => {}, end: () => {}, clear: () => {} }
+
+const setup = Effect.map(Effect.context<never>(), (context) => Consumers.make(context, noStalls))
 
 /** Whether the router goes on by itself. */
 const goesOn = (routing: Effect.Effect<void>) =>
@@ -63,7 +66,7 @@ describe("a pull that is about to wait", () => {
     Effect.gen(function* () {
       const consumers = yield* setup
       const waiting = consumers.join(of(a)).asEffect()
-      consumers.endAll(Cause.done())
+      consumers.removeAll()(Cause.done())
       const fiber = yield* Effect.forkChild(waiting)
       yield* settle
       assert.strictEqual(fiber.pollUnsafe()?._tag, "Failure")
@@ -85,7 +88,7 @@ describe("a router that reads ahead", () => {
 
   it.effect("waits for nobody who gives something up instead", () =>
     Effect.gen(function* () {
-      for (const overflow of ["shed", "sliding", "dropping", "fail"] as const) {
+      for (const overflow of ["conflate", "shed", "sliding", "dropping", "fail"] as const) {
         const consumers = yield* setup
         const consumer = consumers.join(of(a, { overflow }))
         assert.isTrue(yield* goesOn(consumers.route(updates(200))), overflow)
@@ -100,7 +103,7 @@ describe("a router that reads ahead", () => {
     "the consumer has taken what it had": (consumer) => Effect.orDie(Effect.asVoid(consumer) as Effect.Effect<void>),
     "the consumer has taken what it had and waits": (consumer) => Effect.andThen(pull(consumer), pull(consumer)),
     "the consumer has left": (consumer, consumers) => Effect.sync(() => consumers.leave(consumer)),
-    "all is over": (_, consumers) => Effect.sync(() => consumers.endAll(Cause.done()))
+    "all is over": (_, consumers) => Effect.sync(() => consumers.removeAll()(Cause.done()))
   }
   for (const [what, happens] of Object.entries(meanwhile)) {
     it.effect(`does not begin to wait when ${what}`, () =>

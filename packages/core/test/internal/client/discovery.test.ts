@@ -16,7 +16,7 @@ const setup = () => {
   const log: Array<string> = []
   const discovery = Discovery.make({
     terminal: new Set(["done"]),
-    endedTimeToLiveMillis: 10,
+    endedMillis: 10,
     onFound: (taskId) => log.push(`+${taskId}`),
     onGone: (taskId, now) => log.push(`-${taskId} ${now}`)
   })

@@ -9,9 +9,8 @@ import { history, piece, said, sizes, taskOf, updated } from "../../support/hist
 const a = TaskId.make("a")
 const b = TaskId.make("b")
 
-const shedding = (capacity: number) => ShedQueue.make<MeshEvent>({ capacity, conflate: "whenFull", shedPartials: true })
-const conflating = (capacity: number) =>
-  ShedQueue.make<MeshEvent>({ capacity, conflate: "always", shedPartials: false })
+const shedding = (capacity: number) => ShedQueue.make<MeshEvent>({ capacity, conflate: "whenFull", shed: "partials" })
+const conflating = (capacity: number) => ShedQueue.make<MeshEvent>({ capacity, conflate: "always", shed: "nothing" })
 
 const overflow = (dropped: number, taskId?: TaskId, epoch = 0): Resync => ({
   _tag: "Resync",

@@ -32,7 +32,7 @@ const capacities = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum:
 /** What a consumer gets that is busy with an element of its own while the whole feed comes. */
 const takenAfterPause = (
   chunks: ReadonlyArray<readonly [MeshEvent, ...Array<MeshEvent>]>,
-  options?: MeshStream.ConflateUpdatesOptions
+  options?: MeshStream.BufferOptions
 ) =>
   Effect.gen(function* () {
     const paused = yield* pauseAfterFirst(

@@ -1,0 +1,282 @@
+/**
+ * The parts of a client, wired: consumers, demand, discovery, timers, and the
+ * lifecycle of the connection loop. `MeshClient` makes streams of `join` and
+ * `leave`.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Interest from "../../Interest.ts"
+import * as MeshError from "../../MeshError.ts"
+import type { MeshEvent } from "../../MeshEvent.ts"
+import * as Connection from "../session/connection.ts"
+import * as SessionOptions from "../session/options.ts"
+import * as Subscriptions from "../session/subscriptions.ts"
+import { monotonicMillis } from "../time.ts"
+import type { Consumer } from "./consumer.ts"
+import * as Consumers from "./consumers.ts"
+import * as Demand from "./demand.ts"
+import * as Discovery from "./discovery.ts"
+import * as Lifecycle from "./lifecycle.ts"
+import { clientSettings, type ConsumerSettings, type DiscoverySettings, type Options } from "./options.ts"
+import type { Route } from "./router.ts"
+import * as Stalls from "./stalls.ts"
+import { statusAfter, type Status } from "./status.ts"
+import * as Timers from "./timers.ts"
+
+export interface JoinOptions extends ConsumerSettings {
+  readonly route: Route
+  readonly isWanted: ((event: MeshEvent) => boolean) | undefined
+  readonly discovery: DiscoverySettings | undefined
+}
+
+/** A consumer that has joined. */
+export interface Member {
+  readonly consumer: Consumer
+  readonly discovery: Discovery.Discovery | undefined
+}
+
+export interface Client {
+  readonly status: SubscriptionRef.SubscriptionRef<Status>
+  readonly subscriptions: Subscriptions.Subscriptions
+  readonly join: (options: JoinOptions) => Effect.Effect<Member, MeshError.MeshError>
+  readonly leave: (member: Member) => Effect.Effect<void>
+  readonly awaitOnline: Effect.Effect<void, MeshError.MeshError>
+  readonly reconnect: Effect.Effect<void>
+  readonly close: Effect.Effect<void>
+}
+
+const closedError = () => new MeshError.MeshError({ reason: new MeshError.ClientClosed() })
+
+/** Makes a client. Its scope owns the connection and every fiber. */
+export const make = Effect.fnUntraced(function* (
+  options: Options | undefined
+): Effect.fn.Return<Client, never, Socket.Socket | Scope.Scope> {
+  const settings = clientSettings(options)
+  const scope = yield* Effect.scope
+  const socket = yield* Socket.Socket
+  const clock = yield* Clock.Clock
+  const context = yield* Effect.context<never>()
+  const status = yield* SubscriptionRef.make<Status>({ _tag: "Idle" })
+  const now = () => monotonicMillis(clock)
+
+  const session = SessionOptions.settings(options)
+  const subscriptions = Subscriptions.make(session.ackTimeout)
+  const demand = Demand.make(subscriptions, settings.subscriptionIdleMillis)
+  const stalls: Stalls.Stalls<Consumer> = Stalls.make<Consumer>({
+    warningMillis: settings.stallWarningMillis,
+    now,
+    context,
+    nameOf: (consumer) => consumer.options.name,
+    count: () => consumers.count()
+  })
+  const consumers: Consumers.Consumers = Consumers.make(context, stalls)
+  const discoveries = Discovery.makeSet()
+  const lifecycle = Lifecycle.make<Connection.Connection<never>>({
+    loop: connectionLoop({ session, policy: options?.policy, socket, status, subscriptions, consumers }),
+    onStarting: SubscriptionRef.set(status, { _tag: "Connecting", attempt: 0 }),
+    onStopping: consumers.disconnected,
+    onStopped: SubscriptionRef.set(status, { _tag: "Idle" }),
+    onFailed: (cause) => endConsumers(cause, status, consumers),
+    idleMillis: settings.connectionIdleMillis,
+    now
+  })
+  const timers = Timers.make(now, [lifecycle, demand, discoveries, stalls])
+  lifecycle.onChanged = stalls.onChanged = timers.changed
+
+  yield* Effect.forkIn(timers.run, scope)
+  // The connection is shared: it has neither the span nor the log annotations of the consumer that was first.
+  yield* lifecycle.run.pipe(
+    Effect.updateContext<never, never>(() => context),
+    Effect.forkIn(scope)
+  )
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      lifecycle.abandon()
+      consumers.removeAll()(Cause.done())
+      return SubscriptionRef.set(status, { _tag: "Idle" })
+    })
+  )
+  if (settings.keepAlive) lifecycle.retain()
+
+  return {
+    status,
+    subscriptions,
+    ...membership({ consumers, demand, discoveries, lifecycle, timers, now }),
+    awaitOnline: awaitOnline(lifecycle, status),
+    reconnect: Effect.suspend(() => {
+      const state = lifecycle.state()
+      if (state._tag === "Running") return state.connection.reconnect
+      // A client that has failed while something still retains it, as `keepAlive` does, starts again.
+      lifecycle.start()
+      return Effect.void
+    }),
+    close: close({ closeMillis: settings.closeMillis, consumers, lifecycle, subscriptions })
+  }
+})
+
+/** One connection loop: dials, routes batches and keeps the status, until the policy gives up. */
+const connectionLoop = (parts: {
+  readonly session: SessionOptions.Settings
+  readonly policy: Options["policy"]
+  readonly socket: Socket.Socket
+  readonly status: SubscriptionRef.SubscriptionRef<Status>
+  readonly subscriptions: Subscriptions.Subscriptions
+  readonly consumers: Consumers.Consumers
+}) => {
+  const { consumers, policy, session, socket, status, subscriptions } = parts
+  // Epochs go on from one loop to the next.
+  let epoch = 0
+
+  const routed = (batch: NonEmptyReadonlyArray<MeshEvent>): Effect.Effect<void> => {
+    // A `Connected` and a `Disconnected` are always first in their batch.
+    const next = statusAfter(batch[0])
+    if (next === undefined) return consumers.route(batch)
+    if (next._tag === "Online") epoch = next.epoch
+    return Effect.andThen(
+      SubscriptionRef.set(status, next),
+      Effect.suspend(() => consumers.route(batch))
+    )
+  }
+
+  return (started: (connection: Connection.Connection<never>) => void): Effect.Effect<never, MeshError.MeshError> =>
+    Effect.gen(function* () {
+      const connection = yield* Connection.make({
+        settings: session,
+        policy,
+        subscriptions,
+        epoch,
+        // The lifecycle has set the status of the first dial.
+        onDial: (attempt) =>
+          attempt === 0 && SubscriptionRef.getUnsafe(status)._tag === "Connecting"
+            ? Effect.void
+            : SubscriptionRef.set(status, { _tag: "Connecting", attempt })
+      })
+      started(connection)
+      return yield* Effect.forever(Effect.flatMap(connection.pull, routed), { disableYield: true })
+    }).pipe(Effect.scoped, Effect.provideService(Socket.Socket, socket))
+}
+
+/** Ends every consumer of a loop that has failed. Consumers that join from now on belong to the next loop. */
+const endConsumers = (
+  cause: Cause.Cause<MeshError.MeshError>,
+  status: SubscriptionRef.SubscriptionRef<Status>,
+  consumers: Consumers.Consumers
+): Effect.Effect<void> => {
+  // Before the status changes: a program that sees it may join at once.
+  const end = consumers.removeAll()
+  const error = Cause.findError(cause)
+  const next: Status = error._tag === "Success" ? { _tag: "Failed", error: error.success } : { _tag: "Idle" }
+  return Effect.map(SubscriptionRef.set(status, next), () => end(Effect.failCause(cause)))
+}
+
+/** How consumers join and leave. Both are one synchronous step, so the scheduler cannot separate what belongs together. */
+const membership = (parts: {
+  readonly consumers: Consumers.Consumers
+  readonly demand: Demand.Demand
+  readonly discoveries: Discovery.DiscoverySet
+  readonly lifecycle: Lifecycle.Lifecycle<Connection.Connection<never>>
+  readonly timers: Timers.Timers
+  readonly now: () => number
+}): Pick<Client, "join" | "leave"> => {
+  const { consumers, demand, discoveries, lifecycle, now, timers } = parts
+
+  const discover = (settings: DiscoverySettings, consumerOf: () => Consumer): Discovery.Discovery =>
+    Discovery.make({
+      terminal: settings.terminal,
+      endedMillis: settings.endedMillis,
+      onFound: (taskId) => {
+        consumers.addOutput(consumerOf(), taskId)
+        demand.retain(Interest.output(taskId))
+      },
+      onGone: (taskId, time) => {
+        consumers.removeOutput(consumerOf(), taskId)
+        demand.release(Interest.output(taskId), time)
+      }
+    })
+
+  return {
+    join: (options) =>
+      Effect.suspend(() => {
+        if (!lifecycle.isOpen()) return Effect.fail(closedError())
+        const discovery = options.discovery === undefined ? undefined : discover(options.discovery, () => consumer)
+        if (discovery !== undefined) discoveries.add(discovery)
+        const consumer: Consumer = consumers.join({
+          ...options,
+          onUpdate:
+            discovery === undefined
+              ? undefined
+              : (update) => {
+                  discovery.observe(update, now())
+                  timers.changed()
+                }
+        })
+        demand.retain(options.route.interest)
+        lifecycle.retain()
+        return Effect.succeed({ consumer, discovery })
+      }),
+    leave: ({ consumer, discovery }) =>
+      Effect.sync(() => {
+        const time = now()
+        consumers.leave(consumer)
+        if (discovery !== undefined) {
+          discovery.clear(time)
+          discoveries.delete(discovery)
+        }
+        demand.release(consumer.options.route.interest, time)
+        lifecycle.release()
+        timers.changed()
+      })
+  }
+}
+
+const awaitOnline = (
+  lifecycle: Lifecycle.Lifecycle<Connection.Connection<never>>,
+  status: SubscriptionRef.SubscriptionRef<Status>
+): Effect.Effect<void, MeshError.MeshError> =>
+  Effect.acquireUseRelease(
+    Effect.suspend(() => (lifecycle.isOpen() ? Effect.succeed(lifecycle.retain()) : Effect.fail(closedError()))),
+    (loop) =>
+      Stream.runForEachWhile(SubscriptionRef.changes(status), (state): Effect.Effect<boolean, MeshError.MeshError> => {
+        // The first status may still be that of an earlier loop.
+        if (lifecycle.serves(loop)) return Effect.succeed(state._tag !== "Online")
+        const cause = lifecycle.endOf(loop)
+        if (cause !== undefined) return Effect.failCause(cause)
+        const isClosed = lifecycle.state()._tag === "Closed"
+        return isClosed ? Effect.fail(closedError()) : Effect.succeed(true)
+      }),
+    () => Effect.sync(lifecycle.release)
+  )
+
+/** Unsubscribes and waits for the acknowledgements, at most `closeMillis`; then ends the loop and every consumer. */
+const close = (parts: {
+  readonly closeMillis: number
+  readonly consumers: Consumers.Consumers
+  readonly lifecycle: Lifecycle.Lifecycle<Connection.Connection<never>>
+  readonly subscriptions: Subscriptions.Subscriptions
+}): Effect.Effect<void> => {
+  const { closeMillis, consumers, lifecycle, subscriptions } = parts
+  const settled = Latch.makeUnsafe(false)
+  subscriptions.onSettled = () => settled.openUnsafe()
+
+  const unsubscribed = Effect.suspend(() => {
+    settled.closeUnsafe()
+    subscriptions.setInterest(Interest.empty)
+    return subscriptions.isSettled() ? Effect.void : settled.await
+  })
+  const end = Effect.andThen(
+    lifecycle.stop,
+    Effect.sync(() => consumers.removeAll()(Cause.done()))
+  )
+  // An interruption shortens the drain, and does not cancel the close.
+  return Effect.suspend(() => {
+    lifecycle.close()
+    return Effect.timeoutOption(unsubscribed, closeMillis)
+  }).pipe(Effect.asVoid, Effect.ensuring(end))
+}

@@ -1,0 +1,212 @@
+/**
+ * The life of the client's connection loop, as one value. One fiber, `run`, makes
+ * every transition that takes time, so starting, stopping and closing cannot
+ * overlap; everything else is synchronous.
+ *
+ * ```
+ * Idle ──request──▶ Starting ──▶ Running ──close──▶ Closing
+ *  ▲                   │            │                  │
+ *  └──── Stopping ◀────┴────────────┴──────────────────┤
+ *           │   nothing retains it, or it has failed    │ drained
+ *           └──────────────▶ Closed ◀──────────────────┘
+ * ```
+ *
+ * - `Idle`: no loop. A request wakes `run`.
+ * - `Starting`: the loop starts and has no connection object yet.
+ * - `Running`: the loop is connected, dials, or waits to dial.
+ * - `Closing`: as `Running`, but consumers are refused, and requests too.
+ * - `Stopping`: the loop is being ended. A request that arrives now starts the
+ *   next loop.
+ * - `Closed`: final.
+ *
+ * Invariants: at most one loop runs; a loop that is in `Stopping` routes nothing;
+ * a request is served by the loop whose number `retain` returned, or by a later
+ * one; once `Closed`, no loop runs and none starts.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import type { MeshError } from "../../MeshError.ts"
+import type { Timed } from "./timers.ts"
+
+export type State<C> =
+  | { readonly _tag: "Idle" }
+  | { readonly _tag: "Starting" }
+  | { readonly _tag: "Running"; readonly connection: C }
+  | { readonly _tag: "Closing"; readonly connection: C | undefined }
+  | { readonly _tag: "Stopping"; readonly next: "Idle" | "Closed" }
+  | { readonly _tag: "Closed" }
+
+export interface Options<C> {
+  /** One loop. Calls `started` with its connection and ends only by an error. */
+  readonly loop: (started: (connection: C) => void) => Effect.Effect<never, MeshError>
+  /** Called before a loop starts. */
+  readonly onStarting: Effect.Effect<void>
+  /** Called synchronously when a loop stops: from now on it must route nothing. */
+  readonly onStopping: () => void
+  /** Called after a loop was stopped. */
+  readonly onStopped: Effect.Effect<void>
+  /** Called after a loop has ended by itself, with the reason. */
+  readonly onFailed: (cause: Cause.Cause<MeshError>) => Effect.Effect<void>
+  /** How long the loop outlives the last consumer. */
+  readonly idleMillis: number
+  readonly now: () => number
+}
+
+export interface Lifecycle<C> extends Timed {
+  readonly state: () => State<C>
+  /** Whether requests are served. */
+  readonly isOpen: () => boolean
+  /** Retains the connection, and starts a loop if none runs. Returns the number of the loop that serves the request. */
+  readonly retain: () => number
+  readonly release: () => void
+  /** Starts a loop if something retains the connection and none runs. */
+  readonly start: () => void
+  /** Refuses requests from now on. The loop goes on until `stop`. */
+  readonly close: () => void
+  /** Ends the loop of a client that is closing, and returns once it has ended. */
+  readonly stop: Effect.Effect<void>
+  /** Final, at once: for the end of the scope that also ends `run`. */
+  readonly abandon: () => void
+  /** Why the loop of a request has ended; `undefined` if it runs or has yet to start. */
+  readonly endOf: (loop: number) => Cause.Cause<MeshError> | undefined
+  /** Whether the loop that runs serves a request. */
+  readonly serves: (loop: number) => boolean
+  /** Makes every transition. Ends once closed. */
+  readonly run: Effect.Effect<void>
+  /** Called when `next` has become earlier. */
+  onChanged: () => void
+}
+
+export const make = <C>(options: Options<C>): Lifecycle<C> => {
+  const { idleMillis, loop, now } = options
+  let state: State<C> = { _tag: "Idle" }
+  /** How many consumers and others retain the connection. */
+  let holders = 0
+  /** How many loops have started. */
+  let loops = 0
+  /** When the idle connection closes; `Infinity` while something retains it. */
+  let stopAt = Infinity
+  let lastEnd: { readonly loop: number; readonly cause: Cause.Cause<MeshError> } | undefined
+  /** Open when `run` has a transition to make from `Idle`. */
+  const requested = Latch.makeUnsafe(false)
+  /** Open while the loop, or the next one, has to end. */
+  const stopping = Latch.makeUnsafe(false)
+  /** Open while no loop runs. */
+  const ended = Latch.makeUnsafe(true)
+
+  const isActive = (): boolean => state._tag === "Starting" || state._tag === "Running" || state._tag === "Closing"
+
+  const beginStop = (next: "Idle" | "Closed"): void => {
+    state = { _tag: "Stopping", next }
+    stopAt = Infinity
+    options.onStopping()
+  }
+
+  const onExit = (exit: Exit.Exit<void, MeshError>): Effect.Effect<void> => {
+    // `stop` has begun the transition if it was stopped.
+    if (!isActive() || exit._tag === "Success") return options.onStopped
+    beginStop(state._tag === "Closing" ? "Closed" : "Idle")
+    lastEnd = { loop: loops, cause: exit.cause }
+    return options.onFailed(exit.cause)
+  }
+
+  const oneLoop = Effect.suspend(() => {
+    state = { _tag: "Starting" }
+    loops++
+    requested.closeUnsafe()
+    stopping.closeUnsafe()
+    ended.closeUnsafe()
+    const started = (connection: C): void => {
+      if (state._tag === "Starting") state = { _tag: "Running", connection }
+      else if (state._tag === "Closing") state = { _tag: "Closing", connection }
+    }
+    return options.onStarting.pipe(
+      Effect.andThen(
+        Effect.suspend(() => (isActive() ? Effect.raceFirst(loop(started), stopping.await) : Effect.void))
+      ),
+      Effect.exit,
+      Effect.flatMap(onExit),
+      Effect.andThen(
+        Effect.sync(() => {
+          state = { _tag: state._tag === "Stopping" ? state.next : "Closed" }
+          ended.openUnsafe()
+        })
+      )
+    )
+  })
+
+  const self: Lifecycle<C> = {
+    onChanged: () => {},
+    state: () => state,
+    isOpen: () =>
+      state._tag === "Stopping" ? state.next === "Idle" : state._tag !== "Closing" && state._tag !== "Closed",
+    retain() {
+      holders++
+      stopAt = Infinity
+      if (isActive()) return loops
+      const serving = loops + 1
+      requested.openUnsafe()
+      return serving
+    },
+    release() {
+      holders--
+      if (holders > 0) return
+      if (isActive()) {
+        stopAt = now() + idleMillis
+        self.onChanged()
+      } else if (state._tag !== "Closed") {
+        requested.closeUnsafe()
+      }
+    },
+    start() {
+      if (holders > 0 && !isActive()) requested.openUnsafe()
+    },
+    close() {
+      switch (state._tag) {
+        case "Idle":
+          state = { _tag: "Closed" }
+          requested.openUnsafe()
+          break
+        case "Starting":
+          state = { _tag: "Closing", connection: undefined }
+          break
+        case "Running":
+          state = { _tag: "Closing", connection: state.connection }
+          break
+        case "Stopping":
+          state = { _tag: "Stopping", next: "Closed" }
+          requested.openUnsafe()
+      }
+    },
+    stop: Effect.suspend(() => {
+      if (isActive()) {
+        beginStop("Closed")
+        stopping.openUnsafe()
+      }
+      return ended.await
+    }),
+    abandon() {
+      if (isActive()) options.onStopping()
+      state = { _tag: "Closed" }
+      ended.openUnsafe()
+    },
+    endOf: (number) => (lastEnd !== undefined && lastEnd.loop >= number ? lastEnd.cause : undefined),
+    serves: (number) => isActive() && loops >= number,
+    next: () => (stopAt === Infinity ? undefined : stopAt),
+    sweep(time) {
+      if (stopAt > time || holders > 0 || !isActive()) return
+      beginStop(state._tag === "Closing" ? "Closed" : "Idle")
+      stopping.openUnsafe()
+    },
+    // The fiber that requests goes on first: an open latch would run the loop inside of it.
+    run: Effect.suspend(() => Effect.andThen(requested.await, Effect.yieldNow)).pipe(
+      // What was requested may have been given up before this fiber runs.
+      Effect.andThen(Effect.suspend(() => (state._tag === "Idle" && requested.isOpen() ? oneLoop : Effect.void))),
+      Effect.repeat({ while: () => state._tag !== "Closed" }),
+      Effect.asVoid
+    )
+  }
+  return self
+}

@@ -1,0 +1,152 @@
+/**
+ * The options of the client and of its consumers, and their normalised forms.
+ * `clientSettings` and `consumerSettings` are the only readers of the options.
+ */
+import * as Duration from "effect/Duration"
+import type * as MeshSession from "../../MeshSession.ts"
+import type * as ReconnectPolicy from "../../ReconnectPolicy.ts"
+import * as TaskStatus from "../../TaskStatus.ts"
+import { atLeast } from "../bounds.ts"
+
+/**
+ * What happens when the queue of a consumer is full.
+ *
+ * **Details**
+ *
+ * | policy | blocks other consumers | what it may lose |
+ * | --- | --- | --- |
+ * | `suspend` | yes, while its queue is full | nothing |
+ * | `conflate` | only while its queue is full of events that it may not lose | older updates of a task, merged into a newer one; partial outputs |
+ * | `shed` | never | what `conflate` loses; then whole outputs, then updates, then connection events, oldest first |
+ * | `sliding` | never | the oldest event |
+ * | `dropping` | never | the newest event |
+ * | `fail` | never | everything after the overflow: its stream fails with `ConsumerOverflow` |
+ *
+ * Every lost event is counted in a `Resync` with reason `Overflow`, which stands
+ * where the event would have been. A queue never holds more than `capacity`
+ * events, besides these marks.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export type Overflow = "suspend" | "conflate" | "shed" | "sliding" | "dropping" | "fail"
+
+const policies: ReadonlySet<string> = new Set<Overflow>(["suspend", "conflate", "shed", "sliding", "dropping", "fail"])
+
+/**
+ * Options of one consumer.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ConsumerOptions {
+  /** What happens when the queue is full. Defaults to `suspend`. Any other string is a defect. */
+  readonly overflow?: Overflow | undefined
+  /**
+   * How many events the queue holds. A fraction is rounded down; a value that is
+   * not at least 1 counts as 1. Defaults to 256. With `suspend`, reading stops at
+   * 64 queued events while no other consumer waits for events.
+   */
+  readonly capacity?: number | undefined
+  /**
+   * The name of the consumer in warnings. Defaults to what it consumes, such as
+   * `updates` or `output of 7f1c`.
+   */
+  readonly name?: string | undefined
+}
+
+/**
+ * Options of `everything`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface EverythingOptions extends ConsumerOptions {
+  /**
+   * Which output the stream has besides all updates: that of each live task that
+   * the client knows (`discovered`), or none (`none`). Defaults to `discovered`.
+   */
+  readonly output?: "discovered" | "none" | undefined
+  /** The statuses that end a task. Defaults to `TaskStatus.defaultTerminal`. */
+  readonly terminal?: ReadonlySet<string> | undefined
+  /**
+   * How long the output of a task stays subscribed after the task has ended.
+   * Defaults to 30 seconds.
+   */
+  readonly endedTimeToLive?: Duration.Input | undefined
+}
+
+/**
+ * Options of a client.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options extends MeshSession.Options {
+  /** How the client reconnects. Defaults to `ReconnectPolicy.defaults`. */
+  readonly policy?: ReconnectPolicy.Options | undefined
+  /**
+   * How long a subscription outlives its last consumer. A consumer that comes back
+   * within this time costs no request. Defaults to 5 seconds.
+   */
+  readonly subscriptionIdleTimeToLive?: Duration.Input | undefined
+  /** How long the connection outlives the last consumer. Defaults to 30 seconds. */
+  readonly connectionIdleTimeToLive?: Duration.Input | undefined
+  /** Whether the client dials at once and stays connected without consumers. Defaults to `false`. */
+  readonly keepAlive?: boolean | undefined
+  /** How long `close` may take before the connection is cut. Defaults to 5 seconds. */
+  readonly closeTimeout?: Duration.Input | undefined
+  /**
+   * How long one consumer may block the others before the client logs a warning
+   * that names it and counts it in `MeshMetrics.consumerStalls`. `"Infinity"`
+   * turns the warning off. Defaults to 5 seconds.
+   */
+  readonly stallWarning?: Duration.Input | undefined
+}
+
+/** Normalised options of a client. Times in milliseconds. */
+export interface ClientSettings {
+  readonly subscriptionIdleMillis: number
+  readonly connectionIdleMillis: number
+  readonly closeMillis: number
+  readonly stallWarningMillis: number
+  readonly keepAlive: boolean
+}
+
+/** A duration in milliseconds, 0 or more. */
+const millis = (input: Duration.Input): number => Math.max(0, Duration.toMillis(input))
+
+export const clientSettings = (options: Options | undefined): ClientSettings => ({
+  subscriptionIdleMillis: millis(options?.subscriptionIdleTimeToLive ?? "5 seconds"),
+  connectionIdleMillis: millis(options?.connectionIdleTimeToLive ?? "30 seconds"),
+  closeMillis: millis(options?.closeTimeout ?? "5 seconds"),
+  // A warning after no time would be logged for every full queue.
+  stallWarningMillis: Math.max(1, millis(options?.stallWarning ?? "5 seconds")),
+  keepAlive: options?.keepAlive === true
+})
+
+/** Normalised options of a consumer. */
+export interface ConsumerSettings {
+  readonly name: string
+  readonly overflow: Overflow
+  readonly capacity: number
+}
+
+export const consumerSettings = (defaultName: string, options: ConsumerOptions | undefined): ConsumerSettings => {
+  const overflow = options?.overflow ?? "suspend"
+  if (!policies.has(overflow)) {
+    throw new TypeError(`MeshClient: overflow is ${JSON.stringify(overflow)}, expected ${[...policies].join(", ")}`)
+  }
+  return { name: options?.name ?? defaultName, overflow, capacity: atLeast(1, options?.capacity ?? 256) }
+}
+
+/** Normalised options of discovery. Times in milliseconds. */
+export interface DiscoverySettings {
+  readonly terminal: ReadonlySet<string>
+  readonly endedMillis: number
+}
+
+export const discoverySettings = (options: EverythingOptions | undefined): DiscoverySettings => ({
+  terminal: options?.terminal ?? TaskStatus.defaultTerminal,
+  endedMillis: millis(options?.endedTimeToLive ?? "30 seconds")
+})

@@ -1,0 +1,39 @@
+/** The public state of the client's connection, and how events change it. */
+import type * as MeshError from "../../MeshError.ts"
+import type { MeshEvent } from "../../MeshEvent.ts"
+
+/**
+ * The state of the client's connection. Times are wall-clock milliseconds since
+ * 1970.
+ *
+ * **Details**
+ *
+ * - `Idle`: no consumer, or the client was closed, or every stream ended with a
+ *   defect of the program, such as a `classify` that throws.
+ * - `Connecting`: a dial is in progress, after `attempt` consecutive failures.
+ * - `Online`: connected. `epoch` counts the connections, `since` is when this one
+ *   opened.
+ * - `Offline`: waits until `retryAt` for the next dial, because of `reason`.
+ * - `Failed`: has given up with `error`. The next consumer dials again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Status =
+  | { readonly _tag: "Idle" }
+  | { readonly _tag: "Connecting"; readonly attempt: number }
+  | { readonly _tag: "Online"; readonly epoch: number; readonly since: number }
+  | {
+      readonly _tag: "Offline"
+      readonly attempt: number
+      readonly reason: MeshError.ConnectionReason
+      readonly retryAt: number
+    }
+  | { readonly _tag: "Failed"; readonly error: MeshError.MeshError }
+
+/** The status after an event; `undefined` if it does not change. A final `Disconnected` changes nothing: the error follows. */
+export const statusAfter = (event: MeshEvent): Extract<Status, { readonly _tag: "Online" | "Offline" }> | undefined => {
+  if (event._tag === "Connected") return { _tag: "Online", epoch: event.epoch, since: event.at }
+  if (event._tag !== "Disconnected" || event.retryInMillis === undefined) return undefined
+  return { _tag: "Offline", attempt: event.attempt, reason: event.reason, retryAt: event.at + event.retryInMillis }
+}

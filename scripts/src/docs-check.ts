@@ -1,10 +1,12 @@
 /**
- * Holds the documentation to its word: every public export has a docstring with
- * what it must have, and every ```ts fence in a docstring, in the README, in the
- * guides and in the packages' READMEs type-checks, runs, and prints what its
- * comments say. No link of a page leads nowhere.
+ * Checks the documentation: the docstring of every public export is complete;
+ * every ```ts fence in a docstring, in the README, in the guides and in the
+ * packages' READMEs type-checks, runs, and prints what its comments say; every
+ * link of a page has a target.
  *
- * Run by `pnpm run docs:check`. CONTRIBUTING.md has the rules for writers.
+ * Run by `pnpm run docs:check`. Arguments restrict it to some files and
+ * directories: `pnpm run docs:check README.md packages/core/src/TaskBoard.ts`.
+ * CONTRIBUTING.md has the rules for writers.
  */
 import { execFile } from "node:child_process"
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -22,7 +24,13 @@ const exec = promisify(execFile)
 
 const read = (file: string): string => readFileSync(join(root, file), "utf8")
 
-/** Runs a Node program, and gives what it printed even where it failed. */
+/** The files and directories that the check is restricted to, from the root of the repository. Empty for all. */
+const only = process.argv.slice(2).map((path) => relative(root, resolve(path)))
+
+const isWanted = (file: string): boolean =>
+  only.length === 0 || only.some((path) => path === "" || file === path || file.startsWith(`${path}/`))
+
+/** Runs a Node program, and returns its output even if it fails. */
 const run = async (script: string, args: ReadonlyArray<string>): Promise<{ ok: boolean; output: string }> => {
   try {
     const { stderr, stdout } = await exec(process.execPath, [join(root, script), ...args], {
@@ -46,24 +54,33 @@ const isPublic = (file: string): boolean => !file.includes("/internal/")
 
 const parse = (file: string) => ts.createSourceFile(file, read(file), ts.ScriptTarget.Latest, true)
 for (const gap of Docstrings.checkAll(sources.filter(isPublic), parse)) {
-  problems.push(`${gap.file}:${gap.line}: ${gap.what}`)
+  if (isWanted(gap.file)) problems.push(`${gap.file}:${gap.line}: ${gap.what}`)
 }
 
 // ---------------------------------------------------------------------------
 // fences
 // ---------------------------------------------------------------------------
 
-const pages = globSync(["*.md", "docs/*.md", "packages/*/README.md", "examples/*.md"], { cwd: root }).sort()
+const pages = globSync(["*.md", "docs/*.md", "docs/decisions/*.md", "packages/*/README.md", "examples/*.md"], {
+  cwd: root
+})
+  .filter(isWanted)
+  .sort()
 
 const found = [
-  ...sources.map((file) => Fences.extractFromSource(file, read(file))),
+  ...sources.filter(isWanted).map((file) => Fences.extractFromSource(file, read(file))),
   ...pages.map((file) => Fences.extract(file, read(file), 1))
 ]
 const fences = found.flatMap((each) => each.fences)
 for (const problem of found.flatMap((each) => each.problems)) {
   problems.push(`${problem.file}:${problem.line}: ${problem.what}`)
 }
-if (fences.length === 0) problems.push("no fences were found: the check itself is broken")
+if (fences.length === 0 && only.length === 0) problems.push("no fences were found: the check itself is broken")
+for (const path of only) {
+  if (![...sources, ...pages].some((file) => path === "" || file === path || file.startsWith(`${path}/`))) {
+    problems.push(`${path}: no source file and no page`)
+  }
+}
 
 // ---------------------------------------------------------------------------
 // links
@@ -88,7 +105,7 @@ for (const page of pages) {
     if (/^[a-z]+:/.test(target)) continue
     const file = target === "" ? page : join(dirname(page), target)
     const line = prose.slice(0, match.index).split("\n").length
-    if (!existsSync(join(root, file))) problems.push(`${page}:${line}: the link leads nowhere: ${match[1]}`)
+    if (!existsSync(join(root, file))) problems.push(`${page}:${line}: the link has no target: ${match[1]}`)
     else if (anchor !== undefined && !anchors(file).has(anchor)) {
       problems.push(`${page}:${line}: ${file} has no heading for #${anchor}`)
     }
@@ -118,7 +135,7 @@ writeFileSync(
   })
 )
 
-/** Where in the repository a line of an example stands. */
+/** The place in the repository of a line of an example. */
 const origin = (path: string, line: number): string => {
   const fence = byPath.get(path)
   return fence === undefined ? `${relative(root, path)}:${line}` : `${fence.file}:${fence.line + line - 1}`
@@ -165,14 +182,13 @@ const runTests = async (): Promise<void> => {
     "--silent"
   ])
   if (!ok)
-    // Which test it was and why; the stacks would bury that.
     problems.push(
       `the tests among the examples fail (${tests.map(([path]) => origin(path, 1)).join(", ")}):\n${output}`
     )
 }
 
 const start = performance.now()
-await Promise.all([typeCheck(), runExamples().then(runTests)])
+if (fences.length > 0) await Promise.all([typeCheck(), runExamples().then(runTests)])
 const seconds = ((performance.now() - start) / 1000).toFixed(1)
 
 for (const problem of problems) console.error(problem)

@@ -150,11 +150,18 @@ export class TlsFailed extends TaggedError<TlsFailed>()("TlsFailed", {
  */
 export class CredentialsFailed extends TaggedError<CredentialsFailed>()("CredentialsFailed", {
   /** Why. `NodeMeshSocket` passes on no text of the effect's own error, since that may hold the secret. */
-  cause: Schema.Defect()
+  cause: Schema.Defect(),
+  /** Why, in the transport's own words, which hold nothing of the secret. Since 0.2.0. */
+  detail: Schema.optionalKey(Schema.String),
+  /**
+   * `true` if the next attempt would fail in the same way: the key is a fixed
+   * value that cannot be sent. The feed then fails at once. Since 0.2.0.
+   */
+  isFinal: Schema.optionalKey(Schema.Boolean)
 }) {
   /** What happened, in one line. The cause's own text is left out: it may hold the secret. */
   override get message(): string {
-    return "The credentials for the connection could not be read"
+    return `The credentials for the connection could not be read${this.detail === undefined ? "" : `: ${oneLine(this.detail)}`}`
   }
 }
 

@@ -112,6 +112,7 @@ export const schedule: Schedule.Schedule<Duration.Duration> = Schedule.exponenti
  *   key), 426 or 505 (the server does not speak this protocol);
  * - a close with 1008, 3000, 3003, or 4400 to 4499 but for 4408 (timeout) and
  *   4429 (too many requests);
+ * - a fixed key that cannot be sent in a header;
  * - a frame that could not be decoded, if the program asked to fail on one.
  *
  * These fail only while the feed has never been online. Afterwards they are
@@ -123,7 +124,8 @@ export const schedule: Schedule.Schedule<Duration.Duration> = Schedule.exponenti
  *   certificate has expired.
  *
  * Everything else is retried: loss of network, timeouts, TLS alerts, and
- * failing credentials, which are an effect that runs in each attempt.
+ * credentials that could not be obtained, since they are an effect that runs in
+ * each attempt.
  *
  * **Gotchas**
  *
@@ -154,11 +156,12 @@ export const classify = (reason: ConnectionReason, context: ClassifyContext): Ve
       return isFinalClose(reason.code) ? "fail" : "retry"
     case "TlsFailed":
       return context.wasOnline ? "retry" : "fail"
+    case "CredentialsFailed":
+      return reason.isFinal === true ? "fail" : "retry"
     case "BadFrame":
       return "fail"
     case "DialFailed":
     case "DialTimeout":
-    case "CredentialsFailed":
     case "ConnectionLost":
     case "HeartbeatTimeout":
     case "FrameTooLarge":

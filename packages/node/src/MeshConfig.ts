@@ -1,10 +1,9 @@
 /**
- * What a program on the task feed needs from its environment: the server's URL
- * and the key.
+ * The configuration of a program on the task feed: the server's URL and the key.
  *
- * `NodeMeshSocket.layerConfig` reads it by itself. Reach for this module to
- * check the configuration before anything else starts, or to show the URL.
- * Everything is read through Effect's `ConfigProvider`, by default from the
+ * `NodeMeshSocket.layerConfig` reads it by itself. Use this module to check the
+ * configuration before anything else starts, or to show the URL. Everything is
+ * read through Effect's `ConfigProvider`, by default from the
  * environment variables.
  *
  * @since 0.1.0
@@ -15,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import * as Credentials from "./internal/credentials.ts"
+import { isHeaderValue } from "./internal/options.ts"
 
 /**
  * The variable that holds the server's URL.
@@ -34,7 +33,7 @@ export const urlVariable = "MAKIMA_API_URL"
 export const apiKeyVariable = "MAKIMA_API_KEY"
 
 /**
- * A variable that is missing, or holds what cannot be used.
+ * A variable that is missing, or whose value cannot be used.
  *
  * **Example** (The line to show)
  *
@@ -59,7 +58,7 @@ export class MeshConfigError extends Schema.TaggedError<MeshConfigError>(
 )("MeshConfigError", {
   /** The variable's name. */
   variable: Schema.String,
-  /** Whether the variable is missing, holds what it must not, or cannot be read. */
+  /** Whether the variable is missing, has a value that cannot be used, or cannot be read. */
   problem: Schema.Literals(["Missing", "Invalid", "Unreadable"]),
   /** What is wrong, in words. Holds nothing of the variable's value. */
   detail: Schema.String
@@ -71,7 +70,7 @@ export class MeshConfigError extends Schema.TaggedError<MeshConfigError>(
 }
 
 /**
- * What the environment says.
+ * The configuration.
  *
  * @category models
  * @since 0.1.0
@@ -83,8 +82,7 @@ export interface MeshConfig {
   readonly apiKey: Redacted.Redacted
 }
 
-// Where in this module it was made says nothing to whoever has to set the variable: without it, even a bare `runMain`
-// prints one line.
+// A stack trace does not help to set a variable. Without one, even a bare `runMain` prints a single line.
 const configError = (fields: ConstructorParameters<typeof MeshConfigError>[0]): MeshConfigError => {
   const error = new MeshConfigError(fields)
   error.stack = `${error.name}: ${error.message}`
@@ -99,8 +97,8 @@ const read = (variable: string): Effect.Effect<Option.Option<string>, MeshConfig
   )
 
 /**
- * The feed's URL, from `MAKIMA_API_URL`, by default that of the public server.
- * An empty variable counts as one that is not set.
+ * The feed's URL, from `MAKIMA_API_URL`. Defaults to that of the public server.
+ * An empty variable counts as missing.
  *
  * @category configuration
  * @since 0.1.0
@@ -132,7 +130,7 @@ export const apiKey: Effect.Effect<Redacted.Redacted, MeshConfigError> = Effect.
         })
       )
     }
-    return Credentials.isHeaderValue(key)
+    return isHeaderValue(key)
       ? Effect.succeed(Redacted.make(key))
       : Effect.fail(
           configError({

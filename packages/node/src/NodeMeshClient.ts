@@ -7,7 +7,6 @@
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
-import type * as Endpoint from "@makima-stream/core/Endpoint"
 import * as MeshClient from "@makima-stream/core/MeshClient"
 import type * as MeshConfig from "./MeshConfig.ts"
 import * as NodeMeshSocket from "./NodeMeshSocket.ts"
@@ -15,7 +14,7 @@ import * as NodeMeshSocket from "./NodeMeshSocket.ts"
 /**
  * A client of the server at `socket.url`.
  *
- * **Example** (A client of a server of one's own)
+ * **Example** (A client of a local server)
  *
  * ```ts
  * import * as Layer from "effect/Layer"
@@ -36,7 +35,7 @@ export const layer = (options: {
   readonly socket: NodeMeshSocket.Options
   /** How the client behaves. */
   readonly client?: MeshClient.Options
-}): Layer.Layer<MeshClient.MeshClient, Endpoint.InvalidUrl> =>
+}): Layer.Layer<MeshClient.MeshClient, NodeMeshSocket.SocketOptionsError> =>
   MeshClient.layer(options.client).pipe(Layer.provide(NodeMeshSocket.layer(options.socket)))
 
 /**
@@ -60,5 +59,7 @@ export const layerConfig = (options?: {
   readonly socket?: NodeMeshSocket.ConnectionOptions
   /** How the client behaves. */
   readonly client?: MeshClient.Options
-}): Layer.Layer<MeshClient.MeshClient, MeshConfig.MeshConfigError> =>
-  MeshClient.layer(options?.client).pipe(Layer.provide(NodeMeshSocket.layerConfig(options?.socket)))
+}): Layer.Layer<
+  MeshClient.MeshClient,
+  MeshConfig.MeshConfigError | NodeMeshSocket.InvalidOption | NodeMeshSocket.UnsupportedRuntime
+> => MeshClient.layer(options?.client).pipe(Layer.provide(NodeMeshSocket.layerConfig(options?.socket)))

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Socket from "effect/socket/Socket"
 import * as TestClock from "effect/testing/TestClock"
+import { STATUS_CODES } from "node:http"
 import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
 import * as Servers from "./support/servers.ts"
 import { key, open } from "./support/socket.ts"
@@ -148,7 +149,11 @@ describe("NodeMeshSocket", () => {
         for (const status of [200, 301, 401, 403, 404, 500]) {
           const { url } = yield* refuse(status)
           const reason = yield* refusal({ url })
-          assert.deepStrictEqual(reason, new MeshError.HandshakeRejected({ status }))
+          const statusText = STATUS_CODES[status]
+          assert.deepStrictEqual(
+            reason,
+            new MeshError.HandshakeRejected({ status, ...(statusText === undefined ? {} : { statusText }) })
+          )
         }
       })
     )
@@ -170,12 +175,106 @@ describe("NodeMeshSocket", () => {
             reason,
             new MeshError.HandshakeRejected({
               status: 503,
+              statusText: "Service Unavailable",
               ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
             })
           )
         }
       })
     )
+
+    it.effect("a refusal keeps the redirect's target, the request id and the start of the body, without the key", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Servers.httpServer((request, response) => {
+          const sent = String(request.headers["x-makima-api-key"])
+          response.writeHead(308, {
+            "content-type": "application/json",
+            location: `https://me:pass@other.example/feed?key=${sent}`,
+            "x-request-id": "req-7"
+          })
+          response.end(JSON.stringify({ error: `no ${sent}` }))
+        })
+        const reason = yield* refusal({ url, apiKey: key })
+        assert.deepStrictEqual(
+          reason,
+          new MeshError.HandshakeRejected({
+            status: 308,
+            statusText: "Permanent Redirect",
+            location: "https://other.example/feed",
+            requestId: "req-7",
+            body: `{"error":"no <redacted>"}`
+          })
+        )
+      })
+    )
+
+    it.effect("says that the next attempt may have another key exactly if the key is an effect", () =>
+      Effect.gen(function* () {
+        const { url } = yield* refuse(401)
+        for (const [apiKey, mayChange] of [
+          [key, false],
+          [Effect.succeed(key), true]
+        ] as const) {
+          assert.strictEqual(ReconnectPolicy.mayNeedFreshCredentials(yield* refusal({ url, apiKey })), mayChange)
+        }
+      })
+    )
+
+    for (const name of ["the-key\n", "\uFEFFthe-key", "\r\n\tthe-key "]) {
+      it.effect(`sends the key ${JSON.stringify(name)} without what is around it`, () =>
+        Effect.gen(function* () {
+          const server = yield* Servers.webSocketServer()
+          yield* open({ url: server.url, apiKey: Redacted.make(name), userAgent: ` ${name}` })
+          const { request } = yield* server.accept
+          assert.strictEqual(request.headers["x-makima-api-key"], "the-key")
+          assert.strictEqual(request.headers["user-agent"], "the-key")
+        })
+      )
+    }
+
+    it.effect("a fixed key that a header cannot hold fails at once, one from an effect is retried", () =>
+      Effect.gen(function* () {
+        for (const [apiKey, verdict] of [
+          [Redacted.make("the\nkey"), "fail"],
+          [Effect.succeed(Redacted.make("the\nkey")), "retry"]
+        ] as const) {
+          const reason = yield* refusal({ url: "ws://127.0.0.1:1", apiKey })
+          assert.include(reason.message, "The key holds characters that an HTTP header cannot")
+          assert.strictEqual(ReconnectPolicy.classify(reason, { wasOnline: false }), verdict)
+        }
+      })
+    )
+
+    it.effect("sends the program's own headers, and hides the secret ones in a reason", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Servers.httpServer((request, response) => {
+          response.writeHead(400, { "content-type": "text/plain" })
+          response.end(`${request.headers["x-tenant"]} ${request.headers["x-token"]}`)
+        })
+        const reason = yield* refusal({ url, headers: { "X-Tenant": "blue", "x-token": Redacted.make("s3cret") } })
+        assert.deepInclude(reason, { _tag: "HandshakeRejected", body: "blue <redacted>" })
+      })
+    )
+
+    const badOptions: ReadonlyArray<readonly [what: string, NodeMeshSocket.ConnectionOptions, message: string]> = [
+      ["a user agent with a line break", { userAgent: "a\nb" }, "The option userAgent is invalid"],
+      ["a header with a line break", { headers: { "x-a": "s3cret\nb" } }, "The option headers.x-a is invalid"],
+      ["a name that is not a header's", { headers: { "x a": "b" } }, "The option headers is invalid"],
+      ["a header of the handshake", { headers: { Host: "b" } }, "The option headers.Host is invalid"],
+      ["a header of the WebSocket protocol", { headers: { "sec-websocket-key": "b" } }, "headers.sec-websocket-key"],
+      ["the key's header", { headers: { "X-Makima-Api-Key": "s3cret" } }, "headers.X-Makima-Api-Key is invalid"],
+      ["a proxy that is not a URL", { proxy: "socks5://s3cret@host" }, "The option proxy is invalid"]
+    ]
+    for (const [what, options, message] of badOptions) {
+      it.effect(`refuses ${what} before anything is dialled, and says why`, () =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(NodeMeshSocket.make({ url: "ws://127.0.0.1:1", ...options }))
+          assert.strictEqual(error._tag, "InvalidOption")
+          assert.include(error.message, message)
+          assert.notInclude(JSON.stringify(error), "s3cret")
+        })
+      )
+    }
 
     it.effect("drops the connection of a refused handshake, whose answer may never end", () =>
       Effect.gen(function* () {
@@ -290,12 +389,53 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a server without TLS, and a CA that is none, are TlsFailed", () =>
+    it.effect("a server without TLS is DialFailed, which is retried, and says so", () =>
       Effect.gen(function* () {
         const plain = yield* Servers.webSocketServer()
-        assert.strictEqual((yield* refusal({ url: plain.url.replace("ws", "wss") }))._tag, "TlsFailed")
+        const reason = yield* refusal({ url: plain.url.replace("ws", "wss") })
+        assert.strictEqual(reason._tag, "DialFailed")
+        assert.include(reason.message, "the server does not answer with TLS on this port")
+        assert.strictEqual(ReconnectPolicy.classify(reason, { wasOnline: false }), "retry")
+      })
+    )
+
+    it.effect("a CA that is not a certificate is TlsFailed, which fails at once", () =>
+      Effect.gen(function* () {
         const server = yield* Servers.webSocketServer({ tls: "server.pem" })
-        assert.strictEqual((yield* refusal({ url: server.url, tls: { ca: "not a certificate" } }))._tag, "TlsFailed")
+        const reason = yield* refusal({ url: server.url, tls: { ca: "not a certificate" } })
+        assert.strictEqual(reason._tag, "TlsFailed")
+        assert.strictEqual(ReconnectPolicy.classify(reason, { wasOnline: false }), "fail")
+      })
+    )
+
+    for (const [alert, name] of [
+      [40, "handshake failure"],
+      [80, "internal error"]
+    ] as const) {
+      it.effect(`a server that answers with TLS alert ${alert} is DialFailed, which is retried, and says so`, () =>
+        Effect.gen(function* () {
+          const { url } = yield* Servers.netServer((socket) => {
+            // A record of type 21 (alert), TLS 1.2, two bytes: fatal, and which.
+            socket.once("data", () => socket.end(Buffer.from([21, 3, 3, 0, 2, 2, alert])))
+          })
+          const reason = yield* refusal({ url: url.replace("ws", "wss") })
+          assert.strictEqual(reason._tag, "DialFailed")
+          assert.include(reason.message, `alert ${alert}`)
+          assert.include(reason.message, name)
+          assert.strictEqual(ReconnectPolicy.classify(reason, { wasOnline: false }), "retry")
+        })
+      )
+    }
+
+    it.effect("a reset during the TLS handshake is DialFailed, which is retried", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Servers.netServer((socket) => {
+          socket.once("data", () => socket.resetAndDestroy())
+        })
+        const reason = yield* refusal({ url: url.replace("ws", "wss") })
+        assert.strictEqual(reason._tag, "DialFailed")
+        assert.include(reason.message, "ECONNRESET")
+        assert.strictEqual(ReconnectPolicy.classify(reason, { wasOnline: false }), "retry")
       })
     )
 

@@ -183,7 +183,19 @@ describe("NodeMeshSocket", () => {
             Array.from({ length: 20_000 }, (_, n) => Servers.frame(n === 0 ? 1 : 0, "x", { fin: n === 19_999 }))
           )
         )
-        assert.strictEqual((yield* ending(reader)).reason._tag, "FrameTooLarge")
+        const { reason } = yield* ending(reader)
+        assert.strictEqual(reason._tag, "FrameTooLarge")
+        assert.include(reason.message, "more than 16384 fragments")
+      })
+    )
+
+    it.effect("a limit with a fraction is cut to whole bytes, and a larger frame ends nothing but its connection", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const reader = yield* open({ url: server.url, maxFrameBytes: 0.1 * 1024 * 1024 })
+        const { ws } = yield* server.accept
+        ws.send("x".repeat(200_000))
+        assert.deepStrictEqual((yield* ending(reader)).reason, new MeshError.FrameTooLarge({ maxFrameBytes: 104_857 }))
       })
     )
 

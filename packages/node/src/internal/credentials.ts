@@ -1,8 +1,8 @@
 /**
- * The key for one dial: had anew each time, and never told.
+ * The key for one dial: obtained anew in each attempt, and never shown.
  *
- * What the effect fails with may hold the secret, so nothing of it is passed on
- * but the kind of the failure.
+ * The error of the effect that gives the key may hold the secret, so only the
+ * kind of the failure is passed on.
  */
 import * as MeshError from "@makima-stream/core/MeshError"
 import type * as Cause from "effect/Cause"
@@ -11,26 +11,28 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import type * as Socket from "effect/socket/Socket"
-import { validateHeaderValue } from "node:http"
 import * as Failure from "./failure.ts"
-
-/** The header that carries the key. */
-export const headerName = "x-makima-api-key"
+import { isHeaderValue } from "./options.ts"
 
 export type ApiKey = Redacted.Redacted | Effect.Effect<Redacted.Redacted | undefined, unknown>
 
-const failed = (what: string): Socket.SocketError =>
-  Failure.openFailed(new MeshError.CredentialsFailed({ cause: new Error(what) }))
+/** Whether the next attempt may send another key: the key is an effect. */
+export const mayChange = (apiKey: ApiKey | undefined): boolean => apiKey !== undefined && !Redacted.isRedacted(apiKey)
 
-/** The key in clear, or `undefined` where there is none. */
+const failed = (detail: string, isFinal = false): Socket.SocketError =>
+  Failure.openFailed(
+    new MeshError.CredentialsFailed({ cause: new Error(detail), detail, ...(isFinal ? { isFinal } : {}) })
+  )
+
+/** The key in clear, or `undefined` if there is none. */
 export const read = (
   apiKey: ApiKey | undefined,
   timeoutMillis: number
 ): Effect.Effect<string | undefined, Socket.SocketError> => {
   if (apiKey === undefined) return Effect.undefined
-  if (Redacted.isRedacted(apiKey)) return Effect.suspend(() => reveal(apiKey))
-  // A fiber of its own tells an effect that was interrupted (a refresh that somebody else stopped) from a dial that is.
-  // It is nobody's child, because a parent waits for its children, and this one may not stop.
+  if (Redacted.isRedacted(apiKey)) return Effect.suspend(() => reveal(apiKey, true))
+  // Its own fiber tells an effect that was interrupted (such as a refresh that another fiber stopped) from a dial that
+  // is interrupted. Detached: a parent would wait for it, and it may never end.
   return Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkDetach(apiKey), (fiber) =>
       Effect.onInterrupt(restore(Fiber.await(fiber)), () => Effect.sync(() => fiber.interruptUnsafe()))
@@ -42,36 +44,30 @@ export const read = (
     }),
     Effect.flatMap(
       Exit.match({
-        onSuccess: reveal,
+        onSuccess: (redacted) => reveal(redacted, false),
         onFailure: (cause) => Effect.fail(failed(`The credentials effect ${howItFailed(cause)}`))
       })
     )
   )
 }
 
-const reveal = (redacted: Redacted.Redacted | undefined): Effect.Effect<string | undefined, Socket.SocketError> => {
+const reveal = (
+  redacted: Redacted.Redacted | undefined,
+  isFixed: boolean
+): Effect.Effect<string | undefined, Socket.SocketError> => {
   if (redacted === undefined) return Effect.undefined
   let key: string
   try {
-    // Without the blanks that HTTP takes off a header: what is scrubbed must be what the server saw.
-    key = Redacted.value(redacted).replaceAll(/^[ \t]+|[ \t]+$/g, "")
+    // As `MeshConfig` does. Line breaks and byte order marks come from files; HTTP removes blanks, and what is scrubbed
+    // must be what the server saw.
+    key = Redacted.value(redacted).trim()
   } catch {
-    return Effect.fail(failed("The credentials are no redacted string, or were wiped"))
+    return Effect.fail(failed("The credentials are not a redacted string, or were wiped", isFixed))
   }
   if (key === "") return Effect.undefined
   return isHeaderValue(key)
     ? Effect.succeed(key)
-    : Effect.fail(failed("The key holds characters that an HTTP header cannot"))
-}
-
-/** Whether a key can be sent at all. */
-export const isHeaderValue = (key: string): boolean => {
-  try {
-    validateHeaderValue(headerName, key)
-    return true
-  } catch {
-    return false
-  }
+    : Effect.fail(failed("The key holds characters that an HTTP header cannot", isFixed))
 }
 
 const howItFailed = (cause: Cause.Cause<unknown>): string => {
@@ -86,7 +82,7 @@ const howItFailed = (cause: Cause.Cause<unknown>): string => {
   }
 }
 
-/** The class of an error. A name with anything unusual in it is not taken for one. */
+/** The class of an error. A name with unusual characters is not shown, since it may hold anything. */
 const kindOf = (error: unknown): string => {
   if (typeof error !== "object" || error === null) return `a ${typeof error}`
   const name = "_tag" in error ? error._tag : error instanceof Error ? error.name : undefined

@@ -1,46 +1,82 @@
 /**
- * From what Node and `ws` report to the typed reasons of core's `MeshError`.
+ * Maps what Node and `ws` report to the reasons of core's `MeshError`.
  *
  * A reason travels as the `cause` of a `SocketError`; `MeshError.fromSocketError`
- * takes it out again. Errors of the platform are copied, never passed on: what
- * hangs on them (a raw packet, a certificate, a server that repeats a header in
- * its answer) may hold the key.
+ * extracts it. Errors of the platform are copied, never passed on: their other
+ * members (a raw packet, a certificate, the request's headers) may hold the key.
  */
 import * as MeshError from "@makima-stream/core/MeshError"
 import * as Socket from "effect/socket/Socket"
 
-/** Takes the secret out of a text. */
+/** Removes secrets from a text. */
 export type Scrub = (text: string) => string
 
-export const scrubber = (secret: string | undefined): Scrub =>
-  secret === undefined || secret === "" ? (text) => text : (text) => text.replaceAll(secret, "<redacted>")
+/** Removes each secret, and its spellings in JSON and in a URL. */
+export const scrubber = (secrets: ReadonlyArray<string>): Scrub => {
+  const spellings = [
+    ...new Set(
+      secrets
+        .filter((secret) => secret !== "")
+        .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)])
+    )
+  ]
+  if (spellings.length === 0) return (text) => text
+  // The longest first: a secret may be a part of another one.
+  spellings.sort((a, b) => b.length - a.length)
+  const pattern = new RegExp(spellings.map((spelling) => spelling.replaceAll(/[^\w\s]/g, "\\$&")).join("|"), "g")
+  return (text) => text.replaceAll(pattern, "<redacted>")
+}
 
 const property = (error: unknown, name: string): unknown =>
   typeof error === "object" && error !== null && name in error ? Reflect.get(error, name) : undefined
 
+const text = (error: unknown, name: string): string | undefined => {
+  const value = property(error, name)
+  return typeof value === "string" && value !== "" ? value : undefined
+}
+
+// OpenSSL's names of alerts contain a slash: `ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE`.
 const codeOf = (error: unknown): string | undefined => {
-  const code = property(error, "code")
-  return typeof code === "string" && /^\w+$/.test(code) ? code : undefined
+  const code = text(error, "code")
+  return code !== undefined && /^[\w/]+$/.test(code) ? code : undefined
 }
 
 const messageOf = (error: unknown): string => {
-  const message = property(error, "message")
-  if (typeof message === "string" && message !== "") return message
-  // A name that has several addresses fails with all their errors, and no text of its own.
+  const message = text(error, "message")
+  if (message !== undefined) return message
+  // A name with several addresses fails with an `AggregateError` that has no message.
   const errors = property(error, "errors")
   return Array.isArray(errors) ? errors.map(messageOf).join(", ") : String(codeOf(error) ?? "")
 }
 
-/** The platform's error with nothing on it but its text and its code. */
-const copyOf = (error: unknown, scrub: Scrub): Error => {
-  const copy = new Error(scrub(messageOf(error)))
+/** The platform's error without anything but its message and its code. */
+const copyOf = (error: unknown, scrub: Scrub, message = messageOf(error)): Error => {
+  const copy = new Error(scrub(message))
   const code = codeOf(error)
   return code === undefined ? copy : Object.assign(copy, { code })
 }
 
-// OpenSSL's verdicts on a certificate, as Node spells them, and the errors of the TLS library itself.
-const tlsCode =
-  /^(CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERROR_IN_C|ERR_TLS_|ERR_SSL_|ERR_OSSL_|HOSTNAME_MISMATCH$|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_EXCEEDED$|EPROTO$)/
+// OpenSSL's verdicts on a certificate, as Node spells them.
+const certificateCode =
+  /^(CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERROR_IN_C|ERR_TLS_CERT_|HOSTNAME_MISMATCH$|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_EXCEEDED$)/
+
+// The options' own certificates cannot be used. No server has seen them.
+const localCode = /^(ERR_OSSL_|ERR_CRYPTO_)/
+
+const alertNumber = /SSL alert number (\d+)/
+
+/** Says what broke off a TLS handshake. `undefined` for an error that is not one of TLS. */
+const tlsMessage = (error: unknown): string | undefined => {
+  const code = codeOf(error) ?? ""
+  if (!code.startsWith("ERR_SSL_") && code !== "EPROTO") return undefined
+  const message = messageOf(error)
+  const why = text(error, "reason") ?? /:SSL routines:[^:]*:([^:]+):/.exec(message)?.[1] ?? code
+  const alert = alertNumber.exec(message)?.[1]
+  if (alert !== undefined) return `the server ended the TLS handshake with alert ${alert} (${why})`
+  return /wrong version number|packet length too long|record layer failure|http request/i.test(why)
+    ? `the server does not answer with TLS on this port (${why})`
+    : `the TLS handshake failed (${why})`
+}
 
 export const openFailed = (reason: MeshError.ConnectionReason): Socket.SocketError =>
   new Socket.SocketError({
@@ -50,63 +86,68 @@ export const openFailed = (reason: MeshError.ConnectionReason): Socket.SocketErr
 /** An error before the connection was open. */
 export const fromDialError = (error: unknown, scrub: Scrub): Socket.SocketError => {
   const code = codeOf(error)
-  const cause = copyOf(error, scrub)
   return openFailed(
-    code !== undefined && tlsCode.test(code)
-      ? new MeshError.TlsFailed({ code, cause })
-      : new MeshError.DialFailed({ cause })
+    code !== undefined && (certificateCode.test(code) || localCode.test(code))
+      ? new MeshError.TlsFailed({ code, cause: copyOf(error, scrub) })
+      : new MeshError.DialFailed({ cause: copyOf(error, scrub, tlsMessage(error)) })
   )
 }
 
 export const readFailed = (reason: MeshError.ConnectionReason): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketReadError({ cause: reason }) })
 
-// The last is of a frame in more fragments than `ws` puts together.
-const tooLarge = new Set([
-  "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
-  "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH",
-  "WS_ERR_TOO_MANY_BUFFERED_PARTS"
-])
+/** How many fragments of one frame `ws` puts together. */
+const maxFragments = 16 * 1024
 
 /** An error on the open connection. */
 export const fromReadError = (error: unknown, maxFrameBytes: number, scrub: Scrub): Socket.SocketError => {
-  const code = codeOf(error)
-  return readFailed(
-    code !== undefined && tooLarge.has(code)
-      ? new MeshError.FrameTooLarge({ maxFrameBytes })
-      : new MeshError.ConnectionLost({ cause: copyOf(error, scrub) })
-  )
+  switch (codeOf(error)) {
+    case "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH":
+    case "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH":
+      return readFailed(new MeshError.FrameTooLarge({ maxFrameBytes }))
+    case "WS_ERR_TOO_MANY_BUFFERED_PARTS":
+      return readFailed(new MeshError.FrameTooLarge({ maxFrameBytes, maxFragments }))
+    default:
+      return readFailed(new MeshError.ConnectionLost({ cause: copyOf(error, scrub) }))
+  }
+}
+
+/** The close codes with which a server refuses a key. */
+const unauthorized: ReadonlySet<number> = new Set([3000, 4401])
+
+export interface Close {
+  readonly code: number
+  readonly reason: string
+  /** The socket's error, if there was one. */
+  readonly error: unknown
+  /** Whether the key came from an effect: see `ConnectionClosed.credentialsMayChange`. */
+  readonly credentialsMayChange: boolean
 }
 
 /** The end of an open connection, after its last frame. */
-export const fromClose = (code: number, reason: string, error: unknown, scrub: Scrub): Socket.SocketError =>
-  // 1006 says that there was no close frame; what the network said instead is worth more than the number.
-  code === 1006 && error !== undefined
-    ? readFailed(new MeshError.ConnectionLost({ cause: copyOf(error, scrub) }))
-    : new Socket.SocketError({
-        reason: new Socket.SocketCloseError({ code, closeReason: reason === "" ? undefined : scrub(reason) })
+export const fromClose = (close: Close, scrub: Scrub): Socket.SocketError => {
+  const { code, credentialsMayChange, error } = close
+  // 1006 means that there was no close frame. The network's error says more than the number.
+  if (code === 1006 && error !== undefined) {
+    return readFailed(new MeshError.ConnectionLost({ cause: copyOf(error, scrub) }))
+  }
+  const closeReason = close.reason === "" ? undefined : scrub(close.reason)
+  if (credentialsMayChange && unauthorized.has(code)) {
+    return readFailed(
+      new MeshError.ConnectionClosed({
+        code,
+        ...(closeReason === undefined ? {} : { closeReason }),
+        credentialsMayChange
       })
+    )
+  }
+  return new Socket.SocketError({ reason: new Socket.SocketCloseError({ code, closeReason }) })
+}
 
-/** A write on a connection that has ended. It carries the end's own reason, so that neither hides the other. */
+/** A write on a connection that has ended. Its cause is the reason of that end. */
 export const writeFailed = (end: Socket.SocketError): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: MeshError.fromSocketError(end) }) })
 
-/** A write that was no valid one. */
+/** A write that `ws` did not accept. */
 export const badWrite = (error: unknown): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: error }) })
-
-/**
- * `Retry-After` in milliseconds from `now`: seconds, or a date (RFC 9110,
- * section 10.2.3). Whatever is neither is as good as absent.
- */
-export const retryAfterMillis = (header: string | undefined, now: number): number | undefined => {
-  const value = header?.trim() ?? ""
-  if (/^\d+$/.test(value)) {
-    const millis = Number(value) * 1000
-    return Number.isFinite(millis) ? millis : undefined
-  }
-  // `Date.parse` takes nearly anything for a date; an HTTP date begins with its day.
-  if (!/^[A-Z][a-z]{2,8},? /.test(value)) return undefined
-  const date = Date.parse(value.endsWith("GMT") ? value : `${value} GMT`)
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now)
-}

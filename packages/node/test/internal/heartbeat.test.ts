@@ -9,7 +9,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Heartbeat from "../../src/internal/heartbeat.ts"
 import { settled } from "../support/servers.ts"
 
-/** A connection of which only what the heartbeat looks at is there, with a peer that does as it is told. */
+/** The part of a connection that the heartbeat uses, with a scripted peer. */
 const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
@@ -23,7 +23,7 @@ const make = Effect.gen(function* () {
     abandonedAt: undefined as number | undefined,
     error: undefined as Socket.SocketError | undefined
   }
-  const connection: Heartbeat.Beating = {
+  const connection: Heartbeat.HeartbeatTarget = {
     ping: () => {
       state.pings.push(now())
       if (!state.answers || state.paused) return
@@ -50,7 +50,13 @@ type Made = Effect.Success<typeof make>
 
 const start = ({ connection, now }: Made, options?: Partial<Heartbeat.Options>) =>
   Effect.forkChild(
-    Heartbeat.run(connection, { interval: 15_000, deadline: 10_000, onRoundTrip: undefined, now, ...options }),
+    Heartbeat.run(connection, {
+      intervalMillis: 15_000,
+      deadlineMillis: 10_000,
+      onRoundTrip: undefined,
+      now,
+      ...options
+    }),
     { startImmediately: true }
   )
 
@@ -90,7 +96,27 @@ describe("heartbeat", () => {
     })
   )
 
-  it.effect("takes any byte for life, not only a pong", () =>
+  it.effect("keeps its times when the wall clock is set back or forward", () =>
+    Effect.gen(function* () {
+      const made = yield* make
+      const clock = yield* Clock.Clock
+      let step = 0
+      const stepped: Clock.Clock = {
+        ...clock,
+        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + step,
+        currentTimeMillis: Effect.map(clock.currentTimeMillis, (now) => now + step)
+      }
+      yield* start(made).pipe(Effect.provideService(Clock.Clock, stepped))
+      for (const next of [-3_600_000, 7_200_000, 0]) {
+        yield* seconds(20)
+        step = next
+      }
+      assert.deepStrictEqual(made.state.pings, [15_000, 30_000, 45_000, 60_000])
+      assert.isUndefined(made.state.abandonedAt)
+    })
+  )
+
+  it.effect("takes any byte for a sign of life, not only a pong", () =>
     Effect.gen(function* () {
       const made = yield* make
       made.state.answers = false
@@ -114,7 +140,7 @@ describe("heartbeat", () => {
       it.effect(`of ${interval} and ${deadline} ms notices within their sum a peer that died at ${lastLife} ms`, () =>
         Effect.gen(function* () {
           const made = yield* make
-          yield* start(made, { interval, deadline })
+          yield* start(made, { intervalMillis: interval, deadlineMillis: deadline })
           yield* TestClock.adjust(lastLife)
           yield* settled(() => 0)
           made.state.bytes++
@@ -130,7 +156,7 @@ describe("heartbeat", () => {
     }
   }
 
-  it.effect("does not count the time in which reads are held back, nor writes then, and pings right after", () =>
+  it.effect("does not count the time in which reads are paused, sends no ping then, and pings right after", () =>
     Effect.gen(function* () {
       const made = yield* make
       yield* start(made)
@@ -144,7 +170,7 @@ describe("heartbeat", () => {
     })
   )
 
-  it.effect("tells no round trip with a pause in it", () =>
+  it.effect("reports no round trip that includes a pause", () =>
     Effect.gen(function* () {
       const made = yield* make
       const told: Array<number> = []
@@ -162,7 +188,7 @@ describe("heartbeat", () => {
     })
   )
 
-  it.effect("a listener to round trips that hangs does not stop the heart", () =>
+  it.effect("goes on while a listener to round trips never ends", () =>
     Effect.gen(function* () {
       const made = yield* make
       yield* start(made, { onRoundTrip: () => Effect.never })
@@ -173,7 +199,7 @@ describe("heartbeat", () => {
     })
   )
 
-  it.effect("gives a whole deadline from the moment when reads are taken up again", () =>
+  it.effect("waits for a whole deadline after reads resume", () =>
     Effect.gen(function* () {
       const made = yield* make
       made.state.answers = false
@@ -188,7 +214,7 @@ describe("heartbeat", () => {
     })
   )
 
-  it.effect("gives a whole deadline after a pause within the window as well", () =>
+  it.effect("waits for a whole deadline after a pause within the deadline as well", () =>
     Effect.gen(function* () {
       const made = yield* make
       made.state.answers = false

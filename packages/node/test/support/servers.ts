@@ -161,3 +161,30 @@ export const settled = <A>(read: () => A): Effect.Effect<A> =>
 /** Turns the event loop until something is so. */
 export const until = (condition: () => boolean): Effect.Effect<void> =>
   Effect.suspend(() => (condition() ? Effect.void : Effect.flatMap(turn, () => until(condition))))
+
+/** A forward proxy as companies have them: `CONNECT` and nothing else. */
+export interface ForwardProxy extends Server {
+  /** What it was asked to connect to, and the credentials that were sent. */
+  readonly requests: ReadonlyArray<{ readonly target: string; readonly authorization: string | undefined }>
+}
+
+/** Refuses with `status` if that is not 200. */
+export const forwardProxy = (status = 200): Effect.Effect<ForwardProxy, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const requests: Array<ForwardProxy["requests"][number]> = []
+    const server = http.createServer((_, response) => response.writeHead(405).end())
+    server.on("connect", (request, socket) => {
+      const target = request.url ?? ""
+      requests.push({ target, authorization: request.headers["proxy-authorization"] })
+      socket.on("error", () => {})
+      if (status !== 200) return void socket.end(`HTTP/1.1 ${status} No\r\n\r\n`)
+      const { hostname, port } = new URL(`http://${target}`)
+      const upstream = net.connect(Number(port), hostname, () => {
+        socket.write("HTTP/1.1 200 Connection established\r\n\r\n")
+        upstream.pipe(socket).pipe(upstream)
+      })
+      upstream.on("error", () => socket.destroy())
+      socket.on("close", () => upstream.destroy())
+    })
+    return { ...(yield* listen(server, "http")), requests }
+  })

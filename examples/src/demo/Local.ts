@@ -1,0 +1,114 @@
+/**
+ * The demo without a real server: a mock server, a proxy that adds latency, a
+ * workload, three faults, and the audit at the end.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
+import * as Audit from "@makima-stream/test-kit/Audit"
+import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import * as Workload from "@makima-stream/test-kit/Workload"
+import * as Story from "./Story.ts"
+import * as Tally from "./Tally.ts"
+import type * as View from "./View.ts"
+
+/** The latency of the demo's network in each direction, in milliseconds. */
+export const latencyMillis = 60
+
+/** The object in the last line. The counts of the audit are `null` if there is no server log to compare with. */
+export interface Result {
+  readonly events: number
+  readonly updates: number
+  readonly outputs: number
+  readonly reconnects: number
+  readonly resyncs: number
+  readonly lostWhileConnected: number | null
+  readonly duplicates: number | null
+  readonly outOfOrder: number | null
+  /** Missing messages without a mark, those that were sent to no one included. */
+  readonly unmarkedGaps: number | null
+  /** Messages of wanted tasks that the server sent to no one, because the subscription had not reached it yet. */
+  readonly unheard: number | null
+  readonly tasks: number
+  readonly costUsd: number
+}
+
+export const toResult = (tally: Tally.Tally, report: Audit.Report | undefined): Result => ({
+  events: tally.events,
+  updates: tally.updates,
+  outputs: tally.outputs,
+  reconnects: Math.max(0, tally.connections - 1),
+  resyncs: tally.resyncs,
+  lostWhileConnected: report?.lostWhileConnected ?? null,
+  duplicates: report?.duplicates ?? null,
+  outOfOrder: report?.outOfOrder ?? null,
+  unmarkedGaps: report?.unmarkedGaps ?? null,
+  unheard: report !== undefined && "unheard" in report && typeof report.unheard === "number" ? report.unheard : null,
+  tasks: Tally.tasks(tally),
+  costUsd: Number(tally.ledger.totalUsd.toFixed(6))
+})
+
+/** Follows everything until the client is closed. `tally` reads what was seen so far. */
+export const follow = Effect.fnUntraced(function* (options: {
+  readonly view: View.View
+  /** Called with each batch. */
+  readonly keep: (batch: ReadonlyArray<MeshEvent.MeshEvent>) => void
+}) {
+  const client = yield* MeshClient.MeshClient
+  let tally = Tally.empty
+  const following = yield* client.everything().pipe(
+    Stream.runForEachArray((batch) =>
+      Effect.flatMap(Clock.currentTimeMillis, (at) => {
+        tally = Tally.add(tally, batch, at)
+        options.keep(batch)
+        return options.view.show(batch, tally, at)
+      })
+    ),
+    Effect.forkScoped
+  )
+  return { client, following, tally: Effect.sync(() => tally) }
+})
+
+/** Plays the whole demo. Returns what the client saw, and the comparison with what the server sent. */
+export const run = Effect.fnUntraced(function* (options: {
+  readonly seed: number
+  readonly tasks: number
+  readonly view: Effect.Effect<View.View, never, Scope.Scope>
+}) {
+  const apiKey = Redacted.make("the key of the demo")
+  const server = yield* MockMeshServer.make({ apiKey })
+  const proxy = yield* ChaosProxy.make({ target: server.port })
+  yield* proxy.shape({ latencyMillis })
+  // All tasks at the same time, so that each lives longer than any of the three outages, and is seen.
+  const workload = Workload.make({ seed: options.seed, tasks: options.tasks, concurrency: options.tasks })
+  const layer = NodeMeshClient.layer({
+    socket: { url: proxy.url, apiKey, heartbeat: { interval: "500 millis", deadline: "500 millis" } },
+    // Shorter than the defaults, which suit a shared server and not a demo of ten seconds.
+    client: {
+      policy: { schedule: Schedule.exponential("200 millis").pipe(Schedule.jittered), stableAfter: "1 second" }
+    }
+  })
+  const events: Array<MeshEvent.MeshEvent> = []
+  const tally = yield* Effect.gen(function* () {
+    const view = yield* options.view
+    const { client, following, tally } = yield* follow({ view, keep: (batch) => events.push(...batch) })
+    yield* Story.play(server, workload)
+    yield* client.awaitOnline
+    // The server answers the unsubscribing after everything that it sent before, so nothing is left in flight.
+    yield* client.close
+    yield* Fiber.join(following)
+    return yield* tally
+  }).pipe(Effect.provide(layer), Effect.scoped)
+  const log = yield* server.log
+  // A fault in the middle of a handshake makes a connection that the client never saw.
+  const report = Audit.compare(log, events, { connectionOf: Audit.connectionsByTime(log, events) })
+  return { tally, report }
+}, Effect.scoped)

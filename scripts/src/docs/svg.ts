@@ -22,12 +22,15 @@ export interface Piece {
   readonly colour: string
 }
 
+/** An escape sequence: ESC, `[`, numbers, and a letter. */
+const escapeSequence = new RegExp(`${String.fromCharCode(27)}\\[([\\d;?]*[A-Za-z])`)
+
 /** Splits a line at its colour sequences. Removes all other escape sequences. */
 export const pieces = (line: string): ReadonlyArray<Piece> => {
   const found: Array<Piece> = []
   let colour = foreground
   // The escape sequences are the odd parts.
-  for (const [n, part] of line.split(/\u001b\[([\d;?]*[A-Za-z])/).entries()) {
+  for (const [n, part] of line.split(escapeSequence).entries()) {
     if (n % 2 === 0) {
       if (part !== "") found.push({ text: part, colour })
     } else if (part.endsWith("m")) {

@@ -132,77 +132,77 @@ interface End {
 }
 
 class Loop<Extra> {
-  private state: LoopState<Extra> = { _tag: "Offline", dialAt: -Infinity, retryAfterUntil: -Infinity }
-  private epoch: number
-  private attempt = 0
-  private wasOnline = false
+  #state: LoopState<Extra> = { _tag: "Offline", dialAt: -Infinity, retryAfterUntil: -Infinity }
+  #epoch: number
+  #attempt = 0
+  #wasOnline = false
   /** When the last complete stretch ended. `undefined` before the first connection and while one lasts. */
-  private incompleteSince: number | undefined
+  #incompleteSince: number | undefined
   /** Set between a request to reconnect and the dial that it leads to. */
-  private requested = false
-  private lastDialAt = -Infinity
+  #requested = false
+  #lastDialAt = -Infinity
   /** Whether a retry with fresh credentials has been made since the feed was last online. */
-  private triedFreshCredentials = false
-  private pace: Settings["pace"]
+  #triedFreshCredentials = false
+  #pace: Settings["pace"]
   /** Elements for the next pull, from a dial that was interrupted. */
-  private queued: Batch<Extra> | undefined
-  private step: ScheduleStep | undefined
-  private publishedRevision = -1
-  private readonly dialNow = Latch.makeUnsafe(false)
-  private readonly policy: ReconnectPolicy.Resolved
-  private readonly options: Options<Extra>
-  private readonly parts: Parts
+  #queued: Batch<Extra> | undefined
+  #step: ScheduleStep | undefined
+  #publishedRevision = -1
+  readonly #dialNow = Latch.makeUnsafe(false)
+  readonly #policy: ReconnectPolicy.Resolved
+  readonly #options: Options<Extra>
+  readonly #parts: Parts
 
   constructor(options: Options<Extra>, parts: Parts) {
-    this.options = options
-    this.parts = parts
-    this.epoch = options.epoch ?? 0
-    this.pace = options.settings.pace
-    this.policy = ReconnectPolicy.resolve(options.policy)
+    this.#options = options
+    this.#parts = parts
+    this.#epoch = options.epoch ?? 0
+    this.#pace = options.settings.pace
+    this.#policy = ReconnectPolicy.resolve(options.policy)
   }
 
   readonly pull: Effect.Effect<Batch<Extra>, MeshError.MeshError> = Effect.suspend(() => {
-    if (this.queued !== undefined) {
-      const batch = this.queued
-      this.queued = undefined
+    if (this.#queued !== undefined) {
+      const batch = this.#queued
+      this.#queued = undefined
       return Effect.succeed(batch)
     }
-    switch (this.state._tag) {
+    switch (this.#state._tag) {
       case "Online":
-        return this.state.pull
+        return this.#state.pull
       case "Offline":
-        return this.dial(this.state.dialAt)
+        return this.#dial(this.#state.dialAt)
       case "Failed":
-        return Effect.fail(this.state.error)
+        return Effect.fail(this.#state.error)
     }
   })
 
   readonly reconnect: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.state._tag === "Online") {
-      this.requested = true
-      return Scope.close(this.state.scope, Exit.void)
+    if (this.#state._tag === "Online") {
+      this.#requested = true
+      return Scope.close(this.#state.scope, Exit.void)
     }
-    if (this.state._tag === "Offline") {
-      const { dialAt, retryAfterUntil } = this.state
-      this.state = { ...this.state, dialAt: Math.min(dialAt, Math.max(this.earliestReconnect(), retryAfterUntil)) }
+    if (this.#state._tag === "Offline") {
+      const { dialAt, retryAfterUntil } = this.#state
+      this.#state = { ...this.#state, dialAt: Math.min(dialAt, Math.max(this.#earliestReconnect(), retryAfterUntil)) }
     }
-    this.dialNow.openUnsafe()
+    this.#dialNow.openUnsafe()
     return Effect.void
   })
 
   readonly resetSchedule: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.map(Schedule.toStep(this.policy.schedule), (step) => {
-      this.step = step
-      this.attempt = 0
+    Effect.map(Schedule.toStep(this.#policy.schedule), (step) => {
+      this.#step = step
+      this.#attempt = 0
     })
   )
 
-  private now(): number {
-    return monotonicMillis(this.parts.clock)
+  #now(): number {
+    return monotonicMillis(this.#parts.clock)
   }
 
-  private earliestReconnect(): number {
-    return this.lastDialAt + reconnectFloor
+  #earliestReconnect(): number {
+    return this.#lastDialAt + reconnectFloor
   }
 
   // ---------------------------------------------------------------------------
@@ -210,68 +210,68 @@ class Loop<Extra> {
   // ---------------------------------------------------------------------------
 
   /** Waits until `dialAt`, which `reconnect` may bring forward. */
-  private awaitDial(): Effect.Effect<void> {
+  #awaitDial(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const wait = this.state._tag === "Offline" ? this.state.dialAt - this.now() : 0
+      const wait = this.#state._tag === "Offline" ? this.#state.dialAt - this.#now() : 0
       if (wait <= 0) return Effect.void
-      this.dialNow.closeUnsafe()
-      return Effect.andThen(Effect.raceFirst(Effect.sleep(Math.ceil(wait)), this.dialNow.await), this.awaitDial())
+      this.#dialNow.closeUnsafe()
+      return Effect.andThen(Effect.raceFirst(Effect.sleep(Math.ceil(wait)), this.#dialNow.await), this.#awaitDial())
     })
   }
 
-  private dial(dialAt: number): Effect.Effect<Batch<Extra>, MeshError.MeshError> {
+  #dial(dialAt: number): Effect.Effect<Batch<Extra>, MeshError.MeshError> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.gen({ self: this }, function* () {
-        if (dialAt > this.now()) yield* restore(this.awaitDial())
-        this.requested = false
-        this.lastDialAt = this.now()
-        if (this.options.onDial !== undefined) yield* this.options.onDial(this.attempt)
-        const scope = yield* Scope.fork(this.parts.scope)
+        if (dialAt > this.#now()) yield* restore(this.#awaitDial())
+        this.#requested = false
+        this.#lastDialAt = this.#now()
+        if (this.#options.onDial !== undefined) yield* this.#options.onDial(this.#attempt)
+        const scope = yield* Scope.fork(this.#parts.scope)
         yield* Metric.update(MeshMetrics.dials, 1)
-        const exit = yield* this.openSession(scope).pipe(
+        const exit = yield* this.#openSession(scope).pipe(
           restore,
           Effect.result,
           Effect.onError((cause) =>
             Effect.andThen(
               Scope.close(scope, Exit.failCause(cause)),
-              Effect.suspend(() => this.onInterruptedDial)
+              Effect.suspend(() => this.#onInterruptedDial)
             )
           )
         )
-        if (exit._tag === "Success") return yield* this.onOpen(exit.success, scope)
+        if (exit._tag === "Success") return yield* this.#onOpen(exit.success, scope)
         yield* Scope.close(scope, Exit.void)
-        return yield* this.onEnd({ reason: connectionReason(exit.failure), opened: false, tooFast: false })
+        return yield* this.#onEnd({ reason: connectionReason(exit.failure), opened: false, tooFast: false })
       })
     )
   }
 
-  private openSession(scope: Scope.Closeable) {
-    const epoch = this.epoch + 1
-    const { onConfirmed, onReplay, settings, skip, subscriptions } = this.options
+  #openSession(scope: Scope.Closeable) {
+    const epoch = this.#epoch + 1
+    const { onConfirmed, onReplay, settings, skip, subscriptions } = this.#options
     return Session.make<Resync, Extra>({
-      settings: { ...settings, pace: this.pace },
+      settings: { ...settings, pace: this.#pace },
       subscriptions,
       epoch,
       skip,
       onReplay,
       onConfirmed: onConfirmed === undefined ? undefined : (key) => onConfirmed(key, epoch),
       toBad: (error) => ({ _tag: "Resync", epoch, reason: { _tag: "BadFrame", error } }),
-      toReplayMark: (unconfirmed) => this.onReplayEnd(unconfirmed)
+      toReplayMark: (unconfirmed) => this.#onReplayEnd(unconfirmed)
     }).pipe(
       Scope.provide(scope),
-      Effect.provideService(Socket.Socket, this.parts.socket),
+      Effect.provideService(Socket.Socket, this.#parts.socket),
       Effect.withSpan("makima.dial", {
         kind: "client",
-        attributes: { "makima.epoch": epoch, "makima.attempt": this.attempt }
+        attributes: { "makima.epoch": epoch, "makima.attempt": this.#attempt }
       })
     )
   }
 
   /** Counts a dial that was interrupted as a failed attempt. Its `Disconnected` waits for the next pull. */
-  private readonly onInterruptedDial: Effect.Effect<void> = Effect.suspend(() =>
+  readonly #onInterruptedDial: Effect.Effect<void> = Effect.suspend(() =>
     Effect.map(
-      this.onEnd({ reason: new MeshError.DialTimeout({}), opened: false, tooFast: false }),
-      (batch) => void (this.queued = batch)
+      this.#onEnd({ reason: new MeshError.DialTimeout({}), opened: false, tooFast: false }),
+      (batch) => void (this.#queued = batch)
     )
   )
 
@@ -279,40 +279,40 @@ class Loop<Extra> {
   // online
   // ---------------------------------------------------------------------------
 
-  private onOpen(session: Session.Session<MeshEvent | Extra>, scope: Scope.Closeable): Effect.Effect<Batch<Extra>> {
+  #onOpen(session: Session.Session<MeshEvent | Extra>, scope: Scope.Closeable): Effect.Effect<Batch<Extra>> {
     return Effect.gen({ self: this }, function* () {
-      const openedAt = this.now()
-      this.epoch++
-      const { epoch } = this
-      const pull = Effect.flatMap(session.pull, (batch) => this.published(batch))
-      const ended = (error: MeshError.MeshError) => this.onSessionEnd(session, scope, openedAt, error)
-      this.state = { _tag: "Online", pull: Effect.catch(pull, ended), scope }
+      const openedAt = this.#now()
+      this.#epoch++
+      const epoch = this.#epoch
+      const pull = Effect.flatMap(session.pull, (batch) => this.#published(batch))
+      const ended = (error: MeshError.MeshError) => this.#onSessionEnd(session, scope, openedAt, error)
+      this.#state = { _tag: "Online", pull: Effect.catch(pull, ended), scope }
       yield* Effect.makeSpanScoped("makima.session", { kind: "client", attributes: { "makima.epoch": epoch } }).pipe(
         Scope.provide(scope)
       )
       yield* Metric.update(MeshMetrics.epoch, epoch)
       yield* Metric.modify(MeshMetrics.connectionsOpen, 1)
       yield* Scope.addFinalizer(scope, Metric.modify(MeshMetrics.connectionsOpen, -1))
-      if (this.incompleteSince !== undefined) {
-        yield* Metric.update(MeshMetrics.downtime, openedAt - this.incompleteSince)
+      if (this.#incompleteSince !== undefined) {
+        yield* Metric.update(MeshMetrics.downtime, openedAt - this.#incompleteSince)
       }
-      yield* Effect.logDebug("Connected to the task feed").pipe(Effect.annotateLogs({ epoch, attempt: this.attempt }))
-      yield* this.publish
-      return [{ _tag: "Connected", epoch, at: this.parts.clock.currentTimeMillisUnsafe() }] as const
+      yield* Effect.logDebug("Connected to the task feed").pipe(Effect.annotateLogs({ epoch, attempt: this.#attempt }))
+      yield* this.#publish
+      return [{ _tag: "Connected", epoch, at: this.#parts.clock.currentTimeMillisUnsafe() }] as const
     })
   }
 
   /** Makes the mark of a confirmed replay: a complete stretch begins. */
-  private onReplayEnd(unconfirmed: number): Resync {
-    const epoch = this.epoch + (this.state._tag === "Online" ? 0 : 1)
-    const since = this.incompleteSince
-    this.incompleteSince = undefined
+  #onReplayEnd(unconfirmed: number): Resync {
+    const epoch = this.#epoch + (this.#state._tag === "Online" ? 0 : 1)
+    const since = this.#incompleteSince
+    this.#incompleteSince = undefined
     if (since === undefined) return Session.replayMark(epoch, { _tag: "Started" }, unconfirmed)
-    MeshMetrics.recordGap("Reconnected", this.parts.context)
-    return Session.replayMark(epoch, { _tag: "Reconnected", downMillis: this.now() - since }, unconfirmed)
+    MeshMetrics.recordGap("Reconnected", this.#parts.context)
+    return Session.replayMark(epoch, { _tag: "Reconnected", downMillis: this.#now() - since }, unconfirmed)
   }
 
-  private readonly onSessionEnd = Effect.fnUntraced(
+  readonly #onSessionEnd = Effect.fnUntraced(
     function* (
       this: Loop<Extra>,
       session: Session.Session<MeshEvent | Extra>,
@@ -321,28 +321,28 @@ class Loop<Extra> {
       error: MeshError.MeshError
     ) {
       yield* Scope.close(scope, Exit.void)
-      const now = this.now()
+      const now = this.#now()
       const requests = session.requests()
-      this.incompleteSince ??= now
+      this.#incompleteSince ??= now
       if ((yield* session.received) > 0) {
-        this.wasOnline = true
-        this.triedFreshCredentials = false
+        this.#wasOnline = true
+        this.#triedFreshCredentials = false
         // Only a server that sends messages, on a connection that lasts, resets the schedule.
-        if (now - openedAt >= this.policy.stableAfterMillis) yield* this.resetSchedule
+        if (now - openedAt >= this.#policy.stableAfterMillis) yield* this.resetSchedule
       }
-      yield* this.publish
-      const reason = this.requested ? new MeshError.ReconnectRequested() : connectionReason(error)
-      const tooFast = isRateLimit(reason) && now - requests.lastAt <= paceWindow && this.slowDown(requests.sent)
-      return yield* this.onEnd({ reason, opened: true, tooFast })
+      yield* this.#publish
+      const reason = this.#requested ? new MeshError.ReconnectRequested() : connectionReason(error)
+      const tooFast = isRateLimit(reason) && now - requests.lastAt <= paceWindow && this.#slowDown(requests.sent)
+      return yield* this.#onEnd({ reason, opened: true, tooFast })
     },
     (effect) => Effect.uninterruptible(effect)
   )
 
   /** Halves the pace of the next connection. Returns `false` if that is not possible. */
-  private slowDown(sent: number): boolean {
-    const slower = halvePace(this.pace, sent)
+  #slowDown(sent: number): boolean {
+    const slower = halvePace(this.#pace, sent)
     if (slower === undefined) return false
-    this.pace = slower
+    this.#pace = slower
     return true
   }
 
@@ -350,15 +350,16 @@ class Loop<Extra> {
   // offline
   // ---------------------------------------------------------------------------
 
-  private onEnd({ opened, reason, tooFast }: End): Effect.Effect<Batch<Extra>> {
+  #onEnd({ opened, reason, tooFast }: End): Effect.Effect<Batch<Extra>> {
     return Effect.gen({ self: this }, function* () {
-      const now = this.now()
-      this.attempt++
-      const { attempt, epoch } = this
-      const decision = yield* this.decide(reason, tooFast, now)
+      const now = this.#now()
+      this.#attempt++
+      const attempt = this.#attempt
+      const epoch = this.#epoch
+      const decision = yield* this.#decide(reason, tooFast, now)
       const retry = typeof decision === "number"
-      this.state = retry
-        ? { _tag: "Offline", dialAt: now + decision, retryAfterUntil: now + this.retryAfter(reason) }
+      this.#state = retry
+        ? { _tag: "Offline", dialAt: now + decision, retryAfterUntil: now + this.#retryAfter(reason) }
         : { _tag: "Failed", error: decision }
       yield* Metric.update(Metric.withAttributes(MeshMetrics.disconnects, { reason: reason._tag }), 1)
       const log = retry && attempt === warnAfter ? Effect.logWarning : Effect.logDebug
@@ -372,37 +373,37 @@ class Loop<Extra> {
         attempt,
         reason,
         ...(retry ? { retryInMillis: decision } : {}),
-        at: this.parts.clock.currentTimeMillisUnsafe()
+        at: this.#parts.clock.currentTimeMillisUnsafe()
       }
       return [disconnected] as const
     })
   }
 
   /** How many milliseconds to wait before the next attempt, or the error to give up with. */
-  private decide(
+  #decide(
     reason: MeshError.ConnectionReason,
     tooFast: boolean,
     now: number
   ): Effect.Effect<number | MeshError.MeshError> {
     // The program waits for it: neither a scheduled delay nor a step of the schedule.
-    if (reason._tag === "ReconnectRequested") return Effect.succeed(Math.max(0, this.earliestReconnect() - now))
-    const { classify, minDelayMillis } = this.policy
-    if (!tooFast && classify(reason, { wasOnline: this.wasOnline }) === "fail") {
-      if (!ReconnectPolicy.mayNeedFreshCredentials(reason) || this.triedFreshCredentials) {
+    if (reason._tag === "ReconnectRequested") return Effect.succeed(Math.max(0, this.#earliestReconnect() - now))
+    const { classify, minDelayMillis } = this.#policy
+    if (!tooFast && classify(reason, { wasOnline: this.#wasOnline }) === "fail") {
+      if (!ReconnectPolicy.mayNeedFreshCredentials(reason) || this.#triedFreshCredentials) {
         return Effect.succeed(new MeshError.MeshError({ reason }))
       }
-      this.triedFreshCredentials = true
+      this.#triedFreshCredentials = true
       return Effect.succeed(minDelayMillis)
     }
-    const { step } = this
+    const step = this.#step
     if (step === undefined) return Effect.succeed(minDelayMillis)
     return Pull.matchEffect(step(now, reason), {
       onSuccess: ([, duration]) =>
-        Effect.succeed(Math.max(minDelayMillis, Duration.toMillis(duration)) + this.retryAfter(reason)),
+        Effect.succeed(Math.max(minDelayMillis, Duration.toMillis(duration)) + this.#retryAfter(reason)),
       onFailure: Effect.failCause,
       onDone: () =>
         Effect.succeed(
-          new MeshError.MeshError({ reason: new MeshError.RetriesExhausted({ attempts: this.attempt, last: reason }) })
+          new MeshError.MeshError({ reason: new MeshError.RetriesExhausted({ attempts: this.#attempt, last: reason }) })
         )
     })
   }
@@ -412,9 +413,9 @@ class Loop<Extra> {
    * not instead of it: clients that were refused together get the same time, and
    * the schedule's jitter keeps them from returning together.
    */
-  private retryAfter(reason: MeshError.ConnectionReason): number {
+  #retryAfter(reason: MeshError.ConnectionReason): number {
     return reason._tag === "HandshakeRejected"
-      ? Math.min(Math.max(0, reason.retryAfterMillis ?? 0), this.policy.maxRetryAfterMillis)
+      ? Math.min(Math.max(0, reason.retryAfterMillis ?? 0), this.#policy.maxRetryAfterMillis)
       : 0
   }
 
@@ -422,20 +423,20 @@ class Loop<Extra> {
   // what is visible of the subscriptions
   // ---------------------------------------------------------------------------
 
-  private published(batch: Batch<Extra>): Effect.Effect<Batch<Extra>> {
-    const { subscriptionState, subscriptions } = this.options
+  #published(batch: Batch<Extra>): Effect.Effect<Batch<Extra>> {
+    const { subscriptionState, subscriptions } = this.#options
     return subscriptionState === undefined ||
       subscriptions.isReplaying() ||
-      subscriptions.revision() === this.publishedRevision
+      subscriptions.revision() === this.#publishedRevision
       ? Effect.succeed(batch)
-      : Effect.as(this.publish, batch)
+      : Effect.as(this.#publish, batch)
   }
 
-  private readonly publish: Effect.Effect<void> = Effect.suspend(() => {
-    const { subscriptionState, subscriptions } = this.options
+  readonly #publish: Effect.Effect<void> = Effect.suspend(() => {
+    const { subscriptionState, subscriptions } = this.#options
     if (subscriptionState === undefined) return Effect.void
-    this.publishedRevision = subscriptions.revision()
-    return SubscriptionRef.set(subscriptionState, { epoch: this.epoch, ...subscriptions.current() })
+    this.#publishedRevision = subscriptions.revision()
+    return SubscriptionRef.set(subscriptionState, { epoch: this.#epoch, ...subscriptions.current() })
   })
 }
 

@@ -1,14 +1,16 @@
 /**
  * A server of the task feed over real WebSockets, for tests and demos.
  *
- * It has the server's side of the protocol, keeps a log of everything that it
- * did, and breaks on demand: connections are killed, frozen, closed, refused or
- * never answered, frames come damaged or in pieces. `Workload` makes what it
- * plays, `Audit` compares its log with what a consumer saw.
+ * It implements the server's side of the protocol, logs everything that it does,
+ * and injects faults: connections are killed, frozen, closed, refused or never
+ * answered, frames come damaged or in fragments, requests and acknowledgements
+ * come late. `Workload` makes what it plays, `Audit` compares its log with what a
+ * consumer saw.
  *
- * Reach for it where the network itself is under test, or for a demo. A test of
- * a program on top of the feed is faster and wholly deterministic without
- * sockets, in memory and under `TestClock`.
+ * Use it if the network itself is under test, or for a demo. For a test of a
+ * program on top of the feed use `ScriptedMesh`: it runs in memory under
+ * `TestClock`, faster and deterministic. `MeshServer` has the verbs that both have
+ * in common.
  *
  * @since 0.1.0
  */
@@ -19,13 +21,15 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { DecodeError } from "@makima-stream/core/DecodeError"
-import type { Interest } from "@makima-stream/core/Interest"
+import * as Interest from "@makima-stream/core/Interest"
 import type { ServerMessage } from "@makima-stream/core/ServerMessage"
+import * as Bounds from "./internal/bounds.ts"
 import * as Garbage from "./internal/garbage.ts"
 import * as Server from "./internal/mockServer.ts"
 import * as Recorder from "./internal/recorder.ts"
-import type { Encoding, Entry, Opened, Received, ServerLog } from "./ServerLog.ts"
+import * as Verbs from "./internal/verbs.ts"
+import type { MeshServer, RequestOptions } from "./MeshServer.ts"
+import type { Encoding, Entry, Opened, Received } from "./ServerLog.ts"
 import type { Workload } from "./Workload.ts"
 
 /**
@@ -34,44 +38,43 @@ import type { Workload } from "./Workload.ts"
  * @category options
  * @since 0.1.0
  */
-export interface Options {
-  /** The port to listen on, at 127.0.0.1. Default: 0, which takes a free one. */
+export interface Options extends RequestOptions {
+  /** The port to listen on. Defaults to 0: a free port. */
   readonly port?: number
   /**
-   * Where the feed is; every other path is answered with 404. Default:
+   * The address to listen on: `0.0.0.0` accepts connections from other machines,
+   * such as containers. Defaults to `127.0.0.1`.
+   *
+   * @since 0.2.0
+   */
+  readonly host?: string
+  /**
+   * The path of the feed; other paths are answered with 404. Defaults to
    * `/api/v1/mesh/tasks/subscribe`.
    */
   readonly path?: string
   /**
-   * The key that a client must bring in `x-makima-api-key`; another one, or
-   * none, is refused with 401. Default: no key is asked for.
+   * The key that a client must send in `x-makima-api-key`. A client with another
+   * key, or without one, is refused with 401. Defaults to no check.
    */
   readonly apiKey?: Redacted.Redacted
-  /** Whether requests are acknowledged. Default: `true`. */
-  readonly acknowledge?: boolean
-  /**
-   * Whether acknowledgements name their task, which the protocol leaves open.
-   * Default: `true`.
-   */
-  readonly nameTasks?: boolean
-  /** Whether to compress where the client offers it. Default: `false`. */
+  /** Whether frames are compressed if the client offers it. Defaults to `false`. */
   readonly perMessageDeflate?: boolean
   /**
-   * Whether the log keeps messages (`Sent`, `SentRaw`, `Unheard`) besides what
-   * else happens. Set it to `false` for a benchmark, where a log of everything
-   * would fill the memory. Default: `true`.
+   * Whether the log keeps messages (`Sent`, `SentRaw`, `Unheard`). Set it to `false`
+   * for a benchmark, whose log would fill the memory. Defaults to `true`.
    */
   readonly keepMessages?: boolean
 }
 
 /**
- * Options of what is sent.
+ * Options of `emit`, `emitAll`, `emitRaw` and `emitRawAll`.
  *
  * @category options
  * @since 0.1.0
  */
 export interface SendOptions {
-  /** How the frame travels. Default: `text`; for raw bytes `binary`. */
+  /** How the frame travels. Defaults to `text`; to `binary` for raw bytes. */
   readonly as?: Encoding
 }
 
@@ -82,47 +85,47 @@ export interface SendOptions {
  * @since 0.1.0
  */
 export interface PlayOptions extends SendOptions {
-  /** How many times as fast as the workload says; `Infinity` for no waiting at all. Default: 1. */
+  /** The factor on the speed of the workload; `Infinity` sends everything at once. Defaults to 1, as does a factor that is not above 0. */
   readonly speed?: number
 }
 
 /**
- * A connection, as it was when it was asked for.
+ * A snapshot of an open connection.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Connection {
   /**
-   * The n-th connection that the server opened, from 1. Where one consumer is
-   * the only client, this is its epoch.
+   * The number of the connection, in the order of opening, from 1. If there is
+   * only one client, this is its epoch.
    */
   readonly id: number
-  /** The headers of the handshake, in lower case, but for the key. */
+  /** The headers of the handshake except the key. Names are in lower case. */
   readonly headers: Readonly<Record<string, string>>
-  /** What `x-makima-api-key` said. */
+  /** The value of `x-makima-api-key`. */
   readonly apiKey: Redacted.Redacted | undefined
-  /** What the client is subscribed to. */
-  readonly interest: Interest
+  /** The client's subscriptions. */
+  readonly interest: Interest.Interest
   /** Whether it is frozen. */
   readonly frozen: boolean
-  /** How many bytes wait in this process for the network to take them. */
+  /** How many bytes this process has not handed to the network yet. */
   readonly bufferedBytes: number
 }
 
 /**
- * The server could not listen: most often the port is taken.
+ * The server could not listen. Usually the port is in use.
  *
  * @category errors
  * @since 0.1.0
  */
 export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream/test-kit/ListenError")("ListenError", {
-  /** The port that was asked for. */
+  /** The requested port. */
   port: Schema.Int,
-  /** What the platform said. */
+  /** The error of the platform. */
   cause: Schema.Defect()
 }) {
-  /** What happened, in one line. */
+  /** One line with the port. */
   override get message(): string {
     return `The mock server could not listen on port ${this.port}`
   }
@@ -133,94 +136,77 @@ export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream
  *
  * **Details**
  *
- * The verbs that break a connection (`kill`, `close`, `freeze`, `thaw`) take the
- * number of one, or concern all that are open. A verb has changed the server's
- * state and its log when it returns; the network is as late as it is.
+ * `kill`, `close`, `freeze` and `thaw` take the number of a connection. Without one
+ * they apply to all open connections. A verb has changed the server's state and its
+ * log when it returns; only the network is late.
  *
  * **Gotchas**
  *
- * The clock for `at` and `play` is the one in effect when the server was made:
- * under `TestClock` a `play` waits until the test moves time on.
+ * - `at`, `play` and all delays use the clock of the fiber that made the server:
+ *   under `TestClock` they wait until the test advances it.
+ * - Vitest's fake timers (`vi.useFakeTimers`) stop the sockets as well: a test hangs.
+ *   Use `TestClock`, or fake only what you need: `toFake: ["Date"]`.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Service {
-  /** The port that it listens on. */
+export interface Service extends Omit<MeshServer, "emit" | "emitRaw" | "close" | "received" | "awaitReceived"> {
+  /** The port that the server listens on. */
   readonly port: number
-  /** The server's URL, as a user would configure it: `http://127.0.0.1:<port>`. */
+  /** The address that the server listens on. */
+  readonly host: string
+  /**
+   * The server's URL, as a user would configure it: `http://127.0.0.1:<port>`. For
+   * `0.0.0.0` and `::` it has the loopback address.
+   */
   readonly url: string
   /** The feed's URL: `ws://127.0.0.1:<port>/api/v1/mesh/tasks/subscribe`. */
   readonly wsUrl: string
 
-  /** The connections that are open, oldest first. A frozen one is open until it is killed or closed. */
+  /** The open connections, oldest first. A frozen one is open until it is killed or closed. */
   readonly connections: Effect.Effect<ReadonlyArray<Connection>>
-  /** What was done and what happened, oldest first, as it is now. */
-  readonly log: Effect.Effect<ServerLog>
-  /** The requests that came, oldest first. */
+  /** The requests that were received, oldest first. */
   readonly received: Effect.Effect<ReadonlyArray<Received>>
 
   /**
-   * Sends a message to every connection that wants it, and gives their number.
-   * One that nobody wants is logged as `Unheard`, and gone.
+   * Sends a message to every connection that subscribed to it. Returns on how many
+   * connections it was sent. A message for no connection is logged as `Unheard`.
    */
   readonly emit: (message: ServerMessage, options?: SendOptions) => Effect.Effect<number>
   /**
-   * Sends messages in order, and gives how often one was sent.
+   * Emits messages in order. Returns the number of sends.
    *
-   * Nothing here waits for the network: who sends without end must `drain`.
+   * It does not wait for the network: use `drain` between large numbers of messages.
    */
   readonly emitAll: (messages: Iterable<ServerMessage>, options?: SendOptions) => Effect.Effect<number>
-  /** Sends a frame as it is to every connection, whatever it is subscribed to: text from a string, else binary. */
+  /** Sends a frame as it is to every connection: a string as text, bytes as binary. Returns the number of connections. */
   readonly emitRaw: (frame: string | Uint8Array, options?: SendOptions) => Effect.Effect<number>
-  /** `emitRaw` for many frames. */
+  /** Sends frames as they are to every connection. Returns the number of sends. */
   readonly emitRawAll: (frames: Iterable<string | Uint8Array>, options?: SendOptions) => Effect.Effect<number>
-  /** Sends a frame that is no message to every connection, wrong in the given way. Default: `InvalidJson`. */
-  readonly garbage: (problem?: DecodeError["problem"]) => Effect.Effect<number>
   /**
-   * Emits a workload at its times, on the clock. While more than 1 MiB is
-   * buffered on a connection it waits for the network; what became late is then
-   * sent at once.
+   * Emits a workload at its times. While more than 1 MiB is buffered on a
+   * connection it waits for the network, and then sends what is late at once.
    */
   readonly play: (workload: Workload, options?: PlayOptions) => Effect.Effect<void>
   /**
-   * Waits until no connection has more than `limit` bytes buffered. A frozen
-   * connection is not waited for. Default: 0.
+   * Waits until no connection has more than `limit` bytes buffered. Frozen
+   * connections are skipped. Defaults to 0.
    */
   readonly drain: (limit?: number) => Effect.Effect<void>
-
-  /** Cuts the TCP connection, with no close frame. What the network still held may be lost. */
-  readonly kill: (connection?: number) => Effect.Effect<void>
   /**
-   * Begins the closing handshake; nothing is sent afterwards. A code that may
-   * not be sent (1005, 1006 and the like) is a defect. On a frozen connection
-   * the close frame is held back like any other. Default: 1000 and no reason.
+   * Begins the closing handshake; nothing is sent afterwards. A code that may not
+   * be sent (1005, 1006 and the like) is a defect. On a frozen connection the close
+   * frame leaves at the thaw. Defaults to 1000 without a reason.
    */
   readonly close: (code?: number, reason?: string, connection?: number) => Effect.Effect<void>
-  /**
-   * Leaves the connection half-open: nothing is read, no ping is answered, no
-   * frame leaves.
-   *
-   * What is emitted meanwhile is held back, and logged as sent but not
-   * `delivered`. It never arrives if the connection is killed, which is what
-   * normally comes next; if it thaws, it arrives in order.
-   */
-  readonly freeze: (connection?: number) => Effect.Effect<void>
-  /** Ends a freeze: what was held back leaves, what came is read. */
-  readonly thaw: (connection?: number) => Effect.Effect<void>
-  /** Refuses the next handshakes with an HTTP status. Queues up behind the faults that are still to come. */
-  readonly refuse: (count: number, status: number, headers?: Readonly<Record<string, string>>) => Effect.Effect<void>
-  /** Takes the next dials and never answers their handshakes. Queues up like `refuse`. */
-  readonly stallDial: (count: number) => Effect.Effect<void>
 
-  /** Waits until the server has opened its n-th connection (which may have ended by then), and gives it. */
-  readonly awaitConnection: (n: number) => Effect.Effect<Connection>
-  /** Waits for a request, one that has come already included. It has been carried out by then. */
+  /** Waits until the server has opened its n-th connection, and returns it. Defaults to 1. */
+  readonly awaitConnection: (n?: number) => Effect.Effect<Connection>
+  /** Waits for a request, past ones included. It has taken effect by then. */
   readonly awaitReceived: (predicate: (received: Received) => boolean) => Effect.Effect<Received>
   /**
-   * Waits for the first entry of the log, of the past or the future, that the
-   * predicate holds for. Entries that the log does not keep are seen if they
-   * come later.
+   * Waits for the first entry of the log that matches, past or future. An entry
+   * that the log does not keep matches only if it comes later.
    */
   readonly awaitEntry: <E extends Entry>(predicate: (entry: Entry) => entry is E) => Effect.Effect<E>
 }
@@ -228,7 +214,7 @@ export interface Service {
 /**
  * The service of a running mock server.
  *
- * **Example** (A client of a real server, in one process)
+ * **Example** (A server and its client in one process)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -252,7 +238,7 @@ export class MockMeshServer extends Context.Service<MockMeshServer, Service>()(
 
 /** How much may be buffered on a connection before `play` waits, in bytes. */
 const highWaterMark = 1 << 20
-/** How many messages `play` emits at most before it looks at what is buffered. */
+/** How many messages `play` emits at most before it checks what is buffered. */
 const batchSize = 512
 
 /**
@@ -260,10 +246,10 @@ const batchSize = 512
  *
  * **Details**
  *
- * Closing the scope cuts every connection, logs that as `Killed`, and gives the
- * port back before it returns. The log can be read afterwards.
+ * Closing the scope cuts every connection, logs that as `Killed`, and frees the
+ * port before it returns. The log can be read afterwards.
  *
- * **Example** (A feed that refuses twice and then serves)
+ * **Example** (A server that refuses two dials)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -288,27 +274,29 @@ export const make = Effect.fnUntraced(function* (
   const path = options?.path ?? "/api/v1/mesh/tasks/subscribe"
   const clock = yield* Clock.Clock
   const recorder = Recorder.make({ clock, keepMessages: options?.keepMessages ?? true })
+  const scope = yield* Effect.scope
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const host = options?.host ?? "127.0.0.1"
+  const settings = Verbs.toSettings(options ?? {})
   const server = Server.make({
     path,
     apiKey: options?.apiKey,
-    acknowledge: options?.acknowledge ?? true,
-    nameTasks: options?.nameTasks ?? true,
+    settings,
+    clock,
+    schedule: (millis, callback) => {
+      run(Effect.forkIn(Effect.andThen(Effect.sleep(millis), Effect.sync(callback)), scope))
+    },
     perMessageDeflate: options?.perMessageDeflate ?? false,
     recorder
   })
-  const port = yield* Effect.acquireRelease(listen(server, options?.port ?? 0), () =>
+  const port = yield* Effect.acquireRelease(listen(server, host, options?.port ?? 0), () =>
     Effect.callback<void>((resume) => server.stop(() => resume(Effect.void)))
   )
 
-  /** Does something to one open connection, or to all of them. */
+  /** Applies a verb to one open connection, or to all of them. */
   const each = (id: number | undefined, f: (connection: Server.Connection) => void): Effect.Effect<void> =>
     Effect.sync(() => {
       for (const connection of server.reachable()) if (id === undefined || connection.id === id) f(connection)
-    })
-
-  const addFaults = (count: number, fault: Server.Fault): Effect.Effect<void> =>
-    Effect.sync(() => {
-      for (let i = 0; i < count; i++) server.faults.push(fault)
     })
 
   const emitAll: Service["emitAll"] = (messages, options) =>
@@ -334,7 +322,7 @@ export const make = Effect.fnUntraced(function* (
         server.connections(),
         ({ socket }) =>
           Effect.callback<void>((resume) => {
-            const cancel = socket.onDrained(limit, () => resume(Effect.void))
+            const cancel = socket.onDrained(Bounds.atLeast(0, limit), () => resume(Effect.void))
             return Effect.sync(cancel)
           }),
         { concurrency: "unbounded", discard: true }
@@ -343,14 +331,15 @@ export const make = Effect.fnUntraced(function* (
 
   const play = Effect.fnUntraced(
     function* (workload: Workload, options?: PlayOptions) {
-      const speed = options?.speed ?? 1
+      const speed = options?.speed !== undefined && options.speed > 0 ? options.speed : 1
       const as = options?.as ?? "text"
-      const start = clock.currentTimeMillisUnsafe()
+      const now = () => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+      const start = now()
       let next = 0
 
-      /** Emits what is due, and gives how long it is until the next is; 0 where it stopped short. */
+      /** Emits what is due. Returns the time until the next message is due; 0 if it stopped before. */
       const emitDue = (): number => {
-        const elapsed = clock.currentTimeMillisUnsafe() - start
+        const elapsed = now() - start
         for (let emitted = 0; emitted < batchSize; emitted++) {
           const entry = workload[next]
           if (entry === undefined) return 0
@@ -365,18 +354,28 @@ export const make = Effect.fnUntraced(function* (
 
       while (next < workload.length) {
         const wait = emitDue()
-        // Clients in this process, and the sockets themselves, must get their turn.
+        // Yield to the sockets, and to clients in this process.
         yield* wait > 0 ? Effect.sleep(wait) : Effect.andThen(drain(highWaterMark), Effect.yieldNow)
       }
     },
     Effect.provideService(Clock.Clock, clock)
   )
 
+  const authority = `${toUrlHost(host)}:${port}`
   return {
+    ...Verbs.make({
+      settings,
+      dials: server.dials,
+      messages: server.messages,
+      acknowledge: server.acknowledge,
+      healConnections: server.healConnections
+    }),
     port,
-    url: `http://127.0.0.1:${port}`,
-    wsUrl: `ws://127.0.0.1:${port}${path}`,
+    host,
+    url: `http://${authority}`,
+    wsUrl: `ws://${authority}${path}`,
     connections: Effect.sync(() => server.connections().map(toConnection)),
+    subscriptions: Effect.sync(() => server.connections().at(-1)?.requests.feed.interest() ?? Interest.empty),
     log: Effect.sync(recorder.snapshot),
     received: Effect.sync(() => recorder.snapshot().filter((entry) => entry._tag === "Received")),
     emit: (message, options) => Effect.sync(() => server.emit(message, options?.as ?? "text")),
@@ -391,9 +390,7 @@ export const make = Effect.fnUntraced(function* (
       each(connection, (connection) => server.close(connection, code, reason)),
     freeze: (connection) => each(connection, server.freeze),
     thaw: (connection) => each(connection, server.thaw),
-    refuse: (count, status, headers = {}) => addFaults(count, { _tag: "Refuse", status, headers }),
-    stallDial: (count) => addFaults(count, { _tag: "Stall" }),
-    awaitConnection: (n) =>
+    awaitConnection: (n = 1) =>
       recorder
         .await((entry): entry is Opened => entry._tag === "Opened" && entry.connection === n)
         .pipe(Effect.map(() => toConnection(server.get(n)))),
@@ -403,30 +400,38 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
+/** The host of a URL that leads to a server on this machine. */
+const toUrlHost = (host: string): string => {
+  if (host === "0.0.0.0") return "127.0.0.1"
+  if (host === "::") return "[::1]"
+  return host.includes(":") ? `[${host}]` : host
+}
+
 const isCongested = ({ socket }: Server.Connection): boolean => !socket.isFrozen() && socket.buffered() > highWaterMark
 
-const listen = (server: Server.MockServer, port: number): Effect.Effect<number, ListenError> =>
+const listen = (server: Server.MockServer, host: string, port: number): Effect.Effect<number, ListenError> =>
   Effect.callback((resume) =>
     server.listen(
+      host,
       port,
       (port) => resume(Effect.succeed(port)),
       (cause) => resume(Effect.fail(new ListenError({ port, cause })))
     )
   )
 
-const toConnection = ({ id, headers, apiKey, feed, socket }: Server.Connection): Connection => ({
+const toConnection = ({ id, headers, apiKey, requests, socket }: Server.Connection): Connection => ({
   id,
   headers,
   apiKey,
-  interest: feed.interest(),
+  interest: requests.feed.interest(),
   frozen: socket.isFrozen(),
   bufferedBytes: socket.buffered()
 })
 
 /**
- * A server for the life of the layer: see `make`.
+ * A server that lives as long as the layer. See `make`.
  *
- * **Example** (A server that asks for a key)
+ * **Example** (A server that checks a key)
  *
  * ```ts
  * import * as Effect from "effect/Effect"

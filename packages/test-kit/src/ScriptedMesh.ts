@@ -1,69 +1,69 @@
 /**
- * A mesh that obeys the test: the server's side of the feed in memory, behind
- * Effect's `Socket` service, with no port and no real time.
+ * The server's side of the feed in memory, behind Effect's `Socket` service,
+ * under the control of a test: no port and no real time.
  *
- * It behaves like the real server until it is told otherwise, so a program
- * under test runs on it unchanged, under `TestClock`. `MockMeshServer` is the
- * same server on real sockets.
+ * Without faults it behaves like the real server, so the program under test runs
+ * on it unchanged, under `TestClock`. `MockMeshServer` is the same server on real
+ * sockets, and `MeshServer` has the verbs that both have in common.
  *
  * @since 0.1.0
  */
+import type { Clock } from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Socket from "effect/socket/Socket"
 import * as ClientMessage from "@makima-stream/core/ClientMessage"
-import type { DecodeError } from "@makima-stream/core/DecodeError"
 import * as Interest from "@makima-stream/core/Interest"
 import type * as ServerMessage from "@makima-stream/core/ServerMessage"
+import * as Bounds from "./internal/bounds.ts"
 import * as Garbage from "./internal/garbage.ts"
 import * as ScriptedServer from "./internal/scriptedServer.ts"
 import * as ScriptedSocket from "./internal/scriptedSocket.ts"
-import type { ServerLog } from "./ServerLog.ts"
+import * as Verbs from "./internal/verbs.ts"
+import type { MeshServer, Received, RequestOptions } from "./MeshServer.ts"
 
 /**
- * A connection as the server sees it. `id` counts the connections of one mesh
- * from 1.
+ * A snapshot of a connection, open or ended.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Connection {
+  /** The number of the connection, in the order of opening, from 1. */
   readonly id: number
   /** Whether it is still open. */
   readonly open: boolean
   /** Whether it is frozen. */
   readonly frozen: boolean
-  /** Why it ended, once it has: `client` is a close by the program under test. */
+  /** Why it ended: `client` is a close by the program under test. `undefined` while it is open. */
   readonly endedBy: "client" | "close" | "kill" | "heartbeat" | undefined
-  /** The close code that the client gave, where it was the client who closed. */
+  /** The close code of the client, if the client closed. */
   readonly closeCode: number | undefined
-  /** What is subscribed on it. */
+  /** The client's subscriptions. */
   readonly interest: Interest.Interest
   /**
    * How many frames have arrived at the program's side and have not been pulled.
-   * Of a connection that has ended: never will be.
    */
   readonly unread: number
 }
 
-/**
- * A request (`message`) that the server received, on connection `connection`.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Received {
-  readonly connection: number
-  readonly message: ClientMessage.ClientMessage
-}
+export type {
+  /**
+   * A request that the server received, and the number of the connection.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Received
+} from "./MeshServer.ts"
 
 /**
- * A frame that the server sent to connection `connection`: the `message` in it,
- * `undefined` where it was sent as a raw frame, and the `frame` itself.
+ * A frame that the server sent to a connection. `message` is `undefined` for a
+ * frame of `emitRaw` or `garbage`.
  *
  * @category models
  * @since 0.1.0
@@ -75,18 +75,19 @@ export interface Sent {
 }
 
 /**
- * What a test waited for did not come. The message lists what did.
+ * A test waited for a connection or a request that did not come. The message lists
+ * what came instead.
  *
  * @category errors
  * @since 0.1.0
  */
 export class NotReceived extends Data.TaggedError("NotReceived")<{
-  /** What was waited for, in words. */
+  /** What the test waited for, in words. */
   readonly waitedFor: string
   /** What came instead. */
   readonly received: ReadonlyArray<Received>
 }> {
-  /** What was waited for, and what came instead. */
+  /** What the test waited for, and what came instead. */
   override get message(): string {
     const came = this.received.map(
       ({ connection, message }) => `  connection ${connection}: ${ClientMessage.encodeFrame(message)}`
@@ -98,48 +99,38 @@ export class NotReceived extends Data.TaggedError("NotReceived")<{
 }
 
 /**
- * How a scripted mesh is set up.
+ * Options of a scripted mesh.
  *
  * @category options
  * @since 0.1.0
  */
-export interface Options {
+export interface Options extends RequestOptions {
   /**
-   * Whether requests are acknowledged: by themselves (`auto`), when `acknowledge`
-   * is called (`manual`), or not at all (`never`). Default: `auto`.
-   */
-  readonly acknowledge?: "auto" | "manual" | "never"
-  /**
-   * How long a dial may take before it fails with `DialTimeout`. Default: 10
-   * seconds, as the node socket has it.
+   * How long a dial may take before it fails with `DialTimeout`. Defaults to 10
+   * seconds, as the Node socket.
    */
   readonly connectTimeout?: Duration.Input
   /**
-   * Whether acknowledgements name their task, which the protocol leaves open.
-   * Default: `true`.
-   */
-  readonly nameTasks?: boolean
-  /**
-   * How a frozen connection is noticed: `interval + deadline` after `freeze` it
-   * fails with `HeartbeatTimeout`. Default: 15 and 10 seconds, as the
-   * node socket has it. `false` for a transport without a heartbeat.
+   * How a frozen connection is noticed: it fails with `HeartbeatTimeout` after
+   * `interval + deadline`. Defaults to 15 and 10 seconds, as the Node socket. `false`
+   * for a transport without a heartbeat.
    */
   readonly heartbeat?: { readonly interval: Duration.Input; readonly deadline: Duration.Input } | false
   /**
-   * How many frames one pull may bring. Default: no limit, as a socket brings
-   * whatever has arrived.
+   * The most frames that one pull returns. At least 1. Defaults to no limit: a pull
+   * returns everything that has arrived.
    */
   readonly maxBatch?: number
 }
 
 /**
- * The service: verbs that make things happen, eyes that look, and the `socket`
- * that the program under test dials.
+ * The service of a scripted mesh: the verbs of `MeshServer`, what a test can
+ * observe, and the `socket` that the program under test dials.
  *
- * **Details**
+ * **Gotchas**
  *
- * The verbs that break a connection (`close`, `kill`, `freeze`, `thaw`) take the
- * `id` of one, or concern all that are open.
+ * Vitest's fake timers (`vi.useFakeTimers`) stop Effect's scheduler: the program
+ * hangs. Use `TestClock`, or fake only what you need: `toFake: ["Date"]`.
  *
  * **Example** (A connection that breaks off)
  *
@@ -165,79 +156,29 @@ export interface Options {
  */
 export class ScriptedMesh extends Context.Service<
   ScriptedMesh,
-  {
+  Omit<MeshServer, "emit" | "kill" | "awaitReceived"> & {
     /** The socket that leads to this mesh. */
     readonly socket: Socket.Socket
-    /** Sends a message to every connection that subscribed to it. */
-    readonly emit: (...messages: ReadonlyArray<ServerMessage.ServerMessage>) => Effect.Effect<void>
-    /** Sends a frame, whatever it holds, to every connection: a string as text, bytes as binary. */
-    readonly emitRaw: (frame: string | Uint8Array) => Effect.Effect<void>
-    /** Sends a frame that is no message to every connection, wrong in the given way. Default: `InvalidJson`. */
-    readonly garbage: (problem?: DecodeError["problem"]) => Effect.Effect<void>
-    /** Sends the next `n` acknowledgements that are due on each connection (default: all). For `acknowledge: "manual"`. */
-    readonly acknowledge: (n?: number) => Effect.Effect<void>
-    /** Changes when requests are acknowledged. */
-    readonly setAcknowledge: (mode: "auto" | "manual" | "never") => Effect.Effect<void>
-    /**
-     * Closes with a close frame. What was sent before still arrives. On a frozen
-     * connection the close frame is held back like any other.
-     */
-    readonly close: (code: number, reason?: string, connection?: number) => Effect.Effect<void>
-    /** Cuts the connection without a close frame. `drop` loses what has not been pulled. Default: `false`. */
+    /** Sends messages, in order, to every connection that subscribed to them. Returns the number of sends. */
+    readonly emit: (...messages: ReadonlyArray<ServerMessage.ServerMessage>) => Effect.Effect<number>
+    /** Cuts the connection without a close frame. `drop` loses what has not been pulled. Defaults to `false`. */
     readonly kill: (connection?: number, options?: { readonly drop?: boolean }) => Effect.Effect<void>
-    /**
-     * Leaves the connection half-open: nothing arrives, no request is read, no
-     * ping is answered.
-     */
-    readonly freeze: (connection?: number) => Effect.Effect<void>
-    /** Ends a freeze: what was held back happens now, in its order. */
-    readonly thaw: (connection?: number) => Effect.Effect<void>
-    /**
-     * Refuses the next `n` dials with an HTTP status. A `retry-after` header is
-     * given to the program as a transport that reads it would: seconds, or an
-     * HTTP date.
-     */
-    readonly refuse: (n: number, status: number, headers?: Readonly<Record<string, string>>) => Effect.Effect<void>
-    /** Takes the next `n` dials and never answers them. Queues up behind `refuse`, and before later ones. */
-    readonly stallDial: (n: number) => Effect.Effect<void>
-    /**
-     * Ends every fault: thaws, forgets what was to happen to later dials and
-     * messages, sends what is held for `reorder`, and acknowledges by itself,
-     * beginning with the acknowledgements that are held back.
-     */
-    readonly heal: Effect.Effect<void>
-    /** Lets every dial take this long from now on. */
-    readonly delayDial: (duration: Duration.Input) => Effect.Effect<void>
-    /** Drops the next `n` messages that are emitted, for every connection. */
-    readonly dropNext: (n: number) => Effect.Effect<void>
-    /** Sends the next `n` messages that are emitted twice. */
-    readonly duplicateNext: (n: number) => Effect.Effect<void>
-    /** Holds the next `n` messages that are emitted, then sends them in reverse. */
-    readonly reorder: (n: number) => Effect.Effect<void>
-    /** Every connection there has been, oldest first. */
+    /** All connections, ended ones included, oldest first. */
     readonly connections: Effect.Effect<ReadonlyArray<Connection>>
-    /** How many dials there have been, refused ones included, with the clock's time of each. */
+    /** The time of each dial, in milliseconds, refused dials included. */
     readonly dials: Effect.Effect<ReadonlyArray<number>>
-    /** Every request that was received, oldest first. */
-    readonly received: Effect.Effect<ReadonlyArray<Received>>
     /** Every frame that was sent, oldest first, acknowledgements included. */
     readonly sent: Effect.Effect<ReadonlyArray<Sent>>
     /** Every frame that the program has pulled, oldest first. */
     readonly pulled: Effect.Effect<ReadonlyArray<Sent>>
-    /** Everything that happened at the server, oldest first: what `Audit` compares a consumer with. */
-    readonly log: Effect.Effect<ServerLog>
-    /** What is subscribed on the newest open connection; nothing where there is none. */
-    readonly subscriptions: Effect.Effect<Interest.Interest>
     /**
-     * Waits until there have been `n` connections (default 1), and gives the n-th.
-     * It has not subscribed to anything yet: what is emitted now reaches nobody.
-     * Wait with `awaitReceived` before you emit.
+     * Waits until there have been `n` connections, and returns the n-th. It has no
+     * subscriptions yet: wait with `awaitReceived` before you emit. Defaults to 1.
      */
     readonly awaitConnection: (n?: number) => Effect.Effect<Connection, NotReceived>
     /**
-     * Waits for a request. Fails, and says what came instead, when the program
-     * has had 1,000 turns of the scheduler without sending it: with virtual time
-     * nothing more will come by itself.
+     * Waits for a request, past ones included. Fails with what came instead after
+     * 1,000 turns of the scheduler: with virtual time nothing comes later by itself.
      */
     readonly awaitReceived: (predicate: (received: Received) => boolean) => Effect.Effect<Received, NotReceived>
   }
@@ -277,100 +218,89 @@ export class ScriptedMesh extends Context.Service<
  * @since 0.1.0
  */
 export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> =>
-  Effect.clockWith((clock) =>
-    Effect.sync(() => {
-      const heartbeat = options?.heartbeat ?? { interval: "15 seconds", deadline: "10 seconds" }
-      const server = ScriptedServer.make({
-        clock,
-        acknowledge: options?.acknowledge ?? "auto",
-        nameTasks: options?.nameTasks ?? true
-      })
-      const socket = ScriptedSocket.make(server, {
-        clock,
-        connectTimeout: Duration.toMillis(options?.connectTimeout ?? "10 seconds"),
-        heartbeat:
-          heartbeat === false
-            ? undefined
-            : { interval: Duration.toMillis(heartbeat.interval), deadline: Duration.toMillis(heartbeat.deadline) },
-        maxBatch: Math.max(1, options?.maxBatch ?? Number.POSITIVE_INFINITY)
-      })
-
-      const awaitSome = <A>(waitedFor: string, find: () => A | undefined): Effect.Effect<A, NotReceived> =>
-        Effect.gen(function* () {
-          const found = Deferred.makeUnsafe<A>()
-          const look = () => {
-            const value = find()
-            if (value !== undefined) Deferred.doneUnsafe(found, Effect.succeed(value))
-          }
-          server.watchers.add(look)
-          look()
-          const giveUp = Effect.yieldNow.pipe(
-            Effect.repeat({ times: patience }),
-            Effect.andThen(
-              Effect.suspend(() => Effect.fail(new NotReceived({ waitedFor, received: [...server.received] })))
-            )
-          )
-          return yield* Effect.raceFirst(Deferred.await(found), giveUp).pipe(
-            Effect.ensuring(Effect.sync(() => server.watchers.delete(look)))
-          )
-        })
-
-      return ScriptedMesh.of({
-        socket,
-        emit: (...messages) => Effect.sync(() => messages.forEach(server.emit)),
-        emitRaw: (frame) => Effect.sync(() => server.emitRaw(frame)),
-        garbage: (problem = "InvalidJson") => Effect.sync(() => server.emitRaw(Garbage.frames[problem])),
-        acknowledge: (n = Number.POSITIVE_INFINITY) => Effect.sync(() => server.acknowledge(n)),
-        setAcknowledge: (mode) =>
-          Effect.sync(() => {
-            server.acknowledgeMode = mode
-          }),
-        close: (code, reason, connection) => Effect.sync(() => server.close(connection, code, reason)),
-        kill: (connection, killOptions) => Effect.sync(() => server.kill(connection, killOptions?.drop === true)),
-        freeze: (connection) => Effect.sync(() => server.freeze(connection)),
-        thaw: (connection) => Effect.sync(() => server.thaw(connection)),
-        refuse: (n, status, headers) =>
-          Effect.sync(() => {
-            const retryAfter = Object.entries(headers ?? {}).find(([name]) => name.toLowerCase() === "retry-after")?.[1]
-            server.addDialFaults(n, { _tag: "Refuse", status, retryAfter })
-          }),
-        stallDial: (n) => Effect.sync(() => server.addDialFaults(n, { _tag: "Stall" })),
-        heal: Effect.sync(server.heal),
-        delayDial: (duration) =>
-          Effect.sync(() => {
-            server.dialDelay = Duration.toMillis(duration)
-          }),
-        dropNext: (n) =>
-          Effect.sync(() => {
-            server.toDrop += n
-          }),
-        duplicateNext: (n) =>
-          Effect.sync(() => {
-            server.toDuplicate += n
-          }),
-        reorder: (n) =>
-          Effect.sync(() => {
-            server.toReorder += n
-          }),
-        connections: Effect.sync(() => server.links.map(toConnection)),
-        dials: Effect.sync(() => [...server.dials]),
-        received: Effect.sync(() => [...server.received]),
-        sent: Effect.sync(() => [...server.sent]),
-        pulled: Effect.sync(() => [...server.pulled]),
-        log: Effect.sync(server.log),
-        subscriptions: Effect.sync(() => server.newestOpen()?.feed.interest() ?? Interest.empty),
-        awaitConnection: (n = 1) =>
-          awaitSome(`Connection ${n}`, () => {
-            const link = server.links[n - 1]
-            return link === undefined ? undefined : toConnection(link)
-          }),
-        awaitReceived: (predicate) => awaitSome("The request", () => server.received.find(predicate))
-      })
-    })
+  Effect.contextWith((context: Context.Context<never>) =>
+    Effect.clockWith((clock) => Effect.sync(() => makeUnsafe(clock, Effect.runForkWith(context), options)))
   )
 
+const makeUnsafe = (
+  clock: Clock,
+  run: (effect: Effect.Effect<void>) => unknown,
+  options: Options | undefined
+): ScriptedMesh["Service"] => {
+  const heartbeat = options?.heartbeat ?? { interval: "15 seconds", deadline: "10 seconds" }
+  const settings = Verbs.toSettings(options ?? {})
+  const server = ScriptedServer.make({
+    clock,
+    settings,
+    schedule: (millis, callback) => run(Effect.andThen(Effect.sleep(millis), Effect.sync(callback)))
+  })
+  const socket = ScriptedSocket.make(server, {
+    clock,
+    connectTimeout: Verbs.toMillis(options?.connectTimeout ?? "10 seconds"),
+    heartbeat:
+      heartbeat === false
+        ? undefined
+        : { interval: Verbs.toMillis(heartbeat.interval), deadline: Verbs.toMillis(heartbeat.deadline) },
+    maxBatch: Bounds.atLeast(1, options?.maxBatch ?? Number.POSITIVE_INFINITY)
+  })
+
+  return ScriptedMesh.of({
+    ...Verbs.make({
+      settings,
+      dials: server.dials,
+      messages: server.messages,
+      acknowledge: server.acknowledge,
+      healConnections: server.healConnections
+    }),
+    socket,
+    emit: (...messages) => Effect.sync(() => messages.reduce((sum, message) => sum + server.messages.emit(message), 0)),
+    emitRaw: (frame) => Effect.sync(() => server.emitRaw(frame)),
+    garbage: (problem = "InvalidJson") => Effect.sync(() => server.emitRaw(Garbage.frames[problem])),
+    close: (code, reason, connection) => Effect.sync(() => server.close(connection, code, reason)),
+    kill: (connection, killOptions) => Effect.sync(() => server.kill(connection, killOptions?.drop === true)),
+    freeze: (connection) => Effect.sync(() => server.freeze(connection)),
+    thaw: (connection) => Effect.sync(() => server.thaw(connection)),
+    connections: Effect.sync(() => server.links.map(toConnection)),
+    dials: Effect.sync(() => [...server.dialTimes]),
+    received: Effect.sync(() => [...server.received]),
+    sent: Effect.sync(() => [...server.sent]),
+    pulled: Effect.sync(() => [...server.pulled]),
+    log: Effect.sync(server.log),
+    subscriptions: Effect.sync(() => server.newestOpen()?.requests.feed.interest() ?? Interest.empty),
+    awaitConnection: (n = 1) =>
+      waitFor(server, `Connection ${n}`, () => {
+        const link = server.links[n - 1]
+        return link === undefined ? undefined : toConnection(link)
+      }),
+    awaitReceived: (predicate) => waitFor(server, "The request", () => server.received.find(predicate))
+  })
+}
+
+/** Waits until `find` returns a value, for at most `patience` turns of the scheduler. */
+const waitFor = <A>(
+  server: ScriptedServer.ScriptedServer,
+  waitedFor: string,
+  find: () => A | undefined
+): Effect.Effect<A, NotReceived> =>
+  Effect.gen(function* () {
+    const found = Deferred.makeUnsafe<A>()
+    const look = () => {
+      const value = find()
+      if (value !== undefined) Deferred.doneUnsafe(found, Effect.succeed(value))
+    }
+    server.watchers.add(look)
+    look()
+    const giveUp = Effect.yieldNow.pipe(
+      Effect.repeat({ times: patience }),
+      Effect.andThen(Effect.suspend(() => Effect.fail(new NotReceived({ waitedFor, received: [...server.received] }))))
+    )
+    return yield* Effect.raceFirst(Deferred.await(found), giveUp).pipe(
+      Effect.ensuring(Effect.sync(() => server.watchers.delete(look)))
+    )
+  })
+
 /**
- * A scripted mesh, and the `Socket` that leads to it.
+ * A scripted mesh, and the `Socket` that connects to it.
  *
  * **Example** (A server that never acknowledges)
  *
@@ -398,7 +328,7 @@ export const layer = (options?: Options): Layer.Layer<ScriptedMesh | Socket.Sock
     Effect.map(make(options), (mesh) => Context.make(ScriptedMesh, mesh).pipe(Context.add(Socket.Socket, mesh.socket)))
   )
 
-/** How many turns of the scheduler a waiter gives the program under test. */
+/** How many turns of the scheduler a waiter grants the program under test. */
 const patience = 1000
 
 const toConnection = (link: ScriptedServer.Link): Connection => ({
@@ -407,6 +337,6 @@ const toConnection = (link: ScriptedServer.Link): Connection => ({
   frozen: link.frozen,
   endedBy: link.endedBy,
   closeCode: link.closeCode,
-  interest: link.feed.interest(),
+  interest: link.requests.feed.interest(),
   unread: link.inbox.length
 })

@@ -220,7 +220,7 @@ describe("MockMeshServer", () => {
 
     it.live("without acknowledgements a request is carried out in silence", () =>
       Effect.gen(function* () {
-        const { server, client } = yield* start({ acknowledge: false })
+        const { server, client } = yield* start({ acknowledge: "never" })
         client.socket.send(ClientMessage.encodeFrame({ _tag: "SubscribeAll" }))
         yield* server.awaitReceived(({ message }) => message._tag === "SubscribeAll")
         yield* server.emit(update(a))
@@ -626,7 +626,7 @@ describe("MockMeshServer", () => {
 
     it.live("one message to two connections is one emission", () =>
       Effect.gen(function* () {
-        const { server, client } = yield* start({ acknowledge: false })
+        const { server, client } = yield* start({ acknowledge: "never" })
         const other = yield* dial(server.wsUrl)
         for (const { socket } of [client, other]) socket.send(ClientMessage.encodeFrame({ _tag: "SubscribeAll" }))
         yield* Effect.forEach([1, 2], (id) => server.awaitReceived(({ connection }) => connection === id))

@@ -4,11 +4,10 @@
  *
  * Invariants:
  *
- * 1. Everything that a verb does to the server's own state is done when it
- *    returns: the next `emit` sees it, and so does the log. Only the network is
- *    late.
- * 2. A connection that was killed or closed by the server is never sent to
- *    again, and is logged as ended once.
+ * 1. A verb has changed the server's own state when it returns: the next `emit`
+ *    sees it, and so does the log. Only the network is late.
+ * 2. Nothing is sent on a connection that the server has killed or closed. Its
+ *    end is logged once.
  * 3. Faults of handshakes form one queue: each upgrade on the feed's path takes
  *    the oldest.
  */
@@ -17,59 +16,70 @@ import type { Duplex } from "node:stream"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { WebSocketServer, type RawData, type ServerOptions, type WebSocket } from "ws"
-import * as ClientMessage from "@makima-stream/core/ClientMessage"
+import type { Clock } from "effect/Clock"
 import * as ServerMessage from "@makima-stream/core/ServerMessage"
 import type { Encoding } from "../ServerLog.ts"
 import * as AcceptedSocket from "./acceptedSocket.ts"
-import * as Feed from "./feed.ts"
+import type * as DelayLine from "./delayLine.ts"
+import * as MessageFaults from "./messageFaults.ts"
 import type { Recorder } from "./recorder.ts"
+import * as RequestHandler from "./requestHandler.ts"
+import type { Dials } from "./verbs.ts"
 
 export interface Options {
   readonly path: string
   readonly apiKey: Redacted.Redacted | undefined
-  readonly acknowledge: boolean
-  readonly nameTasks: boolean
+  readonly settings: RequestHandler.Settings
+  readonly clock: Clock
+  readonly schedule: DelayLine.Schedule
   readonly perMessageDeflate: boolean
   readonly recorder: Recorder
 }
 
-/** A connection, also after its end. */
+/** A connection, open or ended. */
 export interface Connection {
   readonly id: number
   readonly headers: Readonly<Record<string, string>>
   readonly apiKey: Redacted.Redacted | undefined
-  readonly feed: Feed.Feed
+  readonly requests: RequestHandler.RequestHandler
   readonly socket: AcceptedSocket.AcceptedSocket
-  /** Where in the log the frames are that a freeze holds back. */
-  readonly held: Array<number>
+  /** The places in the log of the frames that a freeze retains. */
+  readonly retained: Array<number>
 }
 
 export interface MockServer {
-  /** Listens, and calls back with the port that it got. */
-  readonly listen: (port: number, onListening: (port: number) => void, onError: (error: Error) => void) => void
+  /** Listens, and calls back with the port. */
+  readonly listen: (
+    host: string,
+    port: number,
+    onListening: (port: number) => void,
+    onError: (error: Error) => void
+  ) => void
   /** Cuts every connection, and calls back when the port is free. */
   readonly stop: (onStopped: () => void) => void
   /** The connections that are open, oldest first. */
   readonly connections: () => ReadonlyArray<Connection>
-  /** The same, and the frozen ones that were closed: they can still be thawed, or killed. */
+  /** The open connections, and those that were closed while frozen: they can still be thawed or killed. */
   readonly reachable: () => ReadonlyArray<Connection>
   /** A connection by its number, open or not. */
   readonly get: (id: number) => Connection
-  /** Sends a message to whoever wants it. Gives the number of connections. */
+  /** Sends a message to every connection that subscribed to it. Returns the number of sends. */
   readonly emit: (message: ServerMessage.ServerMessage, as: Encoding) => number
-  /** Sends a frame to everybody. Gives the number of connections. */
+  /** What happens to the next emitted messages. */
+  readonly messages: MessageFaults.MessageFaults
+  /** Sends the next `n` acknowledgements that `manual` retains, on each connection. */
+  readonly acknowledge: (n: number) => void
+  /** Thaws every connection and ends all delays of requests. */
+  readonly healConnections: () => void
+  /** Sends a frame to every connection. Returns the number of connections. */
   readonly emitRaw: (raw: string | Uint8Array, as: Encoding) => number
   readonly kill: (connection: Connection) => void
   readonly close: (connection: Connection, code: number, reason: string) => void
   readonly freeze: (connection: Connection) => void
   readonly thaw: (connection: Connection) => void
-  /** What happens to the next handshakes, oldest first. */
-  readonly faults: Array<Fault>
+  /** What happens to the next handshakes. */
+  readonly dials: Dials
 }
-
-export type Fault =
-  | { readonly _tag: "Stall" }
-  | { readonly _tag: "Refuse"; readonly status: number; readonly headers: Readonly<Record<string, string>> }
 
 const keyHeader = "x-makima-api-key"
 
@@ -88,9 +98,10 @@ export const make = (options: Options): MockServer => {
   const sockets = new Set<Duplex>()
   const known: Array<Connection> = []
   const open = new Map<number, Connection>()
-  // Of those, the frozen ones that this side has closed: what a freeze holds back is still to leave.
+  // Open connections that were closed while frozen: their close frame leaves at the thaw.
   const closing = new Set<Connection>()
-  const faults: Array<Fault> = []
+  const dials: Dials = { faults: [], delayMillis: 0 }
+  let encoding: Encoding = "text"
   let emissions = 0
 
   http.on("connection", (socket) => {
@@ -102,7 +113,12 @@ export const make = (options: Options): MockServer => {
     // A client may cut a handshake short at any time.
     socket.on("error", () => {})
     if (request.url?.split("?", 1)[0] !== options.path) return refuse(socket, 404, {})
-    const fault = faults.shift()
+    if (dials.delayMillis === 0) answerDial(request, socket, head)
+    else options.schedule(dials.delayMillis, () => socket.destroyed || answerDial(request, socket, head))
+  })
+
+  const answerDial = (request: Http.IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const fault = dials.faults.shift()
     if (fault?._tag === "Stall") {
       recorder.append({ _tag: "Stalled" })
       return
@@ -112,7 +128,7 @@ export const make = (options: Options): MockServer => {
       return refuse(socket, 401, {})
     }
     upgrader.handleUpgrade(request, socket, head, (webSocket) => accept(webSocket, request, socket))
-  })
+  }
 
   const refuse = (socket: Duplex, status: number, headers: Readonly<Record<string, string>>): void => {
     recorder.append({ _tag: "Refused", status })
@@ -129,39 +145,38 @@ export const make = (options: Options): MockServer => {
 
   const accept = (webSocket: WebSocket, request: Http.IncomingMessage, socket: Duplex): void => {
     const { [keyHeader]: key, ...headers } = request.headersDistinct
+    const id = known.length + 1
     const connection: Connection = {
-      id: known.length + 1,
+      id,
       headers: Object.fromEntries(Object.entries(headers).map(([name, values]) => [name, (values ?? []).join(", ")])),
       apiKey: key === undefined ? undefined : Redacted.make(key.join(", ")),
-      feed: Feed.make(),
+      requests: RequestHandler.make({
+        connection: id,
+        clock: options.clock,
+        schedule: options.schedule,
+        settings: options.settings,
+        recorder,
+        isOpen: () => open.has(id) && !closing.has(connection),
+        send: (message) => answer(connection, message),
+        close: (code, reason) => close(connection, code, reason),
+        onReceived: () => {}
+      }),
       socket: AcceptedSocket.make(webSocket, socket),
-      held: []
+      retained: []
     }
     known.push(connection)
     open.set(connection.id, connection)
     recorder.append({ _tag: "Opened", connection: connection.id })
-    webSocket.on("message", (data, isBinary) => receive(connection, data, isBinary))
-    // What goes wrong on a connection ends it, which is logged as its end.
+    webSocket.on("message", (data, isBinary) => {
+      const bytes = toBytes(data)
+      connection.requests.receive(isBinary ? bytes : bytes.toString())
+    })
+    // An error ends the connection, which is logged below.
     webSocket.on("error", () => {})
     webSocket.on("close", (code, reason) => {
       if (!open.delete(connection.id) || closing.delete(connection)) return
       recorder.append({ _tag: "Closed", connection: connection.id, by: "client", code, reason: reason.toString() })
     })
-  }
-
-  const receive = (connection: Connection, data: RawData, isBinary: boolean): void => {
-    if (!open.has(connection.id)) return
-    const bytes = toBytes(data)
-    const decoded = ClientMessage.decodeFrame(isBinary ? bytes : bytes.toString())
-    if (Result.isFailure(decoded)) {
-      recorder.append({ _tag: "Unreadable", connection: connection.id, error: decoded.failure })
-      answer(connection, { _tag: "ServerError", code: "BAD_REQUEST", message: decoded.failure.message })
-      return
-    }
-    const acknowledgements = connection.feed.handle(decoded.success)
-    recorder.append({ _tag: "Received", connection: connection.id, message: decoded.success })
-    if (!options.acknowledge) return
-    for (const message of acknowledgements) answer(connection, options.nameTasks ? message : { _tag: message._tag })
   }
 
   const answer = (connection: Connection, message: ServerMessage.ServerMessage): void => {
@@ -179,14 +194,46 @@ export const make = (options: Options): MockServer => {
   ): void => {
     const delivered = !connection.socket.isFrozen()
     const place = recorder.append({ ...what, connection: connection.id, as, delivered })
-    if (!delivered && place !== undefined) connection.held.push(place)
+    if (!delivered && place !== undefined) connection.retained.push(place)
     connection.socket.send(frame, as)
   }
 
+  const broadcast = (message: ServerMessage.ServerMessage): number => {
+    const emission = ++emissions
+    let frame: string | undefined
+    let count = 0
+    for (const connection of open.values()) {
+      if (!connection.requests.feed.wants(message) || !connection.socket.isOpen()) continue
+      frame ??= encode(message)
+      write(connection, frame, encoding, { _tag: "Sent", emission, message })
+      count++
+    }
+    if (count === 0) recorder.append({ _tag: "Unheard", emission, message })
+    return count
+  }
+  const messages = MessageFaults.make(broadcast)
+
+  const close = (connection: Connection, code: number, reason: string): void => {
+    if (!open.has(connection.id) || closing.has(connection)) return
+    // Throws if the code or the reason cannot be sent, before anything has changed.
+    connection.socket.close(code, reason)
+    if (connection.socket.isFrozen()) closing.add(connection)
+    else open.delete(connection.id)
+    recorder.append({ _tag: "Closed", connection: connection.id, by: "server", code, reason })
+  }
+
+  const thaw = (connection: Connection): void => {
+    if (!open.has(connection.id) || !connection.socket.isFrozen()) return
+    recorder.deliver(connection.retained.splice(0))
+    recorder.append({ _tag: "Thawed", connection: connection.id })
+    connection.socket.thaw()
+    if (closing.delete(connection)) open.delete(connection.id)
+  }
+
   return {
-    listen(port, onListening, onError) {
+    listen(host, port, onListening, onError) {
       http.once("error", onError)
-      http.listen(port, "127.0.0.1", () => {
+      http.listen(port, host, () => {
         http.off("error", onError)
         const address = http.address()
         onListening(typeof address === "object" && address !== null ? address.port : port)
@@ -208,17 +255,18 @@ export const make = (options: Options): MockServer => {
       return connection
     },
     emit(message, as) {
-      const emission = ++emissions
-      let frame: string | undefined
-      let count = 0
-      for (const connection of open.values()) {
-        if (!connection.feed.wants(message) || !connection.socket.isOpen()) continue
-        frame ??= encode(message)
-        write(connection, frame, as, { _tag: "Sent", emission, message })
-        count++
+      encoding = as
+      return messages.emit(message)
+    },
+    messages,
+    acknowledge(n) {
+      for (const connection of [...open.values()]) connection.requests.acknowledge(n)
+    },
+    healConnections() {
+      for (const connection of [...open.values()]) {
+        thaw(connection)
+        connection.requests.flush()
       }
-      if (count === 0) recorder.append({ _tag: "Unheard", emission, message })
-      return count
     },
     emitRaw(raw, as) {
       const emission = ++emissions
@@ -235,31 +283,18 @@ export const make = (options: Options): MockServer => {
       if (!closing.delete(connection)) recorder.append({ _tag: "Killed", connection: connection.id })
       connection.socket.kill()
     },
-    close(connection, code, reason) {
-      if (!open.has(connection.id) || closing.has(connection)) return
-      // Throws where the code or the reason cannot be sent, and nothing has changed then.
-      connection.socket.close(code, reason)
-      if (connection.socket.isFrozen()) closing.add(connection)
-      else open.delete(connection.id)
-      recorder.append({ _tag: "Closed", connection: connection.id, by: "server", code, reason })
-    },
+    close,
     freeze(connection) {
       if (!open.has(connection.id) || connection.socket.isFrozen()) return
       recorder.append({ _tag: "Frozen", connection: connection.id })
       connection.socket.freeze()
     },
-    thaw(connection) {
-      if (!open.has(connection.id) || !connection.socket.isFrozen()) return
-      recorder.deliver(connection.held.splice(0))
-      recorder.append({ _tag: "Thawed", connection: connection.id })
-      connection.socket.thaw()
-      if (closing.delete(connection)) open.delete(connection.id)
-    },
-    faults
+    thaw,
+    dials
   }
 }
 
-// A value that is no message is a mistake of the test, and thrown as such.
+// Throws for a value that is not a message: a mistake of the test.
 const encode = (message: ServerMessage.ServerMessage): string => Result.getOrThrow(ServerMessage.encodeFrame(message))
 
 const toBytes = (data: RawData): Buffer =>

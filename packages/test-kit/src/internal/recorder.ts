@@ -1,9 +1,8 @@
 /**
- * Keeps a server's log, and tells those who wait for an entry.
+ * Keeps a server's log, and resumes fibers that wait for an entry.
  *
- * Invariants: entries are numbered from 1 without a gap, also where they are
- * not kept; an entry that was handed out never changes (a later state of it
- * replaces it in the log).
+ * Invariants: entries are numbered from 1 without a gap, also if they are not
+ * kept; an entry never changes (a later state of it replaces it in the log).
  */
 import * as Effect from "effect/Effect"
 import type { Clock } from "effect/Clock"
@@ -13,13 +12,18 @@ import type { Entry, ServerLog, Stamp } from "../ServerLog.ts"
 export type Body = Entry extends infer E ? (E extends Entry ? Omit<E, keyof Stamp> : never) : never
 
 export interface Recorder {
-  /** Adds an entry, and gives its place in the log; `undefined` where it is not kept. */
+  /** Adds an entry. Returns its place in the log; `undefined` if it is not kept. */
   readonly append: (body: Body) => number | undefined
-  /** The entries at these places have left the server after all. */
+  /**
+   * Runs a function, and resumes the fibers that wait for its entries afterwards:
+   * a resumed fiber runs at once, and must not act between two of them.
+   */
+  readonly together: (run: () => void) => void
+  /** Marks the entries at these places as delivered. */
   readonly deliver: (places: ReadonlyArray<number>) => void
   /** The log as it is now. */
   readonly snapshot: () => ServerLog
-  /** The first entry, of the past or the future, that the predicate holds for. */
+  /** Waits for the first entry that matches, past or future. */
   readonly await: <E extends Entry>(predicate: (entry: Entry) => entry is E) => Effect.Effect<E>
 }
 
@@ -29,14 +33,32 @@ export const make = (options: { readonly clock: Clock; readonly keepMessages: bo
   const entries: Array<Entry> = []
   const watchers = new Set<(entry: Entry) => void>()
   let seq = 0
+  /** The entries whose watchers are still to be called, inside of `together`. */
+  let pending: Array<Entry> | undefined
+
+  const notify = (entry: Entry): void => {
+    for (const watcher of [...watchers]) watcher(entry)
+  }
 
   return {
     append(body) {
       const entry: Entry = { ...body, seq: ++seq, at: clock.currentTimeMillisUnsafe() }
       const keep = keepMessages || !isMessage(entry)
       if (keep) entries.push(entry)
-      for (const watcher of watchers) watcher(entry)
+      if (pending === undefined) notify(entry)
+      else pending.push(entry)
       return keep ? entries.length - 1 : undefined
+    },
+    together(run) {
+      if (pending !== undefined) return run()
+      const mine: Array<Entry> = []
+      pending = mine
+      try {
+        run()
+      } finally {
+        pending = undefined
+        mine.forEach(notify)
+      }
     },
     deliver(places) {
       for (const place of places) {

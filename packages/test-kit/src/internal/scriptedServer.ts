@@ -4,100 +4,92 @@
  *
  * Invariants:
  *
- * 1. What happens to a frozen connection from either side is held, in its order,
- *    and happens at the thaw; only a cut, and what the client does to its own
- *    end, does not wait.
+ * 1. What happens to a frozen connection from either side is retained and happens
+ *    at the thaw, in order. A cut, and what the client does to its own end, do not
+ *    wait.
  * 2. A connection ends once, and nothing is sent on it afterwards. What had
- *    arrived by then can still be taken, until the client lets go of it.
- * 3. Dials take the faults that are set up for them in the order in which those
- *    were set up.
+ *    arrived by then can still be taken, until the client releases it.
+ * 3. Each dial takes the oldest fault of dials.
  * 4. Every change calls the watchers, after it has been made.
  */
 import type { Clock } from "effect/Clock"
 import * as Result from "effect/Result"
 import type { SocketError } from "effect/socket/Socket"
-import * as ClientMessage from "@makima-stream/core/ClientMessage"
 import * as ServerMessage from "@makima-stream/core/ServerMessage"
 import type { Connection, Received, Sent } from "../ScriptedMesh.ts"
-import * as Feed from "./feed.ts"
+import type * as DelayLine from "./delayLine.ts"
+import * as MessageFaults from "./messageFaults.ts"
 import * as Recorder from "./recorder.ts"
+import * as RequestHandler from "./requestHandler.ts"
 import * as SocketErrors from "./socketErrors.ts"
+import type { DialFault, Dials } from "./verbs.ts"
 
 type Frame = string | Uint8Array
 
-export type AcknowledgeMode = "auto" | "manual" | "never"
-
 export interface Options {
   readonly clock: Clock
-  readonly acknowledge: AcknowledgeMode
-  readonly nameTasks: boolean
+  readonly schedule: DelayLine.Schedule
+  readonly settings: RequestHandler.Settings
 }
 
-/** A connection, also after its end. */
+/** A connection, open or ended. */
 export interface Link {
   readonly id: number
-  readonly feed: Feed.Feed
+  readonly requests: RequestHandler.RequestHandler
   /** Frames at the program's side, not pulled yet. */
   inbox: Array<Sent>
   frozen: boolean
   /** What happens once the connection thaws. */
-  held: Array<() => void>
-  /** Where in the log the frames are that a freeze holds back. */
-  heldPlaces: Array<number>
+  retained: Array<() => void>
+  /** The places in the log of the frames that a freeze retains. */
+  retainedPlaces: Array<number>
   open: boolean
-  /** Whether the program has let go of it. */
+  /** Whether the program has released it. */
   released: boolean
   endedBy: Connection["endedBy"]
   closeCode: number | undefined
   error: SocketError | undefined
-  /** Resumes the pull that is suspended, if one is. */
+  /** Resumes the pull that is suspended, if there is one. */
   notify: (() => void) | undefined
-  /** Requests whose acknowledgement the test gives by hand. */
-  unacknowledged: Array<ServerMessage.Acknowledgement>
 }
-
-export type DialFault =
-  | { readonly _tag: "Stall" }
-  | { readonly _tag: "Refuse"; readonly status: number; readonly retryAfter: string | undefined }
 
 export interface ScriptedServer {
   // What a test does.
-  readonly emit: (message: ServerMessage.ServerMessage) => void
-  readonly emitRaw: (frame: Frame) => void
+  /** What happens to the next emitted messages. */
+  readonly messages: MessageFaults.MessageFaults
+  /** Sends a frame to every open connection. Returns their number. */
+  readonly emitRaw: (frame: Frame) => number
   readonly acknowledge: (n: number) => void
   readonly close: (id: number | undefined, code: number, reason: string | undefined) => void
   readonly kill: (id: number | undefined, drop: boolean) => void
   readonly freeze: (id: number | undefined) => void
   readonly thaw: (id: number | undefined) => void
-  readonly heal: () => void
-  readonly addDialFaults: (n: number, fault: DialFault) => void
-  acknowledgeMode: AcknowledgeMode
-  /** How long a dial takes, in milliseconds. */
-  dialDelay: number
-  toDrop: number
-  toDuplicate: number
-  toReorder: number
+  /** Thaws every connection and ends all delays of requests. */
+  readonly healConnections: () => void
+  /** What happens to the next dials. */
+  readonly dials: Dials
 
   // What the client's end does.
   /** A dial begins. */
   readonly dial: () => void
-  /** The fault that this dial has to take, if there is one. */
+  /** Takes the fault of this dial, if there is one. */
   readonly nextDialFault: () => DialFault | undefined
   /** A dial will not be answered. */
   readonly stalled: () => void
   readonly accept: () => Link
   readonly receive: (link: Link, frame: Frame) => void
   readonly hangUp: (link: Link, code: number, reason: string | undefined) => void
-  /** The client gives the connection up as dead. */
+  /** The client gives up the connection after its heartbeat failed. */
   readonly abandon: (link: Link, error: SocketError) => void
   readonly release: (link: Link) => void
   /** Takes what has arrived, `n` frames at most. */
   readonly take: (link: Link, n: number) => ReadonlyArray<Frame>
 
-  // What there is to see.
+  // What a test can observe.
   readonly links: ReadonlyArray<Link>
   readonly newestOpen: () => Link | undefined
-  readonly dials: ReadonlyArray<number>
+  /** The time of each dial. */
+  readonly dialTimes: ReadonlyArray<number>
   readonly received: ReadonlyArray<Received>
   readonly sent: ReadonlyArray<Sent>
   readonly pulled: ReadonlyArray<Sent>
@@ -106,17 +98,16 @@ export interface ScriptedServer {
 }
 
 export const make = (options: Options): ScriptedServer => {
-  const { clock, nameTasks } = options
+  const { clock } = options
   const links: Array<Link> = []
-  const dials: Array<number> = []
+  const dialTimes: Array<number> = []
+  const dials: Dials = { faults: [], delayMillis: 0 }
   const received: Array<Received> = []
   const sent: Array<Sent> = []
   const pulled: Array<Sent> = []
   const recorder = Recorder.make({ clock, keepMessages: true })
   const watchers = new Set<() => void>()
   let emissions = 0
-  let dialFaults: Array<DialFault> = []
-  let reordering: Array<ServerMessage.ServerMessage> = []
 
   const changed = (): void => {
     for (const watcher of watchers) watcher()
@@ -126,7 +117,7 @@ export const make = (options: Options): ScriptedServer => {
     links.filter((link) => link.open && (id === undefined || link.id === id))
 
   const whenThawed = (link: Link, happen: () => void): void => {
-    if (link.frozen) link.held.push(happen)
+    if (link.frozen) link.retained.push(happen)
     else happen()
   }
 
@@ -147,7 +138,7 @@ export const make = (options: Options): ScriptedServer => {
     const place = recorder.append(
       message === undefined ? { _tag: "SentRaw", ...body, raw: frame } : { _tag: "Sent", ...body, message }
     )
-    if (link.frozen && place !== undefined) link.heldPlaces.push(place)
+    if (link.frozen && place !== undefined) link.retainedPlaces.push(place)
     whenThawed(link, () => {
       link.inbox.push(what)
       link.notify?.()
@@ -158,24 +149,14 @@ export const make = (options: Options): ScriptedServer => {
   const send = (link: Link, message: ServerMessage.ServerMessage, emission: number = ++emissions): void =>
     deliver(link, Result.getOrThrow(ServerMessage.encodeFrame(message)), emission, message)
 
-  const broadcast = (message: ServerMessage.ServerMessage): void => {
+  const broadcast = (message: ServerMessage.ServerMessage): number => {
     const emission = ++emissions
-    const wanting = open().filter((link) => link.feed.wants(message))
+    const wanting = open().filter((link) => link.requests.feed.wants(message))
     if (wanting.length === 0) recorder.append({ _tag: "Unheard", emission, message })
     for (const link of wanting) send(link, message, emission)
+    return wanting.length
   }
-
-  const sendReordered = (): void => {
-    const reversed = reordering.toReversed()
-    reordering = []
-    for (const held of reversed) broadcast(held)
-  }
-
-  const acknowledge = (n: number): void => {
-    for (const link of open()) {
-      for (const acknowledgement of link.unacknowledged.splice(0, n)) send(link, acknowledgement)
-    }
-  }
+  const messages = MessageFaults.make(broadcast)
 
   const end = (
     link: Link,
@@ -193,8 +174,7 @@ export const make = (options: Options): ScriptedServer => {
     link.open = false
     link.endedBy = endedBy
     link.error = error
-    link.held = []
-    link.unacknowledged = []
+    link.retained = []
     link.notify?.()
     changed()
   }
@@ -203,55 +183,27 @@ export const make = (options: Options): ScriptedServer => {
     if (!link.frozen) return
     link.frozen = false
     recorder.append({ _tag: "Thawed", connection: link.id })
-    recorder.deliver(link.heldPlaces.splice(0))
-    for (const happen of link.held.splice(0)) if (link.open) happen()
+    recorder.deliver(link.retainedPlaces.splice(0))
+    for (const happen of link.retained.splice(0)) if (link.open) happen()
     changed()
   }
 
-  // ---------------------------------------------------------------------------
-  // client to server
-  // ---------------------------------------------------------------------------
-
-  const carryOut = (link: Link, frame: Frame): void => {
-    const message = ClientMessage.decodeFrame(frame)
-    if (Result.isFailure(message)) {
-      recorder.append({ _tag: "Unreadable", connection: link.id, error: message.failure })
-      return send(link, { _tag: "ServerError", code: "BAD_REQUEST", message: message.failure.message })
-    }
-    received.push({ connection: link.id, message: message.success })
-    recorder.append({ _tag: "Received", connection: link.id, message: message.success })
-    const acknowledgements = link.feed
-      .handle(message.success)
-      .map((acknowledgement) => (nameTasks ? acknowledgement : { _tag: acknowledgement._tag }))
-    if (self.acknowledgeMode === "auto") for (const acknowledgement of acknowledgements) send(link, acknowledgement)
-    if (self.acknowledgeMode === "manual") link.unacknowledged.push(...acknowledgements)
-    changed()
-  }
+  const closeLink = (link: Link, code: number, reason: string | undefined): void =>
+    whenThawed(link, () => end(link, "close", SocketErrors.closed(code, reason), code, reason))
 
   const self: ScriptedServer = {
-    emit(message) {
-      if (self.toDrop > 0) {
-        self.toDrop--
-      } else if (self.toReorder > 0) {
-        reordering.push(message)
-        if (--self.toReorder === 0) sendReordered()
-      } else {
-        broadcast(message)
-        if (self.toDuplicate > 0) {
-          self.toDuplicate--
-          broadcast(message)
-        }
-      }
-    },
+    messages,
     emitRaw(frame) {
       const emission = ++emissions
-      for (const link of open()) deliver(link, frame, emission)
+      const links = open()
+      for (const link of links) deliver(link, frame, emission)
+      return links.length
     },
-    acknowledge,
+    acknowledge(n) {
+      for (const link of open()) link.requests.acknowledge(n)
+    },
     close(id, code, reason) {
-      for (const link of open(id)) {
-        whenThawed(link, () => end(link, "close", SocketErrors.closed(code, reason), code, reason))
-      }
+      for (const link of open(id)) closeLink(link, code, reason)
     },
     kill(id, drop) {
       for (const link of open(id)) {
@@ -270,59 +222,58 @@ export const make = (options: Options): ScriptedServer => {
     thaw(id) {
       open(id).forEach(thaw)
     },
-    heal() {
+    healConnections() {
       open().forEach(thaw)
-      dialFaults = []
-      self.dialDelay = 0
-      self.toDrop = 0
-      self.toDuplicate = 0
-      self.toReorder = 0
-      sendReordered()
-      self.acknowledgeMode = "auto"
-      acknowledge(Number.POSITIVE_INFINITY)
+      for (const link of open()) link.requests.flush()
     },
-    addDialFaults(n, fault) {
-      for (let i = 0; i < n; i++) dialFaults.push(fault)
-    },
-    acknowledgeMode: options.acknowledge,
-    dialDelay: 0,
-    toDrop: 0,
-    toDuplicate: 0,
-    toReorder: 0,
+    dials,
 
     dial() {
-      dials.push(clock.currentTimeMillisUnsafe())
+      dialTimes.push(clock.currentTimeMillisUnsafe())
       changed()
     },
     nextDialFault() {
-      const fault = dialFaults.shift()
+      const fault = dials.faults.shift()
       if (fault?._tag === "Stall") self.stalled()
       if (fault?._tag === "Refuse") recorder.append({ _tag: "Refused", status: fault.status })
       return fault
     },
     stalled: () => recorder.append({ _tag: "Stalled" }),
     accept() {
+      const id = links.length + 1
       const link: Link = {
-        id: links.length + 1,
-        feed: Feed.make(),
+        id,
+        requests: RequestHandler.make({
+          connection: id,
+          clock,
+          schedule: options.schedule,
+          settings: options.settings,
+          recorder,
+          isOpen: () => link.open,
+          send: (message) => send(link, message),
+          close: (code, reason) => closeLink(link, code, reason),
+          onReceived(message) {
+            received.push({ connection: id, message })
+            changed()
+          }
+        }),
         inbox: [],
         frozen: false,
-        held: [],
-        heldPlaces: [],
+        retained: [],
+        retainedPlaces: [],
         open: true,
         released: false,
         endedBy: undefined,
         closeCode: undefined,
         error: undefined,
-        notify: undefined,
-        unacknowledged: []
+        notify: undefined
       }
       links.push(link)
       recorder.append({ _tag: "Opened", connection: link.id })
       changed()
       return link
     },
-    receive: (link, frame) => whenThawed(link, () => carryOut(link, frame)),
+    receive: (link, frame) => whenThawed(link, () => link.requests.receive(frame)),
     hangUp(link, code, reason) {
       if (link.open) link.closeCode = code
       end(link, "client", SocketErrors.closed(code, reason), code, reason)
@@ -344,7 +295,7 @@ export const make = (options: Options): ScriptedServer => {
 
     links,
     newestOpen: () => open().at(-1),
-    dials,
+    dialTimes,
     received,
     sent,
     pulled,

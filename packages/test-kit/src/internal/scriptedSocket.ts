@@ -1,7 +1,7 @@
 /**
- * The client's end of a scripted mesh: a `Socket` whose every reader is a
- * connection of its own, with the connect timeout, the heartbeat and the reasons
- * of a transport that knows them.
+ * The client's end of a scripted mesh: a `Socket` where each reader is a
+ * connection, with the connect timeout, the heartbeat and the typed reasons of a
+ * complete transport.
  */
 import { isReadonlyArrayNonEmpty } from "effect/Array"
 import type { Clock } from "effect/Clock"
@@ -20,7 +20,7 @@ export interface Options {
   readonly maxBatch: number
 }
 
-/** Waits until a condition holds that only the server can change. */
+/** Waits until a condition on the server holds. */
 const watchUntil = (server: ScriptedServer, condition: () => boolean): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     if (condition()) return resume(Effect.void)
@@ -37,7 +37,7 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
   const { clock, connectTimeout, heartbeat, maxBatch } = options
   const byScope = new WeakMap<Scope.Scope, Link>()
 
-  /** The heartbeat, in virtual time: it only ever matters while the connection is frozen. */
+  /** The heartbeat, in virtual time. It fails only while the connection is frozen. */
   const watchSilence = (link: Link, interval: number, deadline: number) =>
     watchUntil(server, () => link.frozen).pipe(
       Effect.andThen(
@@ -64,7 +64,7 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
 
   const handshake = Effect.gen(function* () {
     server.dial()
-    const delay = server.dialDelay
+    const delay = server.dials.delayMillis
     if (delay >= connectTimeout) {
       server.stalled()
       return yield* timesOut(connectTimeout)
@@ -73,7 +73,8 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
     const fault = server.nextDialFault()
     if (fault === undefined) return
     if (fault._tag === "Stall") return yield* timesOut(connectTimeout - delay)
-    const retryAfterMillis = parseRetryAfter(fault.retryAfter, clock.currentTimeMillisUnsafe())
+    const retryAfter = Object.entries(fault.headers).find(([name]) => name.toLowerCase() === "retry-after")?.[1]
+    const retryAfterMillis = parseRetryAfter(retryAfter, clock.currentTimeMillisUnsafe())
     return yield* SocketErrors.dialFailed(
       new MeshError.HandshakeRejected({
         status: fault.status,
@@ -85,7 +86,7 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
   const reader: Socket.Socket["reader"] = Effect.gen(function* () {
     const scope = yield* Effect.scope
     yield* handshake
-    // A test that waits for the connection runs inside of `accept`, and may interrupt this very dial from there.
+    // `accept` wakes a test that waits for the connection, and the test may interrupt this dial before `accept` returns.
     const link = yield* Effect.acquireRelease(Effect.sync(server.accept), (link) =>
       Effect.sync(() => server.release(link))
     )
@@ -127,7 +128,7 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
       return Effect.void
     })
 
-  // A writer belongs to the reader of its scope; without one it waits for the next connection, as Effect's does.
+  // A writer belongs to the reader of its scope. Without one it waits for the next connection, as in Effect's sockets.
   const writer: Socket.Socket["writer"] = Effect.map(Effect.scope, (scope) => {
     const mine: Effect.Effect<Link> = Effect.suspend(() => {
       const link = byScope.get(scope) ?? server.newestOpen()
@@ -151,7 +152,7 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
 const parseRetryAfter = (header: string | undefined, now: number): number | undefined => {
   const value = header?.trim() ?? ""
   if (/^\d+$/.test(value)) return Number(value) * 1000
-  // `Date.parse` takes nearly anything for a date; an HTTP date begins with its day.
+  // `Date.parse` accepts nearly anything; an HTTP date begins with the day of the week.
   if (!/^[A-Z][a-z]{2,8},? /.test(value)) return undefined
   const date = Date.parse(value)
   return Number.isNaN(date) ? undefined : Math.max(0, date - now)

@@ -1,0 +1,54 @@
+/**
+ * Runs tasks after a delay that may change from one task to the next.
+ *
+ * Invariants: tasks run in the order in which they were added, each once. Delays
+ * are measured on the monotonic clock.
+ */
+import type { Clock } from "effect/Clock"
+
+export interface DelayLine {
+  /** Runs a task after `millis`, and after all tasks before it. Runs it at once if there is nothing to wait for. */
+  readonly add: (millis: number, task: () => void) => void
+  /** Runs all waiting tasks now. */
+  readonly flush: () => void
+  /** Forgets all waiting tasks. */
+  readonly clear: () => void
+}
+
+/** Calls a function once, after a number of milliseconds. */
+export type Schedule = (millis: number, callback: () => void) => void
+
+export const make = (clock: Clock, schedule: Schedule): DelayLine => {
+  let waiting: Array<{ readonly dueAt: number; readonly task: () => void }> = []
+  let isArmed = false
+  const now = (): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
+  const arm = (): void => {
+    const head = waiting[0]
+    if (head === undefined || isArmed) return
+    isArmed = true
+    schedule(Math.max(0, Math.ceil(head.dueAt - now())), () => {
+      isArmed = false
+      // A wake-up may be early by the rounding of the timer.
+      while (waiting[0] !== undefined && waiting[0].dueAt - now() < 0.001) waiting.shift()?.task()
+      arm()
+    })
+  }
+
+  return {
+    add(millis, task) {
+      const last = waiting.at(-1)
+      if (millis <= 0 && last === undefined) return task()
+      waiting.push({ dueAt: Math.max(now() + millis, last?.dueAt ?? 0), task })
+      arm()
+    },
+    flush() {
+      const tasks = waiting
+      waiting = []
+      for (const { task } of tasks) task()
+    },
+    clear() {
+      waiting = []
+    }
+  }
+}

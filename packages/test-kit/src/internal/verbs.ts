@@ -1,0 +1,121 @@
+/**
+ * The state that the verbs of a server change, and the verbs that both servers
+ * have in common.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { MeshServer } from "../MeshServer.ts"
+import * as Bounds from "./bounds.ts"
+import type { MessageFaults } from "./messageFaults.ts"
+import type { Settings } from "./requestHandler.ts"
+
+/** What happens to a dial instead of a connection. */
+export type DialFault =
+  | { readonly _tag: "Stall" }
+  | { readonly _tag: "Refuse"; readonly status: number; readonly headers: Readonly<Record<string, string>> }
+
+/** What happens to the next dials. */
+export interface Dials {
+  /** Each dial takes the oldest one. */
+  faults: Array<DialFault>
+  delayMillis: number
+}
+
+/** What the common verbs act on. */
+export interface Target {
+  readonly settings: Settings
+  readonly dials: Dials
+  readonly messages: MessageFaults
+  /** Sends the next `n` acknowledgements that `manual` retains, on each connection. */
+  readonly acknowledge: (n: number) => void
+  /** Thaws every connection and ends all delays on it. */
+  readonly healConnections: () => void
+}
+
+/** A duration in milliseconds. A negative one counts as 0. */
+export const toMillis = (duration: Duration.Input): number => Bounds.notNegative(Duration.toMillis(duration))
+
+type Common =
+  | "acknowledge"
+  | "setAcknowledge"
+  | "setNameTasks"
+  | "delayAcknowledgements"
+  | "delayRequests"
+  | "limitRequests"
+  | "refuse"
+  | "stallDial"
+  | "delayDial"
+  | "dropNext"
+  | "duplicateNext"
+  | "reorder"
+  | "heal"
+
+/** The initial settings of a server. */
+export const toSettings = (options: {
+  readonly acknowledge?: Settings["acknowledge"]
+  readonly nameTasks?: boolean
+  readonly acknowledgementDelay?: Duration.Input
+  readonly requestDelay?: Duration.Input
+  readonly requestLimit?: Settings["limit"]
+}): Settings => ({
+  acknowledge: options.acknowledge ?? "auto",
+  nameTasks: options.nameTasks ?? true,
+  acknowledgementDelayMillis: toMillis(options.acknowledgementDelay ?? 0),
+  requestDelayMillis: toMillis(options.requestDelay ?? 0),
+  limit: toLimit(options.requestLimit)
+})
+
+const toLimit = (limit: Settings["limit"]): Settings["limit"] =>
+  limit === undefined ? undefined : { ...limit, perSecond: Bounds.atLeast(1, limit.perSecond) }
+
+/** The verbs that both servers have in common. */
+export const make = ({ acknowledge, dials, healConnections, messages, settings }: Target): Pick<MeshServer, Common> => {
+  const { nameTasks } = settings
+  const addFaults = (n: number, fault: DialFault): void => {
+    for (let i = 0; i < Bounds.atLeast(0, n); i++) dials.faults.push(fault)
+  }
+  return {
+    acknowledge: (n = Number.POSITIVE_INFINITY) => Effect.sync(() => acknowledge(Bounds.atLeast(0, n))),
+    setAcknowledge: (mode) =>
+      Effect.sync(() => {
+        settings.acknowledge = mode
+      }),
+    setNameTasks: (named) =>
+      Effect.sync(() => {
+        settings.nameTasks = named
+      }),
+    delayAcknowledgements: (duration) =>
+      Effect.sync(() => {
+        settings.acknowledgementDelayMillis = toMillis(duration)
+      }),
+    delayRequests: (duration) =>
+      Effect.sync(() => {
+        settings.requestDelayMillis = toMillis(duration)
+      }),
+    limitRequests: (limit) =>
+      Effect.sync(() => {
+        settings.limit = toLimit(limit)
+      }),
+    refuse: (n, status, headers = {}) => Effect.sync(() => addFaults(n, { _tag: "Refuse", status, headers })),
+    stallDial: (n) => Effect.sync(() => addFaults(n, { _tag: "Stall" })),
+    delayDial: (duration) =>
+      Effect.sync(() => {
+        dials.delayMillis = toMillis(duration)
+      }),
+    dropNext: (n) => Effect.sync(() => messages.dropNext(Bounds.atLeast(0, n))),
+    duplicateNext: (n) => Effect.sync(() => messages.duplicateNext(Bounds.atLeast(0, n))),
+    reorder: (n) => Effect.sync(() => messages.reorder(Bounds.atLeast(0, n))),
+    heal: Effect.sync(() => {
+      dials.faults = []
+      dials.delayMillis = 0
+      settings.requestDelayMillis = 0
+      settings.acknowledgementDelayMillis = 0
+      settings.limit = undefined
+      settings.nameTasks = nameTasks
+      settings.acknowledge = "auto"
+      healConnections()
+      messages.heal()
+      acknowledge(Number.POSITIVE_INFINITY)
+    })
+  }
+}

@@ -1,13 +1,13 @@
 /**
- * What goes wrong, and when, as a value: the verbs of a `ScriptedMesh` as data,
- * with the passing of time between them.
+ * Faults and the time between them, as a value: the verbs of a `ScriptedMesh` as
+ * data.
  *
- * A schedule can be printed, kept, generated (`MeshArbitrary.faults`), made
- * smaller and run again, which a script in code cannot. `Simulation` runs whole
- * programs under generated ones.
+ * A schedule can be printed, stored, generated (`MeshArbitrary.faults`), shrunk
+ * and run again. `Simulation` runs whole programs under generated schedules.
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
@@ -16,33 +16,37 @@ import type { ScriptedMesh } from "./ScriptedMesh.ts"
 const between = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
 
 /**
- * One thing that happens.
+ * A fault, or a period of time.
  *
  * **Details**
  *
- * Each has the meaning of the `ScriptedMesh` verb of the same name, for all open
- * connections where it concerns any; `Advance` lets `millis` milliseconds of
- * virtual time pass. The bounds are those within which values are generated.
+ * - A fault has the meaning of the `ScriptedMesh` verb of the same name. It applies to
+ *   all open connections.
+ * - `Advance` advances virtual time. `StepClock` steps the wall clock; the monotonic
+ *   clock does not follow a step back.
+ * - Acknowledgements are missing with `SetAcknowledge` `never`, late with
+ *   `DelayAcknowledgements` or `manual`, and bare with `SetNameTasks` `false`.
+ * - Values are generated within the bounds of the schema.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const Fault = Schema.TaggedUnion({
-  /** Milliseconds of virtual time pass. */
+  /** Virtual time passes, in milliseconds. */
   Advance: { millis: between(1, 120_000) },
   /** The server closes every connection with a close frame. */
   Close: {
     /** The close code. */
     code: Schema.Literals([1000, 1001, 1011, 1012, 1013, 4000, 4408, 4429])
   },
-  /** Every connection breaks off. */
+  /** The server cuts every connection. */
   Kill: {
-    /** Whether what the program has not read yet is lost. */
+    /** Whether frames that the program has not pulled yet are lost. */
     drop: Schema.Boolean
   },
-  /** Every connection is left half-open. */
+  /** Every connection becomes half-open. */
   Freeze: {},
-  /** Every connection is live again. */
+  /** Every half-open connection continues. */
   Thaw: {},
   /** The next dials are refused with an HTTP status. */
   Refuse: {
@@ -50,35 +54,62 @@ export const Fault = Schema.TaggedUnion({
     times: between(1, 8),
     /** The HTTP status. */
     status: Schema.Literals([429, 500, 502, 503]),
-    /** The answer's `Retry-After`; 0 for none. */
+    /** The `Retry-After` of the response; 0 for none. */
     retryAfterSeconds: between(0, 60)
   },
   /** The next dials are never answered. */
   StallDial: { times: between(1, 4) },
-  /** Every dial takes this long from now on. */
+  /** Every later dial takes this long. */
   DelayDial: { millis: between(0, 12_000) },
-  /** The next messages are lost on the way. */
+  /** The next messages are lost. */
   DropNext: { times: between(1, 3) },
   /** The next messages arrive twice. */
   DuplicateNext: { times: between(1, 3) },
   /** The next messages arrive together, in reverse. */
   Reorder: { times: between(2, 4) },
-  /** Requests are acknowledged by themselves, by hand, or not at all from now on. */
+  /** Changes when requests are acknowledged. */
   SetAcknowledge: {
-    /** Which of the three. */
+    /** At once, by `Acknowledge`, or not at all. */
     mode: Schema.Literals(["auto", "manual", "never"])
   },
-  /** Acknowledgements that are held back are sent. */
+  /**
+   * Changes whether acknowledgements name their task.
+   *
+   * @since 0.2.0
+   */
+  SetNameTasks: {
+    /** Whether they do. */
+    named: Schema.Boolean
+  },
+  /**
+   * Later requests take effect at once, and are acknowledged after this time.
+   *
+   * @since 0.2.0
+   */
+  DelayAcknowledgements: { millis: between(0, 30_000) },
+  /**
+   * Later requests take effect after this time, and are acknowledged then.
+   *
+   * @since 0.2.0
+   */
+  DelayRequests: { millis: between(0, 30_000) },
+  /**
+   * The wall clock steps by this many milliseconds, but not below 0.
+   *
+   * @since 0.2.0
+   */
+  StepClock: { millis: between(-3_600_000, 3_600_000) },
+  /** Retained acknowledgements are sent. */
   Acknowledge: { times: between(1, 3) },
-  /** Every connection gets a frame that is no message. */
+  /** Every connection receives a frame that cannot be decoded. */
   Garbage: {
-    /** What is wrong with the frame. */
+    /** Why it cannot be decoded. */
     problem: Schema.Literals(["InvalidJson", "InvalidMessage", "InvalidUtf8", "NotAnObject"])
   }
 })
 
 /**
- * One thing that happens: see the schema of the same name.
+ * A fault, or a period of time: see the schema of the same name.
  *
  * @category models
  * @since 0.1.0
@@ -86,7 +117,7 @@ export const Fault = Schema.TaggedUnion({
 export type Fault = typeof Fault.Type
 
 /**
- * Things that happen one after the other.
+ * Faults that happen one after the other.
  *
  * @category schemas
  * @since 0.1.0
@@ -94,7 +125,7 @@ export type Fault = typeof Fault.Type
 export const FaultSchedule = Schema.Array(Fault)
 
 /**
- * Things that happen one after the other.
+ * Faults that happen one after the other.
  *
  * @category models
  * @since 0.1.0
@@ -102,16 +133,17 @@ export const FaultSchedule = Schema.Array(Fault)
 export type FaultSchedule = typeof FaultSchedule.Type
 
 /**
- * Lets one thing happen to a mesh.
+ * Applies a fault to a mesh.
  *
  * **Gotchas**
  *
- * `Advance` needs the `TestClock`, which `it.effect` provides.
+ * `Advance` and `StepClock` need the `TestClock`, which `it.effect` provides.
  *
  * **Example** (A server that goes away for a minute)
  *
  * ```ts
- * import * as Effect from "effect/Effect"
+ * import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
  * import * as TestClock from "effect/testing/TestClock"
  * import * as FaultSchedule from "@makima-stream/test-kit/FaultSchedule"
  * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
@@ -161,16 +193,23 @@ export const apply = (mesh: ScriptedMesh["Service"], fault: Fault): Effect.Effec
       return mesh.reorder(fault.times)
     case "SetAcknowledge":
       return mesh.setAcknowledge(fault.mode)
+    case "SetNameTasks":
+      return mesh.setNameTasks(fault.named)
+    case "DelayAcknowledgements":
+      return mesh.delayAcknowledgements(fault.millis)
+    case "DelayRequests":
+      return mesh.delayRequests(fault.millis)
+    case "StepClock":
+      return Effect.flatMap(Clock.currentTimeMillis, (now) => TestClock.setTime(Math.max(0, now + fault.millis)))
     case "Acknowledge":
       return mesh.acknowledge(fault.times)
     case "Garbage":
-      return mesh.garbage(fault.problem)
+      return Effect.asVoid(mesh.garbage(fault.problem))
   }
 }
 
 /**
- * Lets a whole schedule happen to a mesh, with a turn for every fiber between
- * two things.
+ * Applies a schedule to a mesh. Other fibers run after each fault.
  *
  * @category running
  * @since 0.1.0

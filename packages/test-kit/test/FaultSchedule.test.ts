@@ -110,7 +110,7 @@ describe("FaultSchedule", () => {
     })
   )
 
-  it.effect("holds acknowledgements back, and gives them", () =>
+  it.effect("retains acknowledgements, and sends them", () =>
     Effect.gen(function* () {
       const { mesh, pull, write } = yield* subscribed
       yield* FaultSchedule.apply(mesh, { _tag: "SetAcknowledge", mode: "manual" })
@@ -118,6 +118,45 @@ describe("FaultSchedule", () => {
       assert.strictEqual((yield* mesh.connections)[0]?.unread, 0)
       yield* FaultSchedule.apply(mesh, { _tag: "Acknowledge", times: 1 })
       assert.deepStrictEqual(yield* pull, [`{"type":"unsubscribedAll"}`])
+    })
+  )
+
+  it.effect("acknowledges late and without the task, and carries requests out late", () =>
+    Effect.gen(function* () {
+      const { mesh, pull, write } = yield* subscribed
+      yield* FaultSchedule.run(mesh, [
+        { _tag: "SetNameTasks", named: false },
+        { _tag: "DelayAcknowledgements", millis: 100 }
+      ])
+      yield* write(ClientMessage.encodeFrame({ _tag: "Subscribe", taskId: TaskId.make("a") }))
+      assert.isTrue((yield* mesh.subscriptions).updates.has(TaskId.make("a")))
+      yield* FaultSchedule.run(mesh, [
+        { _tag: "DelayRequests", millis: 100 },
+        { _tag: "Advance", millis: 99 }
+      ])
+      assert.strictEqual((yield* mesh.connections)[0]?.unread, 0)
+      yield* FaultSchedule.run(mesh, [{ _tag: "Advance", millis: 1 }])
+      assert.deepStrictEqual(yield* pull, [`{"type":"subscribed"}`])
+      yield* write(ClientMessage.encodeFrame({ _tag: "UnsubscribeAll" }))
+      yield* FaultSchedule.run(mesh, [{ _tag: "Advance", millis: 99 }])
+      assert.isTrue((yield* mesh.subscriptions).all)
+      yield* FaultSchedule.run(mesh, [{ _tag: "Advance", millis: 1 }])
+      assert.isFalse((yield* mesh.subscriptions).all)
+    })
+  )
+
+  it.effect("steps the wall clock, forwards, back, and not below 0", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      const clock = yield* Clock.Clock
+      yield* FaultSchedule.run(mesh, [{ _tag: "StepClock", millis: 5000 }])
+      assert.strictEqual(yield* Clock.currentTimeMillis, 5000)
+      const monotonic = clock.monotonicTimeNanosUnsafe()
+      yield* FaultSchedule.run(mesh, [{ _tag: "StepClock", millis: -2000 }])
+      assert.strictEqual(yield* Clock.currentTimeMillis, 3000)
+      assert.strictEqual(clock.monotonicTimeNanosUnsafe(), monotonic)
+      yield* FaultSchedule.run(mesh, [{ _tag: "StepClock", millis: -9000 }])
+      assert.strictEqual(yield* Clock.currentTimeMillis, 0)
     })
   )
 })

@@ -198,6 +198,8 @@ export const make = (options: Options): MockServer => {
     connection.socket.send(frame, as)
   }
 
+  const reachable = (): ReadonlyArray<Connection> => [...open.values()]
+
   const broadcast = (message: ServerMessage.ServerMessage): number => {
     const emission = ++emissions
     let frame: string | undefined
@@ -248,7 +250,7 @@ export const make = (options: Options): MockServer => {
       for (const socket of sockets) socket.destroy()
     },
     connections: () => [...open.values()].filter((connection) => !closing.has(connection)),
-    reachable: () => [...open.values()],
+    reachable,
     get(id) {
       const connection = known[id - 1]
       if (connection === undefined) throw new RangeError(`There has been no connection ${id}`)
@@ -260,10 +262,10 @@ export const make = (options: Options): MockServer => {
     },
     messages,
     acknowledge(n) {
-      for (const connection of [...open.values()]) connection.requests.acknowledge(n)
+      for (const connection of reachable()) connection.requests.acknowledge(n)
     },
     healConnections() {
-      for (const connection of [...open.values()]) {
+      for (const connection of reachable()) {
         thaw(connection)
         connection.requests.flush()
       }

@@ -37,7 +37,8 @@ export const make = (options: { readonly clock: Clock; readonly keepMessages: bo
   let pending: Array<Entry> | undefined
 
   const notify = (entry: Entry): void => {
-    for (const watcher of [...watchers]) watcher(entry)
+    const waiting = [...watchers]
+    for (const watcher of waiting) watcher(entry)
   }
 
   return {

@@ -1,17 +1,22 @@
 /**
- * Did a consumer see what the server sent? Compares a server's log with the
- * events of a consumer, connection by connection.
+ * Compares a server's log with the events of a consumer, connection by
+ * connection: is everything there, and is everything that is missing marked?
  *
- * The feed promises that what is lost is marked, not that nothing is lost: the
- * server replays nothing. So an audit tells apart what may be missed (what was
- * said while nobody listened, the tail of a connection that was cut) from what
- * may not (a hole in the middle of a connection), and looks for a `Resync`
- * wherever something is missing. `MockMeshServer` keeps the log; the events are
- * those of `MeshStream.connect`, in order and complete, lifecycle included.
+ * The server replays nothing, so the feed promises that losses are marked, not
+ * that nothing is lost. A `Resync` opens a complete stretch: for the tasks and
+ * kinds that it names, everything that the server sent from there on is in the
+ * stream, in order, once, until the next `Disconnected` or the next `Resync` that
+ * names them. That is what an audit verifies.
+ *
+ * `MockMeshServer` and `ScriptedMesh` keep the log. The events are those of
+ * `MeshStream.connect` or of a client's consumer, in order and complete,
+ * lifecycle elements included.
  *
  * @since 0.1.0
  */
 import type { Data, MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
+import type { TaskId } from "@makima-stream/core/TaskId"
+import * as TaskStatus from "@makima-stream/core/TaskStatus"
 import * as Feed from "./internal/feed.ts"
 import { fingerprint } from "./internal/fingerprint.ts"
 import * as Follower from "./internal/follower.ts"
@@ -19,49 +24,111 @@ import * as Transcript from "./internal/transcript.ts"
 import type { ServerLog } from "./ServerLog.ts"
 
 /**
- * What an audit found. The first six count what must not be; they are 0 for a
- * consumer that keeps the feed's promises.
+ * The result of an audit. The first seven count faults. They are 0 for a consumer
+ * that keeps the feed's promises.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Report {
   /**
-   * Messages that are missing from a connection although the consumer saw a
-   * later one of the same connection, or saw it end in good order, or ended it
-   * itself for no fault of the server. A mark does not excuse them: what a slow
-   * consumer's own policy dropped is counted too.
+   * Messages that are missing from a connection although the consumer saw a later
+   * one of the same connection, or saw it end in good order, or ended it itself
+   * without a fault of the server or the network. A mark does not excuse them:
+   * events that a slow consumer's overflow policy dropped are counted too.
    */
   readonly lostWhileConnected: number
-  /** Events that the consumer saw once too often. */
+  /** Events that the consumer saw more often than the server sent them. */
   readonly duplicates: number
   /** Events that came after one that the server had sent later. */
   readonly outOfOrder: number
   /** Events that the server never sent to this consumer. */
   readonly unexpected: number
   /**
-   * Messages that the consumer missed without a `Resync` between the event
-   * before and the event after them; and frames that were no message without
-   * one for `BadFrame` in their place.
+   * Messages that are missing inside a complete stretch, or that no `Resync`
+   * followed by the time the server's confirmation had arrived. Covers messages
+   * that were lost, missed while away, and `unheard`; and frames that could not be
+   * decoded without a `Resync` for `BadFrame` in their place.
    */
   readonly unmarkedGaps: number
-  /** Reconnects that no `Resync` followed before the next event, whether anything was missed or not. */
-  readonly unmarkedReconnects: number
   /**
-   * Messages that the consumer rightly missed between two connections: they were
-   * on their way when the first was cut, or were emitted before the second had
-   * asked for anything. A `Resync` must have marked them; where none did, they
-   * are in `unmarkedGaps` too.
+   * Connections, the first included, whose requests the server had acknowledged,
+   * and on which the consumer saw a later event without a `Resync` for the whole
+   * interest before it.
+   */
+  readonly unmarkedConnections: number
+  /**
+   * Connections on which something was requested, and which the consumer did not
+   * report: neither with `Connected` nor, where a fault ended them, with a
+   * `Disconnected` of a failed attempt.
+   *
+   * @since 0.2.0
+   */
+  readonly unreported: number
+  /**
+   * Messages that were emitted while the consumer was connected and wanted them,
+   * but before the server had handled its request for them. They were sent to no
+   * connection of the consumer. A `Resync` must mark them; otherwise they are in
+   * `unmarkedGaps` too.
+   *
+   * @since 0.2.0
+   */
+  readonly unheard: number
+  /**
+   * Messages that the consumer rightly missed: they were in flight when a
+   * connection was cut, were emitted before the next connection had requested
+   * anything, or came before the first mark of a connection. A `Resync` must mark
+   * them; otherwise they are in `unmarkedGaps` too.
    */
   readonly missedWhileAway: number
-  /** Messages that were on their way when the run ended. */
+  /** Messages that were in flight when the run ended. */
   readonly inFlight: number
-  /** Messages that the server sent on the connections that the consumer saw. */
+  /** Messages that the server sent on the consumer's connections. */
   readonly sent: number
   /** Messages of the server that the consumer saw. */
   readonly received: number
-  /** Connections that the consumer saw. */
+  /** Connections that the consumer reported. */
   readonly epochs: number
+}
+
+/**
+ * Decides which messages a consumer wants. Called once for each message that the
+ * server emitted after the consumer's first request, in order, so a function may
+ * keep state.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export type Wants = (message: Data) => boolean
+
+/**
+ * What `MeshClient.everything` wants: all updates, and the output of each task
+ * from its first update to its end.
+ *
+ * **Example** (An output that was sent to no one)
+ *
+ * ```ts
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as Audit from "@makima-stream/test-kit/Audit"
+ *
+ * const taskId = TaskId.make("a")
+ * const output = { _tag: "TaskOutput", taskId, messageType: "assistant", content: "hi" } as const
+ * const wants = Audit.everything()
+ * console.log(wants(output), wants({ _tag: "TaskUpdated", taskId }), wants(output)) // false true true
+ * ```
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export const everything = (): Wants => {
+  const live = new Set<TaskId>()
+  return (message) => {
+    if (message._tag === "TaskOutput") return live.has(message.taskId)
+    if (message._tag !== "TaskUpdated") return true
+    if (message.status !== undefined && TaskStatus.defaultTerminal.has(message.status)) live.delete(message.taskId)
+    else live.add(message.taskId)
+    return true
+  }
 }
 
 /**
@@ -72,17 +139,34 @@ export interface Report {
  */
 export interface Options {
   /**
-   * The server's number of the connection that a consumer's epoch was. Default:
-   * the same number, which is right where one consumer is the only client and
-   * no handshake failed after the server had answered it. See also
+   * Returns the server's number of the connection of an epoch. Defaults to the
+   * same number, which is right if the consumer is the only client and every
+   * handshake that the server answered became a connection. See also
    * `connectionsByTime`.
    */
-  readonly connectionOf?: (epoch: number) => number | undefined
+  readonly connectionOf?: ((epoch: number) => number | undefined) | undefined
   /**
-   * Which messages the consumer asked for, where it shares its connection with
-   * others that ask for more. Default: every one that the server sent.
+   * Whether a connection of the server, by its number, is this consumer's.
+   * Connections that are, and on which something was requested, must have been
+   * reported. Defaults to all connections.
+   *
+   * @since 0.2.0
    */
-  readonly only?: (message: Data) => boolean
+  readonly connections?: ((connection: number) => boolean) | undefined
+  /**
+   * Which messages count, if the consumer shares its connection with others that
+   * request more. Defaults to every message.
+   */
+  readonly only?: ((message: Data) => boolean) | undefined
+  /**
+   * Which messages the consumer wants, whether they were requested or not. Pass
+   * `Audit.everything()` for a consumer that discovers tasks. Defaults to what was
+   * requested: on a new connection, what the one before had requested, until the
+   * server handles the request again.
+   *
+   * @since 0.2.0
+   */
+  readonly wants?: Wants | undefined
 }
 
 /**
@@ -90,23 +174,27 @@ export interface Options {
  *
  * **When to use**
  *
- * Use at the end of a run with faults, to show that nothing was lost but what a
- * `Resync` marks.
+ * Use at the end of a run with faults, to show that every loss is marked.
  *
  * **Details**
  *
- * For each connection, the messages that the consumer saw must be the first ones
- * of those that the server sent on it, each once and in order.
- *
- * - *The tail* after the last message seen may be missing if the server killed,
- *   froze or closed the connection, or sent a frame on it that is no message.
- *   Where the consumer's `Disconnected` names the very code that the server
- *   closed with, the tail may not: everything was sent before the close frame.
- *   The tail of the last connection is `inFlight`.
- * - *Frames that are no message* must be seen too, as a `Resync` for `BadFrame`.
- * - *Acknowledgements* are not events, and left out.
- * - *A late joiner* (`Resync` with `JoinedLate`) need not have seen what came
- *   before.
+ * - *Order*: the messages that the consumer saw of a connection must be those that
+ *   the server sent on it, each once and in order.
+ * - *Marks*: a mark excuses only what it names (task and kind), only what comes
+ *   before it, and nothing before the previous mark of the same task and kind.
+ *   What comes between `Connected` and its mark may have holes.
+ * - *Confirmation*: a mark must be there before the first event that follows the
+ *   server's acknowledgement. Without an acknowledgement there is no such place.
+ * - *`unconfirmed`*: such a mark opens no complete stretch for keys without an
+ *   acknowledgement.
+ * - *The tail* of a connection, after the last message seen, may be missing if the
+ *   server killed or closed it; after a freeze or a frame that cannot be decoded,
+ *   what came after that may be missing. If the consumer's `Disconnected` has the
+ *   code that the server closed with, nothing may be missing. The tail of the last
+ *   connection is `inFlight`.
+ * - *Unreported connections*: every connection on which something was requested is
+ *   judged. Connections before the first one that the consumer saw are not, if it
+ *   joined later.
  *
  * Takes time in proportion to the log and the events.
  *
@@ -126,12 +214,18 @@ export interface Options {
  * const update = (version: number) => ({ _tag: "TaskUpdated", taskId: TaskId.make("a"), version }) as const
  * const log: ServerLog.ServerLog = [
  *   { _tag: "Opened", seq: 1, at: 0, connection: 1 },
- *   ...[1, 2, 3].map((version) => ({
- *     ...{ _tag: "Sent", seq: 1 + version, at: 0, connection: 1, emission: version } as const,
- *     ...{ message: update(version), as: "text", delivered: true } as const
+ *   { _tag: "Received", seq: 2, at: 0, connection: 1, message: { _tag: "SubscribeAll" } },
+ *   ...[{ _tag: "SubscribedAll" } as const, update(1), update(2), update(3)].map((message, index) => ({
+ *     ...{ _tag: "Sent", seq: 3 + index, at: 0, connection: 1, emission: index } as const,
+ *     ...{ message, as: "text", delivered: true } as const
  *   }))
  * ]
- * const report = Audit.compare(log, [{ _tag: "Connected", epoch: 1, at: 0 }, update(1), update(3)])
+ * const report = Audit.compare(log, [
+ *   { _tag: "Connected", epoch: 1, at: 0 },
+ *   { _tag: "Resync", epoch: 1, reason: { _tag: "Started" } },
+ *   update(1),
+ *   update(3)
+ * ])
  * console.log(report.lostWhileConnected, report.unmarkedGaps, Audit.isClean(report)) // 1 1 false
  * ```
  *
@@ -139,166 +233,418 @@ export interface Options {
  * @since 0.1.0
  */
 export const compare = (log: ServerLog, events: Iterable<MeshEvent>, options?: Options): Report => {
-  const connectionOf = options?.connectionOf ?? ((epoch) => epoch)
   const { connections, emissions } = Transcript.read(log, options?.only ?? (() => true))
-  const sessions: Array<Session> = []
-  const seen = new Set<string>()
-  const counts = { duplicates: 0, outOfOrder: 0, unexpected: 0, unmarkedReconnects: 0, received: 0 }
-
-  const enter = (epoch: number): void => {
-    const connection = connections.get(connectionOf(epoch) ?? 0) ?? Transcript.emptyConnection()
-    sessions.push({
-      connection,
-      follower: Follower.make(connection),
-      marked: sessions.length === 0,
-      judged: false,
-      sawClose: false
-    })
-  }
-
-  /** The sessions that began after the last event of the server, newest first. */
-  const fresh = function* (): Iterable<Session> {
-    for (let i = sessions.length - 1; i >= 0; i--) {
-      const session = sessions[i]
-      if (session === undefined || session.judged) return
-      yield session
-    }
-  }
-
-  const see = (message: Data): void => {
-    counts.received++
-    // The first message of a connection settles whether the reconnects before it were marked.
-    for (const session of fresh()) {
-      session.judged = true
-      if (!session.marked) counts.unmarkedReconnects++
-    }
-    const key = fingerprint(message)
-    const found = sessions.at(-1)?.follower.see(key)
-    if (found === "late") counts.outOfOrder++
-    else if (found === undefined) {
-      // Before the stragglers: what went to two connections and was seen on one is no straggler of the other.
-      if (seen.has(key)) counts.duplicates++
-      else if (sessions.some(({ follower }) => follower.seeStraggler(key))) counts.outOfOrder++
-      else counts.unexpected++
-    }
-    seen.add(key)
-  }
-
-  for (const event of events) {
-    switch (event._tag) {
-      case "Connected":
-        enter(event.epoch)
-        break
-      case "Disconnected": {
-        const session = sessions.at(-1)
-        if (session === undefined || !event.opened || event.reason._tag !== "ConnectionClosed") break
-        session.sawClose = event.reason.code === session.connection.closeCode
-        break
-      }
-      case "Resync": {
-        // Who joins a connection that is open is not told `Connected`.
-        if (event.reason._tag === "JoinedLate") enter(event.epoch)
-        const follower = sessions.at(-1)?.follower
-        if (event.reason._tag === "BadFrame") follower?.markBadFrame()
-        else follower?.mark({ joinedLate: event.reason._tag === "JoinedLate" })
-        if (marksAll(event)) for (const session of fresh()) session.marked = true
-        break
-      }
-      default:
-        see(event)
-    }
-  }
+  const walk = follow(connections, events, options?.connectionOf ?? ((epoch) => epoch))
+  const { sessions } = walk
+  const unreported = judgeUnreported(connections, walk, options?.connections ?? (() => true))
+  const counts = settle(sessions, emissions, options?.wants)
+  const sentOn = (connection: Transcript.Connection): number => connection.slots.filter(isMessage).length
   return {
-    ...settle(sessions, emissions),
-    ...counts,
-    sent: sessions.reduce((sum, { connection }) => sum + connection.slots.filter(isMessage).length, 0),
+    lostWhileConnected: counts.lostWhileConnected + unreported.lost,
+    duplicates: walk.duplicates,
+    outOfOrder: walk.outOfOrder,
+    unexpected: walk.unexpected,
+    unmarkedGaps: counts.unmarkedGaps,
+    unmarkedConnections: sessions.filter(isUnmarked).length,
+    unreported: unreported.count,
+    unheard: counts.unheard,
+    missedWhileAway: counts.missedWhileAway,
+    inFlight: counts.inFlight,
+    sent: sessions.reduce((sum, { connection }) => sum + sentOn(connection), unreported.lost),
+    received: walk.received,
     epochs: sessions.length
   }
 }
 
-/** Whether a mark says that anything may have been missed, as it must after a reconnect, and not this or that. */
-const marksAll = ({ reason, taskId }: Resync): boolean => reason._tag !== "BadFrame" && taskId === undefined
+const isMessage = ({ key }: Transcript.Slot): boolean => key !== Transcript.badFrameKey
+
+// ---------------------------------------------------------------------------
+// what the consumer saw
+// ---------------------------------------------------------------------------
+
+/** A `Resync` of the consumer. */
+interface Mark {
+  readonly resync: Resync
+  /** How many messages of the connection, in order, the consumer had seen before it. */
+  readonly at: number
+}
 
 /** A connection of the consumer. */
 interface Session {
   readonly connection: Transcript.Connection
   readonly follower: Follower.Follower
-  /** Whether a `Resync` came between its beginning and its first event; true of the first, which needs none. */
-  marked: boolean
-  /** Whether an event of the server came after its beginning, so that a missing mark is a fault. */
-  judged: boolean
+  readonly marks: Array<Mark>
+  /** The places in the log of the frames that the consumer saw in order. */
+  readonly places: Array<number>
+  /** Whether it begins with the mark of a consumer that joined late. */
+  readonly joinedLate: boolean
   /** Whether the consumer saw the server's close frame, and so everything before it. */
   sawClose: boolean
 }
 
-const isMessage = ({ key }: Transcript.Slot): boolean => key !== Transcript.badFrameKey
+interface Walk {
+  readonly sessions: ReadonlyArray<Session>
+  /** Failed attempts that the consumer reported. */
+  readonly failedAttempts: number
+  readonly seen: ReadonlySet<string>
+  readonly duplicates: number
+  readonly outOfOrder: number
+  readonly unexpected: number
+  readonly received: number
+}
 
-/** Counts what is missing, once everything that may still come late has come. */
-const settle = (
-  sessions: ReadonlyArray<Session>,
-  emissions: ReadonlyArray<Transcript.Emission>
-): Pick<Report, "lostWhileConnected" | "unmarkedGaps" | "missedWhileAway" | "inFlight"> => {
-  const counts = { lostWhileConnected: 0, unmarkedGaps: 0, missedWhileAway: 0, inFlight: 0 }
-  let feed = Feed.make()
-  for (const [i, { connection, follower, sawClose }] of sessions.entries()) {
-    for (const { slot, marked } of follower.passedOver()) {
-      if (isMessage(slot)) counts.lostWhileConnected++
-      if (!marked) counts.unmarkedGaps++
+/** Matches the events of the consumer with the frames of its connections. */
+const follow = (
+  connections: ReadonlyMap<number, Transcript.Connection>,
+  events: Iterable<MeshEvent>,
+  connectionOf: (epoch: number) => number | undefined
+): Walk => {
+  const sessions: Array<Session> = []
+  const seen = new Set<string>()
+  const counts = { failedAttempts: 0, duplicates: 0, outOfOrder: 0, unexpected: 0, received: 0 }
+  let epoch: number | undefined
+
+  const enter = (next: number, joinedLate: boolean): void => {
+    epoch = next
+    const connection = connections.get(connectionOf(next) ?? 0) ?? Transcript.emptyConnection()
+    const follower = Follower.make(connection)
+    sessions.push({ connection, follower, marks: [], places: [], joinedLate, sawClose: false })
+  }
+
+  const see = (message: Data): void => {
+    counts.received++
+    const key = fingerprint(message)
+    const session = sessions.at(-1)
+    const found = session?.follower.see(key)
+    if (found?._tag === "InOrder") session?.places.push(found.place)
+    else if (found?._tag === "Late") counts.outOfOrder++
+    // Before the stragglers: a message that went to two connections and was seen on one is no straggler of the other.
+    else if (seen.has(key)) counts.duplicates++
+    else if (sessions.some(({ follower }) => follower.seeStraggler(key))) counts.outOfOrder++
+    else counts.unexpected++
+    seen.add(key)
+  }
+
+  const mark = (resync: Resync): void => {
+    const joinsLate = resync.reason._tag === "JoinedLate"
+    if (joinsLate && resync.epoch !== epoch) enter(resync.epoch, true)
+    const session = sessions.at(-1)
+    if (session === undefined) return
+    if (resync.reason._tag === "BadFrame") {
+      const found = session.follower.seeBadFrame()
+      if (found?._tag === "InOrder") session.places.push(found.place)
+      return
     }
-    // A connection on which nothing was asked for leaves the consumer wanting what it wanted before.
-    if (connection.firstRequest !== undefined) feed = connection.feed
+    if (joinsLate) session.follower.joinLate()
+    session.marks.push({ resync, at: session.places.length })
+  }
 
-    const tail = follower.tail().filter(isMessage)
-    const excused = connection.faulty && !sawClose
-    const next = sessions[i + 1]
-    if (next === undefined) {
-      if (sawClose) counts.lostWhileConnected += tail.length
-      else counts.inFlight += tail.length
+  for (const event of events) {
+    switch (event._tag) {
+      case "Connected":
+        enter(event.epoch, false)
+        break
+      case "Disconnected": {
+        epoch = undefined
+        const session = sessions.at(-1)
+        if (!event.opened) counts.failedAttempts++
+        else if (session !== undefined && event.reason._tag === "ConnectionClosed") {
+          session.sawClose = event.reason.code === session.connection.closeCode
+        }
+        break
+      }
+      case "Resync":
+        mark(event)
+        break
+      default:
+        see(event)
+    }
+  }
+  return { sessions, seen, ...counts }
+}
+
+// ---------------------------------------------------------------------------
+// connections that the consumer did not report
+// ---------------------------------------------------------------------------
+
+const judgeUnreported = (
+  connections: ReadonlyMap<number, Transcript.Connection>,
+  { failedAttempts, seen, sessions }: Walk,
+  isOwn: (connection: number) => boolean
+): { readonly count: number; readonly lost: number } => {
+  const reported = new Set(sessions.map(({ connection }) => connection))
+  const [first] = sessions
+  // A consumer that joins late is not concerned with earlier connections.
+  const from = first?.joinedLate === true ? (first.connection.opened ?? 0) : Number.NEGATIVE_INFINITY
+  let excused = failedAttempts
+  let count = 0
+  let lost = 0
+  for (const [number, connection] of connections) {
+    if (reported.has(connection) || !isOwn(number) || connection.requests.length === 0) continue
+    if ((connection.opened ?? 0) < from) continue
+    // It may have been cut before the client had sent everything, which is a failed attempt.
+    if (connection.cut && excused > 0) {
+      excused--
       continue
     }
-    // Until the next connection asks for something, whatever is emitted is missed; afterwards it has its own slots.
-    const until = next.connection.firstRequest ?? next.connection.ended ?? Number.POSITIVE_INFINITY
-    const again = new Set(next.connection.slots.map(({ emission }) => emission))
-    const gone = tail.filter(({ place, emission }) => place < until && !again.has(emission)).length
-    const away = between(emissions, connection.ended ?? Number.POSITIVE_INFINITY, until).filter(
-      ({ emission, message }) => feed.wants(message) && !again.has(emission)
-    ).length
-    counts.missedWhileAway += away
-    if (excused) counts.missedWhileAway += gone
-    else counts.lostWhileConnected += gone
-    if (next.judged && !next.marked) counts.unmarkedGaps += gone + away
+    count++
+    lost += connection.slots.filter((slot) => isMessage(slot) && !seen.has(slot.key)).length
   }
-  return counts
+  return { count, lost }
 }
 
-/** The emissions after one place in the log and before another. */
-const between = (
-  emissions: ReadonlyArray<Transcript.Emission>,
-  from: number,
-  to: number
-): ReadonlyArray<Transcript.Emission> => {
-  const found: Array<Transcript.Emission> = []
-  for (let i = firstAfter(emissions, from); i < emissions.length; i++) {
-    const emission = emissions[i]
-    if (emission === undefined || emission.place >= to) break
-    found.push(emission)
+// ---------------------------------------------------------------------------
+// marks
+// ---------------------------------------------------------------------------
+
+/** Whether a mark names a sequence. That of an undecodable frame names nothing else. */
+const names = ({ reason, taskId }: Resync, sequence: Transcript.Sequence): boolean => {
+  switch (reason._tag) {
+    case "BadFrame":
+      return false
+    case "Subscribed":
+      return reason.kind === sequence.kind && (taskId === undefined || taskId === sequence.taskId)
+    case "VersionGap":
+      return sequence.kind === "updates" && taskId === sequence.taskId
+    default:
+      return taskId === undefined || taskId === sequence.taskId
   }
-  return found
 }
 
-const firstAfter = (emissions: ReadonlyArray<Transcript.Emission>, place: number): number => {
+/** Whether a mark names the whole interest. */
+const namesAll = ({ reason, taskId }: Resync): boolean =>
+  taskId === undefined && (reason._tag === "Started" || reason._tag === "Reconnected" || reason._tag === "JoinedLate")
+
+/** Marks that stand where the server confirmed. */
+const standsAtConfirmation = ({ reason }: Resync): boolean =>
+  reason._tag === "Started" || reason._tag === "Reconnected" || reason._tag === "Subscribed"
+
+/** The latest place in the log where a mark can stand, for a sequence. */
+const latestPlace = ({ connection, places }: Session, mark: Mark, sequence: Transcript.Sequence): number => {
+  const next = places[mark.at] ?? Number.POSITIVE_INFINITY
+  if (!standsAtConfirmation(mark.resync)) return next
+  const confirmed = Transcript.confirmedAt(connection, sequence) ?? Number.POSITIVE_INFINITY
+  return Math.min(next, Math.max(places[mark.at - 1] ?? 0, confirmed))
+}
+
+/** Whether a mark opens a complete stretch of a sequence. */
+const opensStretch = ({ connection, places }: Session, mark: Mark, sequence: Transcript.Sequence): boolean => {
+  const { reason, taskId, unconfirmed } = mark.resync
+  const confirmed = Transcript.confirmedAt(connection, sequence) ?? Number.POSITIVE_INFINITY
+  if (unconfirmed !== undefined) return confirmed < (places[mark.at - 1] ?? 0)
+  // A mark for the whole interest names a sequence only if it was part of the interest by then.
+  return (
+    reason._tag === "Subscribed" || taskId !== undefined || confirmed < (places[mark.at] ?? Number.POSITIVE_INFINITY)
+  )
+}
+
+/** How many messages of a session the consumer had seen before a place in the log. */
+const seenBefore = ({ places }: Session, place: number): number => {
   let low = 0
-  let high = emissions.length
+  let high = places.length
   while (low < high) {
     const middle = (low + high) >> 1
-    if ((emissions[middle]?.place ?? Number.POSITIVE_INFINITY) <= place) low = middle + 1
+    if ((places[middle] ?? Number.POSITIVE_INFINITY) <= place) low = middle + 1
     else high = middle
   }
   return low
 }
 
+/** Whether a message that is missing at a place in the log is missing inside a complete stretch. */
+const isClaimed = (session: Session, sequence: Transcript.Sequence, place: number): boolean => {
+  const next = seenBefore(session, place)
+  const mark = session.marks.findLast(({ at, resync }) => at <= next && names(resync, sequence))
+  return mark !== undefined && latestPlace(session, mark, sequence) < place && opensStretch(session, mark, sequence)
+}
+
+/** Whether the consumer saw an event after a place in the log, and no mark before it that `isMark` accepts. */
+const isOverdue = (session: Session, from: number, place: number | undefined, isMark: (mark: Resync) => boolean) => {
+  if (place === undefined) return false
+  const seen = seenBefore(session, place)
+  return (
+    seen < session.places.length && !session.marks.some(({ at, resync }) => at >= from && at <= seen && isMark(resync))
+  )
+}
+
+/** Whether the mark of a whole connection is missing. */
+const isUnmarked = (session: Session): boolean =>
+  isOverdue(session, 0, Transcript.allConfirmedAt(session.connection) ?? requestless(session), namesAll)
+
+/** A connection that requested nothing needs its mark before the first event. */
+const requestless = ({ connection }: Session): number | undefined => (connection.requests.length === 0 ? -1 : undefined)
+
+/** Whether a message that was not sent on a session's connection, at a place in the log, is not marked there. */
+const isUnmarkedGap = (session: Session, sequence: Transcript.Sequence, place: number): boolean => {
+  if (isClaimed(session, sequence, place)) return true
+  const from = seenBefore(session, place)
+  const isMark = (mark: Resync): boolean => names(mark, sequence)
+  const confirmed =
+    sequence.kind === "other"
+      ? Transcript.allConfirmedAt(session.connection)
+      : Transcript.subscribeAfter(session.connection, sequence, place)?.acknowledgedAt
+  if (!isOverdue(session, from, confirmed, isMark)) return false
+  // It may be part of a replay that is not confirmed yet.
+  const isReplayed =
+    confirmed !== undefined &&
+    session.marks.some(({ at, resync }) => at <= seenBefore(session, confirmed) && namesAll(resync))
+  return isReplayed || isOverdue(session, from, Transcript.allConfirmedAt(session.connection), isMark)
+}
+
+// ---------------------------------------------------------------------------
+// what is missing
+// ---------------------------------------------------------------------------
+
+interface Missing {
+  lostWhileConnected: number
+  unmarkedGaps: number
+  unheard: number
+  missedWhileAway: number
+  inFlight: number
+}
+
+/** Counts what is missing. */
+const settle = (
+  sessions: ReadonlyArray<Session>,
+  emissions: ReadonlyArray<Transcript.Emission>,
+  wants: Wants | undefined
+): Missing => {
+  const counts: Missing = { lostWhileConnected: 0, unmarkedGaps: 0, unheard: 0, missedWhileAway: 0, inFlight: 0 }
+  const wanted = wants === undefined ? undefined : wantedBy(wants, sessions, emissions)
+  // What the connections up to here had requested.
+  let feed = Feed.make()
+  let previous: Session | undefined
+  for (const [i, session] of sessions.entries()) {
+    const next = sessions[i + 1]
+    settleSkipped(session, counts)
+    settleUnsent({ session, previous, next, feed, wanted, emissions }, counts)
+    // A connection on which nothing was requested leaves the consumer wanting what it wanted before.
+    if (session.connection.requests.length > 0) feed = session.connection.feed
+    settleTail(session, next, counts)
+    previous = session
+  }
+  return counts
+}
+
+/** The emissions that a consumer wants, after its first request. */
+const wantedBy = (
+  wants: Wants,
+  sessions: ReadonlyArray<Session>,
+  emissions: ReadonlyArray<Transcript.Emission>
+): ReadonlySet<number> => {
+  const places = sessions.flatMap(({ connection }) => Transcript.firstRequest(connection) ?? [])
+  const wanted = new Set<number>()
+  for (const { emission, message, place } of after(emissions, Math.min(...places))) {
+    if (place > Math.min(...places) && wants(message)) wanted.add(emission)
+  }
+  return wanted
+}
+
+/** Counts the frames between those that the consumer saw. */
+const settleSkipped = (session: Session, counts: Missing): void => {
+  const first = session.marks.find(({ resync }) => namesAll(resync))
+  for (const slot of session.follower.skipped()) {
+    const { place, sequence } = slot
+    const isClaimedHere = isClaimed(session, sequence, place)
+    if (isClaimedHere) counts.unmarkedGaps++
+    if (!isMessage(slot)) {
+      if (!isClaimedHere && first === undefined) counts.unmarkedGaps++
+      continue
+    }
+    // Before the first mark of a connection nothing is claimed.
+    if (first !== undefined && place <= latestPlace(session, first, sequence)) counts.missedWhileAway++
+    else {
+      counts.lostWhileConnected++
+      if (first === undefined) counts.unmarkedGaps++
+    }
+  }
+}
+
+/** Counts the frames after the last one that the consumer saw. */
+const settleTail = (session: Session, next: Session | undefined, counts: Missing): void => {
+  const { connection, follower, sawClose } = session
+  const tail = follower.tail().filter(isMessage)
+  if (next === undefined) {
+    if (sawClose) counts.lostWhileConnected += tail.length
+    else counts.inFlight += tail.length
+    return
+  }
+  const again = new Set(next.connection.slots.map(({ emission }) => emission))
+  const until = Transcript.firstRequest(next.connection) ?? Number.POSITIVE_INFINITY
+  for (const { emission, place, sequence } of tail) {
+    if (again.has(emission)) continue
+    // The next connection may want less.
+    if (place > until && Transcript.subscribeAfter(next.connection, sequence, place) === undefined) continue
+    if (!sawClose && (connection.cut || place > connection.faultAt)) counts.missedWhileAway++
+    else counts.lostWhileConnected++
+    if (isUnmarkedGap(next, sequence, place)) counts.unmarkedGaps++
+  }
+}
+
+/** Counts what was emitted and sent on no connection of the consumer. */
+const settleUnsent = (
+  options: {
+    readonly session: Session
+    readonly previous: Session | undefined
+    readonly next: Session | undefined
+    readonly feed: Feed.Feed
+    readonly wanted: ReadonlySet<number> | undefined
+    readonly emissions: ReadonlyArray<Transcript.Emission>
+  },
+  counts: Missing
+): void => {
+  const { emissions, feed, next, previous, session, wanted } = options
+  const { connection } = session
+  const requested = Transcript.firstRequest(connection) ?? Number.POSITIVE_INFINITY
+  const ended = connection.ended ?? Number.POSITIVE_INFINITY
+  const from = previous === undefined ? requested : startOf(previous, session)
+  const to = next === undefined ? ended : startOf(session, next)
+  const sent = new Set(
+    [previous, session, next].flatMap((each) => each?.connection.slots.map(({ emission }) => emission) ?? [])
+  )
+  for (const { emission, message, place } of after(emissions, from)) {
+    if (place >= to) break
+    if (place <= from || sent.has(emission)) continue
+    const sequence = Transcript.sequenceOf(message)
+    if (Transcript.isSubscribed(connection, sequence, place) && sequence.kind !== "other") continue
+    const isAway = place < requested
+    const isWanted =
+      wanted?.has(emission) ??
+      (feed.wants(message) && (isAway || Transcript.subscribeAfter(connection, sequence, place) !== undefined))
+    if (!isWanted) continue
+    if (isAway) counts.missedWhileAway++
+    else counts.unheard++
+    if (isUnmarkedGap(session, sequence, place)) counts.unmarkedGaps++
+  }
+}
+
+/** Where a session begins in the log: with the end of the previous connection, or its own handshake. */
+const startOf = (previous: Session, session: Session): number =>
+  Math.min(
+    previous.connection.ended ?? Number.POSITIVE_INFINITY,
+    session.connection.opened ?? Transcript.firstRequest(session.connection) ?? Number.POSITIVE_INFINITY
+  )
+
+/** The emissions from a place in the log on. */
+const after = function* (emissions: ReadonlyArray<Transcript.Emission>, place: number): Iterable<Transcript.Emission> {
+  let low = 0
+  let high = emissions.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((emissions[middle]?.place ?? Number.POSITIVE_INFINITY) < place) low = middle + 1
+    else high = middle
+  }
+  for (let i = low; i < emissions.length; i++) {
+    const emission = emissions[i]
+    if (emission !== undefined) yield emission
+  }
+}
+
+// ---------------------------------------------------------------------------
+// reports
+// ---------------------------------------------------------------------------
+
 /**
- * Whether a report holds nothing that must not be.
+ * Returns whether a report counts no fault.
  *
  * **Example** (A consumer that saw everything)
  *
@@ -317,57 +663,60 @@ export const isClean = (report: Report): boolean =>
   report.outOfOrder === 0 &&
   report.unexpected === 0 &&
   report.unmarkedGaps === 0 &&
-  report.unmarkedReconnects === 0
+  report.unmarkedConnections === 0 &&
+  report.unreported === 0
 
 /**
- * A report in one line, for a person.
+ * Returns a report in one line, for a person.
  *
  * **Details**
  *
- * The counts before the semicolon add up to the messages that the consumer had
- * asked for: those that were sent to it, and those that were emitted while it
- * had no connection, which are not in `sent`.
+ * The counts before the semicolon add up to the messages that the consumer
+ * wanted: those that were sent to it, and those that were emitted while it had no
+ * connection or no subscription, which are not in `sent`.
  *
  * **Example** (Three of six messages arrived)
  *
  * ```ts
  * import * as Audit from "@makima-stream/test-kit/Audit"
  *
- * const report = { ...Audit.compare([], []), sent: 4, received: 3, missedWhileAway: 3 }
+ * const report = { ...Audit.compare([], []), sent: 4, received: 3, missedWhileAway: 2, unheard: 1 }
  * console.log(Audit.format(report).split(";")[0])
- * // Of 6 messages 3 arrived, 3 were missed while away, 0 were on their way at the end, 0 were lost while connected
+ * // Of 6 messages 3 arrived, 2 were missed while away, 1 was unheard, 0 were in flight at the end, 0 were lost while connected
  * ```
  *
  * @category auditing
  * @since 0.1.0
  */
 export const format = (report: Report): string => {
-  const { duplicates, inFlight, lostWhileConnected, missedWhileAway, outOfOrder, received, unexpected } = report
+  const { duplicates, inFlight, lostWhileConnected, missedWhileAway, outOfOrder, received, unexpected, unheard } =
+    report
   const arrived = received - duplicates - unexpected
+  const were = (count: number): string => `${count} ${count === 1 ? "was" : "were"}`
   return (
-    `Of ${arrived + missedWhileAway + inFlight + lostWhileConnected} messages ${arrived} arrived, ` +
-    `${missedWhileAway} were missed while away, ${inFlight} were on their way at the end, ` +
-    `${lostWhileConnected} were lost while connected; ` +
+    `Of ${arrived + missedWhileAway + unheard + inFlight + lostWhileConnected} messages ${arrived} arrived, ` +
+    `${were(missedWhileAway)} missed while away, ${were(unheard)} unheard, ${were(inFlight)} in flight at the end, ` +
+    `${were(lostWhileConnected)} lost while connected; ` +
     `${duplicates} came twice, ${outOfOrder} out of order, ${unexpected} unexpected; ` +
-    `${report.unmarkedGaps} missing messages and ${report.unmarkedReconnects} reconnects were not marked.`
+    `${report.unmarkedGaps} missing messages and ${report.unmarkedConnections} connections were not marked, ` +
+    `${report.unreported} connections were not reported.`
   )
 }
 
 /**
  * Finds the connection of each epoch by time: the last one that the server had
- * opened when the consumer said `Connected`.
+ * opened at the time of `Connected`.
  *
  * **When to use**
  *
- * Use as `connectionOf` where a handshake may fail after the server has
- * answered it, as when the server is killed at any moment: the server has then
- * counted a connection that the consumer has not.
+ * Use as `connectionOf` if a handshake may fail after the server has answered it:
+ * the server has then counted a connection that the consumer has not.
  *
  * **Gotchas**
  *
  * The server and the consumer must tell time by one clock and run in one
- * process, and the consumer must be the only client. Of two processes the
- * client's may be online before the server's has come to write that down.
+ * process, and the consumer must be the only client. In two processes, give each dial
+ * an identity instead, such as a header.
  *
  * **Example** (The server counted one that never came to be)
  *

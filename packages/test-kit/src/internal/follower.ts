@@ -1,56 +1,49 @@
 /**
- * Follows one consumer along the frames of one connection: each thing that the
- * consumer saw is matched with a frame, and what is passed over is noted.
+ * Matches the events of one consumer with the frames of one connection, and
+ * notes which frames it skipped.
  *
  * Invariants:
  *
  * 1. A frame is matched at most once.
  * 2. A consumer that sees the frames one after the other, from the first, never
- *    passes one over, whatever they hold.
- * 3. Time is in proportion to the frames and the events, also where many are
+ *    skips one, whatever they contain.
+ * 3. Time is proportional to the frames and the events, also where many are
  *    equal.
  */
 import { badFrameKey, type Connection, type Slot } from "./transcript.ts"
 
-/** A frame that the consumer passed over, or never came to. */
-export interface Missed {
-  readonly slot: Slot
-  /** Whether a `Resync` stood between its neighbours. */
-  readonly marked: boolean
-}
+/** How an event was matched: with the next equal frame, at its place of the log; or with one that was skipped before. */
+export type Match = { readonly _tag: "InOrder"; readonly place: number } | { readonly _tag: "Late" }
 
 export interface Follower {
-  /** The consumer saw this: the next such frame, one that it had passed over before, or neither. */
-  readonly see: (key: string) => "inOrder" | "late" | undefined
+  /** Matches an event of the consumer. Returns `undefined` if no frame is left for it. */
+  readonly see: (key: string) => Match | undefined
   /**
-   * As `see`, for what comes when the connection is over: whatever of it has not
-   * been seen is late. To be asked only for what has not been seen anywhere.
+   * Matches an event that came after the connection ended. Returns whether there
+   * was a frame for it. Only for events that have not been seen on any connection.
    */
   readonly seeStraggler: (key: string) => boolean
-  /** The consumer was told that it may have missed something; or that it came late and had to. */
-  readonly mark: (options: { readonly joinedLate: boolean }) => void
-  /** The consumer was told of a frame that is no message: of one, so that each needs its own. */
-  readonly markBadFrame: () => void
-  /** What the consumer passed over and never saw. */
-  readonly passedOver: () => ReadonlyArray<Missed>
-  /** What comes after the last frame that it saw. */
+  /** Matches the mark of a frame that cannot be decoded. Each mark stands for one frame. */
+  readonly seeBadFrame: () => Match | undefined
+  /** The consumer joined late: it need not have seen what comes before its next event. */
+  readonly joinLate: () => void
+  /** The frames that were skipped and never seen. */
+  readonly skipped: () => ReadonlyArray<Slot>
+  /** The frames after the last one that was seen. */
   readonly tail: () => ReadonlyArray<Slot>
 }
 
 export const make = ({ slots }: Connection): Follower => {
   let cursor = 0
-  // What the consumer was told since the last message: anything at all, not only of a bad frame, that it came late.
-  let told = false
-  let marked = false
   let joinedLate = false
-  /** Where the frames are that were passed over, and which of them, or of the tail, came late. */
-  const missed: Array<{ readonly at: number; readonly marked: boolean }> = []
+  const skipped: Array<number> = []
+  /** Frames that were matched out of order. */
   const late = new Set<number>()
-  /** `missed` by key, oldest first; `next` is the first that has not come late. */
-  const missedByKey = new Map<string, { readonly positions: Array<number>; next: number }>()
+  /** `skipped` by key, oldest first; `next` is the first that has not been matched since. */
+  const skippedByKey = new Map<string, { readonly positions: Array<number>; next: number }>()
   let index: Map<string, ReadonlyArray<number>> | undefined
 
-  /** Where the frames of a key are. Needed for the first time when something is not as it should be. */
+  /** The positions of a key's frames. Computed at the first event that is not the next frame. */
   const positions = (key: string): ReadonlyArray<number> => {
     if (index === undefined) {
       const all = new Map<string, Array<number>>()
@@ -64,28 +57,30 @@ export const make = ({ slots }: Connection): Follower => {
     return index.get(key) ?? []
   }
 
-  const passOver = (at: number, { key }: Slot): void => {
+  const skip = (at: number, { key }: Slot): void => {
     if (joinedLate) return
-    missed.push({ at, marked: key === badFrameKey ? marked : told })
-    const same = missedByKey.get(key)
-    if (same === undefined) missedByKey.set(key, { positions: [at], next: 0 })
+    skipped.push(at)
+    const same = skippedByKey.get(key)
+    if (same === undefined) skippedByKey.set(key, { positions: [at], next: 0 })
     else same.positions.push(at)
   }
 
   /** Moves on to the next frame of a key, if there is one. */
-  const advance = (key: string): boolean => {
+  const advance = (key: string): Match | undefined => {
     const at = slots[cursor]?.key === key ? cursor : firstFrom(positions(key), cursor)
-    if (at === undefined) return false
+    const slot = at === undefined ? undefined : slots[at]
+    if (at === undefined || slot === undefined) return undefined
     for (; cursor < at; cursor++) {
       const passed = slots[cursor]
-      if (passed !== undefined) passOver(cursor, passed)
+      if (passed !== undefined) skip(cursor, passed)
     }
     cursor++
-    return true
+    joinedLate = false
+    return { _tag: "InOrder", place: slot.place }
   }
 
   const seeLate = (key: string): boolean => {
-    const same = missedByKey.get(key)
+    const same = skippedByKey.get(key)
     const at = same?.positions[same.next]
     if (same === undefined || at === undefined) return false
     same.next++
@@ -94,39 +89,28 @@ export const make = ({ slots }: Connection): Follower => {
   }
 
   return {
-    see(key) {
-      const found = advance(key) ? "inOrder" : seeLate(key) ? "late" : undefined
-      told = false
-      marked = false
-      joinedLate = false
-      return found
-    },
+    see: (key) => advance(key) ?? (seeLate(key) ? { _tag: "Late" } : undefined),
     seeStraggler(key) {
       if (seeLate(key)) return true
-      const at = positions(key).find((at) => at >= cursor)
+      const at = positions(key).find((at) => at >= cursor && !late.has(at))
       if (at !== undefined) late.add(at)
       return at !== undefined
     },
-    mark(options) {
-      told = true
-      marked = true
-      joinedLate ||= options.joinedLate
+    seeBadFrame: () => advance(badFrameKey),
+    joinLate() {
+      joinedLate = true
     },
-    markBadFrame() {
-      told = true
-      advance(badFrameKey)
-    },
-    passedOver: () =>
-      missed.flatMap(({ at, marked }) => {
+    skipped: () =>
+      skipped.flatMap((at) => {
         const slot = slots[at]
-        return slot === undefined || late.has(at) ? [] : [{ slot, marked }]
+        return slot === undefined || late.has(at) ? [] : [slot]
       }),
-    // Who joined late and saw nothing may have joined after all of it.
+    // A consumer that joined late and saw nothing may have joined after all of it.
     tail: () => (joinedLate ? [] : slots.filter((_, at) => at >= cursor && !late.has(at)))
   }
 }
 
-/** The first of ascending numbers that is not below `from`. */
+/** The first of ascending numbers that is at least `from`. */
 const firstFrom = (numbers: ReadonlyArray<number>, from: number): number | undefined => {
   let low = 0
   let high = numbers.length

@@ -1,10 +1,8 @@
 /**
- * What a client says to the server: the six subscription messages.
+ * The messages from a client to the server: requests to subscribe and to unsubscribe.
  *
- * The wire's vocabulary in one direction; `ServerMessage` is the other. A
- * program seldom builds these itself: it states an `Interest`, and the session
- * that owns the wire derives the messages from it. Servers and test doubles
- * decode them here.
+ * A program rarely builds these itself. It states an `Interest`, and the session derives the messages from it. Servers and
+ * test doubles decode them with this module. `ServerMessage` is the other direction.
  *
  * @since 0.1.0
  */
@@ -16,7 +14,7 @@ import * as Wire from "./internal/wire/message.ts"
 import { TaskId } from "./TaskId.ts"
 
 /**
- * Asks for the updates of every task that the caller may see.
+ * Requests the updates of every task that the caller may see.
  *
  * @category schemas
  * @since 0.1.0
@@ -32,7 +30,7 @@ export const SubscribeAll = Wire.message("SubscribeAll", "subscribeAll", {})
 export const UnsubscribeAll = Wire.message("UnsubscribeAll", "unsubscribeAll", {})
 
 /**
- * Asks for the updates of one task.
+ * Requests the updates of one task.
  *
  * @category schemas
  * @since 0.1.0
@@ -48,8 +46,7 @@ export const Subscribe = Wire.message("Subscribe", "subscribe", { taskId: TaskId
 export const Unsubscribe = Wire.message("Unsubscribe", "unsubscribe", { taskId: TaskId })
 
 /**
- * Asks for the agent's output of one task. The protocol has no way to ask for
- * the output of all tasks.
+ * Requests the agent's output of one task. The protocol has no request for the output of all tasks.
  *
  * @category schemas
  * @since 0.1.0
@@ -65,8 +62,8 @@ export const SubscribeOutput = Wire.message("SubscribeOutput", "subscribeOutput"
 export const UnsubscribeOutput = Wire.message("UnsubscribeOutput", "unsubscribeOutput", { taskId: TaskId })
 
 /**
- * Every message that a client may send: the wire's JSON object on the encoded
- * side, a `_tag`ged value on the other.
+ * Every message that a client can send. The encoded side is the JSON object on the wire, the decoded side is a value with a
+ * `_tag`.
  *
  * @category schemas
  * @since 0.1.0
@@ -92,9 +89,9 @@ const encode = /*#__PURE__*/ Schema.encodeSync(ClientMessage)
 const decode = /*#__PURE__*/ Schema.decodeUnknownResult(ClientMessage)
 
 /**
- * Encodes a message as the text of one frame.
+ * Encodes a message as the text of one frame. Throws if the value is not a message, which is possible only with a cast.
  *
- * **Example** (The frame that asks for everything)
+ * **Example** (The request for all updates)
  *
  * ```ts
  * import * as ClientMessage from "@makima-stream/core/ClientMessage"
@@ -108,7 +105,7 @@ const decode = /*#__PURE__*/ Schema.decodeUnknownResult(ClientMessage)
 export const encodeFrame = (message: ClientMessage): string => JSON.stringify(encode(message))
 
 /**
- * Decodes a text frame, or a binary frame that holds UTF-8. Never throws.
+ * Decodes a text frame, or a binary frame that contains UTF-8. Never throws. A leading byte order mark is ignored.
  *
  * **Example** (What a server does with a client's frame)
  *
@@ -126,7 +123,7 @@ export const encodeFrame = (message: ClientMessage): string => JSON.stringify(en
 export const decodeFrame = (frame: string | Uint8Array): Result.Result<ClientMessage, DecodeError> => {
   const parsed = Frame.parse(frame)
   if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-  const result = decode(parsed.success)
+  const result = decode(parsed.success.object)
   return Result.isSuccess(result)
     ? Result.succeed(result.success)
     : Result.fail(Frame.invalidMessage(frame, undefined, result.failure))

@@ -1,9 +1,9 @@
 /**
  * Why a frame is not a message.
  *
- * Decoding never throws: a frame is either a message or one of these values,
- * which say what was wrong and where, and never repeat what the frame held, so
- * that they may be logged. `ServerMessage` and `ClientMessage` make them.
+ * Decoding never throws: `ServerMessage.decodeFrame` and `ClientMessage.decodeFrame` return a message or a `DecodeError`.
+ * The error says what is wrong and where. It is safe to log, because it never contains values or unknown names from the
+ * frame.
  *
  * @since 0.1.0
  */
@@ -14,17 +14,21 @@ import * as Schema from "effect/Schema"
  *
  * **Details**
  *
- * `problem` tells how far the decoder came:
+ * `problem` is what is wrong:
  *
- * - `InvalidUtf8`: a binary frame whose bytes are not UTF-8.
- * - `InvalidJson`: text that is not one JSON value.
- * - `NotAnObject`: a JSON value other than an object.
- * - `InvalidMessage`: an object whose members do not fit; `path` names the
- *   member, `expected` what belongs there, and `messageType` the frame's
- *   `type`, where that could be read and is a known one.
+ * - `InvalidUtf8`: the bytes of a binary frame are not UTF-8.
+ * - `InvalidJson`: the text is not one JSON value.
+ * - `NotAnObject`: the JSON value is not an object.
+ * - `InvalidMessage`: a member of the object is missing or has a wrong value.
  *
- * `size` is the frame's size: bytes of a binary frame, UTF-16 code units of a
- * text frame.
+ * For `InvalidMessage`:
+ *
+ * - `path` leads to the member. It contains only names that the protocol defines, and indices: it ends before the first
+ *   other name, because that name is payload. For a member of an unknown message it is usually empty.
+ * - `expected` describes what belongs there.
+ * - `messageType` is the `type` of the frame, if the protocol defines that type.
+ *
+ * `size` is the size of the frame: bytes of a binary frame, UTF-16 code units of a text frame.
  *
  * **Example** (Reading what was wrong)
  *
@@ -48,7 +52,7 @@ export class DecodeError extends Schema.TaggedError<DecodeError>("@makima-stream
   expected: Schema.String,
   size: Schema.Int
 }) {
-  /** One line: what was expected, and where. Holds nothing of the frame's payload. */
+  /** One line that says what was expected, and where. Contains nothing of the payload of the frame. */
   override get message(): string {
     const where = this.path.length === 0 ? "" : ` at ${this.path.join(".")}`
     const what = this.messageType === undefined ? "frame" : `${this.messageType} frame`

@@ -1,12 +1,9 @@
 /**
- * What the server says to a client: task updates, agent output, errors and
- * acknowledgements.
+ * The messages from the server to a client: task updates, agent output, errors and acknowledgements.
  *
- * The wire's vocabulary in one direction; `ClientMessage` is the other.
- * `MeshEvent` is what a consumer of the resilient stream sees, of which the
- * data messages here are a part. The schemas hold the wire's JSON object on
- * their encoded side and a `_tag`ged value, with `null` and missing as an absent
- * property, on the other.
+ * `ClientMessage` is the other direction. `MeshEvent` is what a consumer of a stream receives: the data messages of this
+ * module, and the lifecycle of the connection. The encoded side of each schema is the JSON object on the wire, the decoded
+ * side is a value with a `_tag`. `null` and missing both decode to an absent property.
  *
  * @since 0.1.0
  */
@@ -14,19 +11,22 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { DecodeError } from "./DecodeError.ts"
+import * as ExactIntegers from "./internal/wire/exactIntegers.ts"
+import * as FastDecode from "./internal/wire/fastDecode.ts"
 import * as Frame from "./internal/wire/frame.ts"
-import * as HotPath from "./internal/wire/fastDecode.ts"
 import * as Wire from "./internal/wire/message.ts"
+import { serverTypes } from "./internal/wire/protocol.ts"
 import { TaskId } from "./TaskId.ts"
 
 /**
- * A task changed.
+ * An update of a task.
  *
  * **Details**
  *
- * `version` grows with each update of a task, where the server gives one.
- * `status` is an open set: a value never seen before is valid. `updatedFields`
- * names what changed, `updatedBy` who changed it.
+ * - `version`: grows with each update of a task. The server may leave it out.
+ * - `status`: the new status. An open set, so a value that is not in the documentation is valid.
+ * - `updatedFields`: the names of the fields that changed.
+ * - `updatedBy`: who changed them.
  *
  * @category schemas
  * @since 0.1.0
@@ -40,30 +40,39 @@ export const TaskUpdated = Wire.message("TaskUpdated", "taskUpdated", {
 })
 
 /**
- * A task changed: see the schema of the same name.
+ * An update of a task. The schema of the same name describes its members.
  *
  * @category models
  * @since 0.1.0
  */
 export interface TaskUpdated extends Schema.Schema.Type<typeof TaskUpdated> {}
 
-// `null` is how the wire says that there is no input, so it is no input itself.
+// On the wire `null` means that there is no input, so it is not a value of the input itself.
 const ToolInput = Schema.Json.pipe(
-  Schema.refine((value): value is Exclude<Schema.Json, null> => value !== null, { expected: "a JSON value but null" })
+  Schema.refine((value): value is Exclude<Schema.Json, null> => value !== null, {
+    expected: "a JSON value other than null"
+  })
 )
 
 /**
- * A task's agent said something.
+ * Output of a task's agent.
  *
  * **Details**
  *
- * `content` is what was said, as text. `messageType` is an open set; to be expected are `assistant`, `tool_use`,
- * `tool_result`, `result` (the last of a run, with `costUsd` in US dollars and
- * `durationMs` in milliseconds), `system`, `error` and `raw`. `toolName` and
- * `toolInput`, any JSON, tell of a tool that is used; `isError` that it failed, or
- * that the run did. `isPartial` marks
- * a piece of a message that is still being written. Output carries no sequence
- * number: a lost one can be suspected, never proven.
+ * - `messageType`: an open set. Expect `assistant`, `tool_use`, `tool_result`, `result` (the last output of a run),
+ *   `system`, `error` and `raw`.
+ * - `content`: the text of the output.
+ * - `toolName`, `toolInput`: the tool that the agent uses, and its input, which is any JSON value.
+ * - `isError`: whether the tool or the run failed.
+ * - `costUsd`, `durationMs`: the cost of a run in US dollars, and its duration in milliseconds. A `result` has them.
+ * - `isPartial`: whether this is a piece of a message that the agent is still writing.
+ *
+ * Output has no sequence number, so a program cannot detect that output was lost.
+ *
+ * **Gotchas**
+ *
+ * `decodeFrame` turns an integer inside `toolInput` into a string of its digits if a number cannot keep them:
+ * `1234567890123456789` becomes `"1234567890123456789"`. An integer of at most 15 digits is always a number.
  *
  * @category schemas
  * @since 0.1.0
@@ -81,7 +90,7 @@ export const TaskOutput = Wire.message("TaskOutput", "taskOutput", {
 })
 
 /**
- * A task's agent said something: see the schema of the same name.
+ * Output of a task's agent. The schema of the same name describes its members.
  *
  * @category models
  * @since 0.1.0
@@ -89,8 +98,7 @@ export const TaskOutput = Wire.message("TaskOutput", "taskOutput", {
 export interface TaskOutput extends Schema.Schema.Type<typeof TaskOutput> {}
 
 /**
- * The server reports an error. It names no task. A missing `code` is `ERROR`, a
- * missing `message` is empty.
+ * An error that the server reports. It names no task. `code` defaults to `ERROR`, `message` to the empty string.
  *
  * @category schemas
  * @since 0.1.0
@@ -101,7 +109,7 @@ export const ServerError = Wire.message("ServerError", "error", {
 })
 
 /**
- * The server reports an error: see the schema of the same name.
+ * An error that the server reports. The schema of the same name describes its members.
  *
  * @category models
  * @since 0.1.0
@@ -125,7 +133,7 @@ export const SubscribedAll = Wire.message("SubscribedAll", "subscribedAll", {})
 export const UnsubscribedAll = Wire.message("UnsubscribedAll", "unsubscribedAll", {})
 
 /**
- * Acknowledges `Subscribe`. The server may leave the task out.
+ * Acknowledges `Subscribe`. The server may leave out `taskId`.
  *
  * @category schemas
  * @since 0.1.0
@@ -133,7 +141,7 @@ export const UnsubscribedAll = Wire.message("UnsubscribedAll", "unsubscribedAll"
 export const Subscribed = Wire.message("Subscribed", "subscribed", { taskId: Wire.optional(TaskId) })
 
 /**
- * Acknowledges `Unsubscribe`. The server may leave the task out.
+ * Acknowledges `Unsubscribe`. The server may leave out `taskId`.
  *
  * @category schemas
  * @since 0.1.0
@@ -141,7 +149,7 @@ export const Subscribed = Wire.message("Subscribed", "subscribed", { taskId: Wir
 export const Unsubscribed = Wire.message("Unsubscribed", "unsubscribed", { taskId: Wire.optional(TaskId) })
 
 /**
- * Acknowledges `SubscribeOutput`. The server may leave the task out.
+ * Acknowledges `SubscribeOutput`. The server may leave out `taskId`.
  *
  * @category schemas
  * @since 0.1.0
@@ -149,7 +157,7 @@ export const Unsubscribed = Wire.message("Unsubscribed", "unsubscribed", { taskI
 export const OutputSubscribed = Wire.message("OutputSubscribed", "outputSubscribed", { taskId: Wire.optional(TaskId) })
 
 /**
- * Acknowledges `UnsubscribeOutput`. The server may leave the task out.
+ * Acknowledges `UnsubscribeOutput`. The server may leave out `taskId`.
  *
  * @category schemas
  * @since 0.1.0
@@ -161,15 +169,19 @@ export const OutputUnsubscribed = Wire.message("OutputUnsubscribed", "outputUnsu
 const UnknownObject = Schema.StructWithRest(Schema.Struct({ type: Schema.String }), [
   Schema.Record(Schema.String, Schema.Json)
 ]).check(
-  Schema.makeFilter(({ type }) => !HotPath.knownTypes.has(type), {
+  Schema.makeFilter(({ type }) => !serverTypes.has(type), {
     expected: "a type that the protocol does not define"
   })
 )
 
 /**
- * A message of a `type` that this version of the protocol does not know. `raw`
- * keeps the whole object as it came, so that nothing is lost on a program that
- * is older than its server.
+ * A message whose `type` this version of the protocol does not define. `raw` is the whole JSON object, so a program that is
+ * older than its server loses nothing.
+ *
+ * **Gotchas**
+ *
+ * `decodeFrame` turns an integer inside `raw` into a string of its digits if a number cannot keep them, as in `toolInput` of
+ * `TaskOutput`.
  *
  * @category schemas
  * @since 0.1.0
@@ -185,7 +197,7 @@ export const UnknownMessage = UnknownObject.pipe(
 )
 
 /**
- * A message of an unknown `type`: see the schema of the same name.
+ * A message of an unknown `type`. The schema of the same name describes its members.
  *
  * @category models
  * @since 0.1.0
@@ -193,7 +205,7 @@ export const UnknownMessage = UnknownObject.pipe(
 export interface UnknownMessage extends Schema.Schema.Type<typeof UnknownMessage> {}
 
 /**
- * Every message that a server may send.
+ * Every message that a server can send.
  *
  * @category schemas
  * @since 0.1.0
@@ -237,13 +249,19 @@ const decodeObject = /*#__PURE__*/ Schema.decodeUnknownResult(ServerMessage)
 const encodeObject = /*#__PURE__*/ Schema.encodeUnknownResult(ServerMessage)
 
 /**
- * Decodes a text frame, or a binary frame that holds UTF-8. Never throws.
+ * Decodes a text frame, or a binary frame that contains UTF-8. Never throws.
  *
  * **Details**
  *
- * Gives what the `ServerMessage` schema gives. The two frequent messages take a
- * shorter way to the same value, and whatever does not fit that way at once is
- * left to the schema; a property test holds the two equal.
+ * Returns what the `ServerMessage` schema returns for the JSON object in the frame. The frequent messages take a faster way
+ * to the same value. A leading byte order mark is ignored.
+ *
+ * **Gotchas**
+ *
+ * Inside `toolInput` and `raw`, where the protocol does not define the types, an integer that a number cannot keep becomes a
+ * string of its digits: `1234567890123456789` becomes `"1234567890123456789"`, where `JSON.parse` returns
+ * `1234567890123456800`. An integer that a number prints back unchanged stays a number. Numbers with a fraction or an
+ * exponent are always numbers. Encoding the message writes the string.
  *
  * **Example** (Decoding an update)
  *
@@ -264,35 +282,33 @@ export const decodeFrame = (frame: string | Uint8Array): Result.Result<ServerMes
 }
 
 /**
- * What `decodeFrame` gives, without a `Result` around it: for the session, which
- * would make one for every frame.
+ * Returns what `decodeFrame` returns, without a `Result` around it. The session would make one for every frame.
  *
  * @internal
  */
 export const decode = (frame: string | Uint8Array): ServerMessage | DecodeError => {
   if (typeof frame === "string") {
-    const message = HotPath.decodeText(frame)
+    const message = FastDecode.decodeText(frame)
     if (message !== undefined) return message
   }
   const parsed = Frame.parse(frame)
   if (Result.isFailure(parsed)) return parsed.failure
-  const hot = HotPath.decode(parsed.success)
-  if (hot !== undefined) return hot
-  const result = decodeObject(parsed.success)
+  const object = ExactIntegers.restore(parsed.success.object, parsed.success.json)
+  const message = FastDecode.decode(object)
+  if (message !== undefined) return message
+  const result = decodeObject(object)
   if (Result.isSuccess(result)) return result.success
-  const type = parsed.success.type
-  const known = typeof type === "string" && HotPath.knownTypes.has(type)
+  const { type } = object
+  const known = typeof type === "string" && serverTypes.has(type)
   return Frame.invalidMessage(frame, known ? type : undefined, result.failure)
 }
 
 /**
- * Encodes a message as the text of one frame, as a server or a test double
- * sends it.
+ * Encodes a message as the text of one frame, as a server or a test double sends it.
  *
  * **Details**
  *
- * Fails with the schema's complaint for a value that is no message (one built
- * around the types, say by a cast).
+ * Fails with the schema's error if the value is not a message, which is possible only with a cast.
  *
  * **Example** (A server's frame)
  *

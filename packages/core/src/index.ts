@@ -1,4 +1,7 @@
 /**
+ * All modules of the package. A subpath such as `@makima-stream/core/MeshStream` loads one module and what it needs, which
+ * starts faster.
+ *
  * @since 0.1.0
  */
 export * as ClientMessage from "./ClientMessage.ts"

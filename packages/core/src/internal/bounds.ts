@@ -1,6 +1,5 @@
 /**
- * A bound from an option: a whole number of at least `min`. What is no number at
- * all counts as `min` too, since a comparison with `NaN` is never true, and a
- * bound of it would be none.
+ * Normalises an option that is a bound: rounds it down to a whole number, and returns `min` if it is below `min` or `NaN`.
+ * `Infinity` stays as it is. A comparison with `NaN` is always false, so `NaN` as a bound would mean no bound.
  */
 export const atLeast = (min: number, value: number): number => (value >= min ? Math.floor(value) : min)

@@ -1,15 +1,18 @@
 /**
- * The text of a request, as a session sends it: what `ClientMessage.encodeFrame`
- * gives, which a property test holds it to, without the schemas.
+ * Encodes a request as the text of its frame, without the schemas. Returns what `ClientMessage.encodeFrame` returns, which
+ * a property test checks.
  *
- * A session sends nothing but what its own table of subscriptions made, so there
- * is nothing to validate. A task id that came around the types, by a cast, is
- * the server's to refuse: a defect here would end the connection for every other
- * consumer of it.
+ * A session sends only requests that its own table of subscriptions made, so there is nothing to validate. If a cast put
+ * an invalid task id there, the server refuses it. A defect here would end the connection for every consumer of it.
  */
 import * as String from "effect/String"
-import type { ClientMessage } from "../../ClientMessage.ts"
+import type { TaskId } from "../../TaskId.ts"
 
-/** On the wire, the type of a request is its tag, uncapitalized. */
-export const encode = ({ _tag, ...members }: ClientMessage): string =>
+interface Request {
+  readonly _tag: string
+  readonly taskId?: TaskId
+}
+
+/** Encodes a `ClientMessage`. On the wire, the `type` of a request is its tag, uncapitalized. */
+export const encode = ({ _tag, ...members }: Request): string =>
   JSON.stringify({ type: String.uncapitalize(_tag), ...members })

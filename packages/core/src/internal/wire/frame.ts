@@ -1,56 +1,77 @@
 /**
- * From a frame to the JSON object in it, and from a schema's complaint to a
- * `DecodeError`: the part of decoding that both directions of the wire share.
+ * Parses a frame to its JSON object, and turns a schema's error into a `DecodeError`. Both directions of the wire share
+ * this.
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import { DecodeError } from "../../DecodeError.ts"
+import type { JsonObject } from "./exactIntegers.ts"
+import { memberNames } from "./protocol.ts"
 
 export type Frame = string | Uint8Array
 
-export type JsonObject = { readonly [key: string]: Schema.Json }
+/** A frame's JSON object, and the text that it was parsed from. */
+export interface Parsed {
+  readonly object: JsonObject
+  readonly json: string
+}
 
-// `fatal` turns damaged UTF-8 into an error instead of U+FFFD; `ignoreBOM` keeps a leading BOM, so that a frame
-// means the same whether it came as text or as bytes.
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+// `fatal` turns damaged UTF-8 into an error instead of U+FFFD. The decoder drops a leading byte order mark.
+const utf8 = new TextDecoder("utf-8", { fatal: true })
 
-const problem = (frame: Frame, problem: DecodeError["problem"], expected: string): DecodeError =>
-  new DecodeError({ problem, path: [], expected, size: frame.length })
+const byteOrderMark = 0xfeff
 
-/** The JSON object that a frame holds. */
-export const parse = (frame: Frame): Result.Result<JsonObject, DecodeError> => {
-  let text: string
+const problem = (frame: Frame, problem: DecodeError["problem"], expected: string): Result.Result<never, DecodeError> =>
+  Result.fail(new DecodeError({ problem, path: [], expected, size: frame.length }))
+
+/**
+ * Parses the JSON object in a frame. Ignores one leading byte order mark, as RFC 8259 allows, so that a frame means the
+ * same as text and as bytes.
+ */
+export const parse = (frame: Frame): Result.Result<Parsed, DecodeError> => {
+  let json: string
   if (typeof frame === "string") {
-    text = frame
+    json = frame.charCodeAt(0) === byteOrderMark ? frame.slice(1) : frame
   } else {
     try {
-      text = utf8.decode(frame)
+      json = utf8.decode(frame)
     } catch {
-      return Result.fail(problem(frame, "InvalidUtf8", "bytes that are UTF-8"))
+      return problem(frame, "InvalidUtf8", "bytes that are UTF-8")
     }
   }
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = JSON.parse(json)
   } catch {
-    return Result.fail(problem(frame, "InvalidJson", "one JSON object"))
+    return problem(frame, "InvalidJson", "one JSON object")
   }
   // `isObject` is false for null and for arrays.
   return Predicate.isObject(value)
-    ? Result.succeed(value as JsonObject)
-    : Result.fail(problem(frame, "NotAnObject", "one JSON object"))
+    ? Result.succeed({ object: value as JsonObject, json })
+    : problem(frame, "NotAnObject", "one JSON object")
 }
 
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
 
-const toPathElement = (segment: PropertyKey | { readonly key: PropertyKey }): string | number => {
-  const key = typeof segment === "object" ? segment.key : segment
-  return typeof key === "number" ? key : String(key)
+/**
+ * Returns the path up to the first name that the protocol does not define. Such a name is part of the frame's payload,
+ * which must not reach an error or a log.
+ */
+const protocolPath = (
+  path: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }>
+): ReadonlyArray<string | number> => {
+  const known: Array<string | number> = []
+  for (const segment of path) {
+    const key = typeof segment === "object" ? segment.key : segment
+    if (typeof key === "symbol" || (typeof key === "string" && !memberNames.has(key))) break
+    known.push(key)
+  }
+  return known
 }
 
-/** A schema's complaint about a frame, without the values that it complains about. */
+/** Turns a schema's error about a frame into a `DecodeError`, without the values and unknown names of the frame. */
 export const invalidMessage = (
   frame: Frame,
   messageType: string | undefined,
@@ -60,7 +81,7 @@ export const invalidMessage = (
   return new DecodeError({
     problem: "InvalidMessage",
     ...(messageType === undefined ? {} : { messageType }),
-    path: (first?.path ?? []).map(toPathElement),
+    path: protocolPath(first?.path ?? []),
     expected: (first?.message ?? "a message of the protocol")
       .replace(/^Expected /, "")
       .replace(/^Missing key$/, "a value"),

@@ -1,7 +1,6 @@
 /**
- * The two habits of the wire that every message shares: the discriminator is
- * spelled `type` there and `_tag` here, and an optional member that is `null`
- * means the same as one that is missing.
+ * Schemas for what all messages of the wire share: the discriminator is `type` on the wire and `_tag` in the decoded value,
+ * and an optional member that is `null` means the same as a missing one.
  */
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -9,7 +8,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 
-/** A message whose `_tag` is the literal `type` on the wire. */
+/** A message with this `_tag`, which has this `type` on the wire. */
 export const message = <const Tag extends string, const Type extends string, const Fields extends Schema.Struct.Fields>(
   tag: Tag,
   type: Type,
@@ -22,7 +21,7 @@ export const message = <const Tag extends string, const Type extends string, con
     ...fields
   }).pipe(Schema.encodeKeys({ _tag: "type" }))
 
-/** An optional member: `null` and missing decode to an absent property, which encodes as missing. */
+/** An optional member. `null` and missing decode to an absent property, which encodes as missing. */
 export const optional = <T, E>(schema: Schema.Codec<T, E>) =>
   Schema.optionalKey(Schema.NullOr(schema)).pipe(
     Schema.decodeTo(Schema.optionalKey(Schema.toType(schema)), {
@@ -31,7 +30,7 @@ export const optional = <T, E>(schema: Schema.Codec<T, E>) =>
     })
   )
 
-/** A member with a default: `null` and missing decode to it, and it is always sent. */
+/** A member with a default. `null` and missing decode to the default. It is always encoded. */
 export const withDefault = (value: string) =>
   Schema.optionalKey(Schema.NullOr(Schema.String)).pipe(
     Schema.decodeTo(Schema.String, {

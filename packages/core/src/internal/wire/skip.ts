@@ -1,17 +1,18 @@
 /**
- * The shortest way for a frame: to nothing, because nobody wants its message. It
- * only says that the frame holds one.
+ * Finds frames that no operator downstream wants, and leaves them undecoded: only whether the frame is a message is checked.
  *
- * Invariant: a frame that is skipped is one in which the `ServerMessage` schema
- * sees a message of the type that is given here, and one that nobody may
- * want. `ServerMessage.test.ts` holds that over generated and damaged frames.
+ * Invariant: for a frame that is skipped, the `ServerMessage` schema returns a message of the type that is returned here,
+ * and `mayBeWanted` is false for it. `ServerMessage.test.ts` checks this on generated and on damaged frames.
+ *
+ * The gain (docs/performance.md): 0.11 instead of 0.28 µs for a frame, and no allocation. A stream of one task of 1,000
+ * goes from 1.84 to 2.9 times the rate of a loop that decodes everything.
  */
-import type { TaskId } from "../../TaskId.ts"
 import { char, int, maxLength, optional } from "./fastDecode.ts"
 import type { MayBeWanted, Skippable } from "../pushdown.ts"
+import type { TaskId } from "../../TaskId.ts"
 
-// Exact without `JSON.parse`: with escapes as JSON has them, numbers that are finite for sure, and for `toolInput` what
-// tools are given most: an object of plain values, or one of those. What is more than that is decoded to be judged.
+// These are exact without `JSON.parse`: escapes as in JSON, and numbers that are certainly finite. `toolInput` is a plain
+// value or an object of plain values, which is what most tools receive. Every other frame is decoded.
 const string = String.raw`"${char}*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})${char}*)*"`
 const number = String.raw`-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]+)?`
 const plain = `(?:${string}|${number}|true|false|null)`
@@ -38,10 +39,10 @@ const anyUpdate = new RegExp(
 const outputPrefix = `{"type":"taskOutput","taskId":"`.length
 const updatePrefix = `{"type":"taskUpdated","taskId":"`.length
 
-/** The type of the message in a frame that may be skipped; `undefined` for every other frame. */
+/** Returns the type of the message in a frame that can be skipped, or `undefined` for every other frame. */
 export const skip = (text: string, mayBeWanted: MayBeWanted): Skippable | undefined => {
   if (text.length > maxLength) return undefined
-  // The first letter in which the two types differ.
+  // The first character in which the two types differ.
   switch (text.charCodeAt(`{"type":"task`.length)) {
     case 79:
       return mayBeWanted("TaskOutput", idAt(text, outputPrefix)) || !anyOutput.test(text) ? undefined : "TaskOutput"
@@ -52,5 +53,5 @@ export const skip = (text: string, mayBeWanted: MayBeWanted): Skippable | undefi
   }
 }
 
-// Where the frame is another than it seems, or the id has an escape in it, this is no id, and the frame is not skipped.
+// If the frame has another layout, or its id contains an escape, this returns no valid id, and the frame does not match.
 const idAt = (text: string, start: number): TaskId => text.slice(start, text.indexOf(`"`, start)) as TaskId

@@ -525,6 +525,7 @@ describe("NodeMeshSocket", () => {
       yield* TestClock.adjust("2 seconds")
       const second = yield* server.accept
       assert.strictEqual(yield* second.receive, `{"type":"subscribeAll"}`)
+      second.ws.send(`{"type":"subscribedAll"}`)
       second.ws.send(`{"type":"taskUpdated","taskId":"a"}`)
       const tags = (yield* Fiber.join(events)).map((event) => event._tag)
       assert.deepStrictEqual(tags, ["Connected", "Disconnected", "Connected", "Resync", "TaskUpdated"])

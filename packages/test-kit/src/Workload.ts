@@ -1,10 +1,10 @@
 /**
  * Task histories as values: what a server would send, made from a seed.
  *
- * A workload is a list of messages with the time at which each is sent. It is
- * pure: the same options give the same list on every machine. `MockMeshServer`
- * plays one over real sockets; a test may as well walk through it by hand. For
- * a benchmark, which wants no end, there is `endless`.
+ * A workload is a list of messages with the time at which each is sent. The same
+ * options return the same list on every machine. `MockMeshServer` plays a workload
+ * over real sockets; a test can also iterate over it. `endless` returns messages
+ * without end, for a benchmark.
  *
  * @since 0.1.0
  */
@@ -12,6 +12,7 @@ import * as Arr from "effect/Array"
 import * as Result from "effect/Result"
 import { encodeFrame, type TaskOutput, type TaskUpdated } from "@makima-stream/core/ServerMessage"
 import * as TaskId from "@makima-stream/core/TaskId"
+import * as Bounds from "./internal/bounds.ts"
 import * as Random from "./internal/random.ts"
 
 /**
@@ -45,68 +46,74 @@ export interface Entry {
 export type Workload = ReadonlyArray<Entry>
 
 /**
- * What decides the names of the tasks.
+ * Options that determine the ids of the tasks.
  *
  * @category options
  * @since 0.1.0
  */
 export interface TaskOptions {
-  /** Whatever differs gives another workload. Default: 1. */
+  /** Another seed returns another workload. Defaults to 1. */
   readonly seed?: string | number
-  /** How many tasks there are. Default: 24. */
+  /** The number of tasks. Defaults to 24. */
   readonly tasks?: number
 }
 
 /**
- * The knobs of a workload. Ratios go from 0 (never) to 1 (always).
+ * Options of a workload.
+ *
+ * **Details**
+ *
+ * Ratios go from 0 (never) to 1 (always), and are clamped to that. Counts are whole
+ * numbers: fractions are rounded down, and a value that is too small or `NaN` counts
+ * as the least possible one.
  *
  * @category options
  * @since 0.1.0
  */
 export interface Options extends TaskOptions {
-  /** How many tasks run at the same time. Default: 8. */
+  /** How many tasks run at the same time, at least 1. Defaults to 8. */
   readonly concurrency?: number
   /**
-   * How many outputs each task has, exactly: pieces of messages, the first
-   * `system` output and the last `result` included. At least 2. Default: 12.
+   * The exact number of outputs of each task, including pieces of messages, the
+   * first `system` output and the last `result`. At least 2. Defaults to 12.
    */
   readonly outputsPerTask?: number
-  /** The share of the agent's messages that come in pieces before they come whole. Default: 0.3. */
+  /** The share of the agent's messages that are sent in pieces before they are sent whole. Defaults to 0.3. */
   readonly partialRatio?: number
-  /** The share of the agent's steps that use a tool. Default: 0.4. */
+  /** The share of the agent's steps that use a tool. Defaults to 0.4. */
   readonly toolUseRatio?: number
-  /** The share of the tasks that end as `failed` or `cancelled`. Default: 0.2. */
+  /** The share of the tasks that end as `failed` or `cancelled`. Defaults to 0.2. */
   readonly failureRatio?: number
-  /** The share of the tasks that are `paused` or `blocked` on their way, and come back. Default: 0.3. */
+  /** The share of the tasks that are `paused` or `blocked` before they continue. Defaults to 0.3. */
   readonly pauseRatio?: number
-  /** The mean time between two messages of one task, in milliseconds. Default: 50. */
+  /** The mean time between two messages of one task, in milliseconds. Defaults to 50. */
   readonly meanIntervalMillis?: number
-  /** The length of a whole message's text, in characters. Default: 80. */
+  /** The length of a whole message's text, in characters. Defaults to 80. */
   readonly contentSize?: number
 }
 
 /**
- * What a workload holds.
+ * Counts of a workload.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Summary {
-  /** How many tasks. */
+  /** The number of tasks. */
   readonly tasks: number
-  /** How many messages. */
+  /** The number of messages. */
   readonly messages: number
-  /** How many of them are updates. */
+  /** The number of updates. */
   readonly updates: number
-  /** How many of them are outputs. */
+  /** The number of outputs. */
   readonly outputs: number
-  /** How many outputs are pieces of a message that is still being written. */
+  /** The number of outputs with `isPartial`. */
   readonly partials: number
-  /** How many outputs there are of each `messageType`. */
+  /** The number of outputs of each `messageType`. */
   readonly messageTypes: Readonly<Record<string, number>>
-  /** How many tasks there are of each last status. */
+  /** The number of tasks of each last status. */
   readonly statuses: Readonly<Record<string, number>>
-  /** The cost of all results together, in US dollars. */
+  /** The sum of the costs of all results, in US dollars. */
   readonly costUsd: number
   /** When the last message is sent, in milliseconds from the start. */
   readonly durationMillis: number
@@ -116,7 +123,7 @@ const defaultTasks = 24
 
 const names = (options: TaskOptions | undefined): { readonly seed: string; readonly tasks: number } => ({
   seed: String(options?.seed ?? 1),
-  tasks: options?.tasks ?? defaultTasks
+  tasks: Bounds.atLeast(0, options?.tasks ?? defaultTasks)
 })
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0").slice(-digits)
@@ -200,26 +207,36 @@ export const taskIds = (options?: TaskOptions): ReadonlyArray<TaskId.TaskId> => 
 export const make = (options?: Options): Workload => {
   const { seed, tasks } = names(options)
   const knobs: Knobs = {
-    outputs: Math.max(2, options?.outputsPerTask ?? 12),
-    partialRatio: options?.partialRatio ?? 0.3,
-    toolUseRatio: options?.toolUseRatio ?? 0.4,
-    failureRatio: options?.failureRatio ?? 0.2,
-    pauseRatio: options?.pauseRatio ?? 0.3,
-    meanInterval: options?.meanIntervalMillis ?? 50,
-    contentSize: options?.contentSize ?? 80
+    outputs: Bounds.atLeast(2, options?.outputsPerTask ?? 12),
+    partialRatio: ratio(options?.partialRatio ?? 0.3),
+    toolUseRatio: ratio(options?.toolUseRatio ?? 0.4),
+    failureRatio: ratio(options?.failureRatio ?? 0.2),
+    pauseRatio: ratio(options?.pauseRatio ?? 0.3),
+    meanInterval: Bounds.notNegative(options?.meanIntervalMillis ?? 50),
+    contentSize: Bounds.atLeast(0, options?.contentSize ?? 80)
   }
-  // When each of the tasks that may run at the same time has ended, and the next may start.
-  const lanes = Array.from({ length: Math.max(1, options?.concurrency ?? 8) }, () => 0)
+  // When each of the tasks that run at the same time has ended, and the next one may start.
+  const lanes = Array.from({ length: Math.min(Bounds.atLeast(1, options?.concurrency ?? 8), tasks) }, () => 0)
   const workload: Array<Entry> = []
   for (let index = 0; index < tasks; index++) {
     const random = Random.make(`${seed}/history/${index}`)
-    const free = Math.min(...lanes)
-    const history = makeHistory(makeTaskId(seed, index), random, knobs, free)
-    lanes[lanes.indexOf(free)] = history.at(-1)?.at ?? free
-    workload.push(...history)
+    const lane = earliest(lanes)
+    const history = makeHistory(makeTaskId(seed, index), random, knobs, lanes[lane] ?? 0)
+    lanes[lane] = history.at(-1)?.at ?? 0
+    // Not `push(...history)`: a history may have more entries than a call can have arguments.
+    for (const entry of history) workload.push(entry)
   }
   // The sort is stable, so messages of one task that share a millisecond keep their order.
   return workload.sort((a, b) => a.at - b.at)
+}
+
+const ratio = (value: number): number => Math.min(1, Bounds.notNegative(value))
+
+/** The index of the smallest number. */
+const earliest = (times: ReadonlyArray<number>): number => {
+  let index = 0
+  for (const [n, time] of times.entries()) if (time < (times[index] ?? 0)) index = n
+  return index
 }
 
 interface Knobs {
@@ -303,7 +320,7 @@ const makeHistory = (
   update("starting", "supervisor", "daemonId")
   update("running", "daemon", "startedAt")
   const runningSince = now
-  // Where in the output the task rests, if it does.
+  // After how many outputs the task is paused or blocked, if it is.
   const restAfter = random.chance(knobs.pauseRatio) ? 1 + random.below(knobs.outputs - 1) : undefined
   let rested = false
 
@@ -353,12 +370,12 @@ const tools: Arr.NonEmptyReadonlyArray<readonly [name: string, field: string]> =
   ["Grep", "pattern"]
 ]
 
-// Not all of it is ASCII, and some of it must be escaped in JSON: sizes in characters and in bytes differ on the wire.
+// Contains characters outside ASCII, and some that JSON escapes, so that sizes in characters and in bytes differ.
 const words = `The agent reads the plan, opens "packages/core", runs the tests — two fail — and looks for the reason: \
 naïve retries. マキマ says: "make it honest". It writes a fix, a test that was red before, and a line for the changelog.
 `
 
-/** A text of exactly `size` characters, which starts with `label` where that fits. */
+/** A text of exactly `size` characters, which starts with `label` if it fits. */
 const makeText = (random: Random.Random, size: number, label: string): string => {
   const start = words.slice(random.below(words.length)).replace(/^\S*\s/, "")
   return `${label} ${start}${words.repeat(Math.ceil(size / words.length))}`.slice(0, size)
@@ -368,9 +385,9 @@ const pick = <A>(random: Random.Random, [first, ...others]: Arr.NonEmptyReadonly
   others[random.below(others.length + 1) - 1] ?? first
 
 /**
- * Counts what a workload holds.
+ * Counts the messages of a workload.
  *
- * **Example** (What a cost meter must arrive at)
+ * **Example** (The expected total of a cost meter)
  *
  * ```ts
  * import * as Workload from "@makima-stream/test-kit/Workload"
@@ -423,12 +440,12 @@ export const summary = (workload: Workload): Summary => {
  *
  * The tasks take turns at random and never end: each moves between `running`,
  * `paused` and `blocked`, with a `version` that starts at 1 and grows by 1.
- * There is no `result`. Every iterator that is taken starts anew, with the same
+ * There is no `result`. Every iterator starts from the beginning, with the same
  * messages.
  *
  * **Gotchas**
  *
- * Never collect it: take what is needed.
+ * It has no end: take a number of messages, never collect it.
  *
  * **Example** (The first thousand)
  *

@@ -74,6 +74,27 @@ describe("Workload", () => {
       assert.strictEqual(workload.at(-1)?.at, 701)
     })
 
+    it("has room for 200,000 outputs of one task, and for any concurrency", () => {
+      const long = Workload.make({ tasks: 1, outputsPerTask: 200_000, contentSize: 1 })
+      assert.strictEqual(Workload.summary(long).outputs, 200_000)
+      assert.strictEqual(Workload.make({ tasks: 1, concurrency: Number.POSITIVE_INFINITY }).length > 0, true)
+      assert.strictEqual(Workload.summary(Workload.make({ tasks: 3, concurrency: 200_000 })).tasks, 3)
+    })
+
+    it("counts an option that makes no sense as the least possible one", () => {
+      assert.deepStrictEqual(Workload.make({ tasks: Number.NaN }), [])
+      const nan = {
+        outputsPerTask: NaN,
+        concurrency: NaN,
+        partialRatio: NaN,
+        contentSize: NaN,
+        meanIntervalMillis: NaN
+      }
+      const least = { outputsPerTask: 2, concurrency: 1, partialRatio: 0, contentSize: 0, meanIntervalMillis: 0 }
+      assert.deepStrictEqual(Workload.make(nan), Workload.make(least))
+      assert.deepStrictEqual(Workload.make({ pauseRatio: 7, tasks: 1.9 }), Workload.make({ pauseRatio: 1, tasks: 1 }))
+    })
+
     it.prop("time never goes back, and is in whole milliseconds", [Options], ([options]) => {
       let last = 0
       for (const { at } of Workload.make(options)) {

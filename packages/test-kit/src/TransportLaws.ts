@@ -546,6 +546,31 @@ export const laws = {
       if (frames.join() !== "1,2") return yield* broken(`came ${frames.map(show).join()}`)
     })
   },
+  racedPull: {
+    promise: "A pull that loses a race with a timer loses nothing that had arrived",
+    check: Effect.gen(function* () {
+      const { advance, server } = yield* Harness
+      const connection = yield* dial
+      const pulled: Array<string | Uint8Array> = []
+      const count = 120
+      // From a rival that has finished already to one that takes longer than the frame.
+      const rivals = [Effect.void, Effect.yieldNow, Effect.repeat(Effect.yieldNow, { times: 3 }), advance("1 millis")]
+      for (let n = 0; n < count; n++) {
+        yield* server.send(`${n}`, "text")
+        const rival = rivals[n % rivals.length] ?? Effect.void
+        const frames = yield* Effect.raceFirst(connection.pull, Effect.as(rival, [] as ReadonlyArray<string>)).pipe(
+          Effect.mapError((error) => broken(`the connection ended: ${describe(reasonOf(error))}`))
+        )
+        pulled.push(...frames)
+      }
+      yield* server.send("last", "text")
+      while (pulled.at(-1) !== "last") pulled.push(...(yield* take(connection, 1)))
+      const missing = Array.from({ length: count }, (_, n) => `${n}`).filter((frame) => !pulled.includes(frame))
+      if (missing.length > 0)
+        return yield* broken(`${missing.length} of ${count} frames were lost: ${missing[0]} first`)
+      if (pulled.length !== count + 1) return yield* broken(`${pulled.length - 1} frames came of ${count}`)
+    })
+  },
   writes: {
     promise: "What is written arrives in order",
     check: Effect.gen(function* () {

@@ -107,6 +107,7 @@ export const saboteurs: Readonly<Record<TransportLaws.LawName, Saboteur>> = {
       (batch) => dropped(batch, lost)
     )
   }),
+  racedPull: pulls(Effect.tap(() => Effect.yieldNow)),
   writes: (socket) =>
     Socket.make({
       reader: socket.reader,

@@ -1,14 +1,14 @@
 /**
- * Follow one task: what its agent says, line by line, until the task ends.
+ * Follows one task: prints what its agent says, line by line, until the task ends.
  *
  *     MAKIMA_API_KEY=… node examples/src/01_follow-one-task.ts <task id>
  *
- * Shows a connection of one's own (`MeshStream.connect`), and operators that
- * turn events into text. Use it for a log, a terminal, or as the start of
- * anything that reads along with one agent.
+ * Shows a separate connection (`MeshStream.connect`), and operators that turn
+ * events into text. Use it for a log, a terminal, or any program that follows one
+ * agent.
  *
- * It comes back by itself when the connection is lost. The server replays
- * nothing, so what was said meanwhile is missing: the place is marked.
+ * It reconnects when the connection is lost. The server replays nothing, so the
+ * output of that time is missing. The program marks the place.
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -20,16 +20,18 @@ import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as Cli from "./support/cli.ts"
+import { isGap } from "./support/gap.ts"
 
-/** The line that stands where something may be missing. */
+/** The line at a place where output may be missing. */
 export const gap = "[… something may be missing here …]"
 
 /** The lines of one task, until it ends. Needs a `Socket`. */
 export const lines = (taskId: TaskId.TaskId) =>
-  // The updates too, besides the output: they say when the task ends.
+  // The updates, besides the output, say when the task ends.
   MeshStream.connect({ interest: Interest.task(taskId) }).pipe(
     MeshStream.untilTerminal(taskId),
     MeshStream.lines({ keep: "resync" }),
+    Stream.filter((line) => line._tag !== "Resync" || isGap(line)),
     Stream.map((line) => (line._tag === "Resync" ? gap : line.text))
   )
 

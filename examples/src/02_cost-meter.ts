@@ -1,14 +1,14 @@
 /**
- * A cost meter: what all tasks cost together, printed when it changes.
+ * A cost meter: prints the total cost of all tasks when it changes.
  *
  *     MAKIMA_API_KEY=… node examples/src/02_cost-meter.ts
  *
  * Shows the shared client (`MeshClient`), which subscribes to the output of each
- * task by itself (`everything`), and a projection (`CostLedger`), which counts
- * each result once. Use it for a meter, or for a budget that stops something.
+ * task that it sees (`everything`), and a projection (`CostLedger`), which counts
+ * each result once. Use it for a meter, or for a budget with a limit.
  *
- * A result that was sent while nobody was connected is not counted, and nothing
- * can be done about that here. So the meter says "at least" from the first gap on.
+ * A result that was sent while the client was offline is not counted. So the meter
+ * says "at least" after the first gap.
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -26,7 +26,7 @@ export const toText = ({ gaps, rolledTasks, tasks, totalUsd }: CostLedger.CostLe
   return `${gaps === 0 ? "" : "at least "}$${totalUsd.toFixed(2)} for ${count} ${count === 1 ? "task" : "tasks"}`
 }
 
-/** The readings, each one that differs from the one before. Needs a `MeshClient`. */
+/** The readings, without consecutive equal ones. Needs a `MeshClient`. */
 export const readings = Stream.unwrap(
   Effect.map(MeshClient.MeshClient, (client) =>
     client.everything().pipe(CostLedger.scan, Stream.map(toText), Stream.changes)

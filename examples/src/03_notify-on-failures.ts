@@ -1,14 +1,14 @@
 /**
- * Tell somebody when a task fails.
+ * Sends a message when a task fails.
  *
  *     MAKIMA_API_KEY=… WEBHOOK_URL=https://… node examples/src/03_notify-on-failures.ts
  *
- * Shows updates of all tasks, reduced to the changes that matter, and an action
- * for each that is tried again and whose failure stops nothing else. Use it for
- * chat messages, mails, pages. Without `WEBHOOK_URL` it prints.
+ * Shows updates of all tasks, reduced to changes of the status, and an action for
+ * each with retries, whose failure does not stop the program. Use it for chat
+ * messages, mails and pagers. Without `WEBHOOK_URL` it prints.
  *
- * A task may fail while the connection is down, and that is never sent again. So
- * there is a message for a gap too: somebody should look.
+ * A task may fail while the connection is down, and the server does not send that
+ * again. So a gap has a message too.
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Config from "effect/Config"
@@ -25,24 +25,26 @@ import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as TaskStatus from "@makima-stream/core/TaskStatus"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import * as Cli from "./support/cli.ts"
+import { isGap } from "./support/gap.ts"
 
 /** The messages: one for each failure, and one for each gap. Needs a `MeshClient`. */
 export const messages = Stream.unwrap(
   Effect.map(MeshClient.MeshClient, (client) =>
     client.updates().pipe(
-      // An update of another field repeats the status: one message for each failure, not for each update.
+      // An update of another field repeats the status. Each failure has one message, not each update.
       MeshStream.statusChanges({ keep: "resync" }),
       MeshStream.filterStatus(TaskStatus.defaultFailed, { keep: "resync" }),
+      Stream.filter((event) => event._tag !== "Resync" || isGap(event)),
       Stream.map((event) =>
         event._tag === "Resync"
-          ? "The feed had a gap: a failure may have gone unnoticed"
+          ? "The feed had a gap: a failure may be missing"
           : `Task ${event.taskId} is ${event.status}`
       )
     )
   )
 )
 
-/** Sends each message, three times if need be. One that cannot be sent is logged, and the next one is tried. */
+/** Sends each message, with up to two retries. Logs a message that could not be sent, and continues with the next one. */
 export const notifyOnFailures = <E, R>(send: (text: string) => Effect.Effect<void, E, R>) =>
   messages.pipe(
     Stream.runForEach((text) =>
@@ -53,13 +55,13 @@ export const notifyOnFailures = <E, R>(send: (text: string) => Effect.Effect<voi
     )
   )
 
-/** Posts a message as JSON, in the form that most chat programs take. */
+/** Posts a message as JSON, in the form that most chat programs accept. */
 export const post = Effect.fnUntraced(
   function* (url: URL, text: string) {
     const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
     yield* client.post(url, { body: HttpBody.jsonUnsafe({ text }) })
   },
-  // The URL of a webhook is as good as a key, and the text of the error has it.
+  // The URL of a webhook is a secret, and the text of the error contains it.
   Effect.mapError(({ reason }) => reason._tag)
 )
 

@@ -1,21 +1,21 @@
 /**
- * A gate for CI: waits until a task has ended, and exits by its status.
+ * A gate for CI: waits until a task has ended, and exits with a code for its status.
  *
  *     MAKIMA_API_KEY=… node examples/src/04_ci-gate.ts <task id> --timeout "30 minutes"
  *
  * | exit code | meaning |
  * | --- | --- |
- * | 0 | the task ended well (`done`, `completed`, `merged`) |
- * | 1 | it did not (`failed`, `interrupted`, `cancelled`) |
+ * | 0 | the task succeeded (`done`, `completed`, `merged`) |
+ * | 1 | it did not succeed (`failed`, `interrupted`, `cancelled`) |
  * | 2 | the command line is wrong, or `MAKIMA_API_KEY` is missing |
- * | 3 | nobody knows: the time is up, or the feed could not be followed |
+ * | 3 | unknown: the time is up, or the feed could not be followed |
  *
- * Shows a stream that ends with its first answer, typed failures, and how they
- * become exit codes. Use it wherever a script must wait for an agent.
+ * Shows a stream that ends with its first answer, and typed failures that become
+ * exit codes. Use it where a script must wait for an agent.
  *
- * The server sends changes, not the present state: a task that ended before the
- * gate was up, or while the connection was down, is not seen to end. That is what
- * the time limit is for.
+ * The server sends changes, not the present state. The gate does not see the end of
+ * a task that ended before the gate started or while the connection was down. That
+ * is why there is a time limit.
  */
 import * as Console from "effect/Console"
 import * as Data from "effect/Data"
@@ -34,17 +34,17 @@ import * as TaskStatus from "@makima-stream/core/TaskStatus"
 import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as Cli from "./support/cli.ts"
 
-/** The task ended, and not well. */
+/** The task ended without success. */
 export class TaskFailed extends Data.TaggedError("TaskFailed")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 1
 }
 
-/** Nobody knows how the task ended. */
+/** It is not known how the task ended. */
 export class NoVerdict extends Data.TaggedError("NoVerdict")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 3
 }
 
-/** The status that the task ended with, if it ended well and in time. Needs a `Socket`. */
+/** Returns the final status of the task if it succeeded within the time limit. Needs a `Socket`. */
 export const gate = Effect.fnUntraced(function* (taskId: TaskId.TaskId, timeout: Duration.Duration) {
   const status = yield* MeshStream.connect({ interest: Interest.updates(taskId) }).pipe(
     MeshStream.filterStatus(TaskStatus.defaultTerminal),
@@ -79,6 +79,6 @@ const command = Command.make(
       Effect.tap((status) => Console.log(`Task ${taskId} is ${status}`)),
       Effect.provide(NodeMeshSocket.layerConfig())
     )
-).pipe(Command.withDescription("Waits until a task has ended, and exits by its status"))
+).pipe(Command.withDescription("Waits until a task has ended, and exits with a code for its status"))
 
 if (Cli.isMain(import.meta)) Cli.main(command)

@@ -1,21 +1,20 @@
 /**
- * A backend pipeline: all output of all tasks, in batches, into a sink that may
- * fail now and then.
+ * A backend pipeline: writes the output of all tasks, in batches, to a sink that
+ * fails sometimes.
  *
  *     MAKIMA_API_KEY=… node examples/src/05_audit-pipeline.ts audit.jsonl
  *
  * Shows batches by number and by time (`groupedWithin`), a sink behind a service
- * with retries, and how to stop without losing what has arrived, and without
- * waiting for a sink that does not come back. Use it to feed a log, a database, a
- * queue.
+ * with retries, and how to stop without losing what has arrived and without waiting
+ * for a sink that does not recover. Use it to feed a log, a database or a queue.
  *
- * What it promises: **between two `Resync`s nothing is lost.** While the sink is
- * slow or fails, nothing is pulled; the consumer's queue fills up, the client
- * stops reading, and TCP tells the server. Where the feed itself had to miss
- * something, a `Resync` stands among the outputs, and is kept with them.
+ * Its promise: **every loss of the feed is in the sink as a `Resync`.** While the
+ * sink is slow or fails, the pipeline does not pull. The consumer's queue fills up,
+ * the client stops reading, and TCP makes the server wait. A `Resync` opens each
+ * stretch in which nothing is missing, and is written with the outputs.
  *
- * A batch may be written twice, if the sink fails after it has written. So each
- * has a number: whoever reads the sink takes each number once.
+ * A batch is written twice if the sink fails after writing. So each batch has a
+ * number, and a reader of the sink takes each number once.
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import type * as PlatformError from "effect/PlatformError"
@@ -38,25 +37,25 @@ import type * as MeshError from "@makima-stream/core/MeshError"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import * as Cli from "./support/cli.ts"
 
-/** Outputs, and the gaps between them, in their order. `batch` counts from 0. */
+/** Outputs and marks, in order. `batch` counts from 0. */
 export const Batch = Schema.Struct({
   batch: Schema.Int,
   events: Schema.Array(MeshEvent.MeshEvent)
 })
 
-/** Where the batches go. */
+/** The destination of the batches. */
 export class AuditSink extends Context.Service<
   AuditSink,
   { readonly append: (batch: typeof Batch.Type) => Effect.Effect<void, PlatformError.PlatformError> }
 >()("@makima-stream/examples/AuditSink") {
-  /** A file, one line of JSON a batch. */
+  /** A file with one line of JSON for each batch. */
   static readonly layerFile = (path: string) =>
     Layer.effect(
       AuditSink,
       Effect.map(FileSystem.FileSystem, (fs) => ({
         append: (batch) =>
           Schema.encodeEffect(Schema.fromJsonString(Batch))(batch).pipe(
-            // What the feed decoded can be encoded.
+            // Events that the feed decoded can be encoded.
             Effect.orDie,
             Effect.flatMap((line) => fs.writeFileString(path, `${line}\n`, { flag: "a" }))
           )
@@ -66,7 +65,7 @@ export class AuditSink extends Context.Service<
 
 type Write<E> = (events: ReadonlyArray<MeshEvent.MeshEvent>, batch: number) => Effect.Effect<void, E>
 
-/** What no second attempt will change: a folder that is not there, a file that is not ours. */
+/** Failures that no retry repairs, such as a missing folder or missing permissions. */
 const hopeless: ReadonlySet<string> = new Set(["NotFound", "PermissionDenied", "BadResource", "BadArgument"])
 
 const writeTo =
@@ -81,14 +80,14 @@ const writeTo =
       })
     )
 
-/** Hands all output to `write`, in batches, until the feed ends. */
+/** Passes all output to `write`, in batches, until the feed ends. */
 const follow = Effect.fnUntraced(function* <E>(write: Write<E>) {
   const client = yield* MeshClient.MeshClient
   const end = yield* Deferred.make<void, MeshError.MeshError>()
 
   yield* client.everything().pipe(
     MeshStream.outputOnly({ keep: "resync" }),
-    // A failure would drop the batch that is being collected. As an end, it lets it through; it is raised below.
+    // A failure would drop the batch that is being collected. So the stream ends instead, and the failure is raised below.
     Stream.catch((error) => Stream.fromEffectDrain(Deferred.fail(end, error))),
     Stream.groupedWithin(100, "1 second"),
     Stream.zipWithIndex,
@@ -98,13 +97,13 @@ const follow = Effect.fnUntraced(function* <E>(write: Write<E>) {
   yield* Deferred.await(end)
 })
 
-/** Runs until the feed ends. A batch that cannot be written in some ten attempts fails it: an audit with a hole is none. */
+/** Runs until the feed ends. Fails if a batch cannot be written in ten attempts: an audit must not have a hole. */
 export const pipeline = Effect.flatMap(AuditSink, (sink) => follow(writeTo(sink)))
 
 /**
  * Runs the pipeline until it is interrupted, and then writes what has arrived
- * before it stops. A sink that fails has 5 seconds for that; what it did not take
- * is counted, so that nobody takes the file for complete.
+ * before it stops. A sink that fails has 5 seconds for that. Prints the number of
+ * events that it did not accept, since the file is then incomplete.
  */
 export const untilStopped = Effect.gen(function* () {
   const client = yield* MeshClient.MeshClient
@@ -114,11 +113,11 @@ export const untilStopped = Effect.gen(function* () {
   let unwritten = 0
   const giveUp = (events: ReadonlyArray<MeshEvent.MeshEvent>) =>
     Effect.sync(() => {
-      unwritten += events.length
+      unwritten += events.filter(MeshEvent.isData).length
     })
 
   const running = yield* follow((events, batch) => {
-    // Nothing is written after what was not: a file may end too early, but it has no hole.
+    // After a batch that was not written, no later one is written: the file may end early, but it has no hole.
     if (unwritten > 0) return giveUp(events)
     return write(events, batch).pipe(
       Effect.catch((error) => (stopping ? giveUp(events) : Effect.fail(error))),
@@ -131,7 +130,7 @@ export const untilStopped = Effect.gen(function* () {
     yield* Deferred.succeed(timeIsUp, undefined).pipe(Effect.delay("5 seconds"), Effect.forkChild)
     yield* client.close
     yield* Fiber.await(running)
-    // At least: what backpressure left in the network was never read, and cannot be counted.
+    // "At least": events that backpressure left in the network were never read, and cannot be counted.
     if (unwritten > 0) yield* Console.error(`Stopped, and at least ${unwritten} events were not written`)
   })
   yield* Fiber.join(running).pipe(Effect.onInterrupt(() => drain))

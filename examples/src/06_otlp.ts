@@ -1,13 +1,13 @@
 /**
- * Metrics, spans and logs to an OpenTelemetry collector.
+ * Exports metrics, spans and logs to an OpenTelemetry collector.
  *
  *     MAKIMA_API_KEY=… OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 node examples/src/06_otlp.ts
  *
- * Shows that there is nothing to switch on in the toolkit: it records metrics and
- * spans and writes its logs with Effect, and any exporter for Effect sends them
- * on. Here it is Effect's own, over HTTP. Add `--log-level debug` to export what
- * the connection says of itself too. A collector that is not there is told at that
- * level alone: if nothing arrives, look there first.
+ * The toolkit needs no switch for this: it records metrics, spans and logs with
+ * Effect, and any exporter for Effect sends them. This is Effect's own exporter, over
+ * HTTP. Add `--log-level debug` to export the logs of the connection too. At that
+ * level the exporter also logs a collector that it cannot reach: look there first if
+ * nothing arrives.
  *
  * `docs/telemetry.md` lists what arrives.
  */
@@ -23,7 +23,7 @@ import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import * as Cli from "./support/cli.ts"
 
-/** Sends everything to the collector at `baseUrl`, every few seconds and at the end. */
+/** Exports everything to the collector at `baseUrl`, every few seconds and at the end. */
 export const layerTelemetry = (baseUrl: string) =>
   Otlp.layerJson({ baseUrl, resource: { serviceName: "makima-follower", serviceVersion: "0.1.0" } }).pipe(
     Layer.provide(NodeHttpClient.layerFetch)
@@ -50,7 +50,7 @@ const layerConfig = Layer.unwrap(
 )
 
 const command = Command.make("otlp", {}, () =>
-  // The client dials with the tracer and the loggers that are beneath it.
+  // The client uses the tracer and the loggers of the layers below it.
   follow.pipe(Effect.provide(NodeMeshClient.layerConfig().pipe(Layer.provideMerge(layerConfig))))
 ).pipe(Command.withDescription("Follows all tasks, and exports metrics, spans and logs"))
 

@@ -1,11 +1,11 @@
 /**
- * The metrics as a page for Prometheus.
+ * Serves the metrics as a page for Prometheus.
  *
  *     MAKIMA_API_KEY=… node examples/src/07_prometheus.ts --port 9464
  *     curl http://localhost:9464/metrics
  *
- * Shows the other way to get at the metrics: they are asked for, not sent. Use it
- * where Prometheus, or something that speaks its format, does the collecting.
+ * Here the collector pulls the metrics, where `06_otlp.ts` pushes them. Use it with
+ * Prometheus or anything that reads its format.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Console from "effect/Console"
@@ -29,7 +29,7 @@ export const layerPage = HttpRouter.serve(PrometheusMetrics.layerHttp(), {
   disableListenLog: true
 })
 
-/** Follows all tasks, and serves the page as long as that works. Needs a `MeshClient` and an `HttpServer`. */
+/** Follows all tasks and serves the page until one of the two ends. Needs a `MeshClient` and an `HttpServer`. */
 export const serve = Effect.gen(function* () {
   const client = yield* MeshClient.MeshClient
   yield* HttpServer.addressFormattedWith((address) => Console.log(`${address}/metrics`))
@@ -40,7 +40,7 @@ const command = Command.make(
   "prometheus",
   {
     port: Flag.Int("port").pipe(
-      Flag.withDescription("Where the page is served, from 0 to 65535; 0 is any port that is free. Default: 9464"),
+      Flag.withDescription("The port of the page, from 0 to 65535; 0 for any free port. Default: 9464"),
       Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
       Flag.withDefault(9464)
     )

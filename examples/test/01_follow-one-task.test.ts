@@ -6,7 +6,7 @@ import { gap, lines } from "../src/01_follow-one-task.ts"
 import { a, awaitRequest, b, gather, reconnect, said, settle, update } from "./support/mesh.ts"
 
 describe("01 follow one task", () => {
-  it.effect("prints the lines of the task, those of pieces once, and ends with the task", () =>
+  it.effect("prints each line of the task once, also if it arrives in pieces, and ends with the task", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.ScriptedMesh
       const { exit, got } = yield* gather(lines(a))
@@ -26,7 +26,7 @@ describe("01 follow one task", () => {
     }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
-  it.effect("marks the place where a connection was lost, and asks for the task again", () =>
+  it.effect("marks the place of a lost connection, and subscribes to the task again", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.ScriptedMesh
       const { got } = yield* gather(lines(a))

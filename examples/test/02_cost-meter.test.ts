@@ -7,7 +7,7 @@ import { readings } from "../src/02_cost-meter.ts"
 import { a, awaitOutput, awaitRequest, b, gather, reconnect, result, settle, update } from "./support/mesh.ts"
 
 describe("02 cost meter", () => {
-  it.effect("adds up what each task says it cost, a repeated result once", () =>
+  it.effect("adds up the cost of each task, and counts a repeated result once", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.ScriptedMesh
       const { got } = yield* gather(Stream.provide(readings, MeshClient.layer()))
@@ -20,7 +20,7 @@ describe("02 cost meter", () => {
       yield* settle
       yield* mesh.emit(result(a, 0.5))
       yield* settle
-      // This changes the ledger, and not what it says.
+      // This changes the ledger, and not its total.
       yield* mesh.emit(update(b, "paused"))
       yield* settle
       yield* mesh.emit(result(b, 0.25))
@@ -29,7 +29,7 @@ describe("02 cost meter", () => {
     }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
-  it.effect("says at least from a reconnect on, and goes on counting", () =>
+  it.effect('says "at least" after a reconnect, and continues to count', () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.ScriptedMesh
       const { got } = yield* gather(Stream.provide(readings, MeshClient.layer()))

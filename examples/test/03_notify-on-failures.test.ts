@@ -9,7 +9,7 @@ import { a, awaitRequest, b, gather, pass, reconnect, settle, update } from "./s
 import * as Receiver from "./support/receiver.ts"
 
 describe("03 notify on failures", () => {
-  it.effect("says each failure once, however often it is repeated, and nothing of success", () =>
+  it.effect("sends one message for each failure, however often its status is repeated, and none for a success", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.ScriptedMesh
       const { got } = yield* gather(Stream.provide(messages, MeshClient.layer()))
@@ -27,7 +27,7 @@ describe("03 notify on failures", () => {
     }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
-  it.effect("says that a failure may have been missed while the connection was down", () =>
+  it.effect("reports after a reconnect that a failure may be missing", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.ScriptedMesh
       const { got } = yield* gather(Stream.provide(messages, MeshClient.layer()))
@@ -35,11 +35,11 @@ describe("03 notify on failures", () => {
       yield* reconnect(mesh, 2)
       yield* mesh.emit(update(a, "failed"))
       yield* settle
-      assert.deepStrictEqual(got, ["The feed had a gap: a failure may have gone unnoticed", "Task a is failed"])
+      assert.deepStrictEqual(got, ["The feed had a gap: a failure may be missing", "Task a is failed"])
     }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
-  it.effect("tries a message again, and goes on to the next one when it cannot be sent", () =>
+  it.effect("retries a message, and continues with the next one if it cannot be sent", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.ScriptedMesh
       const sent: Array<string> = []
@@ -59,7 +59,7 @@ describe("03 notify on failures", () => {
   )
 
   it.live(
-    "says why a message was not taken, and not where it was to go",
+    "reports why a message was refused, without its URL",
     () =>
       Effect.gen(function* () {
         const webhook = yield* Receiver.makeWith({ status: 500 })

@@ -5,6 +5,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import { readdirSync, readFileSync } from "node:fs"
 import { Batch } from "../src/05_audit-pipeline.ts"
@@ -109,7 +110,7 @@ describe("each example as a process", () => {
   )
 
   it.live(
-    "03 prints a failure, or posts it where it is told to",
+    "03 prints a failure, or posts it to WEBHOOK_URL",
     () =>
       Effect.gen(function* () {
         const server = yield* makeServer
@@ -132,7 +133,7 @@ describe("each example as a process", () => {
   )
 
   it.live(
-    "03 and 04 say in one line that an option cannot be used",
+    "03 and 04 report an invalid option in one line",
     () =>
       Effect.gen(function* () {
         const env = { MAKIMA_API_KEY: key }
@@ -158,7 +159,7 @@ describe("each example as a process", () => {
   )
 
   it.live(
-    "04 exits with 0 where the task is done, with 1 where it failed, and with 3 where the time is up",
+    "04 exits with 0 if the task is done, with 1 if it failed, and with 3 if the time is up",
     () =>
       Effect.gen(function* () {
         for (const [status, code] of [
@@ -182,7 +183,7 @@ describe("each example as a process", () => {
   )
 
   it.live(
-    "05 has everything in its file that was sent before it was stopped",
+    "05 writes everything that was sent before it was stopped",
     () =>
       Effect.gen(function* () {
         const fs = yield* FileSystem.FileSystem
@@ -200,7 +201,7 @@ describe("each example as a process", () => {
         const lines = (yield* fs.readFileString(path)).trimEnd().split("\n")
         const batches = yield* Effect.forEach(lines, (line) => decode(line))
         assert.deepStrictEqual(
-          batches.flatMap(({ events }) => events),
+          batches.flatMap(({ events }) => events.filter(MeshEvent.isData)),
           outputs
         )
       }).pipe(Effect.provide(NodeServices.layer)),
@@ -208,7 +209,7 @@ describe("each example as a process", () => {
   )
 
   it.live(
-    "05 ends in one line where its file cannot be made",
+    "05 reports in one line that its file cannot be created",
     () =>
       Effect.gen(function* () {
         const server = yield* makeServer
@@ -225,7 +226,7 @@ describe("each example as a process", () => {
   )
 
   it.live(
-    "06 exports to the collector that the environment names, at the latest when it is stopped",
+    "06 exports to the collector that the environment names, at the latest when it stops",
     () =>
       Effect.gen(function* () {
         const server = yield* makeServer
@@ -265,7 +266,7 @@ describe("each example as a process", () => {
   )
 
   it.live(
-    "07 says in one line that its port is taken, or is none",
+    "07 reports in one line that its port is in use or invalid",
     () =>
       Effect.gen(function* () {
         const server = yield* makeServer

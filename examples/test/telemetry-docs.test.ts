@@ -1,4 +1,4 @@
-/** Holds `docs/telemetry.md` to what the code records, so that it cannot drift. */
+/** Compares `docs/telemetry.md` with what the code records. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -49,13 +49,13 @@ const metrics = Object.entries(MeshMetrics).flatMap(([name, value]) =>
 )
 
 describe("docs/telemetry.md", () => {
-  it("lists every metric, and none that is not there", () => {
+  it("lists every metric, and no other", () => {
     assert.deepStrictEqual([...tableUnder("Metrics").keys()].sort(), metrics.map(([, { id }]) => id).sort())
     assert.isAbove(metrics.length, 10)
   })
 
   for (const [name, metric] of metrics) {
-    it(`says the type, the unit and the attributes of ${metric.id}`, () => {
+    it(`states the type, the unit and the attributes of ${metric.id}`, () => {
       const [type, unit, attributes = ""] = tableUnder("Metrics").get(metric.id) ?? []
       const docstring = docstringOf(name)
       assert.strictEqual(type, metric.type.toLowerCase())
@@ -89,7 +89,7 @@ describe("docs/telemetry.md", () => {
     )
   })
 
-  it.effect("lists every span and log line of a connection that is refused, lost and comes back", () =>
+  it.effect("lists every span and log line of a connection that is refused, lost and opened again", () =>
     Effect.gen(function* () {
       const spans = new Map<string, ReadonlyArray<string>>()
       const lines = new Map<string, ReadonlyArray<string>>()

@@ -1,6 +1,6 @@
 /**
- * What the programs here have in common at the terminal: a command line that is
- * wrong, or a program that cannot go on, says so in one line on stderr.
+ * The command line of the examples: a wrong command line and a failure of the
+ * program are reported in one line on stderr.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -16,10 +16,10 @@ import * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 
-/** A failure that is for the person at the terminal: its message is all that is printed. */
+/** A failure for the user at the terminal: only its message is printed. */
 export class Failure extends Data.TaggedError("Failure")<{
   readonly message: string
-  /** 1 for a program that failed, 2 for one that was called wrongly. */
+  /** 1 for a failure of the program, 2 for a wrong command line. */
   readonly exitCode: 1 | 2
 }> {
   override readonly [Runtime.errorExitCode] = this.exitCode
@@ -27,18 +27,18 @@ export class Failure extends Data.TaggedError("Failure")<{
 
 const toStderr = (text: string) => Effect.sync(() => process.stderr.write(`${text}\n`))
 
-/** A schema's message has a line for each place that is wrong, and that of a flag one for what may have been meant. */
+/** Joins the lines of a message. A schema's message has one for each issue, and a flag's one for suggestions. */
 const inOneLine = (message: string): string => message.replaceAll(/\s*\n\s*/g, " ")
 
-/** What an error says; where it says nothing, as some that wrap another do, what its cause says, or at least its name. */
+/** The message of an error. Some errors that wrap another have none: then the message of the cause, or the tag. */
 const toMessage = (error: { readonly message: string; readonly cause?: unknown; readonly _tag?: string }): string =>
-  error.message || (Predicate.isError(error.cause) && error.cause.message) || error._tag || "Failed without a word"
+  error.message || (Predicate.isError(error.cause) && error.cause.message) || error._tag || "Failed without a message"
 
-/** Whether whoever started the program has to change how: a flag, an argument, a variable. */
+/** Whether the command line or a variable is wrong. */
 const isWrongCall = (error: unknown): boolean =>
   CliError.isCliError(error) || Predicate.isTagged(error, "MeshConfigError") || Predicate.isTagged(error, "ConfigError")
 
-/** Says what is wrong with the command line without the page of help that nobody asked for. */
+/** Reports a wrong command line without the page of help. */
 const oneLine = CliOutput.layerPresenter({
   present: (event) =>
     event._tag === "InvalidInvocation"
@@ -47,14 +47,14 @@ const oneLine = CliOutput.layerPresenter({
 })
 
 /**
- * Runs a command as the process's program. Exit codes: 0, 1 for a failure, 2 for
- * a wrong command line or a variable that is missing or wrong, 130 for an
- * interruption; an error with a code of its own has that.
+ * Runs a command as the program of the process. Exit codes: 0, 1 for a failure, 2
+ * for a wrong command line or a missing or wrong variable, 130 for an interruption.
+ * An error with `Runtime.errorExitCode` has its own code.
  */
 export const main = <Name extends string, Input, Context, E extends { readonly message: string }>(
   command: Command.Command<Name, Input, Context, E, Command.Environment>
 ): void => {
-  // Whoever reads the output has seen enough, as in `demo | head`: an interruption, so that scopes close as they should.
+  // The reader of the output has closed it, as in `demo | head`. The program is interrupted, so that its scopes close.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error
     if (process.listenerCount("SIGTERM") > 0) process.kill(process.pid, "SIGTERM")
@@ -77,6 +77,6 @@ export const main = <Name extends string, Input, Context, E extends { readonly m
   )
 }
 
-/** Whether a module is the program that was started; `import.meta.main` says so from Node 24 on. */
+/** Whether a module is the program that was started. (`import.meta.main` exists from Node 24 on.) */
 export const isMain = ({ filename }: ImportMeta): boolean =>
   process.argv[1] !== undefined && realpathSync(process.argv[1]) === filename

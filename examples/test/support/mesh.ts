@@ -1,4 +1,4 @@
-/** What the tests of the examples have in common on the mesh in memory. */
+/** Helpers for the tests of the examples on the scripted mesh. */
 import * as TaskId from "@makima-stream/core/TaskId"
 import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import type * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
@@ -37,7 +37,7 @@ export const result = (taskId: TaskId.TaskId, costUsd: number): ServerMessage.Ta
   durationMs: 1000
 })
 
-/** Runs a stream in a fiber of the scope, and keeps what comes of it. */
+/** Runs a stream in a fiber of the scope, and collects its elements. */
 export const gather = <A, E, R>(
   stream: Stream.Stream<A, E, R>
 ): Effect.Effect<
@@ -54,17 +54,17 @@ export const gather = <A, E, R>(
     return { got, exit: Fiber.await(fiber) }
   })
 
-/** Gives every fiber that can run its turn, until nothing moves without the clock. */
+/** Runs every fiber until all of them wait. */
 export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }), Effect.asVoid)
 
-/** Waits until the program has asked for something on its n-th connection. */
+/** Waits until the program has sent a request on its n-th connection. */
 export const awaitRequest = (mesh: Mesh, n: number) =>
   Effect.andThen(
     mesh.awaitReceived(({ connection }) => connection === n),
     settle
   )
 
-/** Waits until the program has asked for the output of a task on its n-th connection. */
+/** Waits until the program has subscribed to the output of a task on its n-th connection. */
 export const awaitOutput = (mesh: Mesh, taskId: TaskId.TaskId, n = 1) =>
   Effect.andThen(
     mesh.awaitReceived(
@@ -73,11 +73,11 @@ export const awaitOutput = (mesh: Mesh, taskId: TaskId.TaskId, n = 1) =>
     settle
   )
 
-/** Lets time pass, a second at a time, with a turn for every fiber after each. */
+/** Advances the clock second by second, and runs every fiber after each. */
 export const pass = (seconds: number): Effect.Effect<void> =>
   TestClock.adjust("1 second").pipe(Effect.andThen(settle), Effect.repeat({ times: seconds - 1 }), Effect.asVoid)
 
-/** Cuts the connection, and lets the time pass until the program has its n-th one. */
+/** Kills the connection, and advances the clock until the program has its n-th one. */
 export const reconnect = (mesh: Mesh, n: number) =>
   Effect.gen(function* () {
     yield* mesh.kill()

@@ -1,4 +1,4 @@
-/** An example as a process of its own, as a person would run it. */
+/** Runs an example as a process, as a user would. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { assert } from "@effect/vitest"
@@ -12,14 +12,14 @@ export interface Ended {
 }
 
 export interface Running {
-  /** Waits until the output holds a text. Dies with what there is when the process ends without it. */
+  /** Waits until the output contains a text. Dies with the output if the process ends without it. */
   readonly awaitOutput: (text: string) => Effect.Effect<string>
-  /** As Ctrl-C does. */
+  /** Sends SIGINT, as Ctrl-C does. */
   readonly interrupt: Effect.Effect<void>
   readonly ended: Effect.Effect<Ended>
 }
 
-/** Starts an example, by its file's name without the ending, with nothing on its standard input. */
+/** Starts an example by its file's name without the ending, with an empty standard input. */
 export const start = (
   example: string,
   options: { readonly args?: ReadonlyArray<string>; readonly env?: Record<string, string> }
@@ -52,7 +52,7 @@ export const start = (
       changed()
     })
 
-    /** Waits until the function gives an effect. */
+    /** Waits until the function returns an effect. */
     const when = <A>(look: () => Effect.Effect<A> | undefined): Effect.Effect<A> =>
       Effect.callback((resume) => {
         const watcher = () => {

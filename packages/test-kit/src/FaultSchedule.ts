@@ -33,7 +33,10 @@ const between = (minimum: number, maximum: number) => Schema.Int.check(Schema.is
  */
 export const Fault = Schema.TaggedUnion({
   /** Virtual time passes, in milliseconds. */
-  Advance: { millis: between(1, 120_000) },
+  Advance: {
+    /** How long. */
+    millis: between(1, 120_000)
+  },
   /** The server closes every connection with a close frame. */
   Close: {
     /** The close code. */
@@ -58,15 +61,30 @@ export const Fault = Schema.TaggedUnion({
     retryAfterSeconds: between(0, 60)
   },
   /** The next dials are never answered. */
-  StallDial: { times: between(1, 4) },
+  StallDial: {
+    /** How many. */
+    times: between(1, 4)
+  },
   /** Every later dial takes this long. */
-  DelayDial: { millis: between(0, 12_000) },
+  DelayDial: {
+    /** The delay in milliseconds. */
+    millis: between(0, 12_000)
+  },
   /** The next messages are lost. */
-  DropNext: { times: between(1, 3) },
+  DropNext: {
+    /** How many. */
+    times: between(1, 3)
+  },
   /** The next messages arrive twice. */
-  DuplicateNext: { times: between(1, 3) },
+  DuplicateNext: {
+    /** How many. */
+    times: between(1, 3)
+  },
   /** The next messages arrive together, in reverse. */
-  Reorder: { times: between(2, 4) },
+  Reorder: {
+    /** How many. */
+    times: between(2, 4)
+  },
   /** Changes when requests are acknowledged. */
   SetAcknowledge: {
     /** At once, by `Acknowledge`, or not at all. */
@@ -86,21 +104,33 @@ export const Fault = Schema.TaggedUnion({
    *
    * @since 0.2.0
    */
-  DelayAcknowledgements: { millis: between(0, 30_000) },
+  DelayAcknowledgements: {
+    /** The delay in milliseconds. */
+    millis: between(0, 30_000)
+  },
   /**
    * Later requests take effect after this time, and are acknowledged then.
    *
    * @since 0.2.0
    */
-  DelayRequests: { millis: between(0, 30_000) },
+  DelayRequests: {
+    /** The delay in milliseconds. */
+    millis: between(0, 30_000)
+  },
   /**
    * The wall clock steps by this many milliseconds, but not below 0.
    *
    * @since 0.2.0
    */
-  StepClock: { millis: between(-3_600_000, 3_600_000) },
+  StepClock: {
+    /** The step in milliseconds; negative for a step back. */
+    millis: between(-3_600_000, 3_600_000)
+  },
   /** Retained acknowledgements are sent. */
-  Acknowledge: { times: between(1, 3) },
+  Acknowledge: {
+    /** How many. */
+    times: between(1, 3)
+  },
   /** Every connection receives a frame that cannot be decoded. */
   Garbage: {
     /** Why it cannot be decoded. */

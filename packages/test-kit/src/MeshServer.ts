@@ -69,7 +69,9 @@ export interface RequestOptions {
  * @since 0.2.0
  */
 export interface Received {
+  /** The number of the connection. */
   readonly connection: number
+  /** The request. */
   readonly message: ClientMessage
 }
 

@@ -144,8 +144,9 @@ export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream
  *
  * - `at`, `play` and all delays use the clock of the fiber that made the server:
  *   under `TestClock` they wait until the test advances it.
- * - Vitest's fake timers (`vi.useFakeTimers`) stop the sockets as well: a test hangs.
- *   Use `TestClock`, or fake only what you need: `toFake: ["Date"]`.
+ * - Vitest's fake timers stop Effect's scheduler if they fake `setImmediate`, as
+ *   `vi.useFakeTimers()` does: a test hangs. Use `TestClock`, or
+ *   `vi.useFakeTimers({ toNotFake: ["setImmediate", "clearImmediate"] })`.
  *
  * @category models
  * @since 0.1.0

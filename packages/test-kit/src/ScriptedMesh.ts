@@ -69,8 +69,11 @@ export type {
  * @since 0.1.0
  */
 export interface Sent {
+  /** The number of the connection. */
   readonly connection: number
+  /** The message in the frame. */
   readonly message: ServerMessage.ServerMessage | undefined
+  /** The frame: text as a string, binary as bytes. */
   readonly frame: string | Uint8Array
 }
 
@@ -129,8 +132,9 @@ export interface Options extends RequestOptions {
  *
  * **Gotchas**
  *
- * Vitest's fake timers (`vi.useFakeTimers`) stop Effect's scheduler: the program
- * hangs. Use `TestClock`, or fake only what you need: `toFake: ["Date"]`.
+ * Vitest's fake timers stop Effect's scheduler if they fake `setImmediate`, as
+ * `vi.useFakeTimers()` does: the program hangs. Use `TestClock`, or
+ * `vi.useFakeTimers({ toNotFake: ["setImmediate", "clearImmediate"] })`.
  *
  * **Example** (A connection that breaks off)
  *
@@ -145,10 +149,10 @@ export interface Options extends RequestOptions {
  *   const mesh = yield* ScriptedMesh.ScriptedMesh
  *   yield* Effect.forkChild(Effect.andThen(mesh.awaitConnection(), mesh.kill()))
  *   const feed = MeshStream.connect({ interest: Interest.all })
- *   return yield* feed.pipe(Stream.take(2), Stream.runCollect)
+ *   return yield* feed.pipe(Stream.take(3), Stream.runCollect)
  * })
  * const events = await Effect.runPromise(Effect.provide(program, ScriptedMesh.layer()))
- * console.log(events.map((event) => event._tag)) // ["Connected", "Disconnected"]
+ * console.log(events.map((event) => event._tag)) // ["Connected", "Resync", "Disconnected"]
  * ```
  *
  * @category services
@@ -205,13 +209,13 @@ export class ScriptedMesh extends Context.Service<
  *     Effect.forkChild
  *   )
  *   return yield* MeshStream.connect({ interest: Interest.all }).pipe(
- *     Stream.take(2),
+ *     Stream.take(3),
  *     Stream.runCollect,
  *     Effect.provideService(Socket.Socket, mesh.socket)
  *   )
  * })
  * Effect.runPromise(program).then((events) => console.log(events.map((event) => event._tag)))
- * // ["Connected", "TaskUpdated"]
+ * // ["Connected", "Resync", "TaskUpdated"]
  * ```
  *
  * @category constructors

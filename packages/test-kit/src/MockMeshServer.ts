@@ -26,6 +26,7 @@ import type { ServerMessage } from "@makima-stream/core/ServerMessage"
 import * as Bounds from "./internal/bounds.ts"
 import * as Garbage from "./internal/garbage.ts"
 import * as Server from "./internal/mockServer.ts"
+import * as Monotonic from "./internal/monotonic.ts"
 import * as Recorder from "./internal/recorder.ts"
 import * as Verbs from "./internal/verbs.ts"
 import type { MeshServer, RequestOptions } from "./MeshServer.ts"
@@ -334,7 +335,7 @@ export const make = Effect.fnUntraced(function* (
     function* (workload: Workload, options?: PlayOptions) {
       const speed = options?.speed !== undefined && options.speed > 0 ? options.speed : 1
       const as = options?.as ?? "text"
-      const now = () => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+      const now = () => Monotonic.millis(clock)
       const start = now()
       let next = 0
 
@@ -344,7 +345,7 @@ export const make = Effect.fnUntraced(function* (
         for (let emitted = 0; emitted < batchSize; emitted++) {
           const entry = workload[next]
           if (entry === undefined) return 0
-          const wait = Math.ceil(entry.at / speed) - elapsed
+          const wait = Math.ceil(entry.at / speed - elapsed)
           if (wait > 0) return wait
           server.emit(entry.message, as)
           next++

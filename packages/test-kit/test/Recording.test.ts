@@ -216,7 +216,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("keeps connections apart, never goes back in time, and stops with its scope", () =>
+    it.effect("records each connection apart, on the monotonic clock, and stops with its scope", () =>
       Effect.gen(function* () {
         const { lines, write } = memory()
         const mesh = yield* ScriptedMesh.make()
@@ -230,6 +230,7 @@ describe("Recording", () => {
         const first = yield* Scope.provide(connect, yield* Scope.fork(yield* Effect.scope))
         yield* Scope.provide(connect, yield* Scope.fork(yield* Effect.scope))
         yield* TestClock.setTime(500)
+        yield* TestClock.adjust("1 second")
         const request = ClientMessage.encodeFrame({ _tag: "SubscribeAll" })
         yield* first.write(request)
         yield* Scope.close(scope, Exit.void)
@@ -237,8 +238,8 @@ describe("Recording", () => {
         assert.deepStrictEqual(lines.slice(1), [
           opened(1, 1000),
           opened(2, 1000),
-          JSON.stringify({ _tag: "Sent", at: 1000, epoch: 1, frame: { text: request } }),
-          `{"_tag":"Finished","at":1000}`
+          JSON.stringify({ _tag: "Sent", at: 2000, epoch: 1, frame: { text: request } }),
+          `{"_tag":"Finished","at":2000}`
         ])
       })
     )
@@ -389,7 +390,7 @@ describe("Recording", () => {
         const last = replayed.at(-1)
         assert.isTrue(last?._tag === "Disconnected" && last.at === 83_000 && !("retryInMillis" in last))
         assert.deepStrictEqual(replayed.slice(0, -1), seen)
-        assert.strictEqual(seen.filter(({ _tag }) => _tag === "Resync").length, 5)
+        assert.strictEqual(seen.filter(({ _tag }) => _tag === "Resync").length, 6)
       }).pipe(Effect.provide(TestClock.layer()))
     )
 
@@ -408,6 +409,17 @@ describe("Recording", () => {
         )
         const last = events.at(-1)
         assert.isTrue(last?._tag === "Disconnected" && last.at - start === 11_000)
+      })
+    )
+
+    it.effect("waits for the time of each frame on the monotonic clock", () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(3_600_000)
+        const { socket } = yield* Recording.replay([header, opened(1, 0), received(1, "1", 30), finished])
+        const { pull } = yield* dial(socket)
+        yield* TestClock.setTime(0)
+        yield* TestClock.adjust(Duration.millis(30))
+        assert.deepStrictEqual(yield* pull, ["1"])
       })
     )
 

@@ -1,9 +1,9 @@
 /**
- * One accepted WebSocket, and what can be done to it.
+ * An accepted WebSocket, and the faults that can be injected into it.
  *
- * Invariants: a frozen one neither sends nor reads; what was sent on it while
- * it was frozen leaves in order when it thaws, and is gone when it ends; whoever
- * waits for it to drain is let go when it ends or freezes, since it never will.
+ * Invariants: a frozen socket neither sends nor reads. Frames that were sent while
+ * it was frozen leave in order at the thaw, and are lost if it ends. `onDrained`
+ * calls back when it ends or freezes, since it would never drain.
  */
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
@@ -13,7 +13,7 @@ export interface AcceptedSocket {
   /** Whether frames may be sent on it: neither side has begun to close it. */
   readonly isOpen: () => boolean
   readonly isFrozen: () => boolean
-  /** How many bytes wait in this process for the network to take them. */
+  /** How many bytes this process has not handed to the network yet. */
   readonly buffered: () => number
   readonly send: (frame: string | Uint8Array, as: Encoding) => void
   readonly freeze: () => void
@@ -22,7 +22,7 @@ export interface AcceptedSocket {
   readonly kill: () => void
   /** Begins the closing handshake. */
   readonly close: (code: number, reason: string) => void
-  /** Calls back once, when no more than `limit` bytes are buffered. Gives a function that calls this off. */
+  /** Calls back once, when no more than `limit` bytes are buffered. Returns a function that cancels it. */
   readonly onDrained: (limit: number, callback: () => void) => () => void
 }
 
@@ -30,12 +30,12 @@ export const make = (webSocket: WebSocket, socket: Duplex): AcceptedSocket => {
   let frozen = false
   const waiting = new Set<{ readonly limit: number; readonly callback: () => void }>()
 
-  /** Nothing leaves any more, or not until a thaw. */
-  const isHopeless = (): boolean => frozen || webSocket.readyState === webSocket.CLOSED
+  /** Nothing leaves, or not until a thaw. */
+  const isStuck = (): boolean => frozen || webSocket.readyState === webSocket.CLOSED
 
   const flushed = (): void => {
     for (const waiter of waiting) {
-      if (!isHopeless() && webSocket.bufferedAmount > waiter.limit) continue
+      if (!isStuck() && webSocket.bufferedAmount > waiter.limit) continue
       waiting.delete(waiter)
       waiter.callback()
     }
@@ -62,7 +62,7 @@ export const make = (webSocket: WebSocket, socket: Duplex): AcceptedSocket => {
     freeze() {
       if (frozen) return
       frozen = true
-      // Paused, it sees no ping and so answers none; corked, the socket keeps what is written to it.
+      // Paused, it receives no ping and sends no pong; corked, the socket keeps what is written to it.
       webSocket.pause()
       socket.cork()
       flushed()
@@ -76,7 +76,7 @@ export const make = (webSocket: WebSocket, socket: Duplex): AcceptedSocket => {
     kill: () => webSocket.terminate(),
     close: (code, reason) => webSocket.close(code, reason),
     onDrained(limit, callback) {
-      if (isHopeless() || webSocket.bufferedAmount <= limit) {
+      if (isStuck() || webSocket.bufferedAmount <= limit) {
         callback()
         return () => {}
       }

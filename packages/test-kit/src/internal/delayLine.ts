@@ -5,6 +5,7 @@
  * are measured on the monotonic clock.
  */
 import type { Clock } from "effect/Clock"
+import * as Monotonic from "./monotonic.ts"
 
 export interface DelayLine {
   /** Runs a task after `millis`, and after all tasks before it. Runs it at once if there is nothing to wait for. */
@@ -21,7 +22,7 @@ export type Schedule = (millis: number, callback: () => void) => void
 export const make = (clock: Clock, schedule: Schedule): DelayLine => {
   let waiting: Array<{ readonly dueAt: number; readonly task: () => void }> = []
   let isArmed = false
-  const now = (): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  const now = (): number => Monotonic.millis(clock)
 
   const arm = (): void => {
     const head = waiting[0]

@@ -1,20 +1,16 @@
 /**
- * The server's side of the protocol for one connection: what a client has
- * subscribed to, what it is told about that, and which messages are for it.
- *
- * Pure in the sense that matters for tests: no Effect, no clock, no socket. The
- * mock server over real sockets and the scripted one in memory both decide by
- * it, so that they cannot disagree.
+ * The server's side of the protocol for one connection: the client's
+ * subscriptions, their acknowledgements, and which messages match them. No Effect,
+ * no clock, no socket. Both servers of the kit use it.
  *
  * Invariants:
  *
- * 1. Every request is answered with exactly one acknowledgement, which names the
- *    task where the request did. Asking twice, or undoing what was never asked
- *    for, is no error: it changes nothing and is acknowledged like the first.
- * 2. `wants` is a question, never a count: an update is for the client or it is
- *    not, however many subscriptions cover it.
- * 3. All updates and the updates of single tasks are separate subscriptions:
- *    undoing one leaves the other in place.
+ * 1. Every request has exactly one acknowledgement, which names the task if the
+ *    request did. A request that changes nothing is acknowledged too.
+ * 2. A message is sent at most once on a connection, however many subscriptions
+ *    match it.
+ * 3. `subscribeAll` and the subscriptions of single tasks are independent: ending
+ *    one does not end the other.
  */
 import type { ClientMessage } from "@makima-stream/core/ClientMessage"
 import type { Interest } from "@makima-stream/core/Interest"
@@ -22,15 +18,15 @@ import type { Acknowledgement, ServerMessage } from "@makima-stream/core/ServerM
 import type { TaskId } from "@makima-stream/core/TaskId"
 
 export interface Feed {
-  /** Carries out a request, and gives the server's answer to it. */
+  /** Carries out a request. Returns the acknowledgement. */
   readonly handle: (message: ClientMessage) => ReadonlyArray<Acknowledgement>
-  /** Whether a message is for this connection. */
+  /** Whether a subscription matches a message. */
   readonly wants: (message: ServerMessage) => boolean
-  /** What is subscribed now: a snapshot. */
+  /** A snapshot of the subscriptions. */
   readonly interest: () => Interest
 }
 
-/** A connection that has not subscribed to anything yet. */
+/** A connection without subscriptions. */
 export const make = (): Feed => {
   let all = false
   const updates = new Set<TaskId>()

@@ -1,10 +1,9 @@
 /**
- * A socket that writes down what goes over it: the decorator behind
- * `Recording.record`.
+ * A socket that records its frames: the decorator behind `Recording.record`.
  *
- * Invariants: lines are written in the order in which things happened, one batch
- * at a time, and the program goes on when what it did or saw is written; a pull
- * that is interrupted while its frames are being written loses none of them.
+ * Invariants: lines are written in order, one batch at a time, and the program
+ * continues when its batch is written. A pull that is interrupted while its frames
+ * are being written loses none of them.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -15,6 +14,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Socket from "effect/socket/Socket"
 import * as MeshError from "@makima-stream/core/MeshError"
 import type { Entry, Write } from "../Recording.ts"
+import * as Monotonic from "./monotonic.ts"
 
 export interface Options {
   readonly write: Write
@@ -27,7 +27,7 @@ export interface Options {
 const toFrame = (frame: string | Uint8Array) =>
   typeof frame === "string" ? { text: frame } : { base64: Base64.encode(frame) }
 
-/** A reason without the platform's own error in it, which may hold anything. */
+/** A reason without the error of the platform, which may contain anything. */
 const withoutCause = (reason: MeshError.ConnectionReason): MeshError.ConnectionReason => {
   switch (reason._tag) {
     case "DialFailed":
@@ -46,24 +46,20 @@ const withoutCause = (reason: MeshError.ConnectionReason): MeshError.ConnectionR
 export const make = (socket: Socket.Socket, options: Options): Effect.Effect<Socket.Socket, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
-    const startedAt = clock.currentTimeMillisUnsafe()
+    const origin = Monotonic.millis(clock)
     const one = yield* Semaphore.make(1)
     const epochs = new WeakMap<Scope.Scope, number>()
-    let unwritten: Array<string> = [options.header(startedAt)]
-    let lastAt = 0
+    let unwritten: Array<string> = [options.header(clock.currentTimeMillisUnsafe())]
     let lastEpoch = 0
     let finished = false
 
-    const at = (): number => {
-      lastAt = Math.max(lastAt, clock.currentTimeMillisUnsafe() - startedAt)
-      return lastAt
-    }
+    const at = (): number => Math.floor(Monotonic.millis(clock) - origin)
     const note = (entry: Entry): void => {
       if (finished) return
       finished = entry._tag === "Finished"
       unwritten.push(options.encode(entry))
     }
-    // Whole batches, one after the other, in the order in which things happened.
+    // Whole batches, one after the other, in order.
     const flush = one
       .withPermits(1)(
         Effect.suspend(() => {
@@ -100,7 +96,7 @@ export const make = (socket: Socket.Socket, options: Options): Effect.Effect<Soc
       yield* Effect.addFinalizer(() => end())
       yield* flush
 
-      // Frames that were read, and were still being written down when the pull was interrupted.
+      // Frames that were still being written when the pull was interrupted.
       let read: NonEmptyReadonlyArray<string | Uint8Array> | undefined
       const give = Effect.suspend(() => {
         const frames = read

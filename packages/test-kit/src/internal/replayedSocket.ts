@@ -1,9 +1,8 @@
 /**
- * A socket that plays a recording: what is behind `Recording.replay`.
+ * A socket that plays a recording, behind `Recording.replay`.
  *
- * Entries are read ahead by one fiber, and kept until the connection that they
- * are of asks for them; those of a connection that the program has left are
- * dropped.
+ * One fiber reads entries ahead. They are kept until their connection pulls them;
+ * entries of a connection that the program has closed are dropped.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -20,6 +19,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Socket from "effect/socket/Socket"
 import * as MeshError from "@makima-stream/core/MeshError"
 import type { Entry, Played } from "../Recording.ts"
+import * as Monotonic from "./monotonic.ts"
 import * as SocketErrors from "./socketErrors.ts"
 
 export interface Options {
@@ -43,7 +43,7 @@ export const make = <E>(
     const dialling = yield* Semaphore.make(1)
     const finished = yield* Deferred.make<void, E>()
 
-    /** What was read and is still to be played, oldest first. */
+    /** Entries that were read and have not been played, oldest first. */
     let ahead: Array<Played> = []
     let ending: Ending<E> | undefined
     let origin: number | undefined
@@ -51,7 +51,7 @@ export const make = <E>(
 
     const isToBePlayed = (entry: Played): boolean => entry._tag !== "Sent" && (isDial(entry) || !left.has(entry.epoch))
 
-    // A fiber of its own reads, so that a pull that is interrupted takes nothing with it.
+    // Read in a separate fiber, so that an interrupted pull loses nothing.
     const readOn = entries.pipe(
       Pull.matchEffect({
         onSuccess: (batch) =>
@@ -72,7 +72,7 @@ export const make = <E>(
       reading.withPermits(1)
     )
 
-    /** The first entry of a kind. It stays where it is. */
+    /** Waits for the first entry of a kind, and leaves it in the list. */
     const seek = (wanted: (entry: Played) => boolean): Effect.Effect<Played, Ending<E>> =>
       Effect.suspend(() => {
         const found = ahead.find(wanted)
@@ -81,9 +81,9 @@ export const make = <E>(
         return Effect.andThen(Deferred.done(finished, ending.exit), Effect.fail(ending))
       })
 
-    /** How long it is until an entry is to be played, in milliseconds. */
+    /** The time until an entry is due, in milliseconds. */
     const wait = (entry: Played): number =>
-      paced && origin !== undefined ? Math.max(0, origin + entry.at - clock.currentTimeMillisUnsafe()) : 0
+      paced && origin !== undefined ? Math.max(0, Math.ceil(origin + entry.at - Monotonic.millis(clock) - 1e-3)) : 0
 
     const untilDue = (entry: Played): Effect.Effect<void> => Effect.suspend(() => Effect.sleep(wait(entry)))
 
@@ -105,7 +105,7 @@ export const make = <E>(
       const play = (entry: Played): Effect.Effect<Batch, Socket.SocketError> => {
         if (entry._tag === "Ended") {
           if (entry.reason !== undefined) return Effect.fail(SocketErrors.ended(entry.reason))
-          // The recorded program hung up: to dial again, or because this is all there is.
+          // The recorded program closed the connection: to dial again, or at the end of the recording.
           return seek(isDial).pipe(
             Effect.mapError((end) => SocketErrors.ended(toReason(end))),
             Effect.andThen(Effect.fail(SocketErrors.ended(new MeshError.ConnectionClosed({ code: 1000 }))))
@@ -138,7 +138,7 @@ export const make = <E>(
 
     const reader: Socket.Socket["reader"] = Effect.gen(function* () {
       const scope = yield* Effect.scope
-      origin ??= clock.currentTimeMillisUnsafe()
+      origin ??= Monotonic.millis(clock)
       const entry = yield* dial
       if (entry._tag === "DialFailed") return yield* Effect.fail(SocketErrors.dialFailed(entry.reason))
       const { epoch } = entry

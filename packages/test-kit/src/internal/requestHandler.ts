@@ -12,6 +12,7 @@ import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import type { AcknowledgeMode, RequestLimit } from "../MeshServer.ts"
 import * as DelayLine from "./delayLine.ts"
 import * as Feed from "./feed.ts"
+import * as Monotonic from "./monotonic.ts"
 import type { Recorder } from "./recorder.ts"
 
 /** What the verbs change; shared by all connections of a server. */
@@ -56,7 +57,7 @@ export const make = (options: Options): RequestHandler => {
   let arrivals: Array<number> = []
 
   const isOverLimit = (limit: RequestLimit): boolean => {
-    const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    const now = Monotonic.millis(clock)
     arrivals = arrivals.filter((at) => now - at < 1000)
     arrivals.push(now)
     return arrivals.length > limit.perSecond

@@ -15,6 +15,7 @@
 import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import * as Monotonic from "./monotonic.ts"
 
 /** How bytes travel, with every option set. Times are in milliseconds. */
 export interface Conditions {
@@ -83,7 +84,7 @@ export const make = (ends: Ends, options: Options): ShapedPipe => {
   const left = Latch.makeUnsafe(false)
   const reshaped = Latch.makeUnsafe(false)
 
-  const now = (): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  const now = (): number => Monotonic.millis(clock)
   const dueAt = (chunk: Chunk): number =>
     chunk.arrivedAt + conditions.latencyMillis + chunk.luck * conditions.jitterMillis
 

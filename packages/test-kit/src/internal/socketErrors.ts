@@ -1,8 +1,8 @@
-/** Ends of a connection, and failures of a dial, as a transport that knows the reason reports them. */
+/** The errors of a transport that reports a typed reason. */
 import * as Socket from "effect/socket/Socket"
 import type { ConnectionReason } from "@makima-stream/core/MeshError"
 
-/** A close frame, or with 1006 the lack of one. */
+/** The end of a connection by a close frame; 1006 without one. */
 export const closed = (code: number, closeReason?: string): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketCloseError({ code, closeReason }) })
 

@@ -42,6 +42,7 @@ import type { Status } from "./internal/client/status.ts"
 import * as Pushdown from "./internal/pushdown.ts"
 import type * as MeshError from "./MeshError.ts"
 import type { Lifecycle, MeshEvent } from "./MeshEvent.ts"
+import type * as MeshSession from "./MeshSession.ts"
 import type { TaskOutput, TaskUpdated } from "./ServerMessage.ts"
 import type { TaskId } from "./TaskId.ts"
 
@@ -53,10 +54,24 @@ export type { Status } from "./internal/client/status.ts"
  *
  * **Details**
  *
- * Every stream carries the connection's `Connected`, `Disconnected` and
- * `Resync` besides its data. One that joins while the connection is open begins
- * with a `Resync` with reason `JoinedLate`. A fatal error fails all streams with
- * the same error; a consumer that comes later dials anew.
+ * Every stream carries `Connected`, `Disconnected` and `Resync` besides its data.
+ * Where the server has confirmed what a stream wants, a `Resync` opens its
+ * complete stretch: `Started` or `Reconnected` for a consumer that was present
+ * when the connection opened, `JoinedLate` for one that joined later. A consumer
+ * that joins while the client is offline first receives the current
+ * `Disconnected`.
+ *
+ * A fatal error fails all streams with the same error. A consumer that comes
+ * later, also one that subscribes again because of that error, dials again.
+ *
+ * **Gotchas**
+ *
+ * With the default policy a consumer that does not read blocks all others. A
+ * program whose consumers wait for each other then stops for ever, such as
+ * `client.updates()` with a `mapEffect` that waits for a result from
+ * `client.task(id)`: after about 256 events no consumer receives anything. Give
+ * such a consumer another `overflow`, or run the wait in a fiber of its own. After
+ * `stallWarning` the client logs a warning with the consumer's name.
  *
  * **Example** (Two consumers, one connection)
  *
@@ -81,59 +96,61 @@ export type { Status } from "./internal/client/status.ts"
 export class MeshClient extends Context.Service<
   MeshClient,
   {
-    /** The events of an interest (default: all updates), with server errors and unknown messages. */
+    /** Streams the events of an interest, with server errors and unknown messages. Defaults to all updates. */
     readonly events: (
       interest?: Interest.Interest,
       options?: ConsumerOptions
     ) => Stream.Stream<MeshEvent, MeshError.MeshError>
-    /** The updates of one task, or of all. */
+    /** Streams the updates of one task, or of all tasks. */
     readonly updates: (
       taskId?: TaskId,
       options?: ConsumerOptions
     ) => Stream.Stream<TaskUpdated | Lifecycle, MeshError.MeshError>
-    /** The output of one task. */
+    /** Streams the output of one task. */
     readonly output: (
       taskId: TaskId,
       options?: ConsumerOptions
     ) => Stream.Stream<TaskOutput | Lifecycle, MeshError.MeshError>
-    /** The updates and the output of one task. */
+    /** Streams the updates and the output of one task. */
     readonly task: (
       taskId: TaskId,
       options?: ConsumerOptions
     ) => Stream.Stream<TaskUpdated | TaskOutput | Lifecycle, MeshError.MeshError>
     /**
-     * The updates of all tasks, and the output of each from the moment it is
-     * first seen until it ends. What a task said before its first update was seen
-     * is not in it: the protocol has no way to ask for that. A task whose end fell
-     * into a gap is taken for one that goes on, and its output stays wanted for as
-     * long as this stream runs.
+     * Streams the updates of all tasks, and the output of each live task that the
+     * client knows: from the task's first update until `endedTimeToLive` after its
+     * end. A late consumer receives the output of every known live task at once.
+     * Where the output of a task begins to be complete stands a `Resync` with
+     * reason `Subscribed` and its `taskId`. Output from before a task's first
+     * update is missing: the protocol cannot request it.
      */
     readonly everything: (options?: EverythingOptions) => Stream.Stream<MeshEvent, MeshError.MeshError>
     /** The state of the connection, and its changes. */
     readonly status: SubscriptionRef.SubscriptionRef<Status>
-    /**
-     * Waits until the client is online, and dials for that if need be. Fails when
-     * the client gives up instead.
-     */
+    /** Waits until the client is online, and dials if need be. Fails when the client gives up. */
     readonly awaitOnline: Effect.Effect<void, MeshError.MeshError>
-    /** What was asked for on the present connection, and what of it the server confirmed. */
-    readonly subscriptions: Effect.Effect<{
-      readonly requested: Interest.Interest
-      readonly confirmed: Interest.Interest
-    }>
-    /** Drops the connection, or the wait for one, and dials now. Does nothing while idle. */
+    /**
+     * What is requested on the newest connection, what of it the server has
+     * confirmed, and what it has not confirmed in time. `epoch` is 0 before the
+     * first connection.
+     */
+    readonly subscriptions: SubscriptionRef.SubscriptionRef<MeshSession.SubscriptionState>
+    /**
+     * Ends the connection, or the wait for the next one, and dials now, at most once
+     * a second and not before a server's `Retry-After`. Does nothing while idle.
+     */
     readonly reconnect: Effect.Effect<void>
     /**
-     * Unsubscribes, waits for the acknowledgements, closes with code 1000, and
-     * ends every stream after what it has queued; within `closeTimeout`. Consumers
-     * that come later fail with `ClientClosed`.
+     * Unsubscribes, waits for the acknowledgements, closes with code 1000, and ends
+     * every stream after its queued events; within `closeTimeout`. Later consumers
+     * fail with `ClientClosed`.
      */
     readonly close: Effect.Effect<void>
   }
 >()("@makima-stream/core/MeshClient") {}
 
 /**
- * Makes a client. Its scope owns the connection and every fiber.
+ * Makes a client. Its scope owns the connection and all fibers.
  *
  * **Example** (A client for one part of a program)
  *
@@ -193,7 +210,7 @@ export const make = Effect.fnUntraced(function* (
       }),
     status: client.status,
     awaitOnline: client.awaitOnline,
-    subscriptions: Effect.sync(client.subscriptions.current),
+    subscriptions: client.subscriptions,
     reconnect: client.reconnect,
     close: client.close
   })
@@ -211,8 +228,7 @@ const consume = <A extends MeshEvent>(
 ): Stream.Stream<A, MeshError.MeshError> => {
   const settings = consumerSettings(wanted.name, wanted.options)
   // The route admits only what `A` says.
-  const pullOf = ({ consumer }: { readonly consumer: Pull }) =>
-    consumer as Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done>
+  const pullOf = (pull: Pull) => pull as Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done>
   return Pushdown.source(({ isWanted }) =>
     Stream.fromChannel(
       Channel.fromTransform((_, scope) =>
@@ -226,7 +242,7 @@ const consume = <A extends MeshEvent>(
 }
 
 /**
- * The client as a layer, over whatever `Socket` there is.
+ * Provides the client as a layer. Requires a `Socket`.
  *
  * **Example** (A client that is always connected)
  *
@@ -252,7 +268,7 @@ export const layer = (options?: Options): Layer.Layer<MeshClient, never, Socket.
   Layer.effect(MeshClient, make(options))
 
 /**
- * The client as a layer, with options from configuration.
+ * Provides the client as a layer, with options from configuration.
  *
  * **Example** (How long the connection outlives its consumers, from the environment)
  *

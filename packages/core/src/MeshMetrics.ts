@@ -192,6 +192,30 @@ export const consumerStalls: Metric.Counter<number> = /*#__PURE__*/ Metric.count
 })
 
 /**
+ * Live tasks whose output the consumers of `MeshClient.everything` follow. Unit:
+ * tasks.
+ *
+ * @category consumers
+ * @since 0.2.0
+ */
+export const discoveredTasks: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.discovery.tasks", {
+  description: "Live tasks whose output is followed"
+})
+
+/**
+ * Live tasks that are no longer followed, by the attribute `reason`: `stale` if
+ * they were silent for `staleAfter` after a reconnect, `evicted` if there were
+ * more than `maxTasks`. Unit: tasks.
+ *
+ * @category consumers
+ * @since 0.2.0
+ */
+export const forgottenTasks: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.discovery.forgotten", {
+  description: "Live tasks that are no longer followed",
+  incremental: true
+})
+
+/**
  * Subscriptions that are wanted now. Unit: subscriptions.
  *
  * @category subscriptions
@@ -249,3 +273,16 @@ export const recordEvents = (kind: Data["_tag"], count: number, context: Context
  */
 export const recordGap = (reason: GapReason, context: Context.Context<never>, count = 1): void =>
   gapReasons[reason].updateUnsafe(count, context)
+
+const forgottenReasons = {
+  stale: Metric.withAttributes(forgottenTasks, { reason: "stale" }),
+  evicted: Metric.withAttributes(forgottenTasks, { reason: "evicted" })
+}
+
+/**
+ * Records a live task that is no longer followed.
+ *
+ * @internal
+ */
+export const recordForgotten = (reason: keyof typeof forgottenReasons, context: Context.Context<never>): void =>
+  forgottenReasons[reason].updateUnsafe(1, context)

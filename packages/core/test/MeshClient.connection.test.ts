@@ -249,13 +249,23 @@ describe("MeshClient", () => {
         yield* settle
         assert.strictEqual((yield* mesh.dials).length, 1)
         yield* client.reconnect
+        yield* TestClock.adjust("1 second")
         yield* mesh.awaitConnection()
         yield* settle
+        yield* TestClock.adjust("1 second")
         yield* client.reconnect
         yield* mesh.awaitConnection(2)
         yield* settle
-        assert.deepStrictEqual(yield* mesh.dials, [0, 0, 0])
-        assert.deepStrictEqual(tags(events), ["Disconnected", "Connected", "Disconnected", "Connected", "Resync"])
+        yield* settle
+        assert.deepStrictEqual(yield* mesh.dials, [0, 1000, 2000])
+        assert.deepStrictEqual(tags(events), [
+          "Disconnected",
+          "Connected",
+          "Resync",
+          "Disconnected",
+          "Connected",
+          "Resync"
+        ])
         assert.strictEqual((yield* mesh.connections).filter((connection) => connection.open).length, 1)
       })
     )
@@ -274,7 +284,10 @@ describe("MeshClient", () => {
         const later = yield* follow(client.updates())
         yield* mesh.awaitConnection(2)
         yield* settle
-        assert.deepStrictEqual<unknown>(later.events, [{ _tag: "Connected", epoch: 2, at: 0 }])
+        assert.deepStrictEqual<unknown>(later.events, [
+          { _tag: "Connected", epoch: 2, at: 0 },
+          { _tag: "Resync", epoch: 2, reason: { _tag: "Started" } }
+        ])
       })
     )
   })
@@ -443,7 +456,7 @@ describe("MeshClient", () => {
           // The idle times pass, and with them everything that the consumer had wanted.
           yield* TestClock.adjust("1 hour")
           yield* settle
-          assert.isTrue(Interest.isEmpty((yield* client.subscriptions).requested))
+          assert.isTrue(Interest.isEmpty((yield* SubscriptionRef.get(client.subscriptions)).requested))
           assert.isTrue((yield* mesh.connections).every((connection) => !connection.open))
           const dials = (yield* mesh.dials).length
           yield* TestClock.adjust("1 hour")

@@ -18,7 +18,7 @@ describe("MeshClient", () => {
         yield* settle
         const late = yield* follow(client.updates())
         yield* settle
-        assert.deepStrictEqual(tags(early.events), ["Connected"])
+        assert.deepStrictEqual(tags(early.events), ["Connected", "Resync"])
         assert.deepStrictEqual<unknown>(late.events, [{ _tag: "Resync", epoch: 1, reason: { _tag: "JoinedLate" } }])
       })
     )
@@ -33,7 +33,7 @@ describe("MeshClient", () => {
         yield* mesh.awaitConnection(2)
         yield* settle
         for (const { events } of consumers) {
-          assert.deepStrictEqual(tags(events), ["Connected", "Disconnected", "Connected", "Resync"])
+          assert.deepStrictEqual(tags(events), ["Connected", "Resync", "Disconnected", "Connected", "Resync"])
         }
       })
     )
@@ -198,7 +198,14 @@ describe("MeshClient", () => {
         yield* slow.release
         yield* settle
         assert.deepStrictEqual(data(slow.events), ["a 8", "a 9", "a 10"])
-        assert.deepStrictEqual(tags(slow.events), ["Connected", "Resync", "TaskUpdated", "TaskUpdated", "TaskUpdated"])
+        assert.deepStrictEqual(tags(slow.events), [
+          "Connected",
+          "Resync",
+          "Resync",
+          "TaskUpdated",
+          "TaskUpdated",
+          "TaskUpdated"
+        ])
         assert.strictEqual(dropped(slow.events), 7)
       })
     )
@@ -219,6 +226,7 @@ describe("MeshClient", () => {
         const epochs = slow.events.map((event) => ("epoch" in event ? `${event._tag} ${event.epoch}` : event._tag))
         assert.deepStrictEqual(epochs, [
           "Connected 1",
+          "Resync 1",
           "Resync 1",
           "TaskUpdated",
           "TaskUpdated",

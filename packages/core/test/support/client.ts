@@ -75,7 +75,7 @@ export const reasonOf = (exit: Exit.Exit<void, MeshError.MeshError>): string => 
   return Result.isSuccess(error) ? error.success.reason._tag : "none"
 }
 
-/** A consumer that takes one batch, tells so, and then waits until it is let go. */
+/** A consumer that reads up to the mark that opens its complete stretch, then stops until `release`. */
 export const stalled = <A extends MeshEvent>(stream: Stream.Stream<A, MeshError.MeshError>) =>
   Effect.gen(function* () {
     const events: Array<MeshEvent> = []
@@ -84,7 +84,9 @@ export const stalled = <A extends MeshEvent>(stream: Stream.Stream<A, MeshError.
     const fiber = yield* stream.pipe(
       Stream.runForEachArray((batch) => {
         events.push(...batch)
-        return Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(gate))
+        return events.some(({ _tag }) => _tag === "Resync")
+          ? Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(gate))
+          : Effect.void
       }),
       Effect.forkScoped
     )

@@ -22,9 +22,10 @@ import { monotonicMillis } from "../time.ts"
 import type { Consumer } from "./consumer.ts"
 import * as Consumers from "./consumers.ts"
 import * as Demand from "./demand.ts"
-import * as Discovery from "./discovery.ts"
+import * as Discoveries from "./discoveries.ts"
 import * as Lifecycle from "./lifecycle.ts"
 import { clientSettings, type ConsumerSettings, type DiscoverySettings, type Options } from "./options.ts"
+import type * as Openings from "./openings.ts"
 import type { Route } from "./router.ts"
 import * as Stalls from "./stalls.ts"
 import { statusAfter, type Status } from "./status.ts"
@@ -33,24 +34,22 @@ import * as Timers from "./timers.ts"
 export interface JoinOptions extends ConsumerSettings {
   readonly route: Route
   readonly isWanted: ((event: MeshEvent) => boolean) | undefined
+  /** For a consumer of everything. */
   readonly discovery: DiscoverySettings | undefined
-}
-
-/** A consumer that has joined. */
-export interface Member {
-  readonly consumer: Consumer
-  readonly discovery: Discovery.Discovery | undefined
 }
 
 export interface Client {
   readonly status: SubscriptionRef.SubscriptionRef<Status>
-  readonly subscriptions: Subscriptions.Subscriptions
-  readonly join: (options: JoinOptions) => Effect.Effect<Member, MeshError.MeshError>
-  readonly leave: (member: Member) => Effect.Effect<void>
+  readonly subscriptions: SubscriptionRef.SubscriptionRef<Connection.State>
+  readonly join: (options: JoinOptions) => Effect.Effect<Consumer, MeshError.MeshError>
+  readonly leave: (consumer: Consumer) => Effect.Effect<void>
   readonly awaitOnline: Effect.Effect<void, MeshError.MeshError>
   readonly reconnect: Effect.Effect<void>
   readonly close: Effect.Effect<void>
 }
+
+/** The connection of a client: its elements include the places of confirmations. */
+type FeedConnection = Connection.Connection<Openings.Confirmed>
 
 const closedError = () => new MeshError.MeshError({ reason: new MeshError.ClientClosed() })
 
@@ -68,7 +67,13 @@ export const make = Effect.fnUntraced(function* (
 
   const session = SessionOptions.settings(options)
   const subscriptions = Subscriptions.make(session.ackTimeout)
-  const demand = Demand.make(subscriptions, settings.subscriptionIdleMillis)
+  const subscriptionState = yield* SubscriptionRef.make(Connection.noState)
+  const demand = Demand.make({
+    subscriptions,
+    idleMillis: settings.subscriptionIdleMillis,
+    onRetain: (key) => consumers.retained(key),
+    onGiveUp: (key) => consumers.giveUp(key)
+  })
   const stalls: Stalls.Stalls<Consumer> = Stalls.make<Consumer>({
     warningMillis: settings.stallWarningMillis,
     now,
@@ -76,10 +81,23 @@ export const make = Effect.fnUntraced(function* (
     nameOf: (consumer) => consumer.options.name,
     count: () => consumers.count()
   })
-  const consumers: Consumers.Consumers = Consumers.make(context, stalls)
-  const discoveries = Discovery.makeSet()
-  const lifecycle = Lifecycle.make<Connection.Connection<never>>({
-    loop: connectionLoop({ session, policy: options?.policy, socket, status, subscriptions, consumers }),
+  const discoveries = Discoveries.make<Consumer>({
+    demand,
+    idleMillis: settings.subscriptionIdleMillis,
+    now,
+    context
+  })
+  const consumers: Consumers.Consumers = Consumers.make({ context, subscriptions, discoveries, stalls })
+  const lifecycle = Lifecycle.make<FeedConnection>({
+    loop: connectionLoop({
+      session,
+      policy: options?.policy,
+      socket,
+      status,
+      subscriptions,
+      subscriptionState,
+      consumers
+    }),
     onStarting: SubscriptionRef.set(status, { _tag: "Connecting", attempt: 0 }),
     onStopping: consumers.disconnected,
     onStopped: SubscriptionRef.set(status, { _tag: "Idle" }),
@@ -88,7 +106,7 @@ export const make = Effect.fnUntraced(function* (
     now
   })
   const timers = Timers.make(now, [lifecycle, demand, discoveries, stalls])
-  lifecycle.onChanged = stalls.onChanged = timers.changed
+  lifecycle.onChanged = stalls.onChanged = discoveries.onChanged = timers.changed
 
   yield* Effect.forkIn(timers.run, scope)
   // The connection is shared: it has neither the span nor the log annotations of the consumer that was first.
@@ -107,8 +125,8 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     status,
-    subscriptions,
-    ...membership({ consumers, demand, discoveries, lifecycle, timers, now }),
+    subscriptions: subscriptionState,
+    ...membership({ consumers, demand, lifecycle, timers, now }),
     awaitOnline: awaitOnline(lifecycle, status),
     reconnect: Effect.suspend(() => {
       const state = lifecycle.state()
@@ -128,15 +146,17 @@ const connectionLoop = (parts: {
   readonly socket: Socket.Socket
   readonly status: SubscriptionRef.SubscriptionRef<Status>
   readonly subscriptions: Subscriptions.Subscriptions
+  readonly subscriptionState: SubscriptionRef.SubscriptionRef<Connection.State>
   readonly consumers: Consumers.Consumers
 }) => {
-  const { consumers, policy, session, socket, status, subscriptions } = parts
+  const { consumers, policy, session, socket, status, subscriptions, subscriptionState } = parts
   // Epochs go on from one loop to the next.
   let epoch = 0
 
-  const routed = (batch: NonEmptyReadonlyArray<MeshEvent>): Effect.Effect<void> => {
+  const routed = (batch: NonEmptyReadonlyArray<Consumers.Element>): Effect.Effect<void> => {
     // A `Connected` and a `Disconnected` are always first in their batch.
-    const next = statusAfter(batch[0])
+    const [first] = batch
+    const next = first._tag === "Confirmed" ? undefined : statusAfter(first)
     if (next === undefined) return consumers.route(batch)
     if (next._tag === "Online") epoch = next.epoch
     return Effect.andThen(
@@ -145,13 +165,16 @@ const connectionLoop = (parts: {
     )
   }
 
-  return (started: (connection: Connection.Connection<never>) => void): Effect.Effect<never, MeshError.MeshError> =>
+  return (started: (connection: FeedConnection) => void): Effect.Effect<never, MeshError.MeshError> =>
     Effect.gen(function* () {
       const connection = yield* Connection.make({
         settings: session,
         policy,
         subscriptions,
+        subscriptionState,
         epoch,
+        onReplay: consumers.replayed,
+        onConfirmed: (key): Openings.Confirmed => ({ _tag: "Confirmed", key }),
         // The lifecycle has set the status of the first dial.
         onDial: (attempt) =>
           attempt === 0 && SubscriptionRef.getUnsafe(status)._tag === "Connecting"
@@ -160,7 +183,14 @@ const connectionLoop = (parts: {
       })
       started(connection)
       return yield* Effect.forever(Effect.flatMap(connection.pull, routed), { disableYield: true })
-    }).pipe(Effect.scoped, Effect.provideService(Socket.Socket, socket))
+    }).pipe(
+      Effect.scoped,
+      Effect.provideService(Socket.Socket, socket),
+      // A loop that was stopped has not said that nothing is requested any more.
+      Effect.ensuring(
+        Effect.suspend(() => SubscriptionRef.set(subscriptionState, { epoch, ...subscriptions.current() }))
+      )
+    )
 }
 
 /** Ends every consumer of a loop that has failed. Consumers that join from now on belong to the next loop. */
@@ -180,56 +210,24 @@ const endConsumers = (
 const membership = (parts: {
   readonly consumers: Consumers.Consumers
   readonly demand: Demand.Demand
-  readonly discoveries: Discovery.DiscoverySet
-  readonly lifecycle: Lifecycle.Lifecycle<Connection.Connection<never>>
+  readonly lifecycle: Lifecycle.Lifecycle<FeedConnection>
   readonly timers: Timers.Timers
   readonly now: () => number
 }): Pick<Client, "join" | "leave"> => {
-  const { consumers, demand, discoveries, lifecycle, now, timers } = parts
-
-  const discover = (settings: DiscoverySettings, consumerOf: () => Consumer): Discovery.Discovery =>
-    Discovery.make({
-      terminal: settings.terminal,
-      endedMillis: settings.endedMillis,
-      onFound: (taskId) => {
-        consumers.addOutput(consumerOf(), taskId)
-        demand.retain(Interest.output(taskId))
-      },
-      onGone: (taskId, time) => {
-        consumers.removeOutput(consumerOf(), taskId)
-        demand.release(Interest.output(taskId), time)
-      }
-    })
-
+  const { consumers, demand, lifecycle, now, timers } = parts
   return {
     join: (options) =>
       Effect.suspend(() => {
         if (!lifecycle.isOpen()) return Effect.fail(closedError())
-        const discovery = options.discovery === undefined ? undefined : discover(options.discovery, () => consumer)
-        if (discovery !== undefined) discoveries.add(discovery)
-        const consumer: Consumer = consumers.join({
-          ...options,
-          onUpdate:
-            discovery === undefined
-              ? undefined
-              : (update) => {
-                  discovery.observe(update, now())
-                  timers.changed()
-                }
-        })
         demand.retain(options.route.interest)
+        const consumer = consumers.join(options, options.discovery)
         lifecycle.retain()
-        return Effect.succeed({ consumer, discovery })
+        return Effect.succeed(consumer)
       }),
-    leave: ({ consumer, discovery }) =>
+    leave: (consumer) =>
       Effect.sync(() => {
-        const time = now()
         consumers.leave(consumer)
-        if (discovery !== undefined) {
-          discovery.clear(time)
-          discoveries.delete(discovery)
-        }
-        demand.release(consumer.options.route.interest, time)
+        demand.release(consumer.options.route.interest, now())
         lifecycle.release()
         timers.changed()
       })
@@ -237,7 +235,7 @@ const membership = (parts: {
 }
 
 const awaitOnline = (
-  lifecycle: Lifecycle.Lifecycle<Connection.Connection<never>>,
+  lifecycle: Lifecycle.Lifecycle<FeedConnection>,
   status: SubscriptionRef.SubscriptionRef<Status>
 ): Effect.Effect<void, MeshError.MeshError> =>
   Effect.acquireUseRelease(
@@ -258,7 +256,7 @@ const awaitOnline = (
 const close = (parts: {
   readonly closeMillis: number
   readonly consumers: Consumers.Consumers
-  readonly lifecycle: Lifecycle.Lifecycle<Connection.Connection<never>>
+  readonly lifecycle: Lifecycle.Lifecycle<FeedConnection>
   readonly subscriptions: Subscriptions.Subscriptions
 }): Effect.Effect<void> => {
   const { closeMillis, consumers, lifecycle, subscriptions } = parts

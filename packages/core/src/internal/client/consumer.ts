@@ -17,7 +17,6 @@ import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import type { MeshError } from "../../MeshError.ts"
 import type { MeshEvent } from "../../MeshEvent.ts"
-import type { TaskUpdated } from "../../ServerMessage.ts"
 import * as ShedQueue from "../queue/shedQueue.ts"
 import type { ConsumerSettings } from "./options.ts"
 import type { Route } from "./router.ts"
@@ -34,8 +33,6 @@ export interface Options extends ConsumerSettings {
   readonly route: Route
   /** Which of the events that are routed to the consumer it receives; `undefined` for all. */
   readonly isWanted: ((event: MeshEvent) => boolean) | undefined
-  /** Called with each update that is routed to the consumer, wanted or not. */
-  readonly onUpdate: ((update: TaskUpdated) => void) | undefined
 }
 
 /**
@@ -79,14 +76,12 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
   lost = 0
   /** How many lost events the metrics have counted. */
   lostRecorded = 0
-  readonly onUpdate: Options["onUpdate"]
   readonly options: Options
 
   constructor(options: Options, shared: Shared) {
     super()
     this.isWanted = options.isWanted
     this.shared = shared
-    this.onUpdate = options.onUpdate
     this.options = options
   }
 

@@ -15,24 +15,42 @@
  *    its queued events.
  * 5. No live collection is iterated while consumers are woken: a woken fiber runs
  *    at once, and may leave, join again or end others.
+ * 6. Each consumer gets one mark that opens its complete stretch on a connection:
+ *    the replay mark or a `JoinedLate` (see `openings`), at its exact place.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as MeshError from "../../MeshError.ts"
-import type { MeshEvent } from "../../MeshEvent.ts"
+import * as Interest from "../../Interest.ts"
+import type { Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
-import type { TaskId } from "../../TaskId.ts"
+import type { TaskUpdated } from "../../ServerMessage.ts"
+import type { Key, Subscriptions } from "../session/subscriptions.ts"
 import * as Consumer from "./consumer.ts"
+import type { Discoveries } from "./discoveries.ts"
+import * as Openings from "./openings.ts"
+import type { DiscoverySettings } from "./options.ts"
 import * as Router from "./router.ts"
 
+/** What the connection loop yields. */
+export type Element = MeshEvent | Openings.Confirmed
+
 export interface Consumers {
-  readonly join: (options: Consumer.Options) => Consumer.Consumer
+  /**
+   * Adds a consumer, whose keys are retained already. With `discovery`, it also
+   * receives the output of the live tasks that the client knows.
+   */
+  readonly join: (options: Consumer.Options, discovery?: DiscoverySettings) => Consumer.Consumer
   readonly leave: (consumer: Consumer.Consumer) => void
-  readonly addOutput: (consumer: Consumer.Consumer, taskId: TaskId) => void
-  readonly removeOutput: (consumer: Consumer.Consumer, taskId: TaskId) => void
   /** Offers a batch to its consumers, and waits while one of them has no room. */
-  readonly route: (batch: NonEmptyReadonlyArray<MeshEvent>) => Effect.Effect<void>
+  readonly route: (batch: NonEmptyReadonlyArray<Element>) => Effect.Effect<void>
+  /** The replay of a connection was requested. */
+  readonly replayed: () => void
+  /** A key is about to be retained. */
+  readonly retained: (key: Key) => void
+  /** A key is about to be given up. */
+  readonly giveUp: (key: Key) => void
   /** The connection loop has ended, and nothing more of it is routed. */
   readonly disconnected: () => void
   /**
@@ -41,6 +59,13 @@ export interface Consumers {
    */
   readonly removeAll: () => (end: Consumer.End) => void
   readonly count: () => number
+}
+
+export interface Options {
+  readonly context: Context.Context<never>
+  readonly subscriptions: Subscriptions
+  readonly discoveries: Discoveries<Consumer.Consumer>
+  readonly stalls: StallObserver
 }
 
 /** Where the router reports the consumers for which it waits. */
@@ -58,11 +83,20 @@ const readAhead = 64
 
 const isBehind = ({ options, size }: Consumer.Consumer): boolean => size >= readAhead && options.overflow === "suspend"
 
-export const make = (context: Context.Context<never>, stalls: StallObserver): Consumers => {
+/** An event for one consumer. */
+interface Delivery {
+  readonly consumer: Consumer.Consumer
+  readonly event: MeshEvent
+}
+
+export const make = ({ context, discoveries, stalls, subscriptions }: Options): Consumers => {
   const router = Router.make<Consumer.Consumer>()
+  const openings = Openings.make<Consumer.Consumer>(subscriptions)
   const shared: Consumer.Shared = { epoch: 0, waiting: 0, resume: undefined }
   // The epoch whose `Connected` was routed and whose end was not: a consumer that joins now has missed its beginning.
   let liveEpoch: number | undefined
+  /** The newest `Disconnected`, while the loop is offline. */
+  let offline: Disconnected | undefined
 
   /** Offers an event to a consumer. Returns `false` if it has no room, and the event must be offered again. */
   const offer = (consumer: Consumer.Consumer, event: MeshEvent, due: Array<Consumer.Consumer>): boolean => {
@@ -84,7 +118,6 @@ export const make = (context: Context.Context<never>, stalls: StallObserver): Co
         due.push(consumer)
       }
     }
-    if (event._tag === "TaskUpdated" && consumer.ended === undefined) consumer.onUpdate?.(event)
     return true
   }
 
@@ -127,92 +160,221 @@ export const make = (context: Context.Context<never>, stalls: StallObserver): Co
     })
 
   /** Waits until at least one of the consumers has room, has ended or has left. */
-  const awaitRoom = (blocked: ReadonlyArray<Consumer.Consumer>): Effect.Effect<void> =>
+  const awaitRoom = (blocked: ReadonlyArray<Delivery>): Effect.Effect<void> =>
     Effect.callback<void>((resume) => {
-      for (const consumer of blocked) {
+      for (const { consumer } of blocked) {
         if (consumer.size < consumer.options.capacity || !isPresent(consumer)) return resume(Effect.void)
       }
-      for (const consumer of blocked) {
+      for (const { consumer } of blocked) {
         consumer.room = resume
         stalls.begin(consumer)
       }
     })
 
-  /** Offers an event again to the consumers that had no room, until each has taken it, has ended or has left. */
-  const offerAgain = (
-    blocked: ReadonlyArray<Consumer.Consumer>,
-    event: MeshEvent,
-    due: Array<Consumer.Consumer>
-  ): Effect.Effect<void> => {
-    const still = blocked.filter((consumer) => {
+  /** Offers events again that found no room, until each consumer has taken its own, has ended or has left. */
+  const offerAgain = (blocked: ReadonlyArray<Delivery>, due: Array<Consumer.Consumer>): Effect.Effect<void> => {
+    const still = blocked.filter(({ consumer, event }) => {
       if (isPresent(consumer) && !offer(consumer, event, due)) return true
       stalls.end(consumer)
       return false
     })
-    // Also those that have just taken the event: one that is still blocked may wait for them.
+    // Also those that have just taken the event: a consumer that is still blocked may wait for them.
     wakeAll(due)
-    return still.length === 0 ? Effect.void : Effect.flatMap(awaitRoom(still), () => offerAgain(still, event, due))
+    return still.length === 0 ? Effect.void : Effect.flatMap(awaitRoom(still), () => offerAgain(still, due))
   }
 
-  const note = (event: MeshEvent): void => {
-    if (event._tag === "Connected") liveEpoch = shared.epoch = event.epoch
-    else if (event._tag === "Disconnected") liveEpoch = undefined
+  /** Keeps account of what an element says about the connection, before it is routed. */
+  const note = (element: Element): void => {
+    if (element._tag === "Connected") {
+      liveEpoch = shared.epoch = element.epoch
+      offline = undefined
+      discoveries.connected()
+    } else if (element._tag === "Disconnected") {
+      liveEpoch = undefined
+      offline = element
+      openings.disconnected()
+      discoveries.disconnected()
+    }
   }
 
-  const route = (batch: NonEmptyReadonlyArray<MeshEvent>): Effect.Effect<void> => {
-    const due: Array<Consumer.Consumer> = []
-    let event: MeshEvent = batch[0]
-    let blocked: Array<Consumer.Consumer> | undefined
+  const joinedLate = (consumer: Consumer.Consumer, unconfirmed: number): Delivery => {
+    MeshMetrics.recordGap("JoinedLate", context)
+    return {
+      consumer,
+      event: { _tag: "Resync", epoch: shared.epoch, reason: { _tag: "JoinedLate" }, ...unconfirmedOf(unconfirmed) }
+    }
+  }
+
+  function* keysOf(consumer: Consumer.Consumer): Iterable<Key> {
+    yield* subscriptions.keys(consumer.options.route.interest)
+    const followed = discoveries.of(consumer)
+    if (followed !== undefined) yield* subscriptions.keys(Interest.output(followed.discovery.live()))
+  }
+
+  /** The replay mark, with the number of each consumer's own keys that are unconfirmed. */
+  const replayMarks = (mark: Resync): Array<Delivery> => {
+    const deliveries: Array<Delivery> = []
+    for (const consumer of router.consumers) {
+      if (!openings.takeReplay(consumer)) continue
+      let event: MeshEvent = mark
+      if (mark.unconfirmed !== undefined) {
+        let unconfirmed = 0
+        for (const key of keysOf(consumer)) if (!openings.isConfirmed(key)) unconfirmed++
+        const { unconfirmed: _, ...rest } = mark
+        event = { ...rest, ...unconfirmedOf(unconfirmed) }
+      }
+      deliveries.push({ consumer, event })
+    }
+    return deliveries
+  }
+
+  /** The mark of one key, for the consumers whose stretch it opens. */
+  const keyMarks = (mark: Resync, kind: "updates" | "output"): Array<Delivery> => {
+    const deliveries: Array<Delivery> = []
     const visit = (consumer: Consumer.Consumer): void => {
-      if (!offer(consumer, event, due)) (blocked ??= []).push(consumer)
+      if (openings.passesMark(consumer)) deliveries.push({ consumer, event: mark })
+    }
+    router.visitKey(kind, mark.taskId, visit)
+    if (kind === "output" && mark.taskId !== undefined) discoveries.visitFollowers(mark.taskId, visit)
+    return deliveries
+  }
+
+  const overdueMarks = (): Array<Delivery> =>
+    openings.overdue().map(([consumer, unconfirmed]) => joinedLate(consumer, unconfirmed))
+
+  /** The marks that open stretches; `undefined` for an element that is the same for all of its consumers. */
+  const marksOf = (element: Element): Array<Delivery> | undefined => {
+    if (element._tag === "Confirmed") {
+      return openings.confirmed(element.key).map((consumer) => joinedLate(consumer, 0))
+    }
+    if (element._tag !== "Resync") return undefined
+    switch (element.reason._tag) {
+      case "Started":
+      case "Reconnected": {
+        const marks = replayMarks(element)
+        return element.unconfirmed === undefined ? marks : [...marks, ...overdueMarks()]
+      }
+      case "Subscribed": {
+        const opened = element.unconfirmed === undefined ? [] : overdueMarks()
+        return [...opened, ...keyMarks(element, element.reason.kind)]
+      }
+      default:
+        return undefined
+    }
+  }
+
+  /** Marks for the consumers of everything that follow a task which has become live, if its output is confirmed already. */
+  const discovered = (update: TaskUpdated): Array<Delivery> | undefined => {
+    const found = discoveries.observe(update)
+    if (found.length === 0) return undefined
+    for (const key of subscriptions.keys(Interest.output(update.taskId)))
+      if (!openings.isConfirmed(key)) return undefined
+    const event: MeshEvent = {
+      _tag: "Resync",
+      epoch: shared.epoch,
+      taskId: update.taskId,
+      reason: { _tag: "Subscribed", kind: "output" }
+    }
+    return found.flatMap(({ members }) => [...members].map((consumer) => ({ consumer, event })))
+  }
+
+  const route = (batch: NonEmptyReadonlyArray<Element>): Effect.Effect<void> => {
+    const due: Array<Consumer.Consumer> = []
+    let event: MeshEvent
+    let blocked: Array<Delivery> | undefined
+    const visit = (consumer: Consumer.Consumer): void => {
+      if (!offer(consumer, event, due)) (blocked ??= []).push({ consumer, event })
+    }
+    const deliver = (deliveries: ReadonlyArray<Delivery>): void => {
+      for (const delivery of deliveries) {
+        if (!offer(delivery.consumer, delivery.event, due)) (blocked ??= []).push(delivery)
+      }
+    }
+    /** Offers an element to its consumers. */
+    const offerElement = (element: Element): void => {
+      note(element)
+      const marks = marksOf(element)
+      if (marks !== undefined) return deliver(marks)
+      if (element._tag === "Confirmed") return
+      event = element
+      router.visit(element, visit)
+      if (element._tag === "TaskOutput" && !discoveries.isEmpty()) discoveries.visitOutput(element.taskId, visit)
+    }
+    /** What follows an element, after its consumers have it. */
+    const offerFollowing = (element: Element): void => {
+      if (element._tag !== "TaskUpdated" || discoveries.isEmpty()) return
+      const marks = discovered(element)
+      if (marks !== undefined) deliver(marks)
+    }
+    const waitForRoom = (next: () => Effect.Effect<void>): Effect.Effect<void> | undefined => {
+      if (blocked === undefined) return undefined
+      const waited = blocked
+      blocked = undefined
+      wakeAll(due)
+      return Effect.flatMap(awaitRoom(waited), () => Effect.flatMap(offerAgain(waited, due), next))
     }
     // Everything that needs no wait is done in one go. Only a consumer without room costs an effect.
     const from = (start: number): Effect.Effect<void> => {
       for (let i = start; i < batch.length; i++) {
-        event = batch[i]
-        note(event)
-        router.visit(event, visit)
-        const waited = blocked
-        if (waited !== undefined) {
-          blocked = undefined
-          wakeAll(due)
-          return Effect.flatMap(awaitRoom(waited), () =>
-            Effect.flatMap(offerAgain(waited, event, due), () => from(i + 1))
-          )
-        }
+        // Within bounds, which the type of an index does not say.
+        const element = batch[i] as Element
+        offerElement(element)
+        const wait = waitForRoom(() => after(element, i + 1))
+        if (wait !== undefined) return wait
+        offerFollowing(element)
+        const waitMore = waitForRoom(() => from(i + 1))
+        if (waitMore !== undefined) return waitMore
       }
       const behind = wakeAll(due)
       return behind === undefined || shared.waiting > 0 ? Effect.void : awaitProgress(behind)
     }
+    const after = (element: Element, next: number): Effect.Effect<void> => {
+      offerFollowing(element)
+      return waitForRoom(() => from(next)) ?? from(next)
+    }
     return from(0)
   }
 
+  /** What a consumer that joins receives first: where it stands. */
+  const greeting = (consumer: Consumer.Consumer): MeshEvent | undefined => {
+    const unconfirmed = openings.join(consumer, keysOf(consumer), liveEpoch !== undefined)
+    return unconfirmed === undefined ? offline : joinedLate(consumer, unconfirmed).event
+  }
+
   return {
-    join(options) {
+    join(options, discovery) {
       const consumer = Consumer.make(options, shared)
-      if (liveEpoch !== undefined) {
-        const resync: MeshEvent = { _tag: "Resync", epoch: liveEpoch, reason: { _tag: "JoinedLate" } }
-        if (options.isWanted?.(resync) !== false) consumer.offer(resync)
-        MeshMetrics.recordGap("JoinedLate", context)
-      }
       router.add(consumer, options.route)
+      if (discovery !== undefined) discoveries.join(consumer, discovery)
+      const first = greeting(consumer)
+      if (first !== undefined && options.isWanted?.(first) !== false) consumer.offer(first)
       return consumer
     },
     leave(consumer) {
       router.remove(consumer, consumer.options.route)
+      discoveries.leave(consumer)
+      openings.leave(consumer)
       consumer.stopWaiting()
       consumer.signalRoom()
     },
-    addOutput: router.addOutput,
-    removeOutput: router.removeOutput,
     route,
+    replayed: () => openings.replayed(router.consumers),
+    retained: openings.retained,
+    giveUp(key) {
+      if (key.kind !== "all") return
+      openings.covered(subscriptions.keys({ all: false, updates: new Set(router.updateTasks()), output: new Set() }))
+    },
     disconnected() {
       liveEpoch = undefined
+      offline = undefined
+      openings.disconnected()
+      discoveries.disconnected()
       stalls.clear()
     },
     removeAll() {
       const removed = [...router.consumers]
       for (const consumer of removed) router.remove(consumer, consumer.options.route)
+      discoveries.removeMembers()
       return (end) => {
         // All of them first: a consumer that is woken may wait for the end of another.
         for (const consumer of removed) consumer.ended ??= end
@@ -225,3 +387,5 @@ export const make = (context: Context.Context<never>, stalls: StallObserver): Co
     count: () => router.consumers.size
   }
 }
+
+const unconfirmedOf = (unconfirmed: number) => (unconfirmed === 0 ? {} : { unconfirmed })

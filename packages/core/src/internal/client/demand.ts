@@ -19,12 +19,27 @@ export interface Demand {
   readonly next: () => number | undefined
 }
 
-export const make = (subscriptions: Subscriptions, idleMillis: number): Demand => {
+export interface Options {
+  readonly subscriptions: Subscriptions
+  readonly idleMillis: number
+  /** Called before a key is retained. */
+  readonly onRetain: (key: Key) => void
+  /** Called before a key is given up: its last consumer has left, and its idle time has passed. */
+  readonly onGiveUp: (key: Key) => void
+}
+
+export const make = ({ idleMillis, onGiveUp, onRetain, subscriptions }: Options): Demand => {
+  const giveUp = (key: Key): void => {
+    onGiveUp(key)
+    subscriptions.setWanted(key, false)
+  }
+
   // Keys in here are still wanted, so the table of subscriptions still has them.
   const idle = Expiry.make<Key>(idleMillis)
   return {
     retain(interest) {
       for (const key of subscriptions.keys(interest)) {
+        onRetain(key)
         key.holders++
         idle.cancel(key)
         subscriptions.setWanted(key, true)
@@ -39,11 +54,11 @@ export const make = (subscriptions: Subscriptions, idleMillis: number): Demand =
     drop(interest) {
       for (const key of subscriptions.keys(interest)) {
         key.holders--
-        if (key.holders === 0) subscriptions.setWanted(key, false)
+        if (key.holders === 0) giveUp(key)
       }
     },
     sweep(now) {
-      for (const key of idle.due(now)) subscriptions.setWanted(key, false)
+      for (const key of idle.due(now)) giveUp(key)
     },
     next: idle.next
   }

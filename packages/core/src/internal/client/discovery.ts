@@ -1,96 +1,204 @@
 /**
- * Whose output one consumer of everything gets: that of each task from the
- * moment it is first seen in an update, until a while after it ended.
- * Synchronous, no Effect, no clock.
+ * Which tasks are live, as far as the client has seen: what `everything()`
+ * follows. A task is live from the first update that does not say it has ended,
+ * until some time after an update that does. Synchronous: the caller passes the
+ * time in, and requests or gives up the output in `onFound` and `onGone`.
+ *
+ * - The update with the highest version decides whether a task has ended. A late
+ *   older update changes nothing; an update without a version counts as newer.
+ *   Versions are only compared within a connection, because a server that was
+ *   restored may count from a lower one.
+ * - The end of a task may be lost while there is no connection. So after a
+ *   reconnect every live task is suspect until its next message. A task that stays
+ *   suspect for `staleMillis` of connected time is forgotten. Its next update makes
+ *   it live again.
+ * - At most `maxTasks` tasks are live, and at most as many ended ones are
+ *   remembered. The one that was silent for longest goes first.
+ *
+ * With `n` tasks really live and `k` lost ends in `staleMillis` of connected time,
+ * at most `n + k` tasks are followed, besides those that ended less than
+ * `endedMillis` ago.
  */
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as Expiry from "./expiry.ts"
+import type { DiscoverySettings } from "./options.ts"
 import type { Timed } from "./timers.ts"
 
-/** How many tasks are remembered that are over. */
-const maxOver = 10_000
+/** Why a task is no longer followed. */
+export type Gone = "ended" | "stale" | "evicted"
 
 export interface Options {
-  /** The statuses that end a task. */
-  readonly terminal: ReadonlySet<string>
-  /** How long a task that has ended stays. */
-  readonly endedMillis: number
+  readonly settings: DiscoverySettings
+  /** Called when a task becomes live. */
   readonly onFound: (taskId: TaskId) => void
-  readonly onGone: (taskId: TaskId, now: number) => void
+  /** Called when a task is no longer live. */
+  readonly onGone: (taskId: TaskId, why: Gone, now: number) => void
 }
 
-export interface Discovery {
-  readonly observe: (update: TaskUpdated, now: number) => void
-  /** Lets the tasks go that have ended long enough ago. */
-  readonly sweep: (now: number) => void
-  /** When `sweep` has something to do next. */
-  readonly next: () => number | undefined
-  /** Lets every task go. */
-  readonly clear: (now: number) => void
+export interface Discovery extends Timed {
+  /** Notes an update. Returns whether it makes its task live. */
+  readonly observe: (update: TaskUpdated, now: number) => boolean
+  /** Notes output of a task. Returns whether the task is live. */
+  readonly touch: (taskId: TaskId) => boolean
+  readonly isLive: (taskId: TaskId) => boolean
+  readonly live: () => Iterable<TaskId>
+  readonly size: () => number
+  /** A connection has opened. */
+  readonly connected: (now: number) => void
+  /** The connection has ended. */
+  readonly disconnected: (now: number) => void
 }
 
-export const make = ({ endedMillis, onFound, onGone, terminal }: Options): Discovery => {
-  const found = new Set<TaskId>()
+/** A live task. */
+interface Live {
+  version: number | undefined
+  /** Whether the newest update says that it has ended. */
+  hasEnded: boolean
+  /** Whether its end may have been lost. */
+  isSuspect: boolean
+  /** Grows with each message of any task. */
+  lastSeen: number
+}
+
+export const make = ({ onFound, onGone, settings }: Options): Discovery => {
+  const { endedMillis, isTerminal, maxTasks, staleMillis } = settings
+  const live = new Map<TaskId, Live>()
   const ended = Expiry.make<TaskId>(endedMillis)
-  // The tasks that were over when they were last heard of: an update that has no status does not make them new ones. A set,
-  // since the `Recent` of the operators would take the client past its 12 KiB.
-  const over = new Set<TaskId>()
+  /** The versions of tasks that have ended and are no longer live, the oldest first. */
+  const over = new Map<TaskId, number | undefined>()
+  /** On the clock of connected time. */
+  const suspects = Expiry.make<TaskId>(staleMillis)
+  let seen = 0
+  /** Connected time up to `connectedSince`, and the time since then. */
+  let connectedBefore = 0
+  let connectedSince: number | undefined
 
-  const remember = (taskId: TaskId): void => {
+  const connectedTime = (now: number): number =>
+    connectedSince === undefined ? connectedBefore : connectedBefore + now - connectedSince
+
+  const forget = (taskId: TaskId): Live | undefined => {
+    const task = live.get(taskId)
+    live.delete(taskId)
+    ended.cancel(taskId)
+    suspects.cancel(taskId)
+    return task
+  }
+
+  const rememberEnd = (taskId: TaskId, version: number | undefined): void => {
     over.delete(taskId)
-    over.add(taskId)
-    if (over.size <= maxOver) return
-    for (const oldest of over) {
+    over.set(taskId, version)
+    if (over.size <= maxTasks) return
+    for (const oldest of over.keys()) {
       over.delete(oldest)
       return
     }
   }
 
-  return {
-    observe({ status, taskId }, now) {
-      const isOver = status === undefined ? over.has(taskId) : terminal.has(status)
-      if (isOver) remember(taskId)
-      else over.delete(taskId)
-      if (!found.has(taskId)) {
-        // One that had ended when it was first seen has nothing more to say.
-        if (isOver) return
-        found.add(taskId)
-        onFound(taskId)
-      } else if (status !== undefined) {
-        if (isOver) ended.schedule(taskId, now)
-        else ended.cancel(taskId)
+  const evictSilent = (now: number): void => {
+    let silent: TaskId | undefined
+    let lastSeen = Infinity
+    for (const [taskId, task] of live) {
+      if (task.lastSeen < lastSeen) {
+        silent = taskId
+        lastSeen = task.lastSeen
       }
+    }
+    if (silent === undefined) return
+    forget(silent)
+    onGone(silent, "evicted", now)
+  }
+
+  const clearSuspicion = (taskId: TaskId, task: Live): void => {
+    task.lastSeen = ++seen
+    if (!task.isSuspect) return
+    task.isSuspect = false
+    suspects.cancel(taskId)
+  }
+
+  const isOlder = (version: number | undefined, than: number | undefined): boolean =>
+    version !== undefined && than !== undefined && version < than
+
+  const observeLive = (task: Live, { status, taskId, version }: TaskUpdated, now: number): void => {
+    clearSuspicion(taskId, task)
+    if (isOlder(version, task.version)) return
+    task.version = version ?? task.version
+    if (status === undefined) return
+    task.hasEnded = isTerminal(status)
+    if (task.hasEnded) ended.schedule(taskId, now)
+    else ended.cancel(taskId)
+  }
+
+  const observeUnknown = ({ status, taskId, version }: TaskUpdated, now: number): boolean => {
+    if (over.has(taskId)) {
+      const lastVersion = over.get(taskId)
+      if (isOlder(version, lastVersion)) return false
+      // Without a status it says nothing about the end.
+      if (status === undefined || isTerminal(status)) {
+        rememberEnd(taskId, version ?? lastVersion)
+        return false
+      }
+      over.delete(taskId)
+    } else if (status !== undefined && isTerminal(status)) {
+      rememberEnd(taskId, version)
+      return false
+    }
+    if (live.size >= maxTasks) evictSilent(now)
+    live.set(taskId, { version, hasEnded: false, isSuspect: false, lastSeen: ++seen })
+    onFound(taskId)
+    return true
+  }
+
+  return {
+    observe(update, now) {
+      const task = live.get(update.taskId)
+      if (task === undefined) return observeUnknown(update, now)
+      observeLive(task, update, now)
+      return false
+    },
+    touch(taskId) {
+      const task = live.get(taskId)
+      if (task === undefined) return false
+      clearSuspicion(taskId, task)
+      return true
+    },
+    isLive: (taskId) => live.has(taskId),
+    live: () => live.keys(),
+    size: () => live.size,
+    connected(now) {
+      connectedSince = now
+      const time = connectedTime(now)
+      for (const [taskId, task] of live) {
+        task.version = undefined
+        if (task.isSuspect || task.hasEnded) continue
+        task.isSuspect = true
+        suspects.schedule(taskId, time)
+      }
+      for (const taskId of over.keys()) over.set(taskId, undefined)
+    },
+    disconnected(now) {
+      connectedBefore = connectedTime(now)
+      connectedSince = undefined
+    },
+    next() {
+      const end = ended.next() ?? Infinity
+      const stale = suspects.next()
+      const next =
+        stale === undefined || connectedSince === undefined
+          ? end
+          : Math.min(end, stale - connectedBefore + connectedSince)
+      return next === Infinity ? undefined : next
     },
     sweep(now) {
       for (const taskId of ended.due(now)) {
-        found.delete(taskId)
-        onGone(taskId, now)
+        rememberEnd(taskId, forget(taskId)?.version)
+        onGone(taskId, "ended", now)
       }
-    },
-    next: ended.next,
-    clear(now) {
-      for (const taskId of found) onGone(taskId, now)
-      found.clear()
+      if (connectedSince === undefined) return
+      for (const taskId of suspects.due(connectedTime(now))) {
+        forget(taskId)
+        onGone(taskId, "stale", now)
+      }
     }
-  }
-}
-
-/** Discoveries that are swept together. */
-export interface DiscoverySet extends Timed {
-  readonly add: (discovery: Discovery) => void
-  readonly delete: (discovery: Discovery) => void
-}
-
-export const makeSet = (): DiscoverySet => {
-  const set = new Set<Discovery>()
-  return {
-    add: (discovery) => void set.add(discovery),
-    delete: (discovery) => void set.delete(discovery),
-    next: () => {
-      const next = Math.min(...[...set].map((each) => each.next() ?? Infinity))
-      return next === Infinity ? undefined : next
-    },
-    sweep: (now) => set.forEach((each) => each.sweep(now))
   }
 }

@@ -6,7 +6,9 @@ import * as Duration from "effect/Duration"
 import type * as MeshSession from "../../MeshSession.ts"
 import type * as ReconnectPolicy from "../../ReconnectPolicy.ts"
 import * as TaskStatus from "../../TaskStatus.ts"
+import { toPredicate, type Selector } from "../../operators/options.ts"
 import { atLeast } from "../bounds.ts"
+import { defaultMaxTasks } from "../queue/recent.ts"
 
 /**
  * What happens when the queue of a consumer is full.
@@ -68,12 +70,25 @@ export interface EverythingOptions extends ConsumerOptions {
    */
   readonly output?: "discovered" | "none" | undefined
   /** The statuses that end a task. Defaults to `TaskStatus.defaultTerminal`. */
-  readonly terminal?: ReadonlySet<string> | undefined
+  readonly terminal?: Selector<string> | undefined
   /**
    * How long the output of a task stays subscribed after the task has ended.
    * Defaults to 30 seconds.
    */
   readonly endedTimeToLive?: Duration.Input | undefined
+  /**
+   * How long a live task may be silent after a reconnect before its output is given
+   * up: its end may have been lost while there was no connection. Time without a
+   * connection does not count. Its next update brings it back. At least 1
+   * millisecond. Defaults to 15 minutes.
+   */
+  readonly staleAfter?: Duration.Input | undefined
+  /**
+   * How many live tasks are followed at most. When there are more, the one that has
+   * been silent for longest is given up. A fraction is rounded down; a value that is
+   * not at least 1 counts as 1. Defaults to 10,000.
+   */
+  readonly maxTasks?: number | undefined
 }
 
 /**
@@ -142,11 +157,22 @@ export const consumerSettings = (defaultName: string, options: ConsumerOptions |
 
 /** Normalised options of discovery. Times in milliseconds. */
 export interface DiscoverySettings {
-  readonly terminal: ReadonlySet<string>
+  /** The option, by which settings are compared. */
+  readonly terminal: Selector<string>
+  readonly isTerminal: (status: string) => boolean
   readonly endedMillis: number
+  readonly staleMillis: number
+  readonly maxTasks: number
 }
 
-export const discoverySettings = (options: EverythingOptions | undefined): DiscoverySettings => ({
-  terminal: options?.terminal ?? TaskStatus.defaultTerminal,
-  endedMillis: millis(options?.endedTimeToLive ?? "30 seconds")
-})
+export const discoverySettings = (options: EverythingOptions | undefined): DiscoverySettings => {
+  const terminal = options?.terminal ?? TaskStatus.defaultTerminal
+  return {
+    terminal,
+    isTerminal: toPredicate(terminal),
+    endedMillis: millis(options?.endedTimeToLive ?? "30 seconds"),
+    // After no time, every task would be given up at each reconnect.
+    staleMillis: Math.max(1, millis(options?.staleAfter ?? "15 minutes")),
+    maxTasks: atLeast(1, options?.maxTasks ?? defaultMaxTasks)
+  }
+}

@@ -16,8 +16,10 @@ export interface Route {
 export interface Router<C> {
   readonly add: (consumer: C, route: Route) => void
   readonly remove: (consumer: C, route: Route) => void
-  readonly addOutput: (consumer: C, taskId: TaskId) => void
-  readonly removeOutput: (consumer: C, taskId: TaskId) => void
+  /** The tasks whose updates have consumers of their own. */
+  readonly updateTasks: () => Iterable<TaskId>
+  /** Calls `visit` with each consumer of a key: the updates or the output of a task, or all updates. */
+  readonly visitKey: (kind: "updates" | "output", taskId: TaskId | undefined, visit: (consumer: C) => void) => void
   /** Calls `visit` with each consumer of an event. Allocates nothing. `visit` must not add or remove consumers. */
   readonly visit: (event: MeshEvent, visit: (consumer: C) => void) => void
   /** All consumers. */
@@ -71,8 +73,11 @@ export const make = <C extends object>(): Router<C> => {
       for (const taskId of route.interest.updates) take(updates, taskId, consumer)
       for (const taskId of route.interest.output) take(output, taskId, consumer)
     },
-    addOutput: (consumer, taskId) => put(output, taskId, consumer),
-    removeOutput: (consumer, taskId) => take(output, taskId, consumer),
+    updateTasks: () => updates.keys(),
+    visitKey(kind, taskId, visit) {
+      if (taskId === undefined) allUpdates.forEach(visit)
+      else visitTask(kind === "updates" ? updates : output, taskId, visit)
+    },
     visit(event, visit) {
       switch (event._tag) {
         case "TaskOutput":

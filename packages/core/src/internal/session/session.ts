@@ -146,7 +146,6 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
       record()
     })
   )
-  subscriptions.reset()
   yield* Effect.mapError(requester.replay, fromSocketError)
   // An interest of nothing is confirmed at once.
   const first: Array<Element> = []
@@ -277,6 +276,8 @@ const makeRequester = (
     wake: () => dirty.openUnsafe(),
     /** Sends the replay, as far as the pace allows. */
     replay: Effect.suspend(() => {
+      // In one step: a key that becomes wanted in between would be sent with the replay, and not be a part of it.
+      subscriptions.reset()
       const messages = take()
       onReplay?.()
       return write(messages)

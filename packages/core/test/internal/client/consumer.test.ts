@@ -36,7 +36,6 @@ const make = (overflow: Consumer.Options["overflow"], capacity: number, isWanted
       overflow,
       capacity,
       isWanted,
-      onUpdate: undefined,
       route: { interest: Interest.empty, untargeted: false }
     },
     { epoch: 1, waiting: 0, resume: undefined }

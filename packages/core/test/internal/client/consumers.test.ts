@@ -5,6 +5,9 @@ import * as Fiber from "effect/Fiber"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Interest from "../../../src/Interest.ts"
 import type { Consumer, Options } from "../../../src/internal/client/consumer.ts"
+import * as Discoveries from "../../../src/internal/client/discoveries.ts"
+import * as Subscriptions from "../../../src/internal/session/subscriptions.ts"
+import type * as Context from "effect/Context"
 import * as Consumers from "../../../src/internal/client/consumers.ts"
 import type { MeshEvent } from "../../../src/MeshEvent.ts"
 import { TaskId } from "../../../src/TaskId.ts"
@@ -25,14 +28,24 @@ const of = (taskId: TaskId, options?: Partial<Options>): Options => ({
   overflow: "suspend",
   capacity: 256,
   isWanted: undefined,
-  onUpdate: undefined,
   route: { interest: Interest.updates(taskId), untargeted: false },
   ...options
 })
 
 const noStalls: Consumers.StallObserver = { begin: () => {}, end: () => {}, clear: () => {} }
 
-const setup = Effect.map(Effect.context<never>(), (context) => Consumers.make(context, noStalls))
+const noDiscoveries = (context: Context.Context<never>) =>
+  Discoveries.make<Consumer>({
+    demand: { retain: () => {}, release: () => {}, drop: () => {} },
+    idleMillis: 0,
+    now: () => 0,
+    context
+  })
+
+const setup = Effect.map(Effect.context<never>(), (context) => {
+  const subscriptions = Subscriptions.make()
+  return Consumers.make({ context, subscriptions, discoveries: noDiscoveries(context), stalls: noStalls })
+})
 
 /** Whether the router goes on by itself. */
 const goesOn = (routing: Effect.Effect<void>) =>

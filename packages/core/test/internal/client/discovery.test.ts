@@ -6,49 +6,45 @@ import { TaskId } from "../../../src/TaskId.ts"
 const a = TaskId.make("a")
 const b = TaskId.make("b")
 
-const update = (taskId: TaskId, status?: string): TaskUpdated => ({
+const update = (taskId: TaskId, status?: string, version?: number): TaskUpdated => ({
   _tag: "TaskUpdated",
   taskId,
-  ...(status === undefined ? {} : { status })
+  ...(status === undefined ? {} : { status }),
+  ...(version === undefined ? {} : { version })
 })
 
-const setup = () => {
+const setup = (options?: { readonly staleMillis?: number; readonly maxTasks?: number }) => {
   const log: Array<string> = []
   const discovery = Discovery.make({
-    terminal: new Set(["done"]),
-    endedMillis: 10,
+    settings: {
+      terminal: "done",
+      isTerminal: (status) => status === "done",
+      endedMillis: 10,
+      staleMillis: 100,
+      maxTasks: 10_000,
+      ...options
+    },
     onFound: (taskId) => log.push(`+${taskId}`),
-    onGone: (taskId, now) => log.push(`-${taskId} ${now}`)
+    onGone: (taskId, why, now) => log.push(`-${taskId} ${why} ${now}`)
   })
   return { discovery, log }
 }
 
 describe("discovery", () => {
-  it("finds a task once, and lets it go a while after its end", () => {
+  it("finds a task once, and forgets it some time after its end", () => {
     const { discovery, log } = setup()
-    discovery.observe(update(a), 0)
-    discovery.observe(update(a, "running"), 1)
+    assert.isTrue(discovery.observe(update(a), 0))
+    assert.isFalse(discovery.observe(update(a, "running"), 1))
     discovery.observe(update(a, "done"), 5)
     assert.strictEqual(discovery.next(), 15)
     discovery.sweep(14)
     assert.deepStrictEqual(log, ["+a"])
     discovery.sweep(15)
-    assert.deepStrictEqual(log, ["+a", "-a 15"])
+    assert.deepStrictEqual(log, ["+a", "-a ended 15"])
     assert.isUndefined(discovery.next())
   })
 
-  it("remembers the last ten thousand tasks that were over, and no more", () => {
-    const { discovery, log } = setup()
-    // One that is over again is the newest again.
-    for (const taskId of [b, a, b]) discovery.observe(update(taskId, "done"), 0)
-    for (let n = 1; n <= 9999; n++) discovery.observe(update(TaskId.make(`t${n}`), "done"), 0)
-    for (const taskId of [b, TaskId.make("t1"), TaskId.make("t9999")]) discovery.observe(update(taskId), 1)
-    assert.deepStrictEqual(log, [])
-    discovery.observe(update(a), 1)
-    assert.deepStrictEqual(log, ["+a"])
-  })
-
-  it("keeps a task that starts again, and not for an update that says nothing of its status", () => {
+  it("keeps a task that starts again, but not for an update without a status", () => {
     const { discovery, log } = setup()
     discovery.observe(update(a, "running"), 0)
     discovery.observe(update(a, "done"), 0)
@@ -59,11 +55,89 @@ describe("discovery", () => {
     assert.deepStrictEqual(log, ["+a"])
   })
 
-  it("leaves a task alone that had ended, and lets go of everything at once when asked", () => {
+  it("ignores a task that had ended when it was first seen", () => {
     const { discovery, log } = setup()
-    discovery.observe(update(b, "done"), 0)
+    discovery.observe(update(a, "done"), 0)
     discovery.observe(update(a), 0)
-    discovery.clear(3)
-    assert.deepStrictEqual(log, ["+a", "-a 3"])
+    assert.deepStrictEqual(log, [])
+  })
+
+  it("does not let a late older update revoke an end, before and after the task was forgotten", () => {
+    const { discovery, log } = setup()
+    discovery.observe(update(a, "running", 1), 0)
+    discovery.observe(update(a, "done", 3), 0)
+    discovery.observe(update(a, "running", 2), 1)
+    discovery.sweep(10)
+    assert.deepStrictEqual(log, ["+a", "-a ended 10"])
+    discovery.observe(update(a, "running", 2), 11)
+    assert.deepStrictEqual(log, ["+a", "-a ended 10"])
+    discovery.observe(update(a, "running", 4), 12)
+    assert.deepStrictEqual(log, ["+a", "-a ended 10", "+a"])
+  })
+
+  it("takes lower versions after a reconnect for those of a server that was restored", () => {
+    const { discovery, log } = setup()
+    discovery.connected(0)
+    discovery.observe(update(a, "done", 1200), 0)
+    discovery.connected(1)
+    discovery.observe(update(a, "running", 1001), 2)
+    assert.deepStrictEqual(log, ["+a"])
+  })
+
+  it("remembers as many ended tasks as its bound, and no more", () => {
+    const { discovery, log } = setup({ maxTasks: 3 })
+    // A task that ends again is the newest again.
+    for (const id of ["b", "a", "b", "c", "d"]) discovery.observe(update(TaskId.make(id), "done"), 0)
+    for (const id of ["b", "c", "d"]) discovery.observe(update(TaskId.make(id)), 1)
+    assert.deepStrictEqual(log, [])
+    discovery.observe(update(a), 1)
+    assert.deepStrictEqual(log, ["+a"])
+  })
+
+  it("evicts the task that was silent for longest when there are too many", () => {
+    const { discovery, log } = setup({ maxTasks: 2 })
+    discovery.observe(update(a), 0)
+    discovery.observe(update(b), 0)
+    assert.isTrue(discovery.touch(a))
+    discovery.observe(update(TaskId.make("c")), 1)
+    assert.deepStrictEqual(log, ["+a", "+b", "-b evicted 1", "+c"])
+    assert.isFalse(discovery.touch(b))
+  })
+
+  it("forgets a task that stays silent after a reconnect, and finds it again with its next update", () => {
+    const { discovery, log } = setup()
+    discovery.connected(0)
+    discovery.observe(update(a), 0)
+    discovery.observe(update(b), 0)
+    discovery.sweep(1000)
+    discovery.disconnected(1000)
+    discovery.connected(2000)
+    assert.strictEqual(discovery.next(), 2100)
+    discovery.touch(b)
+    discovery.sweep(2100)
+    assert.deepStrictEqual(log, ["+a", "+b", "-a stale 2100"])
+    discovery.observe(update(a), 2200)
+    assert.deepStrictEqual(log.at(-1), "+a")
+  })
+
+  it("does not count time without a connection as silence, nor starts anew with each reconnect", () => {
+    const { discovery, log } = setup()
+    discovery.connected(0)
+    discovery.observe(update(a), 0)
+    for (let n = 1; n <= 2; n++) {
+      discovery.disconnected(n * 1000)
+      assert.isUndefined(discovery.next())
+      // Each connection lasts 40 of the 100 milliseconds.
+      discovery.connected(n * 1000 + 960)
+      discovery.sweep(n * 1000 + 999)
+    }
+    assert.strictEqual(log.length, 1)
+    discovery.disconnected(3000)
+    discovery.connected(4000)
+    // Of the third connection, 20 are left.
+    discovery.sweep(4019)
+    assert.deepStrictEqual(log, ["+a"])
+    discovery.sweep(4020)
+    assert.deepStrictEqual(log, ["+a", "-a stale 4020"])
   })
 })

@@ -229,7 +229,7 @@ export const program: Program<Action> = {
         if (!Interest.equals(connection.interest, wanted)) {
           return `the wire has ${Interests.show(connection.interest)} where ${Interests.show(wanted)} is wanted`
         }
-        const { confirmed, requested } = yield* client.subscriptions
+        const { confirmed, requested } = yield* SubscriptionRef.get(client.subscriptions)
         // A server that stopped acknowledging for a while never makes up for it on that connection.
         return Interest.equals(requested, wanted) && (moment === "healed" || Interest.equals(confirmed, wanted))
           ? undefined

@@ -1,0 +1,161 @@
+/**
+ * The discoveries of a client, shared by its consumers of everything. Consumers
+ * with equal options share one, so a late consumer follows every live task that
+ * the client knows at once. A discovery retains one output subscription for each
+ * live task, and outlives its last consumer by the idle time of subscriptions.
+ */
+import type * as Context from "effect/Context"
+import * as Interest from "../../Interest.ts"
+import * as MeshMetrics from "../../MeshMetrics.ts"
+import type { TaskUpdated } from "../../ServerMessage.ts"
+import type { TaskId } from "../../TaskId.ts"
+import * as Discovery from "./discovery.ts"
+import type { DiscoverySettings } from "./options.ts"
+import type { Timed } from "./timers.ts"
+
+/** Where the output of live tasks is requested and given up. */
+export interface Demand {
+  readonly retain: (interest: Interest.Interest) => void
+  readonly release: (interest: Interest.Interest, now: number) => void
+  /** As `release`, without an idle time. */
+  readonly drop: (interest: Interest.Interest) => void
+}
+
+export interface Options {
+  readonly demand: Demand
+  readonly idleMillis: number
+  readonly now: () => number
+  readonly context: Context.Context<never>
+}
+
+/** A discovery and the consumers that follow it. */
+export interface Shared<C> {
+  readonly discovery: Discovery.Discovery
+  readonly settings: DiscoverySettings
+  readonly members: Set<C>
+  /** When it ends without members; `Infinity` while it has some. */
+  endsAt: number
+}
+
+export interface Discoveries<C> extends Timed {
+  /** Adds a consumer. Returns the discovery that it follows. */
+  readonly join: (consumer: C, settings: DiscoverySettings) => Shared<C>
+  readonly leave: (consumer: C) => void
+  readonly removeMembers: () => void
+  /** The discovery of a consumer. */
+  readonly of: (consumer: C) => Shared<C> | undefined
+  /** Whether there is no discovery: the router can skip all of this. */
+  readonly isEmpty: () => boolean
+  /** Notes an update. Returns the discoveries for which its task has become live. */
+  readonly observe: (update: TaskUpdated) => ReadonlyArray<Shared<C>>
+  /** Notes output of a task, and calls `visit` with each consumer that follows the task. */
+  readonly visitOutput: (taskId: TaskId, visit: (consumer: C) => void) => void
+  /** Calls `visit` with each consumer that follows a task. */
+  readonly visitFollowers: (taskId: TaskId, visit: (consumer: C) => void) => void
+  readonly connected: () => void
+  readonly disconnected: () => void
+  /** Called when `next` may have become earlier. */
+  onChanged: () => void
+}
+
+const equals = (a: DiscoverySettings, b: DiscoverySettings): boolean =>
+  a.terminal === b.terminal &&
+  a.endedMillis === b.endedMillis &&
+  a.staleMillis === b.staleMillis &&
+  a.maxTasks === b.maxTasks
+
+const none: ReadonlyArray<never> = []
+
+export const make = <C>({ context, demand, idleMillis, now }: Options): Discoveries<C> => {
+  const all: Array<Shared<C>> = []
+  let isConnected = false
+
+  const record = (): void => {
+    let size = 0
+    for (const { discovery } of all) size += discovery.size()
+    MeshMetrics.discoveredTasks.updateUnsafe(size, context)
+  }
+
+  const create = (settings: DiscoverySettings): Shared<C> => {
+    const discovery = Discovery.make({
+      settings,
+      onFound: (taskId) => {
+        demand.retain(Interest.output(taskId))
+        record()
+      },
+      onGone: (taskId, why, time) => {
+        demand.release(Interest.output(taskId), time)
+        if (why !== "ended") MeshMetrics.recordForgotten(why, context)
+        record()
+      }
+    })
+    if (isConnected) discovery.connected(now())
+    // What the client knows already, as far as it is live for another discovery.
+    for (const other of all) {
+      for (const taskId of other.discovery.live()) discovery.observe({ _tag: "TaskUpdated", taskId }, now())
+    }
+    const shared: Shared<C> = { discovery, settings, members: new Set(), endsAt: Infinity }
+    all.push(shared)
+    return shared
+  }
+
+  const self: Discoveries<C> = {
+    onChanged: () => {},
+    join(consumer, settings) {
+      const shared = all.find((each) => equals(each.settings, settings)) ?? create(settings)
+      shared.members.add(consumer)
+      shared.endsAt = Infinity
+      record()
+      return shared
+    },
+    leave(consumer) {
+      for (const shared of all) {
+        if (!shared.members.delete(consumer) || shared.members.size > 0) continue
+        shared.endsAt = now() + idleMillis
+        self.onChanged()
+      }
+    },
+    removeMembers() {
+      for (const { members } of all) for (const consumer of [...members]) self.leave(consumer)
+    },
+    of: (consumer) => all.find(({ members }) => members.has(consumer)),
+    isEmpty: () => all.length === 0,
+    observe(update) {
+      let found: Array<Shared<C>> | undefined
+      for (const shared of all) if (shared.discovery.observe(update, now())) (found ??= []).push(shared)
+      self.onChanged()
+      return found ?? none
+    },
+    visitOutput(taskId, visit) {
+      for (const { discovery, members } of all) if (discovery.touch(taskId)) members.forEach(visit)
+    },
+    visitFollowers(taskId, visit) {
+      for (const { discovery, members } of all) if (discovery.isLive(taskId)) members.forEach(visit)
+    },
+    connected() {
+      isConnected = true
+      for (const { discovery } of all) discovery.connected(now())
+      self.onChanged()
+    },
+    disconnected() {
+      if (!isConnected) return
+      isConnected = false
+      for (const { discovery } of all) discovery.disconnected(now())
+    },
+    next() {
+      let next = Infinity
+      for (const { discovery, endsAt } of all) next = Math.min(next, endsAt, discovery.next() ?? Infinity)
+      return next === Infinity ? undefined : next
+    },
+    sweep(time) {
+      for (const shared of [...all]) {
+        shared.discovery.sweep(time)
+        if (shared.endsAt > time) continue
+        all.splice(all.indexOf(shared), 1)
+        for (const taskId of shared.discovery.live()) demand.drop(Interest.output(taskId))
+        record()
+      }
+    }
+  }
+  return self
+}

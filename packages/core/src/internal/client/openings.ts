@@ -1,0 +1,164 @@
+/**
+ * Which mark opens the complete stretch of each consumer, and where.
+ *
+ * A consumer that is present when a connection requests its interest has all of
+ * its keys in that replay: the connection's own mark is for it. A consumer that
+ * joins later is a late one: it gets a `JoinedLate` as soon as all of its keys are
+ * confirmed. Confirmations count in the order of routing, not when the table of
+ * subscriptions learns of them: the events in between have not been routed yet.
+ *
+ * Synchronous, no Effect.
+ */
+import type { Key, Subscriptions } from "../session/subscriptions.ts"
+
+/** The place in the stream at which the server has confirmed a key. */
+export interface Confirmed {
+  readonly _tag: "Confirmed"
+  readonly key: Key
+}
+
+export interface Openings<C> {
+  /** The replay of a connection was requested. `present` are all consumers. */
+  readonly replayed: (present: Iterable<C>) => void
+  /** The connection has ended. */
+  readonly disconnected: () => void
+  /**
+   * Adds a consumer with its keys. Returns how many of them are unconfirmed, if its
+   * stretch opens at once; otherwise `undefined`.
+   */
+  readonly join: (consumer: C, keys: Iterable<Key>, isLive: boolean) => number | undefined
+  readonly leave: (consumer: C) => void
+  /** A key is about to be retained: what is known of an earlier subscription of it no longer counts. */
+  readonly retained: (key: Key) => void
+  /** All updates are about to be given up: these keys are requested before that, so their updates stay complete. */
+  readonly covered: (keys: Iterable<Key>) => void
+  /** A confirmation was routed. Returns the late consumers whose stretch opens here. */
+  readonly confirmed: (key: Key) => ReadonlyArray<C>
+  /** Keys were reported as overdue. Returns the late consumers whose stretch opens here, with how many keys are unconfirmed. */
+  readonly overdue: () => ReadonlyArray<readonly [C, number]>
+  /** Whether the replay mark of this connection is for a consumer. The answer is yes at most once. */
+  readonly takeReplay: (consumer: C) => boolean
+  /** Whether the mark of a key that was just confirmed, or reported as overdue, is for a consumer. */
+  readonly passesMark: (consumer: C) => boolean
+  readonly isConfirmed: (key: Key) => boolean
+}
+
+export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
+  const all: Key = allKeyOf(subscriptions)
+  let routed = new WeakSet<Key>()
+  /** Updates that `all` has covered until now, whose own confirmation is on its way. */
+  let continued = new WeakSet<Key>()
+  /** Whether a connection has requested its replay. */
+  let isReplayed = false
+  let inReplay = new Set<C>()
+  /** Late consumers, with their keys that are not confirmed. */
+  const late = new Map<C, Set<Key>>()
+  const waiting = new Map<Key, Set<C>>()
+  /** The consumers for which the mark that follows is not meant. `undefined` for all of them. */
+  let excluded: ReadonlySet<C> | undefined = new Set()
+
+  const isConfirmed = (key: Key): boolean =>
+    routed.has(key) || (key.kind === "updates" && (continued.has(key) || (all.wanted && routed.has(all))))
+
+  const open = (consumer: C): void => {
+    for (const key of late.get(consumer) ?? []) {
+      const consumers = waiting.get(key)
+      consumers?.delete(consumer)
+      if (consumers?.size === 0) waiting.delete(key)
+    }
+    late.delete(consumer)
+  }
+
+  const isOverdue = (missing: ReadonlySet<Key>): boolean => {
+    for (const key of missing) if (!key.overdue) return false
+    return true
+  }
+
+  return {
+    isConfirmed,
+    replayed(present) {
+      isReplayed = true
+      routed = new WeakSet()
+      continued = new WeakSet()
+      late.clear()
+      waiting.clear()
+      inReplay = new Set(present)
+    },
+    disconnected() {
+      isReplayed = false
+      inReplay.clear()
+      late.clear()
+      waiting.clear()
+    },
+    join(consumer, keys, isLive) {
+      if (!isReplayed) return undefined
+      const missing = new Set<Key>()
+      for (const key of keys) if (!isConfirmed(key)) missing.add(key)
+      if (missing.size === 0 || isOverdue(missing)) {
+        if (isLive) return missing.size
+        // Nothing of this connection was routed yet, so its replay mark is still to come.
+        inReplay.add(consumer)
+        return undefined
+      }
+      late.set(consumer, missing)
+      for (const key of missing) {
+        const consumers = waiting.get(key)
+        if (consumers === undefined) waiting.set(key, new Set([consumer]))
+        else consumers.add(consumer)
+      }
+      return undefined
+    },
+    leave(consumer) {
+      open(consumer)
+      inReplay.delete(consumer)
+    },
+    retained(key) {
+      if (!key.confirmed) {
+        routed.delete(key)
+        continued.delete(key)
+      }
+    },
+    covered(keys) {
+      if (routed.has(all)) for (const key of keys) continued.add(key)
+    },
+    confirmed(key) {
+      // Its updates were complete all along.
+      const wasCovered = continued.delete(key)
+      routed.add(key)
+      const opened: Array<C> = []
+      // Confirming all updates confirms those of single tasks, too.
+      const keys = key === all ? [...waiting.keys()].filter(isConfirmed) : [key]
+      const excludes = new Set<C>()
+      for (const each of keys) {
+        for (const consumer of waiting.get(each) ?? []) {
+          const missing = late.get(consumer)
+          missing?.delete(each)
+          excludes.add(consumer)
+          if (missing?.size === 0) {
+            late.delete(consumer)
+            opened.push(consumer)
+          }
+        }
+        waiting.delete(each)
+      }
+      excluded = wasCovered ? undefined : excludes
+      return opened
+    },
+    overdue() {
+      const opened: Array<readonly [C, number]> = []
+      const excludes = new Set<C>(late.keys())
+      for (const [consumer, missing] of late) if (isOverdue(missing)) opened.push([consumer, missing.size])
+      for (const [consumer] of opened) open(consumer)
+      excluded = excludes
+      return opened
+    },
+    takeReplay: (consumer) => inReplay.delete(consumer),
+    passesMark: (consumer) => excluded !== undefined && !excluded.has(consumer)
+  }
+}
+
+/** The key of all updates, of which there is one for each table. */
+const allKeyOf = (subscriptions: Subscriptions): Key => {
+  for (const key of subscriptions.keys({ all: true, updates: new Set(), output: new Set() })) return key
+  throw new Error("unreachable: the key of all updates always exists")
+}

@@ -140,6 +140,8 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   yield* Scope.addFinalizer(
     scope,
     Effect.sync(() => {
+      // `reconnect` closes this scope in another fiber, and the next session may own the table by now.
+      if (subscriptions.onDirty !== requester.wake) return
       subscriptions.onDirty = () => {}
       // Nothing is requested, or confirmed, without a connection.
       subscriptions.reset()

@@ -40,7 +40,7 @@ const socket = Effect.sync(() => {
     reader: Effect.succeed({
       pull: Effect.suspend(() => {
         if (left-- === 0) {
-          const reason = new Socket.SocketCloseError({ code: 1008, closeReason: undefined })
+          const reason = new Socket.SocketCloseError({ code: 1000, closeReason: undefined })
           return Effect.fail(new Socket.SocketError({ reason }))
         }
         // Strings of their own, as a network makes them: one that was matched before costs less.

@@ -116,7 +116,11 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
       }
     },
     removeMembers() {
-      for (const { members } of all) for (const consumer of [...members]) self.leave(consumer)
+      for (const shared of all) {
+        shared.members.clear()
+        shared.endsAt = now() + idleMillis
+      }
+      self.onChanged()
     },
     of: (consumer) => all.find(({ members }) => members.has(consumer)),
     isEmpty: () => all.length === 0,
@@ -148,7 +152,7 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
       return next === Infinity ? undefined : next
     },
     sweep(time) {
-      for (const shared of [...all]) {
+      for (const shared of all.slice()) {
         shared.discovery.sweep(time)
         if (shared.endsAt > time) continue
         all.splice(all.indexOf(shared), 1)

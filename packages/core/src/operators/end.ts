@@ -7,8 +7,10 @@ import * as Stream from "effect/Stream"
 import type { MeshEvent } from "../MeshEvent.ts"
 import type { TaskId } from "../TaskId.ts"
 import * as TaskStatus from "../TaskStatus.ts"
+import { atLeast } from "../internal/bounds.ts"
+import * as Versions from "../internal/projection/versions.ts"
 import { isDataFirst, toPredicate } from "./options.ts"
-import type { Selector } from "./options.ts"
+import type { RestartOptions, Selector } from "./options.ts"
 
 /**
  * Options of `untilTerminal`.
@@ -16,7 +18,7 @@ import type { Selector } from "./options.ts"
  * @category options
  * @since 0.1.0
  */
-export interface UntilTerminalOptions {
+export interface UntilTerminalOptions extends RestartOptions {
   /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
   readonly terminal?: Selector<string> | undefined
 }
@@ -38,8 +40,10 @@ export interface UntilTerminalOptions {
  *   `Resync` included. Put `filterTask` beside it to drop the rest.
  * - A task counts as ended from its first terminal status on, also if it is
  *   started again while others still run.
+ * - The highest version decides: a terminal status that arrives after a newer
+ *   update of its task does not count (see `RestartOptions`).
  * - With no task at all the stream ends at once.
- * - What is remembered: the given tasks that have not ended.
+ * - What is remembered: the given tasks that have not ended, and their versions.
  *
  * **Gotchas**
  *
@@ -90,19 +94,24 @@ export const untilTerminal: {
   ): Stream.Stream<A, E, R> => {
     const all: ReadonlySet<TaskId> = new Set(Predicate.isString(tasks) ? [tasks] : tasks)
     const isTerminal = toPredicate(options?.terminal ?? TaskStatus.defaultTerminal)
+    const restartAfter = atLeast(1, options?.restartAfter ?? Versions.defaultRestartAfter)
     if (all.size === 0) return Stream.empty
     return Stream.suspend(() => {
-      const running = new Set(all)
-      return Stream.takeUntil(
-        self,
-        (event) =>
-          event._tag === "TaskUpdated" &&
-          event.status !== undefined &&
-          running.has(event.taskId) &&
-          isTerminal(event.status) &&
-          running.delete(event.taskId) &&
-          running.size === 0
-      )
+      const running = new Map<TaskId, Versions.Versions | undefined>()
+      for (const task of all) running.set(task, undefined)
+      let connections = 0
+      return Stream.takeUntil(self, (event) => {
+        if (Versions.isNewConnection(event)) connections++
+        if (event._tag !== "TaskUpdated" || !running.has(event.taskId)) return false
+        const { status, taskId, version } = event
+        if (version !== undefined) {
+          const before = running.get(taskId)
+          const after = Versions.next(before, version, connections, restartAfter)
+          running.set(taskId, after)
+          if (!Versions.isNewer(before, after)) return false
+        }
+        return status !== undefined && isTerminal(status) && running.delete(taskId) && running.size === 0
+      })
     })
   }
 )

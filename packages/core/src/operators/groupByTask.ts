@@ -25,8 +25,11 @@ import type { MeshEvent } from "../MeshEvent.ts"
 import type { TaskId } from "../TaskId.ts"
 import * as TaskStatus from "../TaskStatus.ts"
 import * as Mailbox from "../internal/queue/mailbox.ts"
+import { arrived } from "../internal/arrived.ts"
 import { atLeast } from "../internal/bounds.ts"
-import { type NoUnknownOptions, type Selector, toPredicate } from "./options.ts"
+import * as Versions from "../internal/projection/versions.ts"
+import { monotonicMillis } from "../internal/time.ts"
+import { isDataFirst, type NoUnknownOptions, type RestartOptions, type Selector, toPredicate } from "./options.ts"
 
 /**
  * Options of `groupByTask`.
@@ -34,7 +37,7 @@ import { type NoUnknownOptions, type Selector, toPredicate } from "./options.ts"
  * @category options
  * @since 0.1.0
  */
-export interface GroupByTaskOptions {
+export interface GroupByTaskOptions extends RestartOptions {
   /**
    * How many events of one task wait for its consumer at most. When one task has
    * as many, the feed stops for all. A fraction is rounded down; what is not at
@@ -79,7 +82,8 @@ export interface GroupByTaskOptions {
  * A substream ends
  *
  * - `endedTimeToLive` after the last event of its task, once that has a terminal status;
- *   an update to another status before that calls it off;
+ *   a newer update to another status before that calls it off (the higher version
+ *   decides: see `RestartOptions`);
  * - when its task was silent for `idleTimeToLive`;
  * - when the feed ends.
  *
@@ -141,19 +145,40 @@ export const groupByTask: {
         self: Stream.Stream<A, E, R>
       ) => Stream.Stream<readonly [TaskId, Stream.Stream<A, E>], E, R>
 } = dual(
-  (args) => Stream.isStream(args[0]),
+  isDataFirst,
   <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>,
     options?: GroupByTaskOptions
-  ): Stream.Stream<readonly [TaskId, Stream.Stream<A, E>], E, R> =>
-    Stream.transformPull(self, (pull, scope) => deal(pull, scope, options ?? {}))
+  ): Stream.Stream<readonly [TaskId, Stream.Stream<A, E>], E, R> => {
+    const settings = settingsOf(options)
+    return Stream.transformPull(self, (pull, scope) => deal(pull, scope, settings))
+  }
 )
+
+/** The options with their defaults. Durations are in milliseconds. */
+interface Settings {
+  readonly capacity: number
+  readonly idleTimeToLive: number
+  readonly endedTimeToLive: number
+  readonly isTerminal: (status: string) => boolean
+  readonly restartAfter: number
+}
+
+const settingsOf = (options: GroupByTaskOptions | undefined): Settings => ({
+  capacity: atLeast(1, options?.capacity ?? 256),
+  idleTimeToLive: Duration.toMillis(options?.idleTimeToLive ?? "1 hour"),
+  endedTimeToLive: Duration.toMillis(options?.endedTimeToLive ?? "5 seconds"),
+  isTerminal: toPredicate(options?.terminal ?? TaskStatus.defaultTerminal),
+  restartAfter: atLeast(1, options?.restartAfter ?? Versions.defaultRestartAfter)
+})
 
 interface Group<A, E> {
   readonly taskId: TaskId
   readonly box: Mailbox.Mailbox<A, A, E>
+  /** In milliseconds on the monotonic clock. */
   heardAt: number
   isEnding: boolean
+  versions: Versions.Versions | undefined
 }
 
 /** How many substreams may wait to be taken. */
@@ -162,20 +187,16 @@ const maxWaiting = 16
 const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   upstream: Pull.Pull<NonEmptyReadonlyArray<A>, E>,
   scope: Scope.Scope,
-  options: GroupByTaskOptions
+  { capacity, endedTimeToLive, idleTimeToLive, isTerminal, restartAfter }: Settings
 ) {
   type Entry = readonly [TaskId, Stream.Stream<A, E>]
 
-  const capacity = atLeast(1, options.capacity ?? 256)
-  const idleFor = Duration.toMillis(options.idleTimeToLive ?? "1 hour")
-  const endedTimeToLive = Duration.toMillis(options.endedTimeToLive ?? "5 seconds")
-  const isTerminal = toPredicate(options.terminal ?? TaskStatus.defaultTerminal)
   const clock = yield* Clock.Clock
 
   const out = Mailbox.make<Entry, Entry, E>(Mailbox.boundedQueue(maxWaiting))
   const groups = new Map<TaskId, Group<A, E>>()
   const touched = new Set<Group<A, E>>()
-  const idle = queueOf<A, E>(idleFor)
+  const idle = queueOf<A, E>(idleTimeToLive)
   const ending = queueOf<A, E>(endedTimeToLive)
 
   const end = (group: Group<A, E>, cause: Cause.Cause<E | Cause.Done>): void => {
@@ -198,12 +219,14 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   }
 
   let now = 0
+  /** How many marks of a new connection were dealt. */
+  let connections = 0
 
   /** Waits with nobody left asleep over what was dealt so far. */
   const wait = (room: Effect.Effect<void>): Effect.Effect<void> => {
     wakeAll()
     return Effect.map(room, () => {
-      now = clock.currentTimeMillisUnsafe()
+      now = monotonicMillis(clock)
     })
   }
 
@@ -212,7 +235,8 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
       taskId,
       box: Mailbox.make(Mailbox.boundedQueue(capacity)),
       heardAt: -Infinity,
-      isEnding: false
+      isEnding: false,
+      versions: undefined
     }
     const entry: Entry = [taskId, toStream(group.box)]
     while (!out.offer(entry)) yield* wait(out.room)
@@ -220,10 +244,20 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
     return group
   })
 
+  /** An update without a version counts as the newest. */
+  const isNewest = (group: Group<A, E>, version: number | undefined): boolean => {
+    if (version === undefined) return true
+    const before = group.versions
+    group.versions = Versions.next(before, version, connections, restartAfter)
+    return Versions.isNewer(before, group.versions)
+  }
+
   const hear = (group: Group<A, E>, event: A): void => {
     touched.add(group)
     const wasEnding = group.isEnding
-    if (event._tag === "TaskUpdated" && event.status !== undefined) group.isEnding = isTerminal(event.status)
+    if (event._tag === "TaskUpdated" && isNewest(group, event.version) && event.status !== undefined) {
+      group.isEnding = isTerminal(event.status)
+    }
     if (group.isEnding && endedTimeToLive === 0) return end(group, done)
     // Once for each batch and group, because all of a batch has one time.
     if (group.heardAt === now && group.isEnding === wasEnding) return
@@ -236,8 +270,9 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   }
 
   const dealBatch = Effect.fnUntraced(function* (batch: NonEmptyReadonlyArray<A>) {
-    now = clock.currentTimeMillisUnsafe()
+    now = monotonicMillis(clock)
     for (const event of batch) {
+      if (Versions.isNewConnection(event)) connections++
       const taskId = "taskId" in event ? event.taskId : undefined
       if (taskId === undefined) {
         for (const group of groups.values()) {
@@ -257,7 +292,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
     wakeAll()
   })
 
-  /** Ends the groups of a queue when their time has come. */
+  /** Ends the groups of a queue that were not heard of for its time to live. */
   const sweep = (queue: Queue<A, E>): Effect.Effect<void> =>
     Effect.suspend(() => {
       const [first] = queue.members
@@ -265,11 +300,16 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
         queue.filled.closeUnsafe()
         return queue.filled.await
       }
-      const left = first.heardAt + queue.timeToLive - clock.currentTimeMillisUnsafe()
+      const time = monotonicMillis(clock)
+      const left = first.heardAt + queue.timeToLive - time
       // Whole milliseconds, so that no rounding error makes it a sleep of no time at all, again and again.
       if (left > 0) return Effect.sleep(Math.ceil(left))
-      end(first, done)
-      return Effect.void
+      return Effect.map(arrived, () => {
+        for (const group of queue.members) {
+          if (group.heardAt + queue.timeToLive > time) break
+          end(group, done)
+        }
+      })
     })
 
   for (const queue of [idle, ending]) {

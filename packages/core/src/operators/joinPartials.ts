@@ -15,7 +15,7 @@ import type { TaskId } from "../TaskId.ts"
 import { atLeast } from "../internal/bounds.ts"
 import { isDataFirst, type NoUnknownOptions } from "./options.ts"
 import type { Events } from "./options.ts"
-import { maxKinds } from "./pieces.ts"
+import { cutsText, maxKinds } from "./pieces.ts"
 import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
@@ -99,7 +99,7 @@ class Joiner {
       else out.push(this.#close(event, out))
       return
     }
-    if (event._tag === "Resync") {
+    if (event._tag === "Resync" && cutsText(event)) {
       if (event.taskId === undefined) this.flush("Resync", out)
       else this.#release(event.taskId, "Resync", out)
     }
@@ -202,7 +202,8 @@ const releaseOldest = (waiting: Waiting, out: Array<MeshEvent>): void => {
  * Text in waiting comes out unfinished, as an output of its own that has the last
  * piece's members, `unfinished: true` and the reason in `why`:
  *
- * - right before a `Resync` that concerns the task (it names that task, or none);
+ * - right before a `Resync` that concerns the task's output (it names that task, or
+ *   none, and is no `Subscribed` of updates);
  * - when the stream ends or fails, as its last elements;
  * - right before the task's whole `result`, if the text is of another type;
  * - when it would grow past `maxLength` for its task (the text then starts anew;

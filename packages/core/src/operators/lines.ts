@@ -14,7 +14,7 @@ import type { TaskId } from "../TaskId.ts"
 import { atLeast } from "../internal/bounds.ts"
 import { isDataFirst, keptBy, toPredicate, type NoUnknownOptions } from "./options.ts"
 import type { Events, KeepOptions, Kept, Selector } from "./options.ts"
-import { detach, maxKinds } from "./pieces.ts"
+import { cutsText, detach, maxKinds } from "./pieces.ts"
 import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
@@ -106,7 +106,7 @@ class Splitter {
       if (this.#isMeant(event.messageType)) this.#output(event, out)
       return
     }
-    if (event._tag === "Resync") {
+    if (event._tag === "Resync" && cutsText(event)) {
       if (event.taskId === undefined) this.flush("Resync", out)
       else this.#release(event.taskId, out)
     }
@@ -249,8 +249,8 @@ const releaseOldest = (kinds: Map<string, Open>, out: Out): void => {
  *   something else than the pieces did, it is read whole, and the line that was
  *   open comes out unfinished (`Replaced`).
  * - A line that is not at its end comes out with `unfinished: true` and the reason
- *   in `why`: right before a `Resync` that concerns its task (it names that task,
- *   or none), when the stream ends or fails, and at the bounds `maxLength`,
+ *   in `why`: right before a `Resync` that concerns its task's output (it names that
+ *   task, or none, and is no `Subscribed` of updates), when the stream ends or fails, and at the bounds `maxLength`,
  *   `maxTasks`, and 16 message types of a task.
  *
  * Every other event is dropped: `Connected` and `Disconnected`, and `Resync` as

@@ -13,7 +13,9 @@ import * as MeshMetrics from "../MeshMetrics.ts"
 import type { TaskId } from "../TaskId.ts"
 import type { StatusUpdated } from "./filter.ts"
 import { isDataFirst, keptBy, type NoUnknownOptions } from "./options.ts"
-import type { Events, KeepOptions, Kept } from "./options.ts"
+import type { Events, KeepOptions, Kept, RestartOptions } from "./options.ts"
+import { atLeast } from "../internal/bounds.ts"
+import * as Versions from "../internal/projection/versions.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
 /**
@@ -33,6 +35,17 @@ export interface MaxTasks {
 
 const recent = <V>(options: MaxTasks | undefined): Recent<TaskId, V> => new Recent(options?.maxTasks ?? defaultMaxTasks)
 
+const restartAfterOf = (options: RestartOptions | undefined): number =>
+  atLeast(1, options?.restartAfter ?? Versions.defaultRestartAfter)
+
+/**
+ * Options of `dedupeUpdates` and `markGaps`.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface OrderOptions extends MaxTasks, RestartOptions {}
+
 /**
  * Drops the updates whose `version` was already passed, task by task.
  *
@@ -49,8 +62,10 @@ const recent = <V>(options: MaxTasks | undefined): Recent<TaskId, V> => new Rece
  *   before.
  * - Every other event passes, `Connected`, `Disconnected` and `Resync` included.
  * - A `Resync` does not clear the memory. Versions go on growing on the server
- *   while nobody is connected, so an old version after a gap is still an old one.
- * - What is remembered: one number for each of the last `maxTasks` tasks. A
+ *   during a gap, so an old version after a gap is still an old one.
+ * - A server that was restored from a backup counts from a lower version again.
+ *   Its updates pass from the third on (`restartAfter`, see `RestartOptions`).
+ * - What is remembered: a few numbers for each of the last `maxTasks` tasks. A
  *   duplicate of a task that was forgotten passes.
  *
  * **Gotchas**
@@ -82,34 +97,48 @@ const recent = <V>(options: MaxTasks | undefined): Recent<TaskId, V> => new Rece
  * @category order
  * @since 0.1.0
  */
-export const dedupeUpdates: <Arg extends Events | MaxTasks = {}>(
-  selfOrOptions?: Arg & NoUnknownOptions<Arg, MaxTasks>,
-  options?: MaxTasks
+export const dedupeUpdates: <Arg extends Events | OrderOptions = {}>(
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, OrderOptions>,
+  options?: OrderOptions
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
   ? Stream.Stream<A, E, R>
   : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R> = dual(
   isDataFirst,
-  <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: MaxTasks): Stream.Stream<A, E, R> =>
+  <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: OrderOptions): Stream.Stream<A, E, R> =>
     Stream.suspend(() => {
-      const versions = recent<number>(options)
+      const restartAfter = restartAfterOf(options)
+      const versions = recent<Versions.Versions>(options)
+      let connections = 0
       return Stream.filter(self, (event) => {
-        if (event._tag !== "TaskUpdated" || event.version === undefined) return true
-        const last = versions.get(event.taskId)
-        if (last !== undefined && event.version <= last) return false
-        versions.set(event.taskId, event.version)
-        return true
+        if (event._tag !== "TaskUpdated") {
+          if (Versions.isNewConnection(event)) connections++
+          return true
+        }
+        if (event.version === undefined) return true
+        const before = versions.get(event.taskId)
+        const after = Versions.next(before, event.version, connections, restartAfter)
+        if (after !== before) versions.set(event.taskId, after)
+        return Versions.isNewer(before, after)
       })
     })
 )
 
 interface Passed {
-  version: number
+  versions: Versions.Versions
   /** How many gaps in all tasks had been marked when this version passed. */
   gaps: number
 }
 
 /** Less than any count of gaps: a gap of this task alone was marked since its version passed. */
 const marked = -1
+
+/**
+ * Whether updates may be missing at a mark. `Started` opens the first connection,
+ * before which there is nothing to miss, and a subscription to output says nothing of
+ * updates.
+ */
+const isGapOfUpdates = ({ reason }: Resync): boolean =>
+  reason._tag === "Subscribed" ? reason.kind === "updates" : reason._tag !== "Started"
 
 /**
  * Puts a `Resync` with the reason `VersionGap` before an update whose `version`
@@ -128,7 +157,10 @@ const marked = -1
  *   reason holds `lastVersion` and `version`.
  * - A gap is marked once: there is no second `Resync` where one that concerns
  *   the task (it names that task, or none) already stands between the two
- *   updates, as after a reconnect. So a second `markGaps` adds nothing.
+ *   updates, as after a reconnect. So a second `markGaps` adds nothing. `Started`
+ *   and `Subscribed` of output do not count: no update is missing there.
+ * - Where a restored server counts from a lower version again, its updates are
+ *   compared from the third on (`restartAfter`, see `RestartOptions`).
  * - The `Resync` has the epoch of the last `Connected` or `Resync` before it,
  *   and 0 where there was none.
  * - Every event passes, and none is held. Updates without a `version`, and those
@@ -165,19 +197,25 @@ const marked = -1
  * @category order
  * @since 0.1.0
  */
-export const markGaps: <Arg extends Events | MaxTasks = {}>(
-  selfOrOptions?: Arg & NoUnknownOptions<Arg, MaxTasks>,
-  options?: MaxTasks
+export const markGaps: <Arg extends Events | OrderOptions = {}>(
+  selfOrOptions?: Arg & NoUnknownOptions<Arg, OrderOptions>,
+  options?: OrderOptions
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
   ? Stream.Stream<A | Resync, E, R>
   : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A | Resync, E, R> = dual(
   isDataFirst,
-  <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: MaxTasks): Stream.Stream<A | Resync, E, R> =>
+  <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: OrderOptions): Stream.Stream<A | Resync, E, R> =>
     Stream.unwrap(
       Effect.map(Effect.context<never>(), (context) =>
         Stream.mapAccumArray(
           self,
-          () => ({ passed: recent<Passed>(options), gaps: 0, epoch: 0 }),
+          () => ({
+            restartAfter: restartAfterOf(options),
+            passed: recent<Passed>(options),
+            gaps: 0,
+            connections: 0,
+            epoch: 0
+          }),
           (state, batch) => {
             // The batch itself goes on where nothing is put in, which is nearly always.
             let out: Array<A | Resync> | undefined
@@ -186,30 +224,33 @@ export const markGaps: <Arg extends Events | MaxTasks = {}>(
               if (event._tag === "TaskUpdated" && event.version !== undefined) {
                 const { taskId, version } = event
                 const last = state.passed.get(taskId)
+                const versions = Versions.next(last?.versions, version, state.connections, state.restartAfter)
                 if (last === undefined) {
-                  state.passed.set(taskId, { version, gaps: state.gaps })
+                  state.passed.set(taskId, { versions, gaps: state.gaps })
                 } else {
-                  if (version > last.version + 1 && last.gaps === state.gaps) {
+                  const lastVersion = last.versions.highest
+                  if (version > lastVersion + 1 && last.gaps === state.gaps) {
                     MeshMetrics.recordGap("VersionGap", context)
                     out ??= batch.slice(0, i)
                     out.push({
                       _tag: "Resync",
                       epoch: state.epoch,
                       taskId,
-                      reason: { _tag: "VersionGap", lastVersion: last.version, version }
+                      reason: { _tag: "VersionGap", lastVersion, version }
                     })
                   }
-                  if (version > last.version) {
-                    last.version = version
-                    last.gaps = state.gaps
-                  }
+                  if (Versions.isNewer(last.versions, versions)) last.gaps = state.gaps
+                  last.versions = versions
                   state.passed.set(taskId, last)
                 }
               } else if (event._tag === "Connected") {
                 state.epoch = event.epoch
               } else if (event._tag === "Resync") {
                 state.epoch = event.epoch
-                if (event.taskId === undefined) {
+                if (Versions.isNewConnection(event)) state.connections++
+                if (!isGapOfUpdates(event)) {
+                  // No update is missing here.
+                } else if (event.taskId === undefined) {
                   state.gaps++
                 } else {
                   const last = state.passed.get(event.taskId)
@@ -231,7 +272,13 @@ export const markGaps: <Arg extends Events | MaxTasks = {}>(
  * @category options
  * @since 0.1.0
  */
-export interface StatusChangesOptions extends MaxTasks, KeepOptions {}
+export interface StatusChangesOptions extends MaxTasks, RestartOptions, KeepOptions {}
+
+/** What is remembered of a task. */
+interface Known {
+  versions: Versions.Versions | undefined
+  status: string | undefined
+}
 
 /**
  * Keeps the updates that change their task's status: equal statuses of a task in
@@ -249,10 +296,13 @@ export interface StatusChangesOptions extends MaxTasks, KeepOptions {}
  * - Every other event is dropped, as are updates that say no status. `Connected`
  *   and `Disconnected` are dropped, and so is `Resync`, unless `keep`
  *   asks for it.
+ * - The highest version decides: an update that arrives after a newer one of its
+ *   task is dropped. An update without a `version` counts as newer (see
+ *   `RestartOptions`).
  * - A `Resync` does not clear the memory: a status that is the same after a gap
  *   as before it does not pass again.
- * - What is remembered: the status of each of the last `maxTasks` tasks. A task
- *   that was forgotten passes with its next status, whatever it is.
+ * - What is remembered: the status and the version of each of the last `maxTasks`
+ *   tasks. A task that was forgotten passes with its next status, whatever it is.
  *
  * **Gotchas**
  *
@@ -293,14 +343,26 @@ export const statusChanges: <Arg extends Events | StatusChangesOptions = {}, O e
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: StatusChangesOptions) =>
     Stream.suspend(() => {
-      const statuses = recent<string>(options)
+      const tasks = recent<Known>(options)
+      const restartAfter = restartAfterOf(options)
+      let connections = 0
       const isKept = keptBy(options)
       return Stream.filter(self, (event) => {
-        if (event._tag !== "TaskUpdated") return isKept?.(event) === true
-        if (event.status === undefined) return false
-        const changed = statuses.get(event.taskId) !== event.status
-        statuses.set(event.taskId, event.status)
-        return changed
+        if (event._tag !== "TaskUpdated") {
+          if (Versions.isNewConnection(event)) connections++
+          return isKept?.(event) === true
+        }
+        const { status, taskId, version } = event
+        const known = tasks.get(taskId) ?? { versions: undefined, status: undefined }
+        const before = known.versions
+        if (version !== undefined) known.versions = Versions.next(before, version, connections, restartAfter)
+        tasks.set(taskId, known)
+        if (version !== undefined && known.versions !== undefined && !Versions.isNewer(before, known.versions)) {
+          return false
+        }
+        if (status === undefined || status === known.status) return false
+        known.status = status
+        return true
       })
     })
 )

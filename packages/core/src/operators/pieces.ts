@@ -7,6 +7,8 @@
  * the end repeats them, is a convention, so it is an option.
  */
 
+import type { Resync } from "../MeshEvent.ts"
+
 /**
  * What the pieces of a message mean.
  *
@@ -47,6 +49,12 @@ export interface PieceOptions {
  * @since 0.1.0
  */
 export type UnfinishedReason = "Resync" | "Ended" | "RunEnded" | "TooLong" | "Replaced" | "Evicted"
+
+/**
+ * Whether output may be missing at a mark, so that what follows does not continue the
+ * text before it. A subscription to updates says nothing of output.
+ */
+export const cutsText = ({ reason }: Resync): boolean => reason._tag !== "Subscribed" || reason.kind === "output"
 
 /** How many message types of one task may have text in waiting at once. The protocol names seven. */
 export const maxKinds = 16

@@ -15,8 +15,12 @@ import type { MeshEvent } from "../MeshEvent.ts"
 import type { TaskOutput } from "../ServerMessage.ts"
 import { TaskId } from "../TaskId.ts"
 import * as TaskStatus from "../TaskStatus.ts"
+import { arrived } from "../internal/arrived.ts"
+import { atLeast } from "../internal/bounds.ts"
+import * as Versions from "../internal/projection/versions.ts"
+import { monotonicMillis } from "../internal/time.ts"
 import { isDataFirst, toPredicate } from "./options.ts"
-import type { Selector } from "./options.ts"
+import type { RestartOptions, Selector } from "./options.ts"
 
 /**
  * What a task's run came to: the agent's last words (`content`), what the run
@@ -100,7 +104,7 @@ export class NoResult extends Schema.TaggedError<NoResult>("@makima-stream/core/
  * @category options
  * @since 0.1.0
  */
-export interface TakeResultOptions {
+export interface TakeResultOptions extends RestartOptions {
   /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
   readonly terminal?: Selector<string> | undefined
   /**
@@ -116,6 +120,20 @@ export interface TakeResultOptions {
 }
 
 type Verdict = Effect.Effect<TaskResult, TaskFailed>
+
+/** The task has a terminal status, and its result is waited for. */
+interface Ended {
+  status: string
+  /** In milliseconds on the monotonic clock. */
+  readonly until: number
+}
+
+/** Ends the stream when the wait is over and what had arrived before is read. */
+const waitOf = ({ until }: Ended, clock: Clock.Clock): Pull.Pull<never> =>
+  Effect.sleep(Math.max(0, Math.ceil(until - monotonicMillis(clock)))).pipe(
+    Effect.andThen(arrived),
+    Effect.andThen(Cause.done())
+  )
 
 const defaultEndedTimeToLive = Duration.seconds(5)
 
@@ -149,7 +167,9 @@ const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskRes
  *
  * A result usually comes before its task's terminal status, so the wait for a
  * late one is short. A status that is not terminal (the task was started again)
- * calls it off.
+ * calls it off, if its update is newer than the one that ended the task (the higher
+ * version decides: see `RestartOptions`). Everything that had arrived when the wait
+ * was over is read before it ends, also where the process stood still meanwhile.
  *
  * `Connected`, `Disconnected`, `Resync` and the events of other tasks are passed
  * over. The stream is closed as soon as the answer is known.
@@ -207,40 +227,59 @@ export const takeResult: {
     const isTerminal = toPredicate(options?.terminal ?? TaskStatus.defaultTerminal)
     const isFailed = toPredicate(options?.failed ?? TaskStatus.defaultFailed)
     const endedTimeToLive = Duration.toMillis(options?.endedTimeToLive ?? defaultEndedTimeToLive)
+    const restartAfter = atLeast(1, options?.restartAfter ?? Versions.defaultRestartAfter)
     return Effect.suspend(() => {
-      let ended: { readonly status: string; readonly until: number } | undefined
+      let ended: Ended | undefined
+      let versions: Versions.Versions | undefined
+      let connections = 0
+
+      const isNewest = (version: number | undefined): boolean => {
+        if (version === undefined) return true
+        const before = versions
+        versions = Versions.next(before, version, connections, restartAfter)
+        return Versions.isNewer(before, versions)
+      }
 
       const judge = (event: MeshEvent, clock: Clock.Clock): Verdict | undefined => {
+        if (Versions.isNewConnection(event)) connections++
         if (event._tag === "TaskOutput" && event.taskId === taskId) {
           if (event.messageType !== "result" || event.isPartial === true) return undefined
           const result = toResult(event)
           return event.isError === true ? Effect.fail(new TaskFailed({ taskId, result })) : Effect.succeed(result)
         }
-        if (event._tag === "TaskUpdated" && event.taskId === taskId && event.status !== undefined) {
+        if (event._tag === "TaskUpdated" && event.taskId === taskId && isNewest(event.version)) {
           const { status } = event
+          if (status === undefined) return undefined
           if (isFailed(status)) return Effect.fail(new TaskFailed({ taskId, status }))
           if (!isTerminal(status)) ended = undefined
           // An update that repeats the terminal status does not prolong the wait.
-          else ended = { status, until: ended?.until ?? clock.currentTimeMillisUnsafe() + endedTimeToLive }
+          else if (ended !== undefined) ended.status = status
+          else ended = { status, until: monotonicMillis(clock) + endedTimeToLive }
         }
         return undefined
       }
 
       const verdicts = Stream.transformPull(self, (pull) =>
         Effect.map(Clock.Clock, (clock) => {
-          const next = Effect.suspend(() => {
-            if (ended === undefined || ended.until === Infinity) return pull
-            const duration = ended.until - clock.currentTimeMillisUnsafe()
-            return duration > 0 ? Effect.timeoutOrElse(pull, { duration, orElse: () => Cause.done() }) : Cause.done()
+          /** Reads until there is a verdict, or another state than `state`. */
+          const readWhile = (state: Ended | undefined): Pull.Pull<Verdict | undefined, E> =>
+            Effect.flatMap(pull, (batch) => {
+              for (const event of batch) {
+                const verdict = judge(event, clock)
+                if (verdict !== undefined) return Effect.succeed(verdict)
+              }
+              return ended === state ? readWhile(state) : Effect.succeed(undefined)
+            })
+
+          const loop: Pull.Pull<NonEmptyReadonlyArray<Verdict>, E> = Effect.suspend(() => {
+            const state = ended
+            const read = readWhile(state)
+            return Effect.flatMap(
+              state === undefined || state.until === Infinity ? read : Effect.raceFirst(read, waitOf(state, clock)),
+              (verdict) => (verdict === undefined ? loop : Effect.succeed([verdict] as const))
+            )
           })
-          const loop = (batch: NonEmptyReadonlyArray<MeshEvent>): Pull.Pull<NonEmptyReadonlyArray<Verdict>, E> => {
-            for (const event of batch) {
-              const verdict = judge(event, clock)
-              if (verdict !== undefined) return Effect.succeed([verdict])
-            }
-            return Effect.flatMap(next, loop)
-          }
-          return Effect.flatMap(next, loop)
+          return loop
         })
       )
 

@@ -110,8 +110,28 @@ describe("untilTerminal", () => {
     })
   )
 
-  it.effect.prop("is the input up to the last task's first terminal status", [events, sizes], ([events, sizes]) =>
+  it.effect("a terminal status that arrives after a newer update of its task does not end it", () =>
     Effect.gen(function* () {
+      const update = (version: number, status: string) => updated(a, { version, status })
+      const input = [update(2, "running"), update(1, "done"), update(3, "done"), update(4, "running")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.untilTerminal(a)), input.slice(0, 3))
+    })
+  )
+
+  it.effect("ends with a restored server's terminal status once its lower versions are accepted", () =>
+    Effect.gen(function* () {
+      const update = (version: number, status: string) => updated(a, { version, status })
+      const input = [update(9, "running"), resync(), update(1, "running"), update(2, "running"), update(3, "done")]
+      assert.deepStrictEqual(yield* through([...input, serverError], MeshStream.untilTerminal(a)), input)
+      const never = [...input, serverError]
+      assert.deepStrictEqual(yield* through(never, MeshStream.untilTerminal(a, { restartAfter: Infinity })), never)
+    })
+  )
+
+  it.effect.prop("is the input up to the last task's first terminal status", [events, sizes], ([drawn, sizes]) =>
+    Effect.gen(function* () {
+      // Without versions every update is newer than those before it.
+      const events = drawn.filter((event) => event._tag !== "TaskUpdated" || event.version === undefined)
       const firsts = [a, b].map((task) =>
         events.findIndex(
           (event) =>
@@ -138,9 +158,12 @@ describe("untilTerminal", () => {
         const gap: ReadonlyArray<MeshEvent.MeshEvent> = [disconnected(7), connected(8), resync(), resync(a)]
         // The last event never ends a task: whatever is shorter than the input was ended.
         const input = [...events, serverError]
-        const without = yield* through(input, MeshStream.untilTerminal([a, b]))
+        const without = yield* through(input, MeshStream.untilTerminal([a, b], { restartAfter: Infinity }))
         assert.deepStrictEqual(
-          yield* through([...input.slice(0, index), ...gap, ...input.slice(index)], MeshStream.untilTerminal([a, b])),
+          yield* through(
+            [...input.slice(0, index), ...gap, ...input.slice(index)],
+            MeshStream.untilTerminal([a, b], { restartAfter: Infinity })
+          ),
           index >= without.length ? without : [...without.slice(0, index), ...gap, ...without.slice(index)]
         )
       })

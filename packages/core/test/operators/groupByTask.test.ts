@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -15,8 +16,9 @@ import type { MeshEvent } from "../../src/MeshEvent.ts"
 import * as MeshStream from "../../src/MeshStream.ts"
 import type { TaskOutput } from "../../src/ServerMessage.ts"
 import { TaskId } from "../../src/TaskId.ts"
-import { settle } from "../support/follow.ts"
+import { settle, turnsAfter } from "../support/follow.ts"
 import { chunked, fromChunks, gap, history, said, sizes, taskOf, updated, withGapAt } from "../support/histories.ts"
+import * as WallClock from "../support/wallClock.ts"
 import { watched } from "../support/slow.ts"
 
 const a = TaskId.make("a")
@@ -195,6 +197,70 @@ describe("groupByTask", () => {
       assert.strictEqual(got[0]?.end, undefined)
       yield* TestClock.adjust("1 seconds")
       assert.strictEqual(got[0]?.end, "end")
+    })
+  )
+
+  it.effect("an older update that arrives late does not keep the group of a task that has ended", () =>
+    Effect.gen(function* () {
+      const { give, got } = yield* dealt({ endedTimeToLive: "5 seconds" })
+      yield* give(updated(a, "done", 2), updated(a, "running", 1))
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(
+        got.map(({ events, end }) => [events.length, end]),
+        [[2, "end"]]
+      )
+    })
+  )
+
+  it.effect("keeps the group of a task for an event that had arrived when its time was over", () =>
+    Effect.gen(function* () {
+      const late = Effect.as(turnsAfter("5 seconds", 10), said(a, "trailing"))
+      const groups = yield* Stream.make(updated(a, "done")).pipe(
+        Stream.concat(Stream.fromEffect(late)),
+        MeshStream.groupByTask,
+        Stream.mapEffect(([, group]) => Stream.runCollect(group), { concurrency: "unbounded" }),
+        Stream.runCollect,
+        Effect.forkChild
+      )
+      yield* settle
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(groups), [[updated(a, "done"), said(a, "trailing")]])
+    })
+  )
+
+  it.effect("ends a group in its time however the wall clock steps", () =>
+    Effect.gen(function* () {
+      const { clock, step } = yield* WallClock.make
+      const { give, got } = yield* dealt({ idleTimeToLive: "10 seconds" }).pipe(
+        Effect.provideService(Clock.Clock, clock)
+      )
+      yield* give(said(a, "1"))
+      step(-3_600_000)
+      yield* give(said(a, "2"))
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(got[0]?.end, "end")
+      yield* give(said(b, "1"))
+      step(7_200_000)
+      yield* TestClock.adjust("9 seconds")
+      assert.isUndefined(got[1]?.end)
+    })
+  )
+
+  it.effect("gives a confirmed subscription of one task to that task alone", () =>
+    Effect.gen(function* () {
+      const subscribed: MeshEvent = {
+        _tag: "Resync",
+        epoch: 1,
+        taskId: a,
+        reason: { _tag: "Subscribed", kind: "output" }
+      }
+      const { give, got } = yield* dealt()
+      yield* give(updated(a, "running"), updated(b, "running"), subscribed)
+      assert.deepStrictEqual(
+        got.map(({ events }) => events.length),
+        [2, 1]
+      )
+      assert.strictEqual(got[0]?.events[1], subscribed)
     })
   )
 

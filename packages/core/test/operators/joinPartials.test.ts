@@ -388,6 +388,29 @@ describe("joinPartials", () => {
       })
   )
 
+  it.effect("a mark cuts the text that it concerns, and a subscription to updates concerns none", () =>
+    Effect.gen(function* () {
+      const cuts = (reason: MeshEvent.ResyncReason, taskId: typeof a) =>
+        Effect.map(
+          through(
+            [
+              piece(a, "Hel"),
+              { _tag: "Resync", epoch: 1, taskId, reason } as const,
+              piece(a, "lo"),
+              output(a, "Hello")
+            ],
+            MeshStream.joinPartials
+          ),
+          (out) => out.some((event) => "unfinished" in event)
+        )
+      assert.isFalse(yield* cuts({ _tag: "Subscribed", kind: "updates" }, a))
+      assert.isFalse(yield* cuts({ _tag: "Subscribed", kind: "output" }, b))
+      assert.isTrue(yield* cuts({ _tag: "Subscribed", kind: "output" }, a))
+      assert.isTrue(yield* cuts({ _tag: "JoinedLate" }, a))
+      assert.isTrue(yield* cuts({ _tag: "Started" }, a))
+    })
+  )
+
   it.effect.prop(
     "a Resync of one task at any position does this to that task alone",
     [events, place],

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as TaskId from "@makima-stream/core/TaskId"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import {
@@ -349,6 +350,29 @@ describe("lines", () => {
           ...after
         ])
       })
+  )
+
+  it.effect("a mark cuts the text that it concerns, and a subscription to updates concerns none", () =>
+    Effect.gen(function* () {
+      const cuts = (reason: MeshEvent.ResyncReason, taskId: typeof a) =>
+        Effect.map(
+          through(
+            [
+              piece(a, "Hel"),
+              { _tag: "Resync", epoch: 1, taskId, reason } as const,
+              piece(a, "lo"),
+              output(a, "Hello")
+            ],
+            MeshStream.lines({ keep: "resync" })
+          ),
+          (out) => out.some((event) => "unfinished" in event)
+        )
+      assert.isFalse(yield* cuts({ _tag: "Subscribed", kind: "updates" }, a))
+      assert.isFalse(yield* cuts({ _tag: "Subscribed", kind: "output" }, b))
+      assert.isTrue(yield* cuts({ _tag: "Subscribed", kind: "output" }, a))
+      assert.isTrue(yield* cuts({ _tag: "JoinedLate" }, a))
+      assert.isTrue(yield* cuts({ _tag: "Started" }, a))
+    })
   )
 
   it.effect.prop(

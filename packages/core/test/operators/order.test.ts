@@ -35,6 +35,19 @@ const versioned = (events: ReadonlyArray<MeshEvent.MeshEvent>, place: number): n
   return indexes[at(place, indexes.slice(1))] ?? -1
 }
 
+const withoutVersion = (event: MeshEvent.MeshEvent): MeshEvent.MeshEvent => {
+  if (event._tag !== "TaskUpdated") return event
+  const { version: _, ...update } = event
+  return update
+}
+
+const mark = (reason: MeshEvent.ResyncReason, taskId?: TaskId.TaskId): MeshEvent.Resync => ({
+  _tag: "Resync",
+  epoch: 1,
+  ...(taskId === undefined ? {} : { taskId }),
+  reason
+})
+
 /** Without the epoch of marks, which follows a Resync that is put in. */
 const withoutEpoch = (event: MeshEvent.MeshEvent) => (isVersionGap(event) ? { ...event, epoch: 0 } : event)
 
@@ -72,6 +85,26 @@ describe("dedupeUpdates", () => {
         ...gap,
         v(a, 3)
       ])
+    })
+  )
+
+  it.effect("lets a restored server's versions pass from the third one after a reconnect on", () =>
+    Effect.gen(function* () {
+      const input = [v(a, 1200), resync(), v(a, 1001), v(a, 1002), v(a, 1003), v(a, 1004), v(a, 1004)]
+      const kept = [input[0], input[1], input[4], input[5]]
+      assert.deepStrictEqual(yield* through(input, MeshStream.dedupeUpdates), kept)
+      assert.deepStrictEqual(
+        yield* through(input, MeshStream.dedupeUpdates({ restartAfter: Infinity })),
+        input.slice(0, 2)
+      )
+      assert.deepStrictEqual(yield* through(input, MeshStream.dedupeUpdates({ restartAfter: 1 })), input.slice(0, 6))
+    })
+  )
+
+  it.effect("lower versions on the same connection are late, however many come", () =>
+    Effect.gen(function* () {
+      const late = Array.from({ length: 10 }, (_, i) => v(a, i))
+      assert.deepStrictEqual(yield* through([v(a, 1200), ...late], MeshStream.dedupeUpdates), [v(a, 1200)])
     })
   )
 
@@ -125,25 +158,28 @@ describe("dedupeUpdates", () => {
           const event = input[index]
           if (event !== undefined) input.splice(index + 1 + at(to, input.slice(index + 1)), 0, event)
         }
-        assert.deepStrictEqual(yield* through(input, MeshStream.dedupeUpdates), events)
+        assert.deepStrictEqual(yield* through(input, MeshStream.dedupeUpdates({ restartAfter: Infinity })), events)
       })
   )
 
   it.effect.prop("is idempotent", [events], ([events]) =>
     Effect.gen(function* () {
-      const once = yield* through(events, MeshStream.dedupeUpdates)
-      assert.deepStrictEqual(yield* through(once, MeshStream.dedupeUpdates), once)
+      const once = yield* through(events, MeshStream.dedupeUpdates({ restartAfter: Infinity }))
+      assert.deepStrictEqual(yield* through(once, MeshStream.dedupeUpdates({ restartAfter: Infinity })), once)
     })
   )
 
   it.effect.prop("a Resync at any position passes there and changes nothing else", [events, place], ([events, place]) =>
     Effect.gen(function* () {
       const index = at(place, events)
-      const before = yield* through(events.slice(0, index), MeshStream.dedupeUpdates)
-      const whole = yield* through(events, MeshStream.dedupeUpdates)
+      const before = yield* through(events.slice(0, index), MeshStream.dedupeUpdates({ restartAfter: Infinity }))
+      const whole = yield* through(events, MeshStream.dedupeUpdates({ restartAfter: Infinity }))
       for (const gap of [resync(), resync(a)]) {
         assert.deepStrictEqual(
-          yield* through([...events.slice(0, index), gap, ...events.slice(index)], MeshStream.dedupeUpdates),
+          yield* through(
+            [...events.slice(0, index), gap, ...events.slice(index)],
+            MeshStream.dedupeUpdates({ restartAfter: Infinity })
+          ),
           [...before, gap, ...whole.slice(before.length)]
         )
       }
@@ -240,20 +276,62 @@ describe("markGaps", () => {
     })
   )
 
+  it.effect("a mark that says nothing of updates does not stand for a gap", () =>
+    Effect.gen(function* () {
+      const marks = [
+        mark({ _tag: "Started" }),
+        mark({ _tag: "Subscribed", kind: "output" }, a),
+        mark({ _tag: "Subscribed", kind: "updates" }, b)
+      ]
+      for (const between of marks) {
+        assert.deepStrictEqual(yield* through([v(a, 1), between, v(a, 3)], MeshStream.markGaps), [
+          v(a, 1),
+          between,
+          versionGap(a, 1, 3, 1),
+          v(a, 3)
+        ])
+      }
+    })
+  )
+
+  it.effect("a confirmed subscription to updates stands for a gap of its task, or of every task", () =>
+    Effect.gen(function* () {
+      for (const between of [
+        mark({ _tag: "Subscribed", kind: "updates" }),
+        mark({ _tag: "Subscribed", kind: "updates" }, a),
+        mark({ _tag: "JoinedLate" })
+      ]) {
+        const input = [v(a, 1), between, v(a, 3)]
+        assert.deepStrictEqual(yield* through(input, MeshStream.markGaps), input)
+      }
+    })
+  )
+
+  it.effect("notices a gap in the versions of a restored server", () =>
+    Effect.gen(function* () {
+      const input = [v(a, 9), resync(), v(a, 1), v(a, 2), v(a, 3), v(a, 5)]
+      assert.deepStrictEqual(yield* through(input, MeshStream.markGaps), [
+        ...input.slice(0, 5),
+        versionGap(a, 3, 5, 1),
+        v(a, 5)
+      ])
+    })
+  )
+
   it.effect.prop("adds nothing to a sequence without gaps", [gapless], ([events]) =>
     Effect.gen(function* () {
-      assert.deepStrictEqual(yield* through(events, MeshStream.markGaps), events)
+      assert.deepStrictEqual(yield* through(events, MeshStream.markGaps({ restartAfter: Infinity })), events)
     })
   )
 
   it.effect.prop("drops nothing, moves nothing, and a second time adds nothing", [events], ([events]) =>
     Effect.gen(function* () {
-      const marked = yield* through(events, MeshStream.markGaps)
+      const marked = yield* through(events, MeshStream.markGaps({ restartAfter: Infinity }))
       assert.deepStrictEqual(
         marked.filter((event) => !isVersionGap(event)),
         events
       )
-      assert.deepStrictEqual(yield* through(marked, MeshStream.markGaps), marked)
+      assert.deepStrictEqual(yield* through(marked, MeshStream.markGaps({ restartAfter: Infinity })), marked)
     })
   )
 
@@ -287,8 +365,8 @@ describe("markGaps", () => {
     ([events, place]) =>
       Effect.gen(function* () {
         const index = at(place, events)
-        const before = yield* through(events.slice(0, index), MeshStream.markGaps)
-        const after = (yield* through(events, MeshStream.markGaps)).slice(before.length)
+        const before = yield* through(events.slice(0, index), MeshStream.markGaps({ restartAfter: Infinity }))
+        const after = (yield* through(events, MeshStream.markGaps({ restartAfter: Infinity }))).slice(before.length)
         const gap = { ...resync(), epoch: 0 }
         // Of the marks after the place, those of each task's first newer version are covered.
         const passed = new Map<TaskId.TaskId, number>()
@@ -303,7 +381,10 @@ describe("markGaps", () => {
             event.taskId === undefined ||
             event.reason.lastVersion !== passed.get(event.taskId)
         )
-        const actual = yield* through([...events.slice(0, index), gap, ...events.slice(index)], MeshStream.markGaps)
+        const actual = yield* through(
+          [...events.slice(0, index), gap, ...events.slice(index)],
+          MeshStream.markGaps({ restartAfter: Infinity })
+        )
         assert.deepStrictEqual(actual.map(withoutEpoch), [...before, gap, ...expected].map(withoutEpoch))
       })
   )
@@ -321,6 +402,27 @@ describe("statusChanges", () => {
         s(b, "running")
       ]
       assert.deepStrictEqual(yield* through(input, MeshStream.statusChanges), [input[0], input[2], input[3], input[4]])
+    })
+  )
+
+  it.effect("an update that arrives after a newer one of its task is no change", () =>
+    Effect.gen(function* () {
+      const done = updated(a, { version: 2, status: "done" })
+      const input = [done, updated(a, { version: 1, status: "running" }), updated(a, { version: 3, status: "done" })]
+      assert.deepStrictEqual(yield* through(input, MeshStream.statusChanges), [done])
+      const again = updated(a, { status: "running" })
+      assert.deepStrictEqual(yield* through([done, again], MeshStream.statusChanges), [done, again])
+    })
+  )
+
+  it.effect("reports the status of a restored server from its third update on", () =>
+    Effect.gen(function* () {
+      const input = [9, 1, 2, 3].map((version) => updated(a, { version, status: `at ${version}` }))
+      const [first, ...rest] = input
+      assert.deepStrictEqual(yield* through([first ?? serverError, resync(), ...rest], MeshStream.statusChanges), [
+        input[0],
+        input[3]
+      ])
     })
   )
 
@@ -354,8 +456,9 @@ describe("statusChanges", () => {
     })
   )
 
-  it.effect.prop("is idempotent, and no status of a task follows itself", [events], ([events]) =>
+  it.effect.prop("is idempotent, and no status of a task follows itself", [events], ([drawn]) =>
     Effect.gen(function* () {
+      const events = drawn.map(withoutVersion)
       const once = yield* through(events, MeshStream.statusChanges)
       assert.deepStrictEqual(yield* through(once, MeshStream.statusChanges), once)
       for (const task of [a, b, c]) {
@@ -372,7 +475,7 @@ describe("statusChanges", () => {
 
   it.effect.prop("a Resync at any position changes nothing but itself", [events, place], ([events, place]) =>
     Effect.gen(function* () {
-      const operator = MeshStream.statusChanges({ keep: "resync" })
+      const operator = MeshStream.statusChanges({ keep: "resync", restartAfter: Infinity })
       const index = at(place, events)
       const before = yield* through(events.slice(0, index), operator)
       const whole = yield* through(events, operator)

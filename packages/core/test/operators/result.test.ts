@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as MeshError from "@makima-stream/core/MeshError"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -11,6 +12,8 @@ import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import { settle, turnsAfter } from "../support/follow.ts"
+import * as WallClock from "../support/wallClock.ts"
 import {
   a,
   at,
@@ -190,6 +193,57 @@ describe("takeResult", () => {
     })
   )
 
+  it.effect("an older update that arrives late does not call the wait off, and does not fail the task", () =>
+    Effect.gen(function* () {
+      const { feed, send } = yield* openFeed
+      const fiber = yield* Effect.forkChild(Effect.exit(MeshStream.takeResult(feed, a)))
+      yield* send(
+        updated(a, { version: 2, status: "done" }),
+        updated(a, { version: 1, status: "running" }),
+        updated(a, { version: 0, status: "failed" })
+      )
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(
+        yield* Fiber.join(fiber),
+        Exit.fail(new MeshStream.NoResult({ taskId: a, status: "done" }))
+      )
+    })
+  )
+
+  it.effect("takes a result that had arrived when the wait elapsed while the process stood still", () =>
+    Effect.gen(function* () {
+      const late = Stream.make(s(b, "running"), result()).pipe(
+        Stream.rechunk(1),
+        Stream.mapEffect((event) => Effect.as(turnsAfter("5 seconds", 10), event))
+      )
+      const fiber = yield* Effect.forkChild(MeshStream.takeResult(Stream.concat(feedOf(s(a, "done")), late), a))
+      yield* settle
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(fiber), answer)
+    })
+  )
+
+  it.effect("waits five seconds however the wall clock steps", () =>
+    Effect.gen(function* () {
+      const { clock, step } = yield* WallClock.make
+      const { feed, send } = yield* openFeed
+      const fiber = yield* Effect.forkChild(
+        Effect.provideService(Effect.exit(MeshStream.takeResult(feed, a)), Clock.Clock, clock)
+      )
+      yield* send(s(a, "done"))
+      yield* TestClock.adjust("1 second")
+      step(-3_600_000)
+      yield* send(s(a, "running"), s(a, "done"))
+      yield* TestClock.adjust("4 seconds")
+      step(7_200_000)
+      yield* send(s(b, "running"))
+      yield* TestClock.adjust("999 millis")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(fiber)))
+    })
+  )
+
   it.effect("endedTimeToLive can be zero, and can be without end", () =>
     Effect.gen(function* () {
       const never = Stream.concat(feedOf(s(a, "done")), Stream.never)
@@ -252,13 +306,14 @@ describe("takeResult", () => {
     [events, sizes, place],
     ([events, sizes, place]) =>
       Effect.gen(function* () {
-        const whole = yield* Effect.exit(MeshStream.takeResult(feedOf(...events), a))
-        assert.deepStrictEqual(yield* Effect.exit(MeshStream.takeResult(inArrays(events, sizes), a)), whole)
+        const options = { restartAfter: Infinity }
+        const whole = yield* Effect.exit(MeshStream.takeResult(feedOf(...events), a, options))
+        assert.deepStrictEqual(yield* Effect.exit(MeshStream.takeResult(inArrays(events, sizes), a, options)), whole)
         const index = at(place, events)
         const gap = [disconnected(7), connected(8), resync(), resync(a)]
         assert.deepStrictEqual(
           yield* Effect.exit(
-            MeshStream.takeResult(feedOf(...events.slice(0, index), ...gap, ...events.slice(index)), a)
+            MeshStream.takeResult(feedOf(...events.slice(0, index), ...gap, ...events.slice(index)), a, options)
           ),
           whole
         )

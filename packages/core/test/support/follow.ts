@@ -1,3 +1,4 @@
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -26,3 +27,18 @@ export const follow = <A, E, R>(
 
 /** Gives every fiber that can run the time to run until nothing moves without the clock. */
 export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }), Effect.asVoid)
+
+/**
+ * Returns some turns of the event loop after a time of the test's clock. After a process stood still, the event loop runs
+ * the timers that are due before it reads the sockets, from which a consumer is a few turns away. It polls the clock,
+ * because the clock of a test lets what it wakes run to its end before it wakes the next sleeper.
+ */
+export const turnsAfter = (time: Duration.Input, turns: number): Effect.Effect<void> =>
+  Effect.clockWith((clock) => {
+    const due = Duration.toMillis(time)
+    return Effect.yieldNow.pipe(
+      Effect.repeat({ until: () => clock.currentTimeMillisUnsafe() >= due }),
+      Effect.andThen(Effect.repeat(Effect.yieldNow, { times: turns })),
+      Effect.asVoid
+    )
+  })

@@ -44,7 +44,7 @@ describe("MeshConfig", () => {
         assert.strictEqual(error._tag, "MeshConfigError")
         assert.strictEqual(error.message, line)
         assert.notInclude(JSON.stringify(error), "hunter2")
-        // What `runMain` prints of it.
+        // What `runMain` prints.
         assert.strictEqual(Cause.pretty(Cause.fail(error)), `${error.name}: ${line}`)
         const layerError = yield* Layer.build(NodeMeshSocket.layerConfig()).pipe(withVariables(env), Effect.flip)
         assert.deepStrictEqual(layerError, error)
@@ -70,7 +70,7 @@ describe("MeshConfig", () => {
     })
   )
 
-  it.effect("a variable that cannot be read is said to be, without the reason, which may hold its value", () =>
+  it.effect("a variable that cannot be read is reported without the cause, which may hold its value", () =>
     Effect.gen(function* () {
       const provider = ConfigProvider.make(() =>
         Effect.fail(new ConfigProvider.SourceError({ message: "hunter2: no such file" }))

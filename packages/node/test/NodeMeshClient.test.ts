@@ -13,7 +13,7 @@ import type * as ReconnectPolicy from "@makima-stream/core/ReconnectPolicy"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import * as NodeMeshClient from "../src/NodeMeshClient.ts"
 
-/** Retries at once, and does not take a refused key for the end. */
+/** Retries at once, also after a refused key. */
 const patient: ReconnectPolicy.Options = {
   schedule: Schedule.spaced("10 millis"),
   minDelay: "1 millis",

@@ -30,7 +30,7 @@ const refuse = (status: number, headers?: { readonly [name: string]: string }) =
 
 describe("NodeMeshSocket", () => {
   describe("dialling", () => {
-    it.effect("asks for the feed of the server, with the key and the client's name", () =>
+    it.effect("requests the feed's path, with the key and the default user agent", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         yield* open({ url: server.url.replace("ws", "http"), apiKey: key })
@@ -42,7 +42,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("says the name that it is given", () =>
+    it.effect("sends the user agent of the option", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         yield* open({ url: server.url, userAgent: "cost-meter/2" })
@@ -51,7 +51,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("sends no key where there is none, or an empty one", () =>
+    it.effect("sends no key header without a key, or with an empty one", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         for (const apiKey of [undefined, Redacted.make(""), Effect.undefined, Effect.succeed(Redacted.make(""))]) {
@@ -84,7 +84,7 @@ describe("NodeMeshSocket", () => {
       ["fail with a tag", Effect.fail({ _tag: "VaultSealed" }), "The credentials effect failed with VaultSealed"],
       ["fail with a string", Effect.fail("the-key"), "The credentials effect failed with a string"],
       ["die", Effect.die(new TypeError("the-key")), "The credentials effect died with TypeError"],
-      ["are interrupted by somebody else", Effect.interrupt, "The credentials effect was interrupted"],
+      ["are interrupted by another fiber", Effect.interrupt, "The credentials effect was interrupted"],
       ["cannot be a header", Redacted.make("the\nkey"), "The key holds characters that an HTTP header cannot"]
     ]
     for (const [what, apiKey, text] of badCredentials) {
@@ -158,7 +158,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a refusal takes over Retry-After in seconds, and as a date seen from the clock", () =>
+    it.effect("a refusal has Retry-After in milliseconds, from seconds or from a date", () =>
       Effect.gen(function* () {
         yield* TestClock.setTime(Date.UTC(2026, 0, 1, 12, 0, 0))
         const cases: ReadonlyArray<readonly [string, number | undefined]> = [
@@ -221,7 +221,7 @@ describe("NodeMeshSocket", () => {
     )
 
     for (const name of ["the-key\n", "\uFEFFthe-key", "\r\n\tthe-key "]) {
-      it.effect(`sends the key ${JSON.stringify(name)} without what is around it`, () =>
+      it.effect(`sends the key ${JSON.stringify(name)} trimmed`, () =>
         Effect.gen(function* () {
           const server = yield* Servers.webSocketServer()
           yield* open({ url: server.url, apiKey: Redacted.make(name), userAgent: ` ${name}` })
@@ -276,7 +276,7 @@ describe("NodeMeshSocket", () => {
       )
     }
 
-    it.effect("drops the connection of a refused handshake, whose answer may never end", () =>
+    it.effect("closes the connection of a refused handshake, even if the answer never ends", () =>
       Effect.gen(function* () {
         const closed = yield* Deferred.make<void>()
         const { url } = yield* Servers.httpServer((request, response) => {
@@ -291,7 +291,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a port that nobody listens on is DialFailed, and says why", () =>
+    it.effect("a port without a listener is DialFailed, and says why", () =>
       Effect.gen(function* () {
         const { port } = yield* Effect.scoped(Servers.netServer(() => {}))
         for (const host of ["127.0.0.1", "localhost"]) {
@@ -369,7 +369,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a certificate that is not trusted is TlsFailed, which no policy retries", () =>
+    it.effect("a certificate that is not trusted is TlsFailed, which fails at once on the first dial", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer({ tls: "server.pem" })
         const reason = yield* refusal({ url: server.url })
@@ -439,7 +439,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("accepts any certificate where it is told to", () =>
+    it.effect("accepts any certificate with `rejectUnauthorized: false`", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer({ tls: "elsewhere.pem" })
         yield* open({ url: server.url, tls: { rejectUnauthorized: false } })

@@ -20,11 +20,11 @@ import * as Ending from "./support/ending.ts"
 import * as Servers from "./support/servers.ts"
 import { key, open, ending, pullFrames, seconds } from "./support/socket.ts"
 
-/** What keeps the process alive, of what a connection can have. */
+/** The resources of connections that keep the process alive. */
 const resources = (): ReadonlyArray<string> =>
   process.getActiveResourcesInfo().filter((resource) => /^(TCP|TLS|Timeout)/.test(resource))
 
-/** What of it was not there before. The runner's own timers come and go. */
+/** Those that are new. The runner's own timers come and go. */
 const resourcesSince = (before: ReadonlyArray<string>): ReadonlyArray<string> => {
   const known = [...before]
   return resources().filter((resource) => {
@@ -109,7 +109,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a frame above the limit is FrameTooLarge, and the server is told", () =>
+    it.effect("a frame above the limit is FrameTooLarge, and closes with 1009", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const reader = yield* open({ url: server.url, maxFrameBytes: 1000 })
@@ -123,7 +123,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("an attempt that failed leaves nothing in a scope that goes on", () =>
+    it.effect("an attempt that failed leaves no finalizer in a scope that stays open", () =>
       Effect.gen(function* () {
         const server = yield* Servers.httpServer((_, response) => response.writeHead(503).end())
         const socket = yield* NodeMeshSocket.make({ url: server.url })
@@ -134,7 +134,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a key with blanks around it is sent without, and does not come back in a reason", () =>
+    it.effect("a key with blanks around it is sent without them, and does not appear in a reason", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const reader = yield* open({ url: server.url, apiKey: Redacted.make(" s3cret-key ") })
@@ -145,7 +145,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a limit that is none is the least there can be", () =>
+    it.effect("a limit below 1, or NaN, counts as 1", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         for (const maxFrameBytes of [0, -1, Number.NaN]) {
@@ -158,7 +158,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a limit of more than 32 bits is one", () =>
+    it.effect("a limit of more than 32 bits is still a limit", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         for (const maxFrameBytes of [3e9, 2 ** 32 + 1]) {
@@ -172,7 +172,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a frame in more fragments than are put together is FrameTooLarge", () =>
+    it.effect("a frame in too many fragments is FrameTooLarge, and says so", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url })
@@ -189,7 +189,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a limit with a fraction is cut to whole bytes, and a larger frame ends nothing but its connection", () =>
+    it.effect("a limit with a fraction is cut to whole bytes, and a larger frame ends only its connection", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const reader = yield* open({ url: server.url, maxFrameBytes: 0.1 * 1024 * 1024 })
@@ -199,7 +199,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a server that goes on after a close frame from here is held back, or heard no further", () =>
+    it.effect("a server that keeps sending after the client's close frame is paused or cut off", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const scope = yield* Effect.scope
@@ -276,7 +276,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a server that answers is left in peace, and its round trips are told", () =>
+    it.effect("a server that answers stays connected, and its round trips are reported", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const trips: Array<number> = []
@@ -300,7 +300,7 @@ describe("NodeMeshSocket", () => {
       }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
     )
 
-    it.effect("a consumer that holds reads back is not taken for a dead server", () =>
+    it.effect("a consumer that pauses reads is not mistaken for a dead server", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const reader = yield* open({ url: server.url })
@@ -319,29 +319,31 @@ describe("NodeMeshSocket", () => {
     )
 
     for (const heartbeat of [false, undefined] as const) {
-      it.effect(`a server that says much, closes and goes is heard to the end, heartbeat ${heartbeat ?? "on"}`, () =>
-        Effect.gen(function* () {
-          const server = yield* Servers.rawServer
-          const reader = yield* open({
-            url: server.url,
-            highWaterBytes: 1,
-            ...(heartbeat === undefined ? {} : { heartbeat })
+      it.effect(
+        `everything is read from a server that sends much, closes and disappears, heartbeat ${heartbeat ?? "on"}`,
+        () =>
+          Effect.gen(function* () {
+            const server = yield* Servers.rawServer
+            const reader = yield* open({
+              url: server.url,
+              highWaterBytes: 1,
+              ...(heartbeat === undefined ? {} : { heartbeat })
+            })
+            const { socket, closed } = yield* server.accept
+            socket.on("error", () => {})
+            const count = 2000
+            for (let n = 0; n < count; n++) socket.write(Servers.frame(1, `${n}`.padEnd(200, ".")))
+            socket.end(Servers.frame(8, Buffer.from([0x11, 0x31])))
+            yield* Servers.settled(() => socket.writableLength)
+            assert.strictEqual(socket.writableLength, 0)
+            socket.destroy()
+            yield* closed
+            // Pings would be due, and each would draw a reset.
+            yield* seconds(60)
+            const { frames, reason } = yield* ending(reader)
+            assert.strictEqual(frames.length, count)
+            assert.deepStrictEqual(reason, new MeshError.ConnectionClosed({ code: 4401 }))
           })
-          const { socket, closed } = yield* server.accept
-          socket.on("error", () => {})
-          const count = 2000
-          for (let n = 0; n < count; n++) socket.write(Servers.frame(1, `${n}`.padEnd(200, ".")))
-          socket.end(Servers.frame(8, Buffer.from([0x11, 0x31])))
-          yield* Servers.settled(() => socket.writableLength)
-          assert.strictEqual(socket.writableLength, 0)
-          socket.destroy()
-          yield* closed
-          // Pings would be due, and each would draw a reset.
-          yield* seconds(60)
-          const { frames, reason } = yield* ending(reader)
-          assert.strictEqual(frames.length, count)
-          assert.deepStrictEqual(reason, new MeshError.ConnectionClosed({ code: 4401 }))
-        })
       )
     }
 
@@ -368,7 +370,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a consumer that held reads back still notices a dead server, a whole deadline later", () =>
+    it.effect("a consumer that paused reads still notices a dead server, one deadline after it resumes", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url, highWaterBytes: 1 })
@@ -386,24 +388,22 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.live(
-      "a process that was stopped for longer than the deadline finds the answer before it gives its verdict",
-      () =>
-        Effect.gen(function* () {
-          const server = yield* Servers.webSocketServer()
-          const reader = yield* open({ url: server.url, heartbeat: { interval: "10 millis", deadline: "1 second" } })
-          const { ws } = yield* server.accept
-          yield* Effect.callback<void>((resume) => {
-            ws.once("ping", () => {
-              // The pong is with the kernel by now, and nothing runs while this waits.
-              Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1100)
-              resume(Effect.void)
-            })
+    it.live("a process that was stopped for longer than the deadline reads the answer before it gives up", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        const reader = yield* open({ url: server.url, heartbeat: { interval: "10 millis", deadline: "1 second" } })
+        const { ws } = yield* server.accept
+        yield* Effect.callback<void>((resume) => {
+          ws.once("ping", () => {
+            // The pong is in the kernel's buffer by now, and nothing runs while this waits.
+            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1100)
+            resume(Effect.void)
           })
-          yield* Servers.settled(() => 0)
-          ws.send("alive")
-          assert.deepStrictEqual(yield* reader.pull, ["alive"])
         })
+        yield* Servers.settled(() => 0)
+        ws.send("alive")
+        assert.deepStrictEqual(yield* reader.pull, ["alive"])
+      })
     )
 
     it.effect("can be turned off", () =>
@@ -434,7 +434,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("its end closes with code 1000 while reads are held back", () =>
+    it.effect("its end closes with code 1000 while reads are paused", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const socket = yield* NodeMeshSocket.make({ url: server.url })
@@ -520,7 +520,7 @@ describe("NodeMeshSocket", () => {
       const first = yield* server.accept
       assert.strictEqual(yield* first.receive, `{"type":"subscribeAll"}`)
       first.ws.terminate()
-      // The stream has set its delay when it has nothing else to do.
+      // The stream sleeps until its next attempt by now.
       yield* Servers.settled(() => 0)
       yield* TestClock.adjust("2 seconds")
       const second = yield* server.accept

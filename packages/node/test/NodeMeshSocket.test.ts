@@ -30,7 +30,7 @@ const update = (status: Buffer) =>
 
 describe("NodeMeshSocket", () => {
   describe("reading", () => {
-    it.effect("pulls frames that arrive together as one batch, in order, each for itself", () =>
+    it.effect("pulls frames that arrive together as one batch, in order, one element a frame", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url })
@@ -43,7 +43,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("keeps what comes before anybody pulls, and gives it at once", () =>
+    it.effect("keeps frames that arrive before the first pull, and returns them at once", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url })
@@ -55,7 +55,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("holds reads back where the bound is no number", () =>
+    it.effect("pauses reads if `highWaterBytes` is NaN", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url, highWaterBytes: Number.NaN })
@@ -70,7 +70,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("keeps what nobody has pulled as the bytes that came, and makes no strings of it before", () =>
+    it.effect("keeps frames as bytes until they are pulled, and makes no strings before", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url, highWaterBytes: 1 << 30 })
@@ -84,7 +84,7 @@ describe("NodeMeshSocket", () => {
           socket.write(frames)
           socket.write(Servers.frame(9, ""))
         })
-        // For a frame, in bytes: while nobody pulls, after the first pull, and when all have been pulled.
+        // For a frame, in bytes: before any pull, after the first pull, and when all have been pulled.
         const least = [Infinity, Infinity, Infinity]
         for (let round = 0; round < 8; round++) {
           const before = allocatedBytes()
@@ -107,7 +107,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("keeps text and bytes of many chunks in their order until somebody pulls, again and again", () =>
+    it.effect("keeps text and bytes of many chunks in order until they are pulled, in each of several rounds", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url })
@@ -132,7 +132,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("gives text as strings, binary as bytes, and fragments as one frame", () =>
+    it.effect("returns text as strings, binary as bytes, and fragments as one frame", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url })
@@ -158,7 +158,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("bytes that were pulled are the puller's own", () =>
+    it.effect("bytes that were pulled share no buffer with other frames", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const reader = yield* open({ url: server.url })
@@ -175,7 +175,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a text frame that is not UTF-8 is a value, and the connection goes on", () =>
+    it.effect("a text frame that is not UTF-8 becomes a DecodeError, and the connection stays open", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const socket = yield* NodeMeshSocket.make({ url: server.url })
@@ -280,7 +280,7 @@ describe("NodeMeshSocket", () => {
   })
 
   describe("compression", () => {
-    it.effect("is offered where it is asked for, and changes nothing else", () =>
+    it.effect("is offered if the option asks for it, and changes nothing else", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer({ perMessageDeflate: { threshold: 0 } })
         const socket = yield* NodeMeshSocket.make({ url: server.url, compression: true })

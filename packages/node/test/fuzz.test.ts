@@ -1,6 +1,6 @@
 /**
- * Enemies at the other end of a real socket: damaged, hostile and giant frames, end to end, in a process whose last
- * handlers are watched.
+ * Hostile servers on a real socket: damaged, malicious and giant frames, end to end. The client is a process that
+ * reports uncaught errors.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -34,14 +34,14 @@ const run = (url: string, way: "stream" | "client"): Effect.Effect<Report> =>
     return Effect.sync(() => child.kill("SIGKILL"))
   })
 
-/** No crash, no defect, nothing for the last handlers; and an end by the server's own last word. */
+/** Asserts that there was no crash, no defect and no uncaught error, and that the feed ended by the server's close. */
 const assertUnharmed = ({ died, ended, uncaught }: Report): void => {
   assert.deepStrictEqual(uncaught, [])
   assert.isFalse(died, ended)
   assert.include(ended, "4400")
 }
 
-/** A source of chance with a seed, for bytes. */
+/** A seeded random source of bytes. */
 const random = (seed: number) => {
   let state = seed
   const next = (): number => {
@@ -67,7 +67,7 @@ const deep = (open: string, shut: string, depth: number) => open.repeat(depth) +
 const deepArray = deep("[", "]", 50_000)
 const deepObject = deep(`{"a":`, "}", 50_000)
 
-/** Frames that are whole, and whose contents are an attack. */
+/** Valid frames with malicious contents. */
 const hostile: ReadonlyArray<string> = [
   "",
   "null",
@@ -113,7 +113,7 @@ const damaged = (seed: number): Buffer => {
   return pick([bytes, bytes.subarray(0, below(bytes.length)), Buffer.concat([bytes, bytes])])
 }
 
-/** What no WebSocket server may send; any of them ends a connection. */
+/** What a WebSocket server must not send. Each of them ends a connection. */
 const illegal = (seed: number): Buffer => {
   const { below, next, pick } = random(seed)
   const junk = Buffer.from(Array.from({ length: 1 + below(300) }, () => below(256)))
@@ -121,7 +121,7 @@ const illegal = (seed: number): Buffer => {
     () => junk,
     () => Servers.frame(3 + below(5), junk),
     () => Servers.frame(11 + below(5), junk),
-    // A continuation of nothing; a fragment that another message breaks into; a fragmented ping.
+    // A continuation without a start; a fragment interrupted by another message; a fragmented ping.
     () => Servers.frame(0, junk),
     () => Buffer.concat([Servers.frame(1, "{", { fin: false }), text(update)]),
     () => Servers.frame(9, junk.subarray(0, 100), { fin: false }),
@@ -132,7 +132,7 @@ const illegal = (seed: number): Buffer => {
     // A frame that claims to be giant: 8 exabytes, or just above the limit.
     () => Buffer.from([0x81, 127, 0x7f, 255, 255, 255, 255, 255, 255, 255]),
     () => Buffer.from([0x82, 127, 0, 0, 0, 0, 0, 0x10, 0, 1]),
-    // Compressed data that is none.
+    // Compressed data that cannot be inflated.
     () => Buffer.concat([Buffer.from([0xc1, Math.min(125, junk.length)]), junk.subarray(0, 125)]),
     // Close frames of one byte, with a code that may not be sent, and with a reason that is no UTF-8.
     () => Servers.frame(8, "x"),
@@ -143,7 +143,7 @@ const illegal = (seed: number): Buffer => {
   ])()
 }
 
-/** A server that sends each of these on a connection of its own, drops it, and at the end says that it is over. */
+/** A server that sends each of these on its own connection, drops it, and at the end closes with 4400. */
 const oneByOne = (attacks: ReadonlyArray<Buffer>) =>
   Effect.gen(function* () {
     const server = yield* Servers.rawServer
@@ -177,7 +177,7 @@ describe("fuzz", () => {
           socket.end(close(4400, "it is over"))
           const report = yield* Fiber.join(reporting)
           assertUnharmed(report)
-          // One connection took it all, and what is good came through between the bad.
+          // One connection received everything, and the valid frames arrived between the bad ones.
           assert.strictEqual(report.counts["Connected"], 1)
           assert.isAtLeast(report.counts["TaskUpdated"] ?? 0, hostile.length + 3000)
           for (const problem of ["InvalidJson", "InvalidMessage", "InvalidUtf8", "NotAnObject"]) {

@@ -101,7 +101,7 @@ describe("liveness", () => {
         })
       )
 
-      it.effect("a slow consumer is not taken for a dead peer, however long it holds reads back", () =>
+      it.effect("a slow consumer is not mistaken for a dead peer, however long it pauses reads", () =>
         Effect.gen(function* () {
           const made = yield* setup(make)
           made.gate.closeUnsafe()
@@ -124,7 +124,7 @@ describe("liveness", () => {
         })
       )
 
-      it.effect("a slow consumer does not hide a dead peer: once reads go on, it is noticed as ever", () =>
+      it.effect("a slow consumer does not hide a dead peer: it is noticed once reads resume", () =>
         Effect.gen(function* () {
           const made = yield* setup(make)
           made.gate.closeUnsafe()
@@ -143,7 +143,7 @@ describe("liveness", () => {
         })
       )
 
-      it.effect("a consumer that never comes does not hide a dead peer that has nothing more to say", () =>
+      it.effect("a consumer that never pulls does not hide a dead peer", () =>
         Effect.gen(function* () {
           const made = yield* setup(make)
           made.gate.closeUnsafe()
@@ -151,7 +151,7 @@ describe("liveness", () => {
           yield* seconds(1, made)
           yield* made.server.freeze()
           yield* seconds(bound, made)
-          // The socket has let go, although nobody has asked it for anything.
+          // The socket was closed although nothing was pulled.
           yield* made.server.thaw()
           yield* Servers.until(() => Effect.runSync(made.server.connections).length === 0)
           assert.deepStrictEqual(disconnects(made.events), [])

@@ -1,4 +1,4 @@
-/** Through a reverse proxy of Debian as it comes: idle timeouts, restarts, buffering, TLS with a private CA. */
+/** Behind Debian's nginx with its defaults: idle timeouts, restarts, buffering, TLS with a private CA. */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Interest from "@makima-stream/core/Interest"
 import type * as MeshEvent from "@makima-stream/core/MeshEvent"
@@ -41,7 +41,7 @@ const reasons = (events: ReadonlyArray<MeshEvent.MeshEvent>) =>
 const { command } = Nginx
 if (command === undefined) console.warn(`skipped: ${Nginx.missing}`)
 
-/** A test that needs nginx, and says so where there is none. */
+/** A test that needs nginx, and is skipped with a message if it is not installed. */
 const itThroughNginx = (
   name: string,
   test: (nginx: string) => Effect.Effect<unknown, unknown, Scope.Scope | FileSystem.FileSystem>
@@ -124,11 +124,11 @@ describe("through nginx", () => {
   )
 
   itThroughNginx(
-    "its restart, and a server that is down behind it, are waited out; every return is marked",
+    "the feed survives its restart, and a server that is down behind it, and marks every reconnect",
     Effect.fnUntraced(function* (nginx) {
       const first = yield* Effect.scoped(MockMeshServer.make())
       const proxy = yield* Nginx.make({ nginx, target: first.port })
-      // Nobody is behind it: 502.
+      // No server is behind it: 502.
       const { events } = yield* follow(connect({ url: `http://127.0.0.1:${proxy.port}` }))
       yield* Servers.until(() => reasons(events).includes("HandshakeRejected"))
       const server = yield* MockMeshServer.make({ port: first.port })

@@ -155,7 +155,7 @@ describe("pains", () => {
   )
 
   // Has it: waits for ever for a message, or for the close event of a socket whose peer will never answer.
-  it.effect("half-open connections: a peer that is gone without a word is noticed, and its socket let go", () =>
+  it.effect("half-open connections: a peer that disappears silently is noticed, and its socket released", () =>
     Effect.gen(function* () {
       const server = yield* Servers.rawServer
       const { events } = yield* MeshStream.connect({ interest: Interest.all }).pipe(
@@ -175,14 +175,14 @@ describe("pains", () => {
 
   // Has it: the stream goes on as if nothing had been missed; or shows a gap only when a later version arrives, and so
   // never when the feed has gone quiet.
-  it.effect("silent gaps: every reconnect stands in the stream, in order, also where nothing comes after it", () =>
+  it.effect("silent gaps: every reconnect is marked in the stream, in order, even if no event follows it", () =>
     Effect.gen(function* () {
       const { events, mesh } = yield* connect()
       yield* online(mesh)
       yield* mesh.emit(updated(1))
       yield* settle
       yield* mesh.kill()
-      // The tail that nobody will ever mention again.
+      // Updates that the server never repeats.
       yield* mesh.emit(updated(2))
       yield* settle
       yield* TestClock.adjust("2 seconds")
@@ -245,7 +245,7 @@ describe("pains", () => {
   // Has it: the first of two that leaves unsubscribes both, or a leave that is overtaken by a join ends without the
   // subscription, or the wire sees the requests in another order than they were made.
   it.effect(
-    "races of subscribe and unsubscribe: whoever leaves and joins, the wire ends as those who stay want it",
+    "races of subscribe and unsubscribe: after any joins and leaves, the wire matches the consumers that stay",
     () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
@@ -289,7 +289,7 @@ describe("pains", () => {
 
   // Has it: the old socket is still listened to, so that its late frames come again or out of order; or two
   // connections are open at once.
-  it.effect("zombie sockets and duplicates: what an abandoned connection still says is heard by nobody", () =>
+  it.effect("zombie sockets and duplicates: what an abandoned connection still sends is dropped", () =>
     Effect.gen(function* () {
       const server = yield* MockMeshServer.make()
       const { events } = yield* MeshStream.connect({ interest: Interest.all }).pipe(
@@ -306,7 +306,7 @@ describe("pains", () => {
       }
       yield* subscribed(2)
       yield* server.emit(updated(2))
-      // The old one comes to life, and says what it had to say; there is nobody to hear it.
+      // The old connection comes to life and sends its late updates, which are dropped.
       yield* server.thaw(1)
       yield* server.awaitEntry((entry): entry is ServerLog.Closed => entry._tag === "Closed" && entry.connection === 1)
       yield* server.emit(updated(3))
@@ -322,42 +322,44 @@ describe("pains", () => {
 
   // Has it: dials after its stop, because the timer of a backoff was set; or a socket that was let go breaks off, and
   // the error has no listener and ends the process.
-  it.effect("stop does not stop: nothing is dialled after an interruption, and a late error ends no process", () =>
-    Effect.gen(function* () {
-      const mesh = yield* ScriptedMesh.make()
-      yield* mesh.refuse(3, 503)
-      const { fiber } = yield* connect({ mesh })
-      yield* settle
-      yield* Fiber.interrupt(fiber)
-      yield* TestClock.adjust("1 day")
-      yield* settle
-      assert.strictEqual((yield* mesh.dials).length, 1)
+  it.effect(
+    "stop does not stop: nothing is dialled after an interruption, and a late error does not end the process",
+    () =>
+      Effect.gen(function* () {
+        const mesh = yield* ScriptedMesh.make()
+        yield* mesh.refuse(3, 503)
+        const { fiber } = yield* connect({ mesh })
+        yield* settle
+        yield* Fiber.interrupt(fiber)
+        yield* TestClock.adjust("1 day")
+        yield* settle
+        assert.strictEqual((yield* mesh.dials).length, 1)
 
-      const uncaught: Array<unknown> = []
-      const onUncaught = (error: unknown) => uncaught.push(error)
-      yield* Effect.acquireRelease(
-        Effect.sync(() => process.on("uncaughtExceptionMonitor", onUncaught)),
-        () => Effect.sync(() => process.off("uncaughtExceptionMonitor", onUncaught))
-      )
-      for (const state of ["open", "closing", "connecting"]) {
-        const server = yield* state === "connecting" ? silentServer : Servers.rawServer
-        const socket = yield* NodeMeshSocket.make({ url: server.url })
-        const reading = yield* Effect.forkChild(Effect.scoped(Effect.flatMap(socket.reader, ({ pull }) => pull)))
-        const peer = yield* server.accept
-        if (state !== "open") yield* Fiber.interrupt(reading)
-        peer.socket.resetAndDestroy()
-        yield* peer.closed
-        yield* Fiber.await(reading)
-        yield* Servers.settled(() => uncaught.length)
-      }
-      assert.deepStrictEqual(uncaught, [])
-    })
+        const uncaught: Array<unknown> = []
+        const onUncaught = (error: unknown) => uncaught.push(error)
+        yield* Effect.acquireRelease(
+          Effect.sync(() => process.on("uncaughtExceptionMonitor", onUncaught)),
+          () => Effect.sync(() => process.off("uncaughtExceptionMonitor", onUncaught))
+        )
+        for (const state of ["open", "closing", "connecting"]) {
+          const server = yield* state === "connecting" ? silentServer : Servers.rawServer
+          const socket = yield* NodeMeshSocket.make({ url: server.url })
+          const reading = yield* Effect.forkChild(Effect.scoped(Effect.flatMap(socket.reader, ({ pull }) => pull)))
+          const peer = yield* server.accept
+          if (state !== "open") yield* Fiber.interrupt(reading)
+          peer.socket.resetAndDestroy()
+          yield* peer.closed
+          yield* Fiber.await(reading)
+          yield* Servers.settled(() => uncaught.length)
+        }
+        assert.deepStrictEqual(uncaught, [])
+      })
   )
 
   // Has it: dials for ever with the key of its first dial; or a key that cannot be fetched is an unhandled rejection,
   // and nothing is ever dialled again.
   it.effect(
-    "stale or failing credentials: they are read anew in each attempt, and a failure of theirs is one of it",
+    "stale or failing credentials: they are read anew in each attempt, and their failure fails that attempt alone",
     () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.make()

@@ -78,7 +78,7 @@ const apiKey = Redacted.make(key)
 
 const faults: ReadonlyArray<Fault> = [
   {
-    name: "nobody listens",
+    name: "no server listens",
     tag: "DialFailed",
     options: Effect.map(Effect.scoped(Servers.netServer(() => {})), ({ url }) => ({ url, apiKey }))
   },
@@ -312,7 +312,8 @@ describe("secrecy", () => {
         yield* server.kill()
         yield* server.awaitReceived(({ connection }) => connection === 2)
         // And then it is the wrong one.
-        yield* server.refuse(1, 401)
+        // Twice, since a key from the configuration is read again after the first refusal.
+        yield* server.refuse(2, 401)
         yield* server.kill()
         assert.strictEqual(yield* Deferred.await(ended), 1)
 

@@ -1,4 +1,4 @@
-/** SIGINT and SIGTERM, in whatever state a program is. */
+/** SIGINT and SIGTERM, in each state of a program. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -13,7 +13,7 @@ import * as Servers from "./support/servers.ts"
 interface Program {
   /** Waits until it has printed this. */
   readonly printed: (line: string) => Effect.Effect<void>
-  /** Sends the signal. What it gives is for when it has exited: how long that took, in milliseconds. */
+  /** Sends the signal. Call the returned function after the exit: it returns how long that took, in milliseconds. */
   readonly kill: (signal: NodeJS.Signals) => () => number
   readonly exited: Effect.Effect<number | null>
 }
@@ -34,15 +34,15 @@ const start = (state: string, url: string): Effect.Effect<Program, never, Scope.
     return { printed, kill: (signal) => Ending.kill(child, signal), exited: Deferred.await(exited) }
   })
 
-/** The code on the wire, where there is a connection to close. */
+/** The close code on the wire, if there is a connection to close. */
 type Ending = Effect.Effect<number | undefined>
 
-/** Gets a program into a state, and gives how its connection will have ended. */
+/** Brings a program into a state. Returns how its connection ends. */
 type State = (
   state: string
 ) => Effect.Effect<{ readonly program: Program; readonly ending: Ending }, never, Scope.Scope>
 
-/** A server that never answers, and tells of the first byte. */
+/** A server that never answers, and reports the first byte. */
 const silent: State = Effect.fnUntraced(function* (state) {
   const asked = Deferred.makeUnsafe<void>()
   const { url } = yield* Servers.netServer((socket) => {
@@ -73,7 +73,7 @@ const online = (prepare: (peer: Servers.Peer, program: Program) => Effect.Effect
 
 const idle = online(() => Effect.void)
 
-/** More than the kernels take, so that reads are held back at the other end. */
+/** More than the kernels buffer, so that the other end pauses reads. */
 const flooded = online(
   Effect.fnUntraced(function* ({ ws }, program) {
     const frame = `{"type":"taskUpdated","taskId":"a","status":"${"x".repeat(1000)}"}`
@@ -91,7 +91,7 @@ const draining = online(
   })
 )
 
-/** Credentials that hang, and cannot be interrupted: nothing is to be seen of them from outside. */
+/** Credentials that never come, and cannot be interrupted. Nothing shows outside. */
 const fetching: State = Effect.fnUntraced(function* (state) {
   const program = yield* start(state, "ws://127.0.0.1:1")
   yield* program.printed("fetching")

@@ -60,7 +60,7 @@ const start = ({ connection, now }: Made, options?: Partial<Heartbeat.Options>) 
     { startImmediately: true }
   )
 
-/** Lets time pass second by second, with a look at the sockets after each. */
+/** Advances the test clock second by second, and reads the sockets after each. */
 const seconds = (count: number) =>
   Effect.gen(function* () {
     for (let i = 0; i < count; i++) {
@@ -173,8 +173,8 @@ describe("heartbeat", () => {
   it.effect("reports no round trip that includes a pause", () =>
     Effect.gen(function* () {
       const made = yield* make
-      const told: Array<number> = []
-      yield* start(made, { onRoundTrip: (roundTrip) => Effect.sync(() => told.push(Duration.toMillis(roundTrip))) })
+      const reported: Array<number> = []
+      yield* start(made, { onRoundTrip: (roundTrip) => Effect.sync(() => reported.push(Duration.toMillis(roundTrip))) })
       made.state.answers = false
       yield* seconds(15)
       made.state.paused = true
@@ -184,7 +184,7 @@ describe("heartbeat", () => {
       made.state.lastPongAt = made.now()
       made.state.answers = true
       yield* seconds(40)
-      assert.deepStrictEqual(told, [0, 0])
+      assert.deepStrictEqual(reported, [0, 0])
     })
   )
 
@@ -232,15 +232,15 @@ describe("heartbeat", () => {
   it.effect("a listener to round trips that dies does not stop the heart", () =>
     Effect.gen(function* () {
       const made = yield* make
-      let told = 0
+      let reported = 0
       yield* start(made, {
         onRoundTrip: () => {
-          told++
+          reported++
           return Effect.die("the listener's own fault")
         }
       })
       yield* seconds(40)
-      assert.strictEqual(told, 2)
+      assert.strictEqual(reported, 2)
       made.state.answers = false
       yield* seconds(60)
       assert.strictEqual(made.state.abandonedAt, 55_000)

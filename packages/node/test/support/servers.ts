@@ -18,7 +18,7 @@ export interface Peer {
   readonly receive: Effect.Effect<string | Buffer>
   /** Waits for the next ping from the client. */
   readonly pinged: Effect.Effect<void>
-  /** The code and the reason that the connection was closed with, 1006 where it just broke off. */
+  /** The code and the reason of the close. 1006 if there was no close frame. */
   readonly closed: Effect.Effect<{ readonly code: number; readonly reason: string }>
 }
 
@@ -97,7 +97,7 @@ export const httpServer = (handler: http.RequestListener): Effect.Effect<Server,
 export const netServer = (handler: (socket: net.Socket) => void): Effect.Effect<Server, never, Scope.Scope> =>
   listen(net.createServer(handler), "ws")
 
-/** A server by hand: completes the handshake, then leaves the socket to the test. It answers no ping. */
+/** Completes the handshake, then leaves the socket to the test. It answers no ping. */
 export interface RawPeer {
   readonly socket: net.Socket
   readonly closed: Effect.Effect<void>
@@ -140,12 +140,12 @@ export const frame = (opcode: number, payload: Buffer | string, options?: { read
   return Buffer.concat([header, data])
 }
 
-/** One turn of the event loop: timers that are due, then whatever the sockets have. */
+/** One turn of the event loop: timers that are due, then sockets. */
 export const turn = Effect.callback<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
-/** Turns the event loop until a value has stayed the same for a hundred turns: whatever could move has moved. */
+/** Turns the event loop until a value has stayed the same for a hundred turns. */
 export const settled = <A>(read: () => A): Effect.Effect<A> =>
   Effect.gen(function* () {
     let last = read()
@@ -158,7 +158,7 @@ export const settled = <A>(read: () => A): Effect.Effect<A> =>
     return last
   })
 
-/** Turns the event loop until something is so. */
+/** Turns the event loop until a condition holds. */
 export const until = (condition: () => boolean): Effect.Effect<void> =>
   Effect.suspend(() => (condition() ? Effect.void : Effect.flatMap(turn, () => until(condition))))
 

@@ -1,4 +1,4 @@
-/** What tests do with a socket. */
+/** Helpers for tests of a socket. */
 import * as MeshError from "@makima-stream/core/MeshError"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -32,7 +32,7 @@ export const pullFrames = (reader: Socket.Reader, count: number) =>
     return frames
   })
 
-/** Lets time pass second by second, with a look at the sockets after each. */
+/** Advances the test clock second by second, and reads the sockets after each. */
 export const seconds = (count: number) =>
   Effect.gen(function* () {
     for (let i = 0; i < count; i++) {

@@ -11,123 +11,43 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as TestClock from "effect/testing/TestClock"
-import * as ClientMessage from "@makima-stream/core/ClientMessage"
-import * as MeshError from "@makima-stream/core/MeshError"
-import * as TaskId from "@makima-stream/core/TaskId"
+import {
+  broken,
+  countFibers,
+  describe,
+  dial,
+  dialFailure,
+  ending,
+  eventually,
+  expectHeard,
+  frameOfBytes,
+  heard,
+  reasonOf,
+  roundTrip,
+  say,
+  show,
+  take
+} from "./internal/laws/checks.ts"
+import {
+  CurrentTimings,
+  Harness,
+  type Law,
+  type LawBroken,
+  long,
+  short,
+  type Timings
+} from "./internal/laws/harness.ts"
 import * as MockMeshServer from "./MockMeshServer.ts"
 import * as ScriptedMesh from "./ScriptedMesh.ts"
-import type { Encoding } from "./ServerLog.ts"
 
-// ---------------------------------------------------------------------------
-// the harness
-// ---------------------------------------------------------------------------
-
-/**
- * The server at the other end of the socket under test.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Server {
-  /** Sends a frame to every connection. */
-  readonly send: (frame: string | Uint8Array, as: Encoding) => Effect.Effect<void>
-  /** Closes every connection with a close frame. */
-  readonly close: (code: number, reason: string) => Effect.Effect<void>
-  /** Cuts every connection. */
-  readonly kill: Effect.Effect<void>
-  /** Leaves every connection half-open. */
-  readonly freeze: Effect.Effect<void>
-  /** Refuses the next dial. */
-  readonly refuse: (status: number, headers: Readonly<Record<string, string>>) => Effect.Effect<void>
-  /** Never answers the next dial. */
-  readonly stallDial: Effect.Effect<void>
-  /** How many connections are open. */
-  readonly open: Effect.Effect<number>
-  /** The requests that came, oldest first. `connection` counts the connections from 1. */
-  readonly received: Effect.Effect<
-    ReadonlyArray<{ readonly connection: number; readonly message: ClientMessage.ClientMessage }>
-  >
-  /** How much of what was sent waits because the client does not read; 0 where nothing does. */
-  readonly undelivered: Effect.Effect<number>
-}
-
-/**
- * What a law is run in: the socket, its server, and time.
- *
- * **Details**
- *
- * The socket under test is to be set up with `timings`: a dial that takes
- * `connectTimeout` fails, and a silent peer is noticed within `silence`. Where
- * it has no such setting, a law will tell.
- *
- * **Example** (Checking one law by hand)
- *
- * ```ts
- * import * as Effect from "effect/Effect"
- * import * as TestClock from "effect/testing/TestClock"
- * import * as TransportLaws from "@makima-stream/test-kit/TransportLaws"
- *
- * const [name] = TransportLaws.names
- * const checked = Effect.scoped(TransportLaws.laws[name ?? "order"].check).pipe(
- *   Effect.provide(TransportLaws.layerScripted),
- *   Effect.provide(TestClock.layer())
- * )
- * await Effect.runPromise(checked)
- * ```
- *
- * @category services
- * @since 0.1.0
- */
-export class Harness extends Context.Service<
-  Harness,
-  {
-    /** The socket under test. */
-    readonly socket: Socket.Socket
-    /** The server that it leads to. */
-    readonly server: Server
-    /** Lets time pass: real time for a real network, virtual time for a scripted one. */
-    readonly advance: (duration: Duration.Input) => Effect.Effect<void>
-  }
->()("@makima-stream/test-kit/TransportLaws/Harness") {}
-
-/**
- * The timings of a harness over a real network. Short, as each is waited out.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Timings {
-  /** How long a dial may take before it fails. */
-  readonly connectTimeout: Duration.Duration
-  /** A ping each `interval`, and an answer to it within `deadline`. */
-  readonly heartbeat: { readonly interval: Duration.Duration; readonly deadline: Duration.Duration }
-}
-
-const short: Timings = {
-  connectTimeout: Duration.millis(300),
-  heartbeat: { interval: Duration.millis(100), deadline: Duration.millis(200) }
-}
-
-/** Of which nothing is ever waited out: a machine that stands still for a moment is no broken law. */
-const long: Timings = {
-  connectTimeout: Duration.minutes(1),
-  heartbeat: { interval: Duration.minutes(1), deadline: Duration.minutes(1) }
-}
-
-/** What a harness is made with: short, all of it, where nobody says which law it is for. */
-const CurrentTimings = Context.Reference<Timings>("@makima-stream/test-kit/TransportLaws/CurrentTimings", {
-  defaultValue: () => short
-})
+export { Harness, type Law, LawBroken, type Server, type Timings } from "./internal/laws/harness.ts"
 
 /**
  * Makes a harness with short timings only where the law waits them out, and
@@ -246,218 +166,6 @@ export const layerMock = <E>(
       }
     })
   )
-
-// ---------------------------------------------------------------------------
-// the laws
-// ---------------------------------------------------------------------------
-
-/**
- * A law that a socket broke.
- *
- * @category errors
- * @since 0.1.0
- */
-export class LawBroken extends Data.TaggedError("LawBroken")<{
-  /** What was seen instead of what the law wants. */
-  readonly seen: string
-}> {
-  /** What was seen instead of what the law wants. */
-  override get message(): string {
-    return this.seen
-  }
-}
-
-/**
- * A law: what is promised, in words for a table, and the check of it.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Law {
-  /** What is promised. */
-  readonly promise: string
-  /** Which of the timings the check waits out; the others may be as long as they like. */
-  readonly waitsOut?: keyof Timings
-  /** Fails where the promise is broken. */
-  readonly check: Effect.Effect<void, LawBroken, Harness | Scope.Scope>
-}
-
-type Check<A> = Effect.Effect<A, LawBroken, Harness | Scope.Scope>
-
-const broken = (seen: string) => new LawBroken({ seen })
-
-/** The longest that anything is waited for that should come. */
-const patience = Duration.seconds(5)
-
-/** Waits for something, or says that it did not come. */
-const within = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  seen: string,
-  duration: Duration.Duration = patience
-): Effect.Effect<A, E | LawBroken, R | Harness> =>
-  Effect.gen(function* () {
-    const { advance } = yield* Harness
-    // In steps: where the machine stands still for longer than that, what is waited for has its turn before the verdict.
-    const steps = 20
-    const passes = Effect.repeat(advance(Duration.millis(Duration.toMillis(duration) / steps)), { times: steps - 1 })
-    return yield* Effect.raceFirst(effect, Effect.andThen(passes, Effect.fail(broken(seen))))
-  })
-
-/** Waits until something is so, or says that it never was. */
-const eventually = <R>(condition: Effect.Effect<boolean, never, R>, seen: string) =>
-  Effect.gen(function* () {
-    const { advance } = yield* Harness
-    const step = 5
-    for (let waited = 0; waited < Duration.toMillis(patience); waited += step) {
-      if (yield* condition) return
-      yield* advance(step)
-    }
-    return yield* broken(seen)
-  })
-
-interface Dialled {
-  readonly pull: Effect.Effect<ReadonlyArray<string | Uint8Array>, Socket.SocketError>
-  readonly write: (message: ClientMessage.ClientMessage) => Effect.Effect<void, Socket.SocketError>
-  readonly writeAll: (
-    messages: readonly [ClientMessage.ClientMessage, ...Array<ClientMessage.ClientMessage>]
-  ) => Effect.Effect<void, Socket.SocketError>
-  readonly hangUp: Effect.Effect<void>
-}
-
-const reasonOf = (error: Socket.SocketError) => MeshError.fromSocketError(error)
-
-const describe = (reason: MeshError.ConnectionReason): string => `${reason._tag} (${reason.message})`
-
-/** One connection, in a scope of its own, as `MeshSession` makes it. */
-const dial: Check<Dialled> = Effect.gen(function* () {
-  const { socket } = yield* Harness
-  const scope = yield* Scope.fork(yield* Effect.scope)
-  const dialled = Effect.gen(function* () {
-    const reader = yield* Scope.provide(socket.reader, scope)
-    const writer = yield* Scope.provide(socket.writer, scope)
-    return { reader, writer }
-  })
-  const { reader, writer } = yield* within(
-    Effect.mapError(dialled, (error) => broken(`the dial failed: ${describe(reasonOf(error))}`)),
-    "the dial did not end"
-  )
-  return {
-    pull: reader.pull,
-    write: (message) => writer.write(ClientMessage.encodeFrame(message)),
-    writeAll: ([first, ...rest]) =>
-      writer.writeAll([ClientMessage.encodeFrame(first), ...rest.map(ClientMessage.encodeFrame)]),
-    hangUp: Scope.close(scope, Exit.void)
-  }
-})
-
-/** The next `n` frames, however they are batched. */
-const take = (connection: Dialled, n: number): Check<Array<string | Uint8Array>> =>
-  Effect.suspend(() => {
-    const frames: Array<string | Uint8Array> = []
-    return connection.pull.pipe(
-      Effect.map((batch) => frames.push(...batch)),
-      Effect.repeat({ until: (count) => count >= n }),
-      Effect.mapError((error) => broken(`after ${frames.length} of ${n} frames came ${describe(reasonOf(error))}`)),
-      (pulling) => within(pulling, `of ${n} frames not all came`, Duration.times(patience, 4)),
-      Effect.as(frames)
-    )
-  })
-
-/** Why the connection ends, and how many frames came before. */
-const ending = (connection: Dialled, patience?: Duration.Duration) =>
-  Effect.suspend(() => {
-    let frames = 0
-    return connection.pull.pipe(
-      Effect.map((batch) => {
-        frames += batch.length
-      }),
-      Effect.forever,
-      Effect.catch((error: Socket.SocketError) => Effect.succeed({ reason: reasonOf(error), frames })),
-      (pulling) => within(pulling, "the connection did not end", patience)
-    )
-  })
-
-const dialFailure: Check<MeshError.ConnectionReason> = Effect.gen(function* () {
-  const { socket } = yield* Harness
-  const failing = Effect.flip(Effect.scoped(socket.reader)).pipe(
-    Effect.map(reasonOf),
-    Effect.mapError(() => broken("the dial succeeded"))
-  )
-  return yield* within(failing, "the dial did not end")
-})
-
-const same = (a: string | Uint8Array | undefined, b: string | Uint8Array): boolean =>
-  typeof a === "string" || typeof b === "string" || a === undefined
-    ? a === b
-    : a.length === b.length && a.every((byte, index) => byte === b[index])
-
-const show = (frame: string | Uint8Array | undefined): string =>
-  frame === undefined
-    ? "nothing"
-    : typeof frame === "string"
-      ? `text ${JSON.stringify(frame.slice(0, 40))} of length ${frame.length}`
-      : `binary of ${frame.length} bytes`
-
-/** Sends frames and checks that exactly these arrive. */
-const roundTrip = (frames: ReadonlyArray<readonly [string | Uint8Array, Encoding]>): Check<void> =>
-  Effect.gen(function* () {
-    const { server } = yield* Harness
-    const connection = yield* dial
-    for (const [frame, as] of frames) yield* server.send(frame, as)
-    const got = yield* take(connection, frames.length)
-    if (got.length !== frames.length) return yield* broken(`${got.length} frames came of ${frames.length}`)
-    for (const [index, [frame]] of frames.entries()) {
-      if (!same(got[index], frame)) {
-        return yield* broken(`frame ${index} came as ${show(got[index])}, not as ${show(frame)}`)
-      }
-    }
-    // The last one might come twice.
-    yield* server.close(1000, "")
-    const { frames: more } = yield* ending(connection)
-    if (more > 0) return yield* broken(`${more} frames came that were not sent`)
-  })
-
-/** Counts the fibers that run with it. */
-const countFibers = () => {
-  let alive = 0
-  return {
-    recordFiberStart: () => {
-      alive++
-    },
-    recordFiberEnd: () => {
-      alive--
-    },
-    alive: () => alive
-  }
-}
-
-const task = (id: string) => TaskId.make(id)
-
-const say = (id: string): ClientMessage.ClientMessage => ({ _tag: "Subscribe", taskId: task(id) })
-
-/** What a connection said to the server, once `n` requests have come in all. */
-const heard = (n: number) =>
-  Effect.gen(function* () {
-    const { server } = yield* Harness
-    yield* eventually(
-      Effect.map(server.received, (received) => received.length >= n),
-      `fewer than ${n} requests reached the server`
-    )
-    const received = yield* server.received
-    return received.map(
-      ({ connection, message }) => `${connection}:${"taskId" in message ? message.taskId : message._tag}`
-    )
-  })
-
-const expectHeard = (...expected: ReadonlyArray<string>) =>
-  Effect.gen(function* () {
-    const got = yield* heard(expected.length)
-    if (got.join(" ") !== expected.join(" ")) {
-      return yield* broken(`the server heard [${got.join(" ")}] and not [${expected.join(" ")}]`)
-    }
-  })
-
-const frameOfBytes = (length: number): string => "x".repeat(length)
 
 /**
  * The laws, by name.

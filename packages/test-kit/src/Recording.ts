@@ -1,193 +1,47 @@
 /**
- * A session on disk: what went over a socket, when, and in which direction, as
- * JSON lines that can be read, kept and played back.
+ * Recordings of a socket: its frames, their times and directions, as JSON lines.
  *
- * `record` decorates any `Socket`; `replay` is a `Socket` that plays what was
- * recorded. A feed that misbehaved in production becomes a test that way, under
- * the program that it misbehaved for.
+ * `record` decorates any `Socket`, `replay` is a `Socket` that plays a recording.
+ * Use them to turn a problem in production into a test of the same program.
  *
- * A recording holds the frames, and so whatever the feed said. It holds no
- * header, no URL and no key: those never pass through a `Socket`. Of an error it
- * keeps the reason, without the platform's own cause.
+ * A recording contains the frames, and so the payload of the feed. It contains no
+ * header, no URL and no key: those do not pass through a `Socket`. Of an error it
+ * contains the reason, without the platform's cause.
  *
  * @since 0.1.0
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Base64 from "effect/encoding/Base64"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import type * as PlatformError from "effect/PlatformError"
 import * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
 import type * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
-import * as MeshError from "@makima-stream/core/MeshError"
+import type * as MeshError from "@makima-stream/core/MeshError"
+import {
+  encodeHeader,
+  encodeLine,
+  type Played,
+  readEntry,
+  readHeader,
+  RecordingError,
+  type Write
+} from "./internal/recording/format.ts"
 import * as RecordedSocket from "./internal/recordedSocket.ts"
 import * as ReplayedSocket from "./internal/replayedSocket.ts"
 
+export { Entry, Header, type Played, RecordingError, type Write } from "./internal/recording/format.ts"
+
 // ---------------------------------------------------------------------------
-// the format
+// reading
 // ---------------------------------------------------------------------------
 
-const stamp = {
-  /** Milliseconds since the recording began. Never goes back. */
-  at: Schema.Finite,
-  /** Which connection: they are counted from 1 as they open. 0 before the first. */
-  epoch: Schema.Int
-}
-
-/** A frame, as text or as base64. */
-const frame = Schema.Union([Schema.Struct({ text: Schema.String }), Schema.Struct({ base64: Schema.String })])
-
 /**
- * The first line: what this is, in which `version` of the format, and when it
- * began (`startedAt`, in milliseconds since 1970).
- *
- * @category format
- * @since 0.1.0
- */
-export const Header = Schema.TaggedStruct("Recording", {
-  version: Schema.Literal(1),
-  startedAt: Schema.Finite
-})
-
-/**
- * Every other line.
- *
- * **Details**
- *
- * - `Opened`, `DialFailed`, `Ended`: a connection's life. A dial that failed has
- *   the epoch of the connection before it. `Ended` has no `reason` where it was
- *   the program that hung up.
- * - `Received`, `Sent`: a `frame` from the server, and one to it. A frame that was
- *   sent was handed to the socket, which says nothing of its arrival.
- * - `Finished`: the last line of a recording that was not cut off.
- *
- * `at` is in milliseconds since the recording began.
- *
- * @category format
- * @since 0.1.0
- */
-export const Entry = Schema.TaggedUnion({
-  Opened: stamp,
-  DialFailed: { ...stamp, reason: MeshError.ConnectionReason },
-  Received: { ...stamp, frame },
-  Sent: { ...stamp, frame },
-  Ended: { ...stamp, reason: Schema.optionalKey(MeshError.ConnectionReason) },
-  Finished: { at: Schema.Finite }
-})
-
-/**
- * A line of a recording but for the first.
- *
- * @category models
- * @since 0.1.0
- */
-export type Entry = typeof Entry.Type
-
-/**
- * A line of a recording that says what happened: all but the first and the
- * last.
- *
- * @category models
- * @since 0.1.0
- */
-export type Played = Exclude<Entry, { readonly _tag: "Finished" }>
-
-/**
- * A recording cannot be read any further.
- *
- * **Details**
- *
- * - `NotARecording`: the first line is no header.
- * - `UnknownVersion`: the header is of a version that this toolkit cannot read.
- * - `Damaged`: a line is not what belongs in a recording.
- * - `CutOff`: the lines end without the one that says so.
- *
- * `line` counts from 1. Everything before that line has been given by then.
- *
- * @category errors
- * @since 0.1.0
- */
-export class RecordingError extends Schema.TaggedError<RecordingError>("@makima-stream/test-kit/RecordingError")(
-  "RecordingError",
-  {
-    /** How far it can be read. */
-    problem: Schema.Literals(["NotARecording", "UnknownVersion", "Damaged", "CutOff"]),
-    line: Schema.Int,
-    /** What is wrong with the line, where there is more to say. */
-    detail: Schema.optionalKey(Schema.String)
-  }
-) {
-  /** What is wrong, and in which line. */
-  override get message(): string {
-    const detail = this.detail === undefined ? "" : `: ${this.detail}`
-    switch (this.problem) {
-      case "NotARecording":
-        return `This is no recording: line ${this.line} is not its header${detail}`
-      case "UnknownVersion":
-        return `This recording is of a version that is not known here${detail}`
-      case "Damaged":
-        return `Line ${this.line} of the recording is damaged${detail}`
-      case "CutOff":
-        return `The recording is cut off: it ends before line ${this.line}`
-    }
-  }
-}
-
-const encodeEntry = Schema.encodeSync(Entry)
-const encodeLine = (entry: Entry): string => JSON.stringify(encodeEntry(entry))
-const encodeHeader = (header: typeof Header.Type): string => JSON.stringify(header)
-const decodeEntry = Schema.decodeUnknownResult(Entry)
-const isHeader = Schema.is(Header)
-const isAnyHeader = Schema.is(Schema.Struct({ _tag: Schema.Literal("Recording"), version: Schema.Unknown }))
-
-const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
-
-const explain = (error: Schema.SchemaError): string => {
-  const [first] = formatIssue(error.issue).issues
-  const path = (first?.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".")
-  return `${first?.message ?? "no line of a recording"}${path === "" ? "" : ` at ${path}`}`
-}
-
-const parseJson = (line: string): Result.Result<unknown, string> => {
-  try {
-    return Result.succeed(JSON.parse(line))
-  } catch {
-    return Result.fail("it is not one JSON value")
-  }
-}
-
-const readHeader = (line: string): RecordingError | undefined => {
-  const parsed = parseJson(line)
-  if (Result.isSuccess(parsed) && isHeader(parsed.success)) return undefined
-  if (Result.isSuccess(parsed) && isAnyHeader(parsed.success)) {
-    return new RecordingError({ problem: "UnknownVersion", line: 1, detail: JSON.stringify(parsed.success.version) })
-  }
-  return new RecordingError({ problem: "NotARecording", line: 1 })
-}
-
-const readEntry = (text: string, line: number): Result.Result<Entry, RecordingError> => {
-  const damaged = (detail: string) => new RecordingError({ problem: "Damaged", line, detail })
-  const parsed = parseJson(text)
-  if (Result.isFailure(parsed)) return Result.fail(damaged(parsed.failure))
-  const entry = decodeEntry(parsed.success)
-  if (Result.isFailure(entry)) return Result.fail(damaged(explain(entry.failure)))
-  const value = entry.success
-  if ((value._tag === "Received" || value._tag === "Sent") && "base64" in value.frame) {
-    if (Result.isFailure(Base64.decode(value.frame.base64))) return Result.fail(damaged("it is not base64 at frame"))
-  }
-  return Result.succeed(value)
-}
-
-/**
- * The lines of a recording: a stream, such as `fromFile` gives, or anything to
- * iterate over.
+ * The lines of a recording: a stream, such as the one of `fromFile`, or an iterable.
  *
  * @category models
  * @since 0.1.0
@@ -198,14 +52,14 @@ const toStream = <E, R>(lines: Lines<E, R>): Stream.Stream<string, E, R> =>
   Stream.isStream(lines) ? lines : Stream.fromIterable(lines)
 
 /**
- * Reads the entries of a recording, the header and the last line left out.
+ * Reads the entries of a recording, without the header and the last line.
  *
  * **Details**
  *
- * Fails with a `RecordingError` at the first line that is wrong, after every
- * entry before it. What follows `Finished` is not looked at.
+ * Fails with a `RecordingError` at the first invalid line, after all entries before
+ * it. Lines after `Finished` are ignored.
  *
- * **Example** (What a recording holds)
+ * **Example** (The entries of a recording)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -220,7 +74,7 @@ const toStream = <E, R>(lines: Lines<E, R>): Stream.Stream<string, E, R> =>
  * const program = Recording.read(lines).pipe(
  *   Stream.runForEach((entry) => Effect.sync(() => console.log(entry._tag))), // Opened
  *   Effect.catchTag("RecordingError", (error) => Effect.sync(() => console.log(error.message)))
- * ) // Line 3 of the recording is damaged: it is not one JSON value
+ * ) // Line 3 of the recording is damaged: it is not a JSON value
  * Effect.runPromise(program)
  * ```
  *
@@ -267,28 +121,19 @@ export const read = <E = never, R = never>(lines: Lines<E, R>): Stream.Stream<Pl
 // ---------------------------------------------------------------------------
 
 /**
- * Where lines go. It gets one or more at a time, without line ends, never two
- * batches at once.
- *
- * @category models
- * @since 0.1.0
- */
-export type Write = (lines: NonEmptyReadonlyArray<string>) => Effect.Effect<void>
-
-/**
- * Decorates a socket: what goes over it is written down as well.
+ * Returns a socket that records its frames.
  *
  * **When to use**
  *
- * Use it to keep a session of a real server, for a test or for a bug report.
- * `layerRecord` does the same to a layer.
+ * Use it to record a session with a real server, for a test or a bug report.
+ * `layerRecord` does the same for a layer.
  *
  * **Details**
  *
- * A frame is written down before the program sees it, and before it is sent; a
- * `write` that is slow slows the feed, and nothing piles up. The scope that it
- * runs in is the recording's life: when it closes, the last line is written, and
- * what happens later is not recorded.
+ * A frame is recorded before the program sees it, and before it is sent. A slow
+ * `write` slows the feed, so nothing piles up. The recording ends with the scope:
+ * the last line is written then, and later frames are not recorded. Times are
+ * measured on the monotonic clock.
  *
  * **Example** (Keeping the lines of a session)
  *
@@ -346,13 +191,12 @@ export const layerRecord = (write: Write): Layer.Layer<Socket.Socket, never, Soc
   )
 
 /**
- * Opens a file for a recording; one that exists is written anew.
+ * Opens a file for a recording. An existing file is overwritten.
  *
  * **Details**
  *
- * Should the file become impossible to write, that is logged as an error, once,
- * and the recording stops: what was written before is a recording that is cut
- * off. The feed goes on.
+ * If a write fails, one error is logged and the recording stops; the lines written
+ * before are a recording that is cut off. The feed continues.
  *
  * @category recording
  * @since 0.1.0
@@ -369,7 +213,7 @@ export const toFile = (
       Effect.suspend(() => (broken ? Effect.void : file.writeAll(utf8.encode(`${lines.join("\n")}\n`)))).pipe(
         Effect.catchCause((cause) => {
           broken = true
-          return Effect.logError("The recording cannot be written any further", cause)
+          return Effect.logError("The recording stopped, because its file cannot be written", cause)
         })
       )
   })
@@ -402,21 +246,21 @@ export const fromFile = (path: string): Stream.Stream<string, PlatformError.Plat
 // ---------------------------------------------------------------------------
 
 /**
- * How a recording is played back.
+ * Options of `replay`.
  *
  * @category options
  * @since 0.1.0
  */
 export interface ReplayOptions {
   /**
-   * `recorded` plays everything at its time, counted from the first dial, under
-   * the `Clock`; `asPulled` as fast as the program pulls. Default: `recorded`.
+   * `recorded` plays each frame at its time from the first dial, by the `Clock`;
+   * `asPulled` plays as fast as the program pulls. Defaults to `recorded`.
    */
   readonly timing?: "recorded" | "asPulled"
 }
 
 /**
- * A recording that is being played back.
+ * A running replay.
  *
  * @category models
  * @since 0.1.0
@@ -425,8 +269,8 @@ export interface Replay<E = never> {
   /** The socket that plays it. */
   readonly socket: Socket.Socket
   /**
-   * Waits until nothing of the recording is left: succeeds at its end, and fails
-   * with what was wrong where it could not be played to its end.
+   * Waits until the recording has been played. Fails if it could not be played to
+   * its end.
    */
   readonly finished: Effect.Effect<void, RecordingError | E>
 }
@@ -439,22 +283,21 @@ const unreadable = 4498
  *
  * **Details**
  *
- * The n-th dial gives what the n-th dial of the recording gave: a connection
- * with its frames and its end, or a failure. What the program writes goes
- * nowhere. A connection that the program leaves early is skipped over; one that
- * the recorded program left is closed with code 1000.
- *
- * At the end of the recording the connection, or the next dial, ends with close
- * code 4499; where the recording cannot be read any further, with 4498 and the
- * `RecordingError`'s message as its reason, after everything that came before.
- * Both are closes for policy, which the default `ReconnectPolicy` does not
- * retry, so a `MeshStream` fails with them. `isOver` tells the first.
+ * - The n-th dial has the result of the n-th recorded dial: a connection with its
+ *   frames and its end, or a failure. What the program writes is ignored.
+ * - The remaining frames of a connection that the program closes early are skipped. A
+ *   connection that the recorded program closed ends with code 1000.
+ * - At the end of the recording the connection, or the next dial, ends with close
+ *   code 4499. If the recording cannot be read, it ends with 4498, after all entries
+ *   before, with the message of the `RecordingError` as reason. The default
+ *   `ReconnectPolicy` retries neither, so a `MeshStream` fails with them. `isOver`
+ *   recognises the first.
  *
  * **Gotchas**
  *
  * With recorded timing a dial takes until the time at which the recorded one
- * was answered. A program that dials later than the recorded one gets what it
- * missed at once.
+ * was answered. A program that dials later than the recorded one receives the frames
+ * that are due at once.
  *
  * **Example** (A recorded session as the server of a program)
  *
@@ -515,8 +358,7 @@ export const layerReplay = <E = never, R = never>(
   )
 
 /**
- * Whether a feed failed because the recording that it played is over, with
- * nothing wrong.
+ * Returns whether a feed failed because its recording has been played to the end.
  *
  * @category replaying
  * @since 0.1.0

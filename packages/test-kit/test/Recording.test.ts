@@ -359,10 +359,10 @@ describe("Recording", () => {
             ].map(messageOf)
           ),
           [
-            "This recording is of a version that is not known here: 2",
-            "This is no recording: line 1 is not its header",
+            "The version of this recording is not supported: 2",
+            "This is not a recording: line 1 is not a header",
             "The recording is cut off: it ends before line 1",
-            "Line 2 of the recording is damaged: it is not one JSON value",
+            "Line 2 of the recording is damaged: it is not a JSON value",
             "Line 2 of the recording is damaged: Expected number at at",
             "Line 2 of the recording is damaged: it is not base64 at frame",
             "The recording is cut off: it ends before line 3"

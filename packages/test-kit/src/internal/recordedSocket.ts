@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Socket from "effect/socket/Socket"
 import * as MeshError from "@makima-stream/core/MeshError"
-import type { Entry, Write } from "../Recording.ts"
+import type { Entry, Write } from "./recording/format.ts"
 import * as Monotonic from "./monotonic.ts"
 
 export interface Options {

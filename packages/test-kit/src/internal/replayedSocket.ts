@@ -18,7 +18,7 @@ import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Socket from "effect/socket/Socket"
 import * as MeshError from "@makima-stream/core/MeshError"
-import type { Entry, Played } from "../Recording.ts"
+import type { Entry, Played } from "./recording/format.ts"
 import * as Monotonic from "./monotonic.ts"
 import * as SocketErrors from "./socketErrors.ts"
 

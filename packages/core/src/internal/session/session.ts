@@ -148,21 +148,23 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
       record()
     })
   )
-  yield* Effect.mapError(requester.replay, fromSocketError)
+  const onWriteFailure = (error: Socket.SocketError): Effect.Effect<void> => {
+    writeFailure = fromSocketError(error)
+    return handoff.isWaiting() ? Scope.close(readScope, Exit.void) : Effect.void
+  }
+  // A server may close the connection while the replay is written. The reader knows why, so the session opens and ends.
+  yield* Effect.catch(requester.replay, onWriteFailure)
   // An interest of nothing is confirmed at once.
   const first: Array<Element> = []
   appendReplayMark(first)
   handoff.offer(first)
 
-  yield* requester.run(onExpired).pipe(
+  yield* Effect.suspend(() => (writeFailure === undefined ? requester.run(onExpired) : Effect.void)).pipe(
     // A transport defect also ends the session, since it can no longer subscribe.
     Effect.catchDefect((cause) =>
       Effect.fail(new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause }) }))
     ),
-    Effect.catch((error: Socket.SocketError) => {
-      writeFailure = fromSocketError(error)
-      return handoff.isWaiting() ? Scope.close(readScope, Exit.void) : Effect.void
-    }),
+    Effect.catch(onWriteFailure),
     Effect.forkIn(scope)
   )
 

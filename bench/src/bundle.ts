@@ -1,4 +1,4 @@
-/** What core weighs in a browser's bundle: minified, gzipped, in bytes. */
+/** The size of core in a browser's bundle: minified, gzipped, in bytes. */
 import { join, resolve } from "node:path"
 import { gzipSync } from "node:zlib"
 import { build } from "vite"

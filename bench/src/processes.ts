@@ -1,11 +1,11 @@
-/** The processes of a run, and what they say to each other. */
+/** The processes of a run, and the messages between them. */
 import { fork, type ChildProcess } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
 
 export interface Server {
   readonly port: number
-  /** Sends to everybody who is connected. */
+  /** Sends the payload to every connected client. */
   readonly play: (how: {
     readonly tasks: number
     readonly rate?: number | "apart"
@@ -13,26 +13,28 @@ export interface Server {
   }) => Promise<void>
   /** Cuts every connection. */
   readonly drop: () => Promise<void>
-  /** Waits until somebody is connected who has sent so many messages. */
+  /** Waits until the only connected client has sent this number of messages. */
   readonly awaitPeer: (messages: number) => Promise<Peer>
   readonly stop: () => void
 }
 
 export interface Peer {
   readonly received: number
-  /** From the connection to the last message. */
+  /** When the connection opened, in milliseconds since 1970. */
+  readonly openedAt: number
+  /** The time from the opening to the last message. */
   readonly elapsedMillis: number
 }
 
 export const start = (file: string, nodeOptions: ReadonlyArray<string> = []): ChildProcess =>
   fork(join(import.meta.dirname, file), { execArgv: [...nodeOptions], stdio: ["ignore", "inherit", "inherit", "ipc"] })
 
-/** The next message of a process, which is what the two files agreed on. Fails when the process ends instead. */
+/** Returns the next message of a process. Its type is agreed between the two files. Fails if the process ends. */
 export const next = <A>(child: ChildProcess): Promise<A> =>
   new Promise((resolve, reject) => {
     const onExit = (code: number | null): void => reject(new Error(`A process of the benchmark ended with ${code}`))
     const patience = setTimeout(
-      () => reject(new Error("A process of the benchmark said nothing for 5 minutes")),
+      () => reject(new Error("A process of the benchmark sent no message for 5 minutes")),
       300_000
     )
     child.once("exit", onExit)

@@ -1,4 +1,4 @@
-/** What is compared with what. */
+/** The rows of the throughput table. */
 
 export type VariantName =
   | "bare"
@@ -21,7 +21,7 @@ export interface ThroughputRow {
   readonly wanted: number
   /** Whether the application enables Effect's schema JIT. */
   readonly jit?: boolean
-  /** The row that is 1.0 for this one. It has the same payload and the same job. */
+  /** The row that is 1.0 for this one. It has the same payload and the same task. */
   readonly reference: string
   /** What the ratio to the reference must reach. */
   readonly target?: number
@@ -31,9 +31,9 @@ const half = { tasks: 24, wanted: 12, reference: "bare" } as const
 
 export const throughput: ReadonlyArray<ThroughputRow> = [
   { id: "bare", what: "bare ws, JSON.parse, switch", variant: "bare", ...half },
-  { id: "connect", what: "MeshStream.connect, filterTask, outputOnly", variant: "connect", ...half, target: 1 },
-  { id: "connect-jit", what: "the same, schema JIT enabled", variant: "connect", ...half, jit: true, target: 1.1 },
-  { id: "client", what: "MeshClient, 1 consumer", variant: "client", ...half, target: 0.9 },
+  { id: "connect", what: "MeshStream.connect, filterTask, outputOnly", variant: "connect", ...half, target: 2 },
+  { id: "connect-jit", what: "the same, schema JIT enabled", variant: "connect", ...half, jit: true, target: 2 },
+  { id: "client", what: "MeshClient, 1 consumer", variant: "client", ...half, target: 1.8 },
   { id: "rxjs", what: "rxjs webSocket", variant: "rxjs", ...half },
   { id: "graphql-ws", what: "graphql-ws", variant: "graphqlWs", ...half },
   { id: "centrifuge", what: "centrifuge", variant: "centrifuge", ...half },
@@ -63,7 +63,6 @@ export const throughput: ReadonlyArray<ThroughputRow> = [
     variant: "clientByTask",
     tasks: 10_000,
     wanted: 10_000,
-    reference: "bare-10000",
-    target: 0.5
+    reference: "bare-10000"
   }
 ]

@@ -1,6 +1,6 @@
 /**
- * The client of what is not throughput: latency, memory, and coming back. In a
- * process of its own for each run, as `client.ts` is.
+ * The client of the rows that do not measure throughput: latency, memory, and
+ * resubscription. A process for each run, as `client.ts` is.
  */
 import * as Interest from "@makima-stream/core/Interest"
 import * as MeshClient from "@makima-stream/core/MeshClient"
@@ -51,7 +51,7 @@ const ready = (expects: number): void => {
 }
 
 /**
- * From the moment at which Node hands the bytes to JavaScript (a little before
+ * The time from the moment when Node passes the bytes to JavaScript (shortly before
  * `ws` has a message) to the consumer, in microseconds.
  */
 const latency = (order: Extract<Order, { readonly kind: "latency" }>): void => {
@@ -83,7 +83,7 @@ const latency = (order: Extract<Order, { readonly kind: "latency" }>): void => {
   ready(variant.expects(job))
 }
 
-/** A consumer that takes 1 ms per 100 events, against a server that has more than it can take. */
+/** A consumer that takes 1 ms for 100 events, which is slower than the server sends. */
 const memory = (order: Extract<Order, { readonly kind: "memory" }>): void => {
   let seen = 0
   let idle = 0
@@ -95,7 +95,7 @@ const memory = (order: Extract<Order, { readonly kind: "memory" }>): void => {
     Stream.runForEachArray(events, (batch) => {
       if (seen === 0 && batch.every(({ _tag }) => _tag === "Connected")) {
         return Effect.promise(async () => {
-          // Idle is what a connected process holds, at rest, before the first event.
+          // "Idle" is a connected process at rest, before the first event.
           await setTimeout(1000)
           idle = process.memoryUsage.rss()
           setInterval(look, 20)
@@ -116,7 +116,7 @@ const memory = (order: Extract<Order, { readonly kind: "memory" }>): void => {
   Effect.runFork(Effect.provide(program, layerSocket(order.port)))
 }
 
-/** What a per-task consumer holds while nothing comes: its stream, its queue, its subscription and its fiber. */
+/** The memory of an idle per-task consumer: its stream, its queue, its subscription and its fiber. */
 const idle = (order: Extract<Order, { readonly kind: "idle" }>): Promise<void> => {
   const heap = (): number => {
     for (let n = 0; n < 5; n++) globalThis.gc?.()
@@ -135,7 +135,7 @@ const idle = (order: Extract<Order, { readonly kind: "idle" }>): Promise<void> =
     const fibers = yield* start(all.slice(1000))
     yield* settle
     const bytes = heap() - before
-    // The fiber alone, for what of it is not ours.
+    // The fiber alone, which is Effect's part of it.
     const beforeFibers = heap()
     const bareFibers = yield* Effect.forEach(fibers, () => Effect.forkChild(Effect.never))
     yield* settle
@@ -147,11 +147,26 @@ const idle = (order: Extract<Order, { readonly kind: "idle" }>): Promise<void> =
   return Effect.runPromise(program.pipe(Effect.provide(MeshClient.layer()), Effect.provide(layerSocket(order.port))))
 }
 
-/** Holds a subscription for each task and comes back at once, whenever it is cut. */
+/**
+ * Keeps a subscription for each task, and reconnects at once after each cut. Reports
+ * the time of each `Reconnected` mark, in milliseconds since 1970.
+ */
 const resubscribe = (order: Extract<Order, { readonly kind: "resubscribe" }>): void => {
   const program = Effect.gen(function* () {
     const mesh = yield* MeshClient.MeshClient
-    yield* Effect.forEach(ids(order.tasks), (taskId) => Stream.runDrain(mesh.output(taskId)), {
+    const [first, ...others] = ids(order.tasks)
+    if (first === undefined) return
+    yield* mesh.output(first).pipe(
+      Stream.runForEach((event) =>
+        Effect.sync(() => {
+          if (event._tag === "Resync" && event.reason._tag === "Reconnected") {
+            report({ markAt: performance.timeOrigin + performance.now(), unconfirmed: event.unconfirmed ?? 0 })
+          }
+        })
+      ),
+      Effect.forkChild
+    )
+    yield* Effect.forEach(others, (taskId) => Stream.runDrain(mesh.output(taskId)), {
       concurrency: "unbounded",
       discard: true
     })

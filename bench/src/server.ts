@@ -1,13 +1,13 @@
 /**
- * The server, in a process of its own: it accepts every dialect, says what each
- * client must hear before data, and plays the payload when told to.
+ * The server, as a process: accepts every dialect, acknowledges requests, and
+ * plays the payload on request.
  *
- * The handshake is `ws`'s; what follows is written to the socket as it stands,
- * so that the server is never what is measured. `/play` starts all open
- * connections: its query says of how many tasks (`tasks`), at what pace (`rate`,
- * events a second, each in a write of its own; default: as fast as the socket
- * takes them, many to a write), and for how many rounds of the payload (`rounds`;
- * default: for ever). The rate `apart` is as fast as writes of their own go.
+ * `ws` makes the handshake. The payload is written to the socket directly, so that
+ * the server is not what is measured. `/play` starts on all open connections.
+ * Its query has the number of tasks (`tasks`); the pace (`rate`: events a second,
+ * each in a separate write, or `apart`: separate writes as fast as possible; by
+ * default many events in a write, as fast as the socket accepts them); and the
+ * number of rounds of the payload (`rounds`; unlimited by default).
  */
 import { createServer } from "node:http"
 import type { Duplex } from "node:stream"
@@ -21,6 +21,8 @@ interface Peer {
   readonly openedAt: number
   received: number
   lastReceivedAt: number
+  /** Acknowledgements that are not sent yet. */
+  readonly acknowledged: Array<string>
 }
 
 const payloads = new Map<string, Payload.Payload>()
@@ -47,7 +49,7 @@ const flood = (peer: Peer, tasks: number, rounds: number): void => {
   write()
 }
 
-/** One event at a time, each in a write of its own. */
+/** Sends one event at a time, each in a separate write. */
 const trickle = (peer: Peer, tasks: number, rate: number | "apart", rounds: number): void => {
   const { bytes, events } = payloadOf(peer.dialect, tasks)
   let offset = 0
@@ -74,11 +76,37 @@ const trickle = (peer: Peer, tasks: number, rate: number | "apart", rounds: numb
   }
 }
 
-/** Just enough of each peer's protocol to bring its client to the point where data may come. */
+const acknowledgements: ReadonlyMap<string, string> = new Map([
+  ["subscribeAll", "subscribedAll"],
+  ["unsubscribeAll", "unsubscribedAll"],
+  ["subscribe", "subscribed"],
+  ["unsubscribe", "unsubscribed"],
+  ["subscribeOutput", "outputSubscribed"],
+  ["unsubscribeOutput", "outputUnsubscribed"]
+])
+
+/** One write for the acknowledgements of all requests that arrived together. */
+const acknowledge = (peer: Peer): void => {
+  const frames = peer.acknowledged.map((text) => {
+    const payload = Buffer.from(text)
+    // A text frame with a length of one byte. A request is shorter than 126 bytes.
+    return Buffer.concat([Buffer.of(0x81, payload.length), payload])
+  })
+  peer.acknowledged.length = 0
+  if (!peer.socket.destroyed) peer.socket.write(Buffer.concat(frames))
+}
+
+/** Answers requests, as far as the client of each dialect needs it. */
 const answer = (peer: Peer, text: string): void => {
   switch (peer.dialect) {
-    case "makima":
+    case "makima": {
+      const type = /"type":"(\w+)"/.exec(text)?.[1] ?? ""
+      const acknowledgement = acknowledgements.get(type)
+      if (acknowledgement === undefined) return
+      if (peer.acknowledged.length === 0) setImmediate(() => acknowledge(peer))
+      peer.acknowledged.push(text.replace(type, acknowledgement))
       return
+    }
     case "graphql":
       if (text.includes(`"connection_init"`)) peer.ws.send(`{"type":"connection_ack"}`)
       return
@@ -124,6 +152,7 @@ const http = createServer((request, response) => {
         JSON.stringify(
           [...peers].map(({ received, openedAt, lastReceivedAt }) => ({
             received,
+            openedAt: performance.timeOrigin + openedAt,
             elapsedMillis: lastReceivedAt - openedAt
           }))
         )
@@ -143,11 +172,12 @@ http.on("upgrade", (request, socket, head) => {
       dialect: dialectOf(url.pathname),
       openedAt,
       received: 0,
-      lastReceivedAt: openedAt
+      lastReceivedAt: openedAt,
+      acknowledged: []
     }
     peers.add(peer)
     ws.on("message", (data) => {
-      // Centrifuge's client puts several commands into a frame, one a line.
+      // Centrifuge's client sends several commands in a frame, one on each line.
       peer.received += peer.dialect === "centrifuge" ? String(data).trim().split("\n").length : 1
       peer.lastReceivedAt = performance.now()
       answer(peer, String(data))

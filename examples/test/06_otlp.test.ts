@@ -32,7 +32,7 @@ const bodies = (collector: Receiver.Receiver, path: string): ReadonlyArray<unkno
 
 /**
  * Follows a feed that refuses, sends what is no message, breaks off, and comes
- * back; stops, and gives what the collector got.
+ * back; stops, and returns what the collector received.
  */
 const scenario = Effect.gen(function* () {
   const apiKey = Redacted.make(key)

@@ -1,8 +1,8 @@
 /**
- * The packages as a stranger gets them: packs each, looks at the tarballs
- * (publint, Are The Types Wrong, source maps), installs them with npm into an
- * empty project outside the workspace, type-checks every declaration of ours and
- * a program there, and runs the program on Node 22 and on this Node.
+ * Checks the packages as a user receives them: packs each, checks the tarballs
+ * (publint, Are The Types Wrong, source maps), installs them with npm in an empty
+ * project outside the workspace, type-checks all declarations and a program
+ * there, and runs the program on Node 22 and on this Node.
  *
  * Run by `pnpm run packages`, after `pnpm run build`.
  */
@@ -16,7 +16,7 @@ import { publint } from "publint"
 import { formatMessage } from "publint/utils"
 import * as Supply from "./supply.ts"
 
-/** The oldest Node line that the packages promise, as it is today. */
+/** The oldest supported Node line, in its newest version. */
 const oldestNode = "22.23.3"
 
 const root = resolve(import.meta.dirname, "../..")
@@ -27,7 +27,7 @@ interface Manifest extends Supply.Manifest {
   readonly version: string
 }
 
-// `JSON.parse` knows nothing; npm has validated what is read here.
+// `JSON.parse` is untyped; npm has validated the file.
 const readManifest = async (path: string) => JSON.parse(await readFile(path, "utf8")) as Manifest
 
 const step = async <A>(name: string, run: () => Promise<A>): Promise<A> => {
@@ -37,7 +37,7 @@ const step = async <A>(name: string, run: () => Promise<A>): Promise<A> => {
   return result
 }
 
-/** Runs a command, and gives what it printed even where it failed. */
+/** Runs a command, and returns its output even if it fails. */
 const run = async (cwd: string, command: string, args: ReadonlyArray<string>) => {
   try {
     const { stdout, stderr } = await exec(command, args, { cwd, maxBuffer: 64 * 1024 * 1024 })

@@ -1,4 +1,4 @@
-/** What the packages bring with them when somebody installs them. */
+/** Checks of the dependencies that an installation of the packages brings. */
 
 /** The members of a `package.json` that this looks at. */
 export interface Manifest {
@@ -21,7 +21,7 @@ export const runtime: ReadonlyArray<string> = ["effect", "ws"]
 
 const own = "@makima-stream/"
 
-/** The scripts that package managers run for whoever installs a package. */
+/** The scripts that package managers run when a package is installed. */
 const installScripts = ["preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"]
 
 /** What of a package's manifest must not be. */

@@ -6,7 +6,7 @@
  * - A function and a service have an example, a ```ts fence, or are used in one
  *   of their module.
  * - A member of an interface, of a class or of a service, and a field of a
- *   schema, has a comment of its own, or its name in backticks in the docstring
+ *   schema, has its own comment, or its name in backticks in the docstring
  *   of the declaration or in that of one that the docstring names (see `X`).
  *   `_tag` and `taskId` mean the same everywhere and need none.
  *

@@ -9,7 +9,7 @@ import type { Outcome } from "../../src/docs/run.ts"
 
 const script = join(import.meta.dirname, "../../src/docs/run.ts")
 
-/** Runs examples as `docs:check` does, and gives the first line of what went wrong with each. */
+/** Runs examples as `docs:check` does, and returns the first line of each problem. */
 const run = (...examples: ReadonlyArray<{ readonly code: string; readonly expected?: string }>) =>
   Effect.gen(function* () {
     const directory = yield* Effect.acquireRelease(

@@ -21,9 +21,9 @@ import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import * as Cli from "./support/cli.ts"
 
 /** A reading of the meter, in words. */
-export const toText = ({ gaps, rolledTasks, tasks, totalUsd }: CostLedger.CostLedger): string => {
+export const toText = ({ outputGaps, rolledTasks, tasks, totalUsd, updateGaps }: CostLedger.CostLedger): string => {
   const count = HashMap.size(tasks) + rolledTasks
-  return `${gaps === 0 ? "" : "at least "}$${totalUsd.toFixed(2)} for ${count} ${count === 1 ? "task" : "tasks"}`
+  return `${updateGaps + outputGaps === 0 ? "" : "at least "}$${totalUsd.toFixed(2)} for ${count} ${count === 1 ? "task" : "tasks"}`
 }
 
 /** The readings, without consecutive equal ones. Needs a `MeshClient`. */

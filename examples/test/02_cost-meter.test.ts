@@ -25,7 +25,13 @@ describe("02 cost meter", () => {
       yield* settle
       yield* mesh.emit(result(b, 0.25))
       yield* settle
-      assert.deepStrictEqual(got, ["$0.00 for 1 task", "$0.00 for 2 tasks", "$0.50 for 2 tasks", "$0.75 for 2 tasks"])
+      assert.deepStrictEqual(got, [
+        "$0.00 for 0 tasks",
+        "$0.00 for 1 task",
+        "$0.00 for 2 tasks",
+        "$0.50 for 2 tasks",
+        "$0.75 for 2 tasks"
+      ])
     }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 
@@ -40,7 +46,12 @@ describe("02 cost meter", () => {
       yield* awaitOutput(mesh, a, 2)
       yield* mesh.emit(result(a, 0.5))
       yield* settle
-      assert.deepStrictEqual(got, ["$0.00 for 1 task", "at least $0.00 for 1 task", "at least $0.50 for 1 task"])
+      assert.deepStrictEqual(got, [
+        "$0.00 for 0 tasks",
+        "$0.00 for 1 task",
+        "at least $0.00 for 1 task",
+        "at least $0.50 for 1 task"
+      ])
     }).pipe(Effect.provide(ScriptedMesh.layer()))
   )
 })

@@ -117,7 +117,12 @@ const columnsOf: ReadonlyArray<Column> = [
   },
   { title: "cost", width: 9, align: "right", text: ({ costUsd }) => usd(costUsd) },
   { title: "outs", width: 4, align: "right", text: (task) => String(outputsOf(task)) },
-  { title: "gap", width: 3, text: ({ gaps }) => (gaps > 0 ? "gap" : ""), colour: () => yellow }
+  {
+    title: "gap",
+    width: 3,
+    text: ({ outputGaps, updateGaps }) => (updateGaps + outputGaps > 0 ? "gap" : ""),
+    colour: () => yellow
+  }
 ]
 
 /** The fewest columns in which the last output of a task is worth showing. */

@@ -2,26 +2,22 @@
  * What the tasks of a feed cost, by task and in all, each result counted once.
  *
  * A pure reducer over events, and the operators that run it. `TaskState` and
- * `TaskBoard` count by the same rules; the ledger keeps less of each task, and
- * what ended tasks cost stays in the total after they are let go.
+ * `TaskBoard` count by the same rules; the ledger keeps less of each task, and the
+ * cost of an evicted task stays in the total.
  *
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as HashMap from "effect/HashMap"
-import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import { type NoUnknownOptions, type Selector, toPredicate } from "./operators/options.ts"
-import * as Results from "./internal/projection/results.ts"
-import * as Roster from "./internal/projection/roster.ts"
+import type * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
+import * as Ledger from "./internal/projection/ledger.ts"
+import * as Operator from "./internal/projection/operator.ts"
 import type { MeshEvent } from "./MeshEvent.ts"
-import * as Projection from "./Projection.ts"
-import type { TaskOutput, TaskUpdated } from "./ServerMessage.ts"
+import type { Selector } from "./operators/options.ts"
+import type * as Projection from "./Projection.ts"
 import type { TaskId } from "./TaskId.ts"
-import * as TaskStatus from "./TaskStatus.ts"
 
 /**
  * Options of a ledger.
@@ -30,54 +26,43 @@ import * as TaskStatus from "./TaskStatus.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
+  /** The statuses that end a task. Defaults to `TaskStatus.defaultTerminal`. */
   readonly terminal?: Selector<string> | undefined
   /**
-   * How long a task has an entry of its own after its end; after that its cost
-   * is only in the total, and a repeat of its result would count again. Default:
-   * 1 day.
+   * How long a task keeps an entry of its own after its end. After that its cost is
+   * only in the total, and a repeat of its result would count again. Negative counts
+   * as 0. Defaults to 1 day.
    */
   readonly endedTimeToLive?: Duration.Input | undefined
-  /** How many ended tasks have an entry at most; the one that ended first goes. Default: 10,000. */
+  /** The maximum number of entries of ended tasks. Beyond it the task that ended first is evicted. Defaults to 10,000. */
   readonly maxEnded?: number | undefined
   /**
-   * How many tasks have an entry in all. Beyond it the ended ones go first, and
-   * then the live one that was not heard of for about the longest. Default:
+   * The maximum number of entries. Beyond it ended tasks are evicted first, and then
+   * the live one without an event for about the longest. At least 1. Defaults to
    * 10,000.
    */
   readonly maxTasks?: number | undefined
+  /**
+   * How many consecutive lower versions after a new connection show that the server was
+   * restored: see
+   * `TaskState.Options`. Defaults to 3.
+   */
+  readonly restartAfter?: number | undefined
 }
 
 /**
- * `Options` with the defaults filled in.
+ * Options of `reducer`, `scan` and `run`.
  *
  * @category options
- * @since 0.1.0
+ * @since 0.2.0
  */
-export interface Settings extends Roster.Limits {
-  /** Whether a status ends a task. */
-  readonly isTerminal: (status: string) => boolean
+export interface ResumeOptions extends Options {
+  /**
+   * The ledger to start from. Options given besides it replace those that it was
+   * made with; it keeps the others. Defaults to an empty ledger.
+   */
+  readonly initial?: CostLedger | undefined
 }
-
-export type {
-  /**
-   * What a task's results add up to, and what it takes to tell a repeat.
-   *
-   * @category models
-   * @since 0.1.0
-   */
-  Results
-} from "./internal/projection/results.ts"
-
-export type {
-  /**
-   * The order in which tasks are let go.
-   *
-   * @category models
-   * @since 0.1.0
-   */
-  Order
-} from "./internal/projection/roster.ts"
 
 /**
  * What one task cost.
@@ -87,46 +72,71 @@ export type {
  */
 export interface TaskCost {
   readonly taskId: TaskId
-  /** US dollars, in all its runs. */
+  /** US dollars, in all its runs. At most `Number.MAX_VALUE` in either direction. */
   readonly costUsd: number
-  /** Milliseconds that its results say it took, in all its runs. */
+  /** The durations in its results in milliseconds, in all its runs. */
   readonly durationMs: number
-  /** How many runs were seen, counting from 1. */
+  /** The number of runs seen, starting at 1. */
   readonly runs: number
-  /** The newest status. */
+  /** The newest status, cut after 256 characters. */
   readonly status?: string
   /** The newest version. */
   readonly version?: number
   /** When its last update or result came, in milliseconds since 1970. */
   readonly lastEventAt?: number
-  /** When it was first seen to have ended, in milliseconds since 1970; absent while it has not. */
+  /** When it was first seen to have ended, in milliseconds since 1970. Absent while it is live. */
   readonly endedAt?: number
-  /** What it takes to count each result once. */
-  readonly results: Results.Results
+  readonly [Ledger.contents]: Ledger.TaskContents
 }
 
 /**
  * What tasks cost, by task and in all.
  *
+ * **Details**
+ *
+ * A cost is taken as the server reports it, also if it is absurd or negative.
+ * `totalUsd` is the exact sum of the entries' `costUsd` and of the rolled up costs,
+ * rounded once to the nearest number: a cost that is corrected leaves no trace. A
+ * sum beyond the largest finite number is reported as `Number.MAX_VALUE`, never as
+ * `Infinity`, and is right again once the cost is corrected.
+ *
+ * **Gotchas**
+ *
+ * A ledger also has hidden bookkeeping. Make ledgers with `make` and `codec`, not by
+ * hand.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface CostLedger {
-  /** US dollars, in all: the entries, and what was rolled up. A floating-point sum, to be read to the cent. */
+  /** US dollars, in all: the entries and `rolledUsd`. */
   readonly totalUsd: number
   /** The entries by task, in no order. */
   readonly tasks: HashMap.HashMap<TaskId, TaskCost>
-  /** US dollars of the tasks that have no entry any more. */
+  /** US dollars of the tasks whose entries were evicted. */
   readonly rolledUsd: number
-  /** How many tasks have no entry any more. */
+  /** How many entries were evicted. */
   readonly rolledTasks: number
-  /** How many `Resync` came. Each may hide a result, so where this is not 0 the total is what it cost at least. */
-  readonly gaps: number
-  /** The options that it was made with. */
-  readonly settings: Settings
-  /** In which order tasks are let go. */
-  readonly order: Roster.Order
+  /**
+   * How many times updates may have been missed. A missed update may hide where a
+   * run began, so that its result replaced the previous one.
+   */
+  readonly updateGaps: number
+  /**
+   * How many times outputs may have been missed. Each may hide a result. Where this
+   * or `updateGaps` is not 0, the total is a lower bound.
+   */
+  readonly outputGaps: number
+  readonly [Ledger.contents]: Ledger.Contents
 }
+
+/**
+ * A ledger as JSON. Its members may change with the version of this package.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Encoded extends Ledger.Encoded {}
 
 /**
  * A ledger without entries.
@@ -134,30 +144,50 @@ export interface CostLedger {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options?: Options): CostLedger => ({
-  totalUsd: 0,
-  tasks: HashMap.empty(),
-  rolledUsd: 0,
-  rolledTasks: 0,
-  gaps: 0,
-  settings: {
-    isTerminal: toPredicate(options?.terminal ?? TaskStatus.defaultTerminal),
-    ...Roster.limitsOf({
-      endedTimeToLive: options?.endedTimeToLive ?? "1 day",
-      maxEnded: options?.maxEnded ?? 10_000,
-      maxTasks: options?.maxTasks ?? 10_000
-    })
-  },
-  order: Roster.emptyOrder
-})
+export const make = (options?: Options): CostLedger => Ledger.make(options)
+
+/**
+ * Saves a ledger as JSON and restores it. A restored ledger goes on exactly as the
+ * saved one would have.
+ *
+ * **When to use**
+ *
+ * Use it to continue after a restart: pass the restored ledger as `initial`.
+ *
+ * **Details**
+ *
+ * Options may hold functions and are not saved: a restored ledger has the options
+ * given here.
+ *
+ * **Example** (Continuing after a restart)
+ *
+ * ```ts
+ * import * as Schema from "effect/Schema"
+ * import * as CostLedger from "@makima-stream/core/CostLedger"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const result = { _tag: "TaskOutput", taskId, messageType: "result", content: "ok", costUsd: 0.5 } as const
+ * const ledger = CostLedger.update(CostLedger.make(), result, 1000)
+ *
+ * const codec = CostLedger.codec()
+ * const json = JSON.stringify(Schema.encodeSync(codec)(ledger))
+ * const restored = Schema.decodeUnknownSync(codec)(JSON.parse(json))
+ * console.log(CostLedger.update(restored, result, 2000).totalUsd) // 0.5
+ * ```
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const codec = (options?: Options): Schema.Codec<CostLedger, Encoded> => Ledger.codec(options)
 
 /**
  * The ledger after one event.
  *
  * **Details**
  *
- * What counts is an output of type `result` that is not partial, and its
- * `costUsd`. The protocol gives results no id, so:
+ * Counts the `costUsd` of each output of type `result` that is not partial. Results
+ * have no id in the protocol, so:
  *
  * - A task has one result a run. A later one of the same run replaces the cost of
  *   that run.
@@ -167,23 +197,23 @@ export const make = (options?: Options): CostLedger => ({
  * - A result that equals the last one of the run before (in cost, duration,
  *   `isError` and content) is a repeat of it and is not counted, also when it
  *   comes after the new run began.
- * - An update whose `version` is not above the newest known is a repeat or comes
- *   too late, and begins no run.
+ * - An update whose `version` is not above the newest one is late or a repeat, and
+ *   begins no run, unless the server was restored (see `restartAfter`).
  *
- * A `Resync` counts in `gaps`. `Connected`, `Disconnected` and everything else
+ * A `Resync` that follows something known counts in `updateGaps`, `outputGaps` or
+ * both, by the rule of `TaskState`. `Connected`, `Disconnected` and everything else
  * change nothing. Every event rolls up the tasks whose time is over at `at`, the
  * time in milliseconds since 1970.
  *
  * **Gotchas**
  *
- * - Runs are told by updates. A feed of output alone (`Interest.output`), or one
+ * - Runs are separated by updates. A feed of output alone (`Interest.output`), or one
  *   in which the update between two runs is lost, shows one run, and the second
- *   result replaces the first: the total is then too low, never too high. Ask for
- *   updates too (`Interest.task`), and look at `gaps`.
+ *   result replaces the first: the total is then too low, never too high. Subscribe to
+ *   updates too (`Interest.task`), and check `updateGaps` and `outputGaps`.
  * - A result that comes so late that the next run has begun counts for that run,
  *   until that run's own result replaces it.
- * - Costs of a run that has no result (one that was killed) are unknown to the
- *   feed.
+ * - The cost of a run without a result (one that was killed) is not in the feed.
  * - A repeat that comes after its task was rolled up counts again: keep
  *   `endedTimeToLive` above the longest delay of a repeat.
  *
@@ -206,62 +236,7 @@ export const make = (options?: Options): CostLedger => ({
  * @category reducers
  * @since 0.1.0
  */
-export const update = (self: CostLedger, event: MeshEvent, at: number): CostLedger => {
-  const updated =
-    event._tag === "TaskUpdated"
-      ? updateTask(self, event.taskId, (task) => onUpdate(task, event, at, self.settings))
-      : event._tag === "TaskOutput" && Results.isResult(event)
-        ? updateTask(self, event.taskId, (task) => onResult(task, event, at))
-        : event._tag === "Resync"
-          ? { ...self, gaps: self.gaps + 1 }
-          : self
-  let { rolledUsd, rolledTasks } = updated
-  const trimmed = Roster.trim(updated, self.settings, at, "taskId" in event ? event.taskId : undefined, (task) => {
-    rolledUsd += task.costUsd
-    rolledTasks++
-  })
-  return trimmed === updated ? updated : { ...updated, ...pick(trimmed), rolledUsd, rolledTasks }
-}
-
-const pick = ({ tasks, order }: Roster.Roster<TaskCost>): Roster.Roster<TaskCost> => ({ tasks, order })
-
-const updateTask = (self: CostLedger, taskId: TaskId, f: (task: TaskCost) => TaskCost): CostLedger => {
-  const known = Option.getOrUndefined(HashMap.get(self.tasks, taskId))
-  const before = known ?? { taskId, costUsd: 0, durationMs: 0, runs: 1, results: Results.none }
-  const after = f(before)
-  if (after === before) return self
-  return {
-    ...self,
-    ...Roster.set(self, known, after),
-    // Zero must not be added: a sum in floating point that nothing changed stays as it is.
-    totalUsd: after.costUsd === before.costUsd ? self.totalUsd : self.totalUsd - before.costUsd + after.costUsd
-  }
-}
-
-type Draft = { -readonly [K in keyof TaskCost]: TaskCost[K] }
-
-const onUpdate = (self: TaskCost, update: TaskUpdated, at: number, { isTerminal }: Settings): TaskCost => {
-  const change = Results.read(self, update, isTerminal)
-  if (change === undefined) return self
-  const draft: Draft = { ...self, lastEventAt: at }
-  if (update.version !== undefined) draft.version = update.version
-  if (change.status === undefined) return draft
-  draft.status = change.status
-  if (change.beginsRun) {
-    draft.runs++
-    draft.results = Results.beginRun(self.results)
-    delete draft.endedAt
-  }
-  if (change.isTerminal) draft.endedAt ??= at
-  return draft
-}
-
-const onResult = (self: TaskCost, output: TaskOutput, at: number): TaskCost => {
-  const results = Results.add(self.results, output)
-  return results === self.results
-    ? self
-    : { ...self, lastEventAt: at, results, costUsd: results.costUsd, durationMs: results.durationMs }
-}
+export const update = (self: CostLedger, event: MeshEvent, at: number): CostLedger => Ledger.step(self, event, at)
 
 /**
  * The ledger after several events at one time: `update` for each.
@@ -278,7 +253,7 @@ export const fold = (self: CostLedger, events: ReadonlyArray<MeshEvent>, at: num
 /**
  * What one task cost, as long as it has an entry.
  *
- * **Example** (A task that nobody spoke of)
+ * **Example** (An unknown task)
  *
  * ```ts
  * import * as Option from "effect/Option"
@@ -316,10 +291,10 @@ export const get: {
  * @category constructors
  * @since 0.1.0
  */
-export const reducer = (options?: Options): Projection.Reducer<CostLedger, MeshEvent> => ({
-  initial: make(options),
-  fold
-})
+export const reducer = (options: ResumeOptions = {}): Projection.Reducer<CostLedger, MeshEvent> => {
+  const { initial, ...given } = options
+  return { initial: initial === undefined ? make(given) : Ledger.withOptions(initial, given), fold }
+}
 
 /**
  * The ledgers of a feed, one for each batch that changes it.
@@ -330,9 +305,9 @@ export const reducer = (options?: Options): Projection.Reducer<CostLedger, MeshE
  *
  * **Details**
  *
- * Emits as `Projection.scan` does, with the times of the `Clock`. `Connected` and
- * `Disconnected` change nothing; `Resync` counts in `gaps`. An update changes the
- * ledger too, because it may begin a run: put `Stream.map((ledger) =>
+ * Emits as `Projection.scan` does, with the times of the `Clock`. With `initial`,
+ * it continues from a saved ledger. An update changes the ledger too, because it
+ * may begin a run: put `Stream.map((ledger) =>
  * ledger.totalUsd)` and `Stream.changes` after it for the total alone.
  *
  * **Example** (A meter)
@@ -357,26 +332,14 @@ export const reducer = (options?: Options): Projection.Reducer<CostLedger, MeshE
  * @category operators
  * @since 0.1.0
  */
-export const scan: {
-  /** The ledgers of a feed: see `scan`. */
-  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = {}>(
-    selfOrOptions?: Arg & NoUnknownOptions<Arg, Options>,
-    options?: Options
-  ): [Arg] extends [Stream.Stream<infer _A, infer E, infer R>]
-    ? Stream.Stream<CostLedger, E, R>
-    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<CostLedger, E, R>
-} = dual(
-  (args) => Stream.isStream(args[0]),
-  <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: Options): Stream.Stream<CostLedger, E, R> =>
-    Projection.scan(self, reducer(options))
-)
+export const scan: Operator.Scan<CostLedger, ResumeOptions> = Operator.scan(reducer)
 
 /**
  * Keeps a ledger up to date in a fiber of the scope.
  *
  * **Details**
  *
- * See `Projection.run` for what it gives and where a failure of the feed shows.
+ * See `Projection.run` for the result, and for where a failure of the feed shows.
  *
  * **Example** (Reading the total)
  *
@@ -400,21 +363,4 @@ export const scan: {
  * @category constructors
  * @since 0.1.0
  */
-export const run: {
-  /** Keeps a ledger up to date in a fiber of the scope: see `run`. */
-  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = {}>(
-    selfOrOptions?: Arg & NoUnknownOptions<Arg, Options>,
-    options?: Options
-  ): [Arg] extends [Stream.Stream<infer _A, infer E, infer R>]
-    ? Effect.Effect<Projection.Projection<CostLedger, E>, never, R | Scope.Scope>
-    : <A extends MeshEvent, E, R>(
-        self: Stream.Stream<A, E, R>
-      ) => Effect.Effect<Projection.Projection<CostLedger, E>, never, R | Scope.Scope>
-} = dual(
-  (args) => Stream.isStream(args[0]),
-  <A extends MeshEvent, E, R>(
-    self: Stream.Stream<A, E, R>,
-    options?: Options
-  ): Effect.Effect<Projection.Projection<CostLedger, E>, never, R | Scope.Scope> =>
-    Projection.run(self, reducer(options))
-)
+export const run: Operator.Run<CostLedger, ResumeOptions> = Operator.run(reducer)

@@ -2,22 +2,20 @@
  * All tasks of a feed and what is known of each, in bounded memory.
  *
  * A pure reducer over events, and the operators that run it: a `TaskState` for
- * each task that an event named, until the task is let go.
+ * each task that an event named, until it is evicted.
  *
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import type { NoUnknownOptions } from "./operators/options.ts"
+import type * as Schema from "effect/Schema"
+import * as Board from "./internal/projection/board.ts"
+import * as Operator from "./internal/projection/operator.ts"
 import * as Roster from "./internal/projection/roster.ts"
-import * as Reduce from "./internal/projection/taskState.ts"
-import type { MeshEvent, ResyncReason } from "./MeshEvent.ts"
-import * as Projection from "./Projection.ts"
+import type { MeshEvent } from "./MeshEvent.ts"
+import type * as Projection from "./Projection.ts"
 import type { TaskId } from "./TaskId.ts"
 import type * as TaskState from "./TaskState.ts"
 
@@ -28,75 +26,71 @@ import type * as TaskState from "./TaskState.ts"
  * @since 0.1.0
  */
 export interface Options extends TaskState.Options {
-  /** How long a task stays on the board after its end. Default: 1 hour. */
+  /** How long a task stays on the board after its end. Negative counts as 0. Defaults to 1 hour. */
   readonly endedTimeToLive?: Duration.Input | undefined
-  /** How many ended tasks stay at most; the one that ended first goes. Default: 1000. */
+  /** The maximum number of ended tasks. Beyond it the task that ended first is evicted. Defaults to 1000. */
   readonly maxEnded?: number | undefined
   /**
-   * How many tasks stay in all. Beyond it the ended ones go first, and then the
-   * live one that was not heard of for about the longest. Default: 10,000.
+   * The maximum number of tasks. Beyond it ended ones are evicted first, and then the
+   * live one without an event for about the longest. At least 1. Defaults to 10,000.
    */
   readonly maxTasks?: number | undefined
+  /**
+   * How many characters of last outputs are kept in all tasks together. Beyond it
+   * the text of the output that is about the oldest is removed, and
+   * `lastOutputTruncated` is set. Defaults to 8,388,608.
+   */
+  readonly maxTotalOutputChars?: number | undefined
 }
 
 /**
- * `Options` with the defaults filled in.
+ * Options of `reducer`, `scan` and `run`.
  *
  * @category options
- * @since 0.1.0
+ * @since 0.2.0
  */
-export interface Settings extends Roster.Limits, Reduce.Meaning {}
-
-export type {
+export interface ResumeOptions extends Options {
   /**
-   * The order in which tasks are let go.
-   *
-   * @category models
-   * @since 0.1.0
+   * The board to start from. Options given besides it replace those that it was
+   * made with; it keeps the others. Defaults to an empty board.
    */
-  Order
-} from "./internal/projection/roster.ts"
-
-/**
- * What a board keeps of a task. Read tasks with `get`, `live` and `ended`.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Entry {
-  readonly taskId: TaskId
-  /** When the task's last update or output came, in milliseconds since 1970. */
-  readonly lastEventAt?: number
-  /** When it was first seen to have ended, in milliseconds since 1970; absent while it has not. */
-  readonly endedAt?: number
-  /** All but the gaps of everything since the task's last event. */
-  readonly state: TaskState.TaskState
-  /** How many gaps of everything `state` knows of. */
-  readonly gapsSeen: number
+  readonly initial?: TaskBoard | undefined
 }
 
 /**
- * All tasks, and what is known of each.
+ * All tasks, and what is known of each. Read tasks with `get`, `live` and `ended`.
+ *
+ * **Gotchas**
+ *
+ * A board also has hidden bookkeeping. Make boards with `make` and `codec`, not by
+ * hand.
  *
  * @category models
  * @since 0.1.0
  */
 export interface TaskBoard {
-  /** What is kept of each task. Read tasks with `get`, `live` and `ended`. */
-  readonly tasks: HashMap.HashMap<TaskId, Entry>
-  /** How many gaps of everything there were while tasks were live. */
-  readonly gaps: number
-  /** Why, the last time. */
-  readonly lastGap?: ResyncReason
-  /** How many ended tasks were let go. */
+  /** How many tasks are on the board. */
+  readonly size: number
+  /** How many ended tasks were evicted. */
   readonly evicted: number
-  /** How many tasks were let go that were not known to have ended, because there were too many. */
+  /** How many tasks without a known end were evicted, because there were too many. */
   readonly forgotten: number
-  /** The options that it was made with. */
-  readonly settings: Settings
-  /** In which order tasks are let go. */
-  readonly order: Roster.Order
+  /**
+   * From when every update of every task is known that the feed subscribes to, in
+   * milliseconds since 1970. Absent while updates may be missing. A task that
+   * appears later starts with it as its `updatesCompleteSince`.
+   */
+  readonly updatesCompleteSince?: number
+  readonly [Board.contents]: Board.Contents
 }
+
+/**
+ * A board as JSON. Its members may change with the version of this package.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Encoded extends Board.Encoded {}
 
 /**
  * A board without tasks.
@@ -104,21 +98,48 @@ export interface TaskBoard {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options?: Options): TaskBoard => ({
-  tasks: HashMap.empty(),
-  gaps: 0,
-  evicted: 0,
-  forgotten: 0,
-  settings: {
-    ...Reduce.meaningOf(options),
-    ...Roster.limitsOf({
-      endedTimeToLive: options?.endedTimeToLive ?? "1 hour",
-      maxEnded: options?.maxEnded ?? 1000,
-      maxTasks: options?.maxTasks ?? 10_000
-    })
-  },
-  order: Roster.emptyOrder
-})
+export const make = (options?: Options): TaskBoard => Board.make(options)
+
+/**
+ * Saves a board as JSON and restores it. A restored board goes on exactly as the
+ * saved one would have.
+ *
+ * **When to use**
+ *
+ * Use it to continue after a restart: pass the restored board as `initial`.
+ *
+ * **Details**
+ *
+ * Options may hold functions and are not saved: a restored board has the options
+ * given here.
+ *
+ * **Gotchas**
+ *
+ * A board that was saved while connected is still complete "since" when it is
+ * restored. The first mark of the new connection ends that stretch and counts as a
+ * gap.
+ *
+ * **Example** (Continuing after a restart)
+ *
+ * ```ts
+ * import * as Schema from "effect/Schema"
+ * import * as TaskBoard from "@makima-stream/core/TaskBoard"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * const options = { maxEnded: 10 }
+ * const update = { _tag: "TaskUpdated", taskId: TaskId.make("a"), status: "running" } as const
+ * const board = TaskBoard.update(TaskBoard.make(options), update, 1000)
+ *
+ * const codec = TaskBoard.codec(options)
+ * const json = JSON.stringify(Schema.encodeSync(codec)(board))
+ * const restored = Schema.decodeUnknownSync(codec)(JSON.parse(json))
+ * console.log(TaskBoard.live(restored).map((task) => task.taskId)) // ["a"]
+ * ```
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const codec = (options?: Options): Schema.Codec<TaskBoard, Encoded> => Board.codec(options)
 
 /**
  * The board after one event.
@@ -126,25 +147,25 @@ export const make = (options?: Options): TaskBoard => ({
  * **Details**
  *
  * - An event that names a task updates its state as `TaskState.update` does, and
- *   puts the task on the board if it is not there; a `Resync` that names it too.
- * - A `Resync` that names no task counts as a gap in every live task.
- * - Everything else, `Connected` and `Disconnected` included, changes no task.
- * - Every event lets go of the tasks whose time is over at `at`.
+ *   adds the task if it is not on the board. A `Resync` that names it does so too.
+ * - A `Resync` that names no task, and a `Disconnected`, update every task.
+ * - Every event evicts the tasks whose time is over at `at`.
  *
- * `at` is the time to put down, in milliseconds since 1970.
+ * `at` is the time to record, in milliseconds since 1970. An event costs about the
+ * same whatever the number of tasks; only a mark that opens a complete stretch for
+ * all tasks visits each of them.
  *
  * **Gotchas**
  *
- * - A task that was let go comes back as a new one with its next event. An output
- *   that trails the end of its task by more than `endedTimeToLive` so leaves a task
- *   without status, which goes when there are more than `maxTasks`.
+ * - A task that was evicted comes back as a new one with its next event. An output
+ *   that comes more than `endedTimeToLive` after the end of its task so leaves a
+ *   task without status, which is evicted when there are more than `maxTasks`.
  * - A task whose end fell into a gap stays live for the same time.
  *
  * **Example** (Two tasks)
  *
  * ```ts
- * import * as TaskBoard from "@makima-stream/core/TaskBoard"
- * import * as TaskId from "@makima-stream/core/TaskId"
+ * import { TaskBoard, TaskId } from "@makima-stream/core"
  *
  * const update = (id: string, status: string) =>
  *   ({ _tag: "TaskUpdated", taskId: TaskId.make(id), status }) as const
@@ -156,49 +177,7 @@ export const make = (options?: Options): TaskBoard => ({
  * @category reducers
  * @since 0.1.0
  */
-export const update = (self: TaskBoard, event: MeshEvent, at: number): TaskBoard => {
-  const taskId = "taskId" in event ? event.taskId : undefined
-  const updated =
-    taskId !== undefined
-      ? updateTask(self, taskId, event, at)
-      : event._tag === "Resync" && self.order.live.size > 0
-        ? { ...self, gaps: self.gaps + 1, lastGap: event.reason }
-        : self
-  let { evicted, forgotten } = self
-  const trimmed = Roster.trim(updated, self.settings, at, taskId, ({ endedAt }) => {
-    if (endedAt === undefined) forgotten++
-    else evicted++
-  })
-  return trimmed === updated ? updated : { ...updated, tasks: trimmed.tasks, order: trimmed.order, evicted, forgotten }
-}
-
-const updateTask = (self: TaskBoard, taskId: TaskId, event: MeshEvent, at: number): TaskBoard => {
-  const known = Option.getOrUndefined(HashMap.get(self.tasks, taskId))
-  const before = known === undefined ? Reduce.make(taskId) : stateOf(self, known)
-  const state = Reduce.step(before, event, at, self.settings)
-  if (state === before) return self
-  const { lastEventAt, endedAt } = state
-  return {
-    ...self,
-    ...Roster.set(self, known, {
-      taskId,
-      ...(lastEventAt === undefined ? {} : { lastEventAt }),
-      ...(endedAt === undefined ? {} : { endedAt }),
-      state,
-      gapsSeen: self.gaps
-    })
-  }
-}
-
-/**
- * A gap of everything touches every live task. It is only counted on the board
- * when it comes, and reaches a task when that is looked at, so that a feed with
- * many gaps and many tasks costs no more than one with few.
- */
-const stateOf = ({ gaps, lastGap }: TaskBoard, { state, gapsSeen }: Entry): TaskState.TaskState =>
-  gaps === gapsSeen || lastGap === undefined || !Reduce.isLive(state)
-    ? state
-    : { ...state, gaps: state.gaps + gaps - gapsSeen, lastGap }
+export const update = (self: TaskBoard, event: MeshEvent, at: number): TaskBoard => Board.step(self, event, at)
 
 /**
  * The board after several events at one time: `update` for each.
@@ -215,7 +194,7 @@ export const fold = (self: TaskBoard, events: ReadonlyArray<MeshEvent>, at: numb
 /**
  * What is known of one task.
  *
- * **Example** (A task that nobody spoke of)
+ * **Example** (An unknown task)
  *
  * ```ts
  * import * as Option from "effect/Option"
@@ -234,7 +213,7 @@ export const get: {
   /** What is known of one task. */
   (self: TaskBoard, taskId: TaskId): Option.Option<TaskState.TaskState>
 } = dual(2, (self: TaskBoard, taskId: TaskId): Option.Option<TaskState.TaskState> =>
-  Option.map(HashMap.get(self.tasks, taskId), (entry) => stateOf(self, entry))
+  Option.map(HashMap.get(self[Board.contents].tasks, taskId), (entry) => Board.stateOf(self[Board.contents], entry))
 )
 
 /**
@@ -245,7 +224,7 @@ export const get: {
  * @since 0.1.0
  */
 export const live = (self: TaskBoard): Array<TaskState.TaskState> =>
-  Roster.entriesOf(self, "live").map((entry) => stateOf(self, entry))
+  Roster.entriesOf(self[Board.contents], "live").map((entry) => Board.stateOf(self[Board.contents], entry))
 
 /**
  * The tasks that have ended, in the order of their ends.
@@ -267,7 +246,7 @@ export const live = (self: TaskBoard): Array<TaskState.TaskState> =>
  * @since 0.1.0
  */
 export const ended = (self: TaskBoard): Array<TaskState.TaskState> =>
-  Roster.entriesOf(self, "ended").map(({ state }) => state)
+  Roster.entriesOf(self[Board.contents], "ended").map((entry) => Board.stateOf(self[Board.contents], entry))
 
 /**
  * The reducer of a board, for `Projection` and for projections built on it.
@@ -286,10 +265,10 @@ export const ended = (self: TaskBoard): Array<TaskState.TaskState> =>
  * @category constructors
  * @since 0.1.0
  */
-export const reducer = (options?: Options): Projection.Reducer<TaskBoard, MeshEvent> => ({
-  initial: make(options),
-  fold
-})
+export const reducer = (options: ResumeOptions = {}): Projection.Reducer<TaskBoard, MeshEvent> => {
+  const { initial, ...given } = options
+  return { initial: initial === undefined ? make(given) : Board.withOptions(initial, given), fold }
+}
 
 /**
  * The boards of a feed, one for each batch that changes it.
@@ -300,10 +279,9 @@ export const reducer = (options?: Options): Projection.Reducer<TaskBoard, MeshEv
  *
  * **Details**
  *
- * Emits as `Projection.scan` does, with the times of the `Clock`. `Connected` and
- * `Disconnected` change nothing; `Resync` counts in the `gaps` of the tasks that
- * it concerns. Ended tasks go when an event comes after their time, so a feed
- * that is silent keeps them.
+ * Emits as `Projection.scan` does, with the times of the `Clock`. Ended tasks are
+ * evicted when an event comes after their time, so a silent feed keeps them. With
+ * `initial`, it continues from a saved board.
  *
  * **Example** (How many tasks are live)
  *
@@ -327,26 +305,14 @@ export const reducer = (options?: Options): Projection.Reducer<TaskBoard, MeshEv
  * @category operators
  * @since 0.1.0
  */
-export const scan: {
-  /** The boards of a feed: see `scan`. */
-  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = {}>(
-    selfOrOptions?: Arg & NoUnknownOptions<Arg, Options>,
-    options?: Options
-  ): [Arg] extends [Stream.Stream<infer _A, infer E, infer R>]
-    ? Stream.Stream<TaskBoard, E, R>
-    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskBoard, E, R>
-} = dual(
-  (args) => Stream.isStream(args[0]),
-  <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: Options): Stream.Stream<TaskBoard, E, R> =>
-    Projection.scan(self, reducer(options))
-)
+export const scan: Operator.Scan<TaskBoard, ResumeOptions> = Operator.scan(reducer)
 
 /**
  * Keeps a board up to date in a fiber of the scope.
  *
  * **Details**
  *
- * See `Projection.run` for what it gives and where a failure of the feed shows.
+ * See `Projection.run` for the result, and for where a failure of the feed shows.
  *
  * **Example** (Reading the board)
  *
@@ -369,21 +335,4 @@ export const scan: {
  * @category constructors
  * @since 0.1.0
  */
-export const run: {
-  /** Keeps a board up to date in a fiber of the scope: see `run`. */
-  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = {}>(
-    selfOrOptions?: Arg & NoUnknownOptions<Arg, Options>,
-    options?: Options
-  ): [Arg] extends [Stream.Stream<infer _A, infer E, infer R>]
-    ? Effect.Effect<Projection.Projection<TaskBoard, E>, never, R | Scope.Scope>
-    : <A extends MeshEvent, E, R>(
-        self: Stream.Stream<A, E, R>
-      ) => Effect.Effect<Projection.Projection<TaskBoard, E>, never, R | Scope.Scope>
-} = dual(
-  (args) => Stream.isStream(args[0]),
-  <A extends MeshEvent, E, R>(
-    self: Stream.Stream<A, E, R>,
-    options?: Options
-  ): Effect.Effect<Projection.Projection<TaskBoard, E>, never, R | Scope.Scope> =>
-    Projection.run(self, reducer(options))
-)
+export const run: Operator.Run<TaskBoard, ResumeOptions> = Operator.run(reducer)

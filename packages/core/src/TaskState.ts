@@ -2,94 +2,56 @@
  * What is known of one task, folded from the feed.
  *
  * A pure reducer over events, and the operators that run it. `TaskBoard` keeps
- * one of these for each task; `CostLedger` keeps only what tasks cost, for many
- * more of them.
+ * one state for each task; `CostLedger` keeps only the costs, for many more tasks.
  *
  * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import type { Selector } from "./operators/options.ts"
-import type { Results } from "./internal/projection/results.ts"
+import type * as Stream from "effect/Stream"
 import * as Reduce from "./internal/projection/taskState.ts"
-import type { MeshEvent, ResyncReason } from "./MeshEvent.ts"
+import type { Options, TaskState } from "./internal/projection/taskState.ts"
+import type { MeshEvent } from "./MeshEvent.ts"
+import { isDataFirst } from "./operators/options.ts"
 import * as Projection from "./Projection.ts"
-import type { TaskOutput } from "./ServerMessage.ts"
 import type { TaskId } from "./TaskId.ts"
-
-/**
- * What is known of one task.
- *
- * **Details**
- *
- * A *run* is what happens between two ends of a task: a new one begins when the
- * status goes from a terminal one to another. All times are the clock's, in
- * milliseconds since 1970, and say when the event was folded, not when it
- * happened on the server. What is not known is absent.
- *
- * @category models
- * @since 0.1.0
- */
-export interface TaskState {
-  readonly taskId: TaskId
-  /** The newest status. */
-  readonly status?: string
-  /** The newest version. */
-  readonly version?: number
-  /** The newest output that is not partial. */
-  readonly lastOutput?: TaskOutput
-  /** When the first event named the task. */
-  readonly firstEventAt?: number
-  /** When the task's last update or output came. */
-  readonly lastEventAt?: number
-  /** When this run was first seen at work: by an output, or an update to a status that is not a waiting one. */
-  readonly startedAt?: number
-  /** When this run was first seen to have ended. */
-  readonly endedAt?: number
-  /** How many runs were seen, this one included. */
-  readonly runs: number
-  /** What the results of all runs say they cost, in US dollars, each counted once. */
-  readonly costUsd: number
-  /** What the results of all runs say they took, in milliseconds, each counted once. */
-  readonly durationMs: number
-  /**
-   * How many outputs came of each message type, partial ones left out. At most
-   * 64 types are told apart; outputs of any further type count under `*`.
-   */
-  readonly counts: ReadonlyMap<string, number>
-  /** How many partial outputs came. */
-  readonly partials: number
-  /** How many times events of the task may have been missed. 0: nothing is known to be missing. */
-  readonly gaps: number
-  /** Why, the last time. */
-  readonly lastGap?: ResyncReason
-  /** What it takes to count each result once. */
-  readonly results: Results
-}
 
 export type {
   /**
-   * What a task's results add up to, and what it takes to tell a repeat.
+   * A state as JSON. The members besides those of `TaskState` may change with the
+   * version of this package.
+   *
+   * @category models
+   * @since 0.2.0
+   */
+  Encoded,
+  /**
+   * Options of a task's state.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  Options,
+  /**
+   * What is known of one task.
    *
    * @category models
    * @since 0.1.0
    */
-  Results
-} from "./internal/projection/results.ts"
+  TaskState
+} from "./internal/projection/taskState.ts"
 
 /**
- * Which statuses mean what.
+ * Options of `reducer`, `scan` and `run`.
  *
  * @category options
- * @since 0.1.0
+ * @since 0.2.0
  */
-export interface Options {
-  /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
-  readonly terminal?: Selector<string> | undefined
-  /** The statuses of a task that is not at work yet. Default: `pending`. */
-  readonly waiting?: Selector<string> | undefined
+export interface ResumeOptions extends Options {
+  /** The state to start from. It must be one of the same task. Defaults to `make(taskId)`. */
+  readonly initial?: TaskState | undefined
 }
 
 /**
@@ -101,23 +63,58 @@ export interface Options {
 export const make = (taskId: TaskId): TaskState => Reduce.make(taskId)
 
 /**
+ * Saves a state as JSON and restores it. A restored state goes on exactly as the
+ * saved one would have.
+ *
+ * **When to use**
+ *
+ * Use it to continue after a restart: pass the restored state as `initial`.
+ *
+ * **Gotchas**
+ *
+ * - A state that was saved while connected is still complete "since" when it is
+ *   restored. The first mark of the new connection ends that stretch and counts as
+ *   a gap. Until then the state is as it was when saved.
+ * - Options are not part of a state: pass the same ones again.
+ *
+ * **Example** (Continuing after a restart)
+ *
+ * ```ts
+ * import * as Schema from "effect/Schema"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as TaskState from "@makima-stream/core/TaskState"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const state = TaskState.update(TaskState.make(taskId), { _tag: "TaskUpdated", taskId, status: "running" }, 1000)
+ *
+ * const json = JSON.stringify(Schema.encodeSync(TaskState.codec)(state))
+ * const restored = Schema.decodeUnknownSync(TaskState.codec)(JSON.parse(json))
+ * console.log(restored.status) // running
+ * ```
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const codec: Schema.Codec<TaskState, Reduce.Encoded> = Reduce.codec
+
+/**
  * The state after one event.
  *
  * **Details**
  *
- * - An update whose `version` is not above the newest known is a repeat or comes
- *   too late, and changes nothing.
- * - An output counts, whatever the status: it may trail the update that ended the
- *   task. It does not begin a run.
- * - A `result` replaces what its run cost and took; one that repeats the result
- *   of this run or of the run before changes nothing. See `CostLedger` for what
- *   this cannot tell.
- * - A `Resync` that names the task counts as a gap; one that names none does
- *   while the task is live.
- * - Everything else, `Connected`, `Disconnected` and the events of other tasks
- *   included, changes nothing, and gives the state back as it is.
+ * - An update whose `version` is not above the newest one is late or a repeat, and
+ *   is ignored, unless the server was restored (see `restartAfter`).
+ * - An output counts, whatever the status: it may come after the update that ended
+ *   the task. It does not begin a run.
+ * - A `result` replaces the cost and duration of its run; one that repeats the
+ *   result of this run or of the previous one changes nothing. `CostLedger` lists
+ *   what this cannot distinguish. Sums stay within `Number.MAX_VALUE`.
+ * - A `Resync` that names the task, or no task, and a `Disconnected` change from
+ *   where the state is complete. See `TaskState`.
+ * - `Connected`, `ServerError`, `UnknownMessage` and the events of other tasks
+ *   change nothing: the same state is returned.
  *
- * `at` is the time to put down, in milliseconds since 1970.
+ * `at` is the time to record, in milliseconds since 1970.
  *
  * **Example** (A task that starts)
  *
@@ -138,7 +135,7 @@ export const make = (taskId: TaskId): TaskState => Reduce.make(taskId)
  * @since 0.1.0
  */
 export const update = (self: TaskState, event: MeshEvent, at: number, options?: Options): TaskState =>
-  Reduce.step(self, event, at, Reduce.meaningOf(options))
+  Reduce.step(self, event, at, Reduce.rulesOf(options))
 
 /**
  * The state after several events at one time: `update` for each.
@@ -159,10 +156,10 @@ export const update = (self: TaskState, event: MeshEvent, at: number, options?: 
  * @since 0.1.0
  */
 export const fold = (self: TaskState, events: ReadonlyArray<MeshEvent>, at: number, options?: Options): TaskState =>
-  Reduce.fold(self, events, at, Reduce.meaningOf(options))
+  Reduce.fold(self, events, at, Reduce.rulesOf(options))
 
 /**
- * Whether the task has been heard of and is not known to have ended.
+ * Returns `true` if an event named the task and it is not known to have ended.
  *
  * @category guards
  * @since 0.1.0
@@ -170,9 +167,8 @@ export const fold = (self: TaskState, events: ReadonlyArray<MeshEvent>, at: numb
 export const isLive = (self: TaskState): boolean => Reduce.isLive(self)
 
 /**
- * How long this run has been at work, in milliseconds, by the clock of this
- * program: until `now`, or until its end. `undefined` when its start was not
- * seen.
+ * Returns how long this run has been at work in milliseconds, by the times of the
+ * fold: until `now`, or until its end. `undefined` if its start was not seen.
  *
  * **Example** (A run that ended)
  *
@@ -198,13 +194,13 @@ export const elapsedMillis = (self: TaskState, now: number): number | undefined 
  * **When to use**
  *
  * Use it to follow one task: a progress line, a gate that waits for a status.
- * For all tasks there is `TaskBoard`.
+ * For all tasks use `TaskBoard`.
  *
  * **Details**
  *
- * The events of other tasks may be in the feed and change nothing. `Connected`
- * and `Disconnected` change nothing; `Resync` counts in `gaps`. Emits as
- * `Projection.scan` does, with the times of the `Clock`.
+ * The events of other tasks may be in the feed and change nothing. Emits as
+ * `Projection.scan` does, with the times of the `Clock`. With `initial`, it
+ * continues from a saved state.
  *
  * **Example** (The last state of a task)
  *
@@ -232,20 +228,20 @@ export const scan: {
   /** The states of one task: see `scan`. */
   (
     taskId: TaskId,
-    options?: Options
+    options?: ResumeOptions
   ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskState, E, R>
   /** The states of one task: see `scan`. */
   <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>,
     taskId: TaskId,
-    options?: Options
+    options?: ResumeOptions
   ): Stream.Stream<TaskState, E, R>
 } = dual(
-  (args) => Stream.isStream(args[0]),
+  isDataFirst,
   <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>,
     taskId: TaskId,
-    options?: Options
+    options?: ResumeOptions
   ): Stream.Stream<TaskState, E, R> => Projection.scan(self, reducer(taskId, options))
 )
 
@@ -254,7 +250,7 @@ export const scan: {
  *
  * **Details**
  *
- * See `Projection.run` for what it gives and where a failure of the feed shows.
+ * See `Projection.run` for the result, and for where a failure of the feed shows.
  *
  * **Example** (Reading the state)
  *
@@ -282,7 +278,7 @@ export const run: {
   /** Keeps the state of one task up to date in a fiber of the scope: see `run`. */
   (
     taskId: TaskId,
-    options?: Options
+    options?: ResumeOptions
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Effect.Effect<Projection.Projection<TaskState, E>, never, R | Scope.Scope>
@@ -290,14 +286,14 @@ export const run: {
   <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>,
     taskId: TaskId,
-    options?: Options
+    options?: ResumeOptions
   ): Effect.Effect<Projection.Projection<TaskState, E>, never, R | Scope.Scope>
 } = dual(
-  (args) => Stream.isStream(args[0]),
+  isDataFirst,
   <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>,
     taskId: TaskId,
-    options?: Options
+    options?: ResumeOptions
   ): Effect.Effect<Projection.Projection<TaskState, E>, never, R | Scope.Scope> =>
     Projection.run(self, reducer(taskId, options))
 )
@@ -319,7 +315,11 @@ export const run: {
  * @category constructors
  * @since 0.1.0
  */
-export const reducer = (taskId: TaskId, options?: Options): Projection.Reducer<TaskState, MeshEvent> => {
-  const meaning = Reduce.meaningOf(options)
-  return { initial: make(taskId), fold: (state, events, at) => Reduce.fold(state, events, at, meaning) }
+export const reducer = (taskId: TaskId, options?: ResumeOptions): Projection.Reducer<TaskState, MeshEvent> => {
+  const rules = Reduce.rulesOf(options)
+  const initial = options?.initial ?? make(taskId)
+  if (initial.taskId !== taskId) {
+    throw new TypeError('The option "initial" must be a state of the task that is followed')
+  }
+  return { initial, fold: (state, events, at) => Reduce.fold(state, events, at, rules) }
 }

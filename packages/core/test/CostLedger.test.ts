@@ -9,7 +9,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Scope from "effect/Scope"
 import * as CostLedger from "../src/CostLedger.ts"
-import type { MeshEvent } from "../src/MeshEvent.ts"
+import type { MeshEvent, ResyncReason } from "../src/MeshEvent.ts"
 import type { Projection } from "../src/Projection.ts"
 import * as TaskBoard from "../src/TaskBoard.ts"
 import { TaskId } from "../src/TaskId.ts"
@@ -151,15 +151,115 @@ describe("CostLedger", () => {
     assert.deepStrictEqual([later.totalUsd, later.rolledUsd, later.rolledTasks], [3, 3, 2])
   })
 
-  it("counts gaps, of a task or of everything, wherever they stand, and nothing else for them", () => {
+  it("counts marks that follow something known, and changes nothing else for them", () => {
     const events = [updated(a, "running"), result(a, 1, 10), updated(a, "done")]
+    const plain = foldAll(events)
     for (let index = 0; index <= events.length; index++) {
-      const { gaps, ...marked } = foldAll(withGapAt(events, index))
-      const { gaps: _, ...plain } = foldAll(events)
-      assert.strictEqual(gaps, 1)
-      assert.deepStrictEqual([marked.totalUsd, [...marked.tasks]], [plain.totalUsd, [...plain.tasks]])
+      const marked = foldAll(withGapAt(events, index))
+      const expected = index === 0 ? 0 : 1
+      assert.deepStrictEqual([marked.updateGaps, marked.outputGaps], [expected, expected])
+      assert.deepStrictEqual([marked.totalUsd, marked.rolledTasks], [plain.totalUsd, plain.rolledTasks])
     }
-    assert.strictEqual(foldAll([{ _tag: "Resync", epoch: 1, taskId: a, reason: { _tag: "JoinedLate" } }]).gaps, 1)
+  })
+
+  it("counts no gap for the first mark of a feed or of a task, and one for the next", () => {
+    const mark = (reason: ResyncReason, taskId?: TaskId): MeshEvent => ({
+      _tag: "Resync",
+      epoch: 1,
+      reason,
+      ...(taskId === undefined ? {} : { taskId })
+    })
+    const started = mark({ _tag: "Started" })
+    const output = mark({ _tag: "Subscribed", kind: "output" }, a)
+    const jump = mark({ _tag: "VersionGap", lastVersion: 1, version: 3 }, a)
+    const gaps = (events: ReadonlyArray<MeshEvent>) => {
+      const { outputGaps, updateGaps } = foldAll(events)
+      return [updateGaps, outputGaps]
+    }
+    const beginning = [updated(b, "running"), started, updated(a, "running"), output, result(a, 1, 10)]
+    assert.deepStrictEqual(gaps(beginning), [0, 0])
+    assert.deepStrictEqual(gaps([...beginning, output]), [0, 1])
+    assert.deepStrictEqual(gaps([...beginning, jump]), [1, 0])
+    assert.deepStrictEqual(gaps([...beginning, started]), [1, 1])
+  })
+
+  it("leaves no trace of an absurd cost that is corrected, and is never infinite", () => {
+    const absurd = [result(a, 1e17, 1), result(b, 0.5, 2), result(a, 123.45, 3)]
+    assert.strictEqual(total(absurd), 123.95)
+    const huge = [result(a, 1e308, 1), result(b, 1e308, 2)]
+    assert.strictEqual(total(huge), Number.MAX_VALUE)
+    assert.strictEqual(total([...huge, result(a, 0.25, 3), result(b, 0.5, 4)]), 0.75)
+    assert.strictEqual(total([result(a, -1, 1), result(b, 0.5, 2)]), -0.5)
+  })
+
+  it("rolls up exactly what its entries cost", () => {
+    const many = Array.from({ length: 100 }, (_, index) => TaskId.make(`t${index}`))
+    const costOf = (index: number) => (index % 2 === 0 ? 0.1 : 1e15)
+    const ledger = foldAll(many.flatMap((id, index) => [result(id, costOf(index), 1), updated(id, "done")]))
+    const rolled = CostLedger.update(ledger, gap, 1e12)
+    assert.deepStrictEqual([rolled.totalUsd, rolled.rolledUsd], [ledger.totalUsd, ledger.totalUsd])
+    const others = many.map((id, index) => result(id, -costOf(index), 2))
+    assert.strictEqual(CostLedger.fold(rolled, others, 1e12).totalUsd, 0)
+  })
+
+  it("takes the lower versions of a restored server after a new connection", () => {
+    const before = [updated(a, "done", 1200), result(a, 1, 10), gap]
+    const after = [1001, 1002, 1003].map((version) => updated(a, "running", version))
+    assert.strictEqual(total([...before, ...after.slice(0, 2), result(a, 2, 20)]), 2)
+    assert.strictEqual(total([...before, ...after, result(a, 2, 20)]), 3)
+  })
+
+  describe("saved and restored", () => {
+    const roundTrip = (ledger: CostLedger.CostLedger, options?: CostLedger.Options) => {
+      const codec = CostLedger.codec(options)
+      return Schema.decodeUnknownSync(codec)(JSON.parse(JSON.stringify(Schema.encodeSync(codec)(ledger))))
+    }
+    const seen = ({ outputGaps, rolledTasks, rolledUsd, tasks, totalUsd, updateGaps }: CostLedger.CostLedger) => [
+      totalUsd,
+      rolledUsd,
+      rolledTasks,
+      updateGaps,
+      outputGaps,
+      [...HashMap.values(tasks)].sort((x, y) => (x.taskId < y.taskId ? -1 : 1))
+    ]
+
+    it.prop("goes on exactly as the original", [history, history, small], ([before, after, maxEnded]) => {
+      const options = { maxEnded, maxTasks: 2 }
+      let original = CostLedger.fold(CostLedger.make(options), before, 0)
+      let restored = roundTrip(original, options)
+      assert.deepStrictEqual(seen(restored), seen(original))
+      for (const event of after) {
+        original = CostLedger.update(original, event, 1000)
+        restored = CostLedger.update(restored, event, 1000)
+        assert.deepStrictEqual(seen(restored), seen(original))
+      }
+    })
+
+    it("keeps an exact total, also of absurd costs", () => {
+      const events = [result(a, 1e308, 1), updated(a, "done"), result(b, 0.1, 2), updated(b, "done")]
+      const restored = roundTrip(foldAll(events, { maxEnded: 0 }))
+      assert.strictEqual(restored.totalUsd, 1e308)
+      assert.strictEqual(CostLedger.update(restored, result(a, -1e308, 1), 0).totalUsd, 0.1)
+    })
+
+    it.effect("continues a stream from an initial ledger, with its options unless others are given", () =>
+      Effect.gen(function* () {
+        const initial = foldAll([result(a, 1, 10), updated(a, "parked")], { terminal: "parked" })
+        const events = Stream.make(updated(a, "running"), result(a, 2, 20))
+        const own = yield* events.pipe(CostLedger.scan({ initial, maxEnded: 5 }), Stream.runLast)
+        assert.strictEqual(Option.getOrThrow(own).totalUsd, 3)
+        const running = yield* CostLedger.run(events, { initial })
+        yield* running.join
+        assert.strictEqual((yield* SubscriptionRef.get(running.ref)).totalUsd, 3)
+      })
+    )
+
+    it("shows no bookkeeping in its keys or those of its entries", () => {
+      const ledger = foldAll([result(a, 1, 10)])
+      const keys = Object.keys(ledger).sort()
+      assert.deepStrictEqual(keys, ["outputGaps", "rolledTasks", "rolledUsd", "tasks", "totalUsd", "updateGaps"])
+      assert.notInclude(JSON.stringify(Option.getOrThrow(CostLedger.get(ledger, a))), "fingerprint")
+    })
   })
 
   it("gives the same object for what changes nothing", () => {

@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -11,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import type { MeshEvent } from "../src/MeshEvent.ts"
 import type { Projection } from "../src/Projection.ts"
+import * as MeshError from "../src/MeshError.ts"
 import * as TaskBoard from "../src/TaskBoard.ts"
 import { TaskId } from "../src/TaskId.ts"
 import * as TaskState from "../src/TaskState.ts"
@@ -40,6 +40,21 @@ const small = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, m
 const foldInTime = (board: TaskBoard.TaskBoard, events: ReadonlyArray<MeshEvent>) =>
   events.reduce((board, event, index) => TaskBoard.update(board, event, index), board)
 
+const allUpdates: MeshEvent = { _tag: "Resync", epoch: 1, reason: { _tag: "Subscribed", kind: "updates" } }
+
+const started: MeshEvent = { _tag: "Resync", epoch: 1, reason: { _tag: "Started" } }
+
+const overflow: MeshEvent = { _tag: "Resync", epoch: 1, reason: { _tag: "Overflow", dropped: 1 } }
+
+const lost: MeshEvent = {
+  _tag: "Disconnected",
+  epoch: 1,
+  opened: true,
+  attempt: 1,
+  reason: new MeshError.ConnectionClosed({ code: 1001 }),
+  at: 0
+}
+
 describe("TaskBoard", () => {
   it.prop("is the same however the events are split", [history, sizes, small], ([events, sizes, maxEnded]) => {
     const empty = TaskBoard.make({ maxEnded })
@@ -57,9 +72,13 @@ describe("TaskBoard", () => {
       const state = TaskBoard.get(board, taskId)
       assert.strictEqual(Option.isSome(state), from >= 0)
       if (state._tag === "None") continue
+      // A board knows the start of the updates of all tasks before it knows a task.
+      const start = foldInTime(TaskBoard.make(), events.slice(0, from)).updatesCompleteSince
+      const empty =
+        start === undefined ? TaskState.make(taskId) : TaskState.update(TaskState.make(taskId), allUpdates, start)
       const alone = events.reduce(
         (state, event, index) => (index < from ? state : TaskState.update(state, event, index)),
-        TaskState.make(taskId)
+        empty
       )
       assert.deepStrictEqual(state.value, alone)
     }
@@ -69,7 +88,9 @@ describe("TaskBoard", () => {
     const board = foldInTime(TaskBoard.make(), events)
     const live = TaskBoard.live(board)
     const ended = TaskBoard.ended(board)
-    assert.sameMembers(ids([...live, ...ended]), [...HashMap.keys(board.tasks)].map(String))
+    const named = tasks.filter((task) => events.some((event) => taskOf(event) === task))
+    assert.sameMembers(ids([...live, ...ended]), named.map(String))
+    assert.strictEqual(board.size, named.length)
     assert.isTrue(live.every(TaskState.isLive))
     const ends = ended.map(({ endedAt }) => endedAt ?? -1)
     assert.deepStrictEqual(
@@ -87,13 +108,13 @@ describe("TaskBoard", () => {
       let added = 0
       for (const [index, event] of events.entries()) {
         const taskId = taskOf(event)
-        const isNew = taskId !== undefined && !HashMap.has(board.tasks, taskId)
+        const isNew = taskId !== undefined && Option.isNone(TaskBoard.get(board, taskId))
         board = TaskBoard.update(board, event, index)
         if (isNew) added++
-        assert.isAtMost(HashMap.size(board.tasks), Math.max(1, maxTasks))
+        assert.isAtMost(board.size, Math.max(1, maxTasks))
         assert.isAtMost(TaskBoard.ended(board).length, maxEnded)
-        assert.strictEqual(HashMap.size(board.tasks), TaskBoard.ended(board).length + TaskBoard.live(board).length)
-        assert.strictEqual(added, HashMap.size(board.tasks) + board.evicted + board.forgotten)
+        assert.strictEqual(board.size, TaskBoard.ended(board).length + TaskBoard.live(board).length)
+        assert.strictEqual(added, board.size + board.evicted + board.forgotten)
       }
     }
   )
@@ -101,7 +122,7 @@ describe("TaskBoard", () => {
   it("gives the same object for what changes nothing", () => {
     const board = TaskBoard.fold(TaskBoard.make(), [updated(a, "running", 2)], 0)
     for (const event of [
-      updated(a, "done", 1),
+      updated(a, "done", 2),
       { _tag: "Connected", epoch: 1, at: 0 } as const,
       { _tag: "ServerError", code: "ERROR", message: "" } as const
     ]) {
@@ -172,7 +193,7 @@ describe("TaskBoard", () => {
     const events = [updated(a, "running"), updated(b, "running"), updated(a, "done")]
     const gaps = [0, 1, 2, 3].map((index) => {
       const board = TaskBoard.fold(TaskBoard.make(), withGapAt(events, index), 0)
-      return [a, b].map((taskId) => Option.getOrThrow(TaskBoard.get(board, taskId)).gaps)
+      return [a, b].map((taskId) => Option.getOrThrow(TaskBoard.get(board, taskId)).updateGaps)
     })
     assert.deepStrictEqual(gaps, [
       [0, 0],
@@ -189,8 +210,8 @@ describe("TaskBoard", () => {
       7
     )
     assert.deepStrictEqual(
-      TaskBoard.live(board).map(({ gaps, firstEventAt }) => [gaps, firstEventAt]),
-      [[1, 7]]
+      TaskBoard.live(board).map((task) => [task.updateGaps, task.firstEventAt, task.updatesCompleteSince]),
+      [[0, 7, 7]]
     )
   })
 
@@ -201,6 +222,119 @@ describe("TaskBoard", () => {
       0
     )
     assert.deepStrictEqual([ids(TaskBoard.live(board)), ids(TaskBoard.ended(board))], [["a"], ["b"]])
+  })
+
+  it("gives a task that appears later the start of all updates, and not of its output", () => {
+    const later = (events: ReadonlyArray<MeshEvent>) => {
+      const board = foldInTime(TaskBoard.make(), [...events, updated(a, "running")])
+      const { outputCompleteSince, updatesCompleteSince } = Option.getOrThrow(TaskBoard.get(board, a))
+      return [updatesCompleteSince, outputCompleteSince]
+    }
+    assert.deepStrictEqual(later([]), [undefined, undefined])
+    assert.deepStrictEqual(later([updated(b, "running"), started]), [1, undefined])
+    assert.deepStrictEqual(later([updated(b, "running"), allUpdates]), [1, undefined])
+    assert.deepStrictEqual(later([started, overflow]), [1, undefined])
+    assert.deepStrictEqual(later([started, lost]), [undefined, undefined])
+    assert.deepStrictEqual(later([started, lost, overflow]), [undefined, undefined])
+  })
+
+  it("ends the completeness of every task with the connection, in whatever order holes come with it", () => {
+    const known = [started, updated(a, "running"), said(a, "x")]
+    for (const holes of [
+      [lost, overflow],
+      [overflow, lost, lost],
+      [lost, overflow, overflow]
+    ]) {
+      const task = Option.getOrThrow(TaskBoard.get(foldInTime(TaskBoard.make(), [...known, ...holes]), a))
+      assert.deepStrictEqual(
+        [task.updatesCompleteSince, task.updateGaps, task.outputGaps],
+        [
+          undefined,
+          holes.filter((event) => event === overflow).length,
+          holes.filter((event) => event === overflow).length
+        ]
+      )
+    }
+    const open = Option.getOrThrow(TaskBoard.get(foldInTime(TaskBoard.make(), [...known, overflow]), a))
+    assert.deepStrictEqual([open.updatesCompleteSince, open.outputCompleteSince], [3, undefined])
+  })
+
+  it("keeps the text of the newest outputs when there is too much in all", () => {
+    const text = (name: string) => said(id(name), name.repeat(10))
+    const board = foldInTime(TaskBoard.make({ maxTotalOutputChars: 25 }), ["a", "b", "c", "d"].map(text))
+    assert.deepStrictEqual(
+      TaskBoard.live(board).map((task) => [task.lastOutput?.content, task.lastOutputTruncated]),
+      [
+        ["", true],
+        ["", true],
+        ["cccccccccc", undefined],
+        ["dddddddddd", undefined]
+      ]
+    )
+    const again = TaskBoard.update(TaskBoard.update(board, text("c"), 10), text("e"), 11)
+    assert.deepStrictEqual(
+      TaskBoard.live(again).map((task) => task.lastOutput?.content),
+      ["", "", "cccccccccc", "", "eeeeeeeeee"]
+    )
+  })
+
+  it.prop("never keeps more text than its bounds", [history, small, small], ([events, maxTasks, chars]) => {
+    let board = TaskBoard.make({ maxTasks, maxTotalOutputChars: chars })
+    for (const [index, event] of events.entries()) {
+      board = TaskBoard.update(board, event, index)
+      const all = [...TaskBoard.live(board), ...TaskBoard.ended(board)]
+      assert.isAtMost(
+        all.reduce((sum, { lastOutput }) => sum + (lastOutput?.content.length ?? 0), 0),
+        chars
+      )
+    }
+  })
+
+  describe("saved and restored", () => {
+    const roundTrip = (board: TaskBoard.TaskBoard, options?: TaskBoard.Options) => {
+      const codec = TaskBoard.codec(options)
+      return Schema.decodeUnknownSync(codec)(JSON.parse(JSON.stringify(Schema.encodeSync(codec)(board))))
+    }
+    const seen = (board: TaskBoard.TaskBoard) => [
+      TaskBoard.live(board),
+      TaskBoard.ended(board),
+      board.size,
+      board.evicted,
+      board.forgotten,
+      board.updatesCompleteSince
+    ]
+
+    it.prop("goes on exactly as the original", [history, history, small, small], ([before, after, maxEnded, chars]) => {
+      const options = { maxEnded, maxTasks: 2, maxTotalOutputChars: chars * 2 }
+      let original = foldInTime(TaskBoard.make(options), before)
+      let restored = roundTrip(original, options)
+      assert.deepStrictEqual(seen(restored), seen(original))
+      for (const event of after) {
+        original = TaskBoard.update(original, event, 1000)
+        restored = TaskBoard.update(restored, event, 1000)
+        assert.deepStrictEqual(seen(restored), seen(original))
+      }
+    })
+
+    it.effect("continues a stream from an initial board, with its options unless others are given", () =>
+      Effect.gen(function* () {
+        const options = { terminal: "parked" }
+        const initial = roundTrip(TaskBoard.fold(TaskBoard.make(options), [updated(a, "parked")], 0), options)
+        const events = Stream.make(updated(b, "parked"), updated(c, "done"))
+        const own = yield* events.pipe(TaskBoard.scan({ initial, maxEnded: 5 }), Stream.runLast)
+        assert.deepStrictEqual(ids(TaskBoard.ended(Option.getOrThrow(own))), ["a", "b"])
+        const given = yield* events.pipe(TaskBoard.scan({ initial, terminal: "done" }), Stream.runLast)
+        assert.deepStrictEqual(ids(TaskBoard.ended(Option.getOrThrow(given))), ["a", "c"])
+        const running = yield* TaskBoard.run(events, { initial, terminal: undefined })
+        yield* running.join
+        assert.deepStrictEqual(ids(TaskBoard.ended(yield* SubscriptionRef.get(running.ref))), ["a", "b"])
+      })
+    )
+
+    it("shows no bookkeeping in its keys", () => {
+      const board = TaskBoard.fold(TaskBoard.make(), [started, updated(a, "running")], 0)
+      assert.deepStrictEqual(Object.keys(board).sort(), ["evicted", "forgotten", "size", "updatesCompleteSince"])
+    })
   })
 
   describe("over a stream", () => {

@@ -1,14 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import type { MeshEvent } from "../src/MeshEvent.ts"
+import type { MeshEvent, ResyncReason } from "../src/MeshEvent.ts"
 import type { Projection } from "../src/Projection.ts"
 import type { TaskUpdated } from "../src/ServerMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
+import * as MeshError from "../src/MeshError.ts"
 import * as TaskState from "../src/TaskState.ts"
 import * as TaskStatus from "../src/TaskStatus.ts"
 import {
@@ -57,6 +59,17 @@ const costOf = (events: ReadonlyArray<MeshEvent>, taskId: TaskId) => {
   }
 }
 
+/** Without what counts messages and marks. */
+const withoutCounts = ({ status, version, lastOutput, costUsd, durationMs, runs, endedAt }: TaskState.TaskState) => ({
+  status,
+  version,
+  lastOutput,
+  costUsd,
+  durationMs,
+  runs,
+  endedAt
+})
+
 describe("TaskState", () => {
   it.prop("is the same however the events are split", [history, sizes], ([events, sizes]) => {
     const whole = foldAll(events)
@@ -72,15 +85,16 @@ describe("TaskState", () => {
   })
 
   it.prop("counts nothing but messages twice when every event comes twice", [history], ([events]) => {
-    const { counts: _, partials: __, gaps: ___, ...once } = foldAll(events)
-    const { counts: _4, partials: _5, gaps: _6, ...twice } = foldAll(events.flatMap((event) => [event, event]))
+    const once = withoutCounts(foldAll(events))
+    const twice = withoutCounts(foldAll(events.flatMap((event) => [event, event])))
     assert.deepStrictEqual(twice, once)
   })
 
-  it.prop("gives the same object for what concerns other tasks", [history], ([events]) => {
+  it.prop("returns the same object for what concerns other tasks", [history], ([events]) => {
     const state = foldAll(events)
     for (const event of events) {
-      if (taskOf(event) !== a && event._tag !== "Resync") assert.strictEqual(TaskState.update(state, event, 0), state)
+      if (taskOf(event) !== a && event._tag !== "Resync" && event._tag !== "Disconnected")
+        assert.strictEqual(TaskState.update(state, event, 0), state)
     }
   })
 
@@ -134,9 +148,8 @@ describe("TaskState", () => {
 
   it("ignores an update that is not newer than what it knows", () => {
     const state = foldInTime([updated(a, "running", 3), updated(a, "done", 4)])
-    for (const late of [updated(a, "running", 3), updated(a, "running", 4)]) {
-      assert.strictEqual(TaskState.update(state, late, 9), state)
-    }
+    assert.strictEqual(TaskState.update(state, updated(a, "running", 4), 9), state)
+    assert.strictEqual(TaskState.update(state, updated(a, "running", 3), 9), state)
     assert.strictEqual(TaskState.update(state, updated(a, "running", 5), 9).runs, 2)
     assert.strictEqual(TaskState.update(state, updated(a, "running"), 9).runs, 2)
   })
@@ -187,36 +200,202 @@ describe("TaskState", () => {
     assert.strictEqual(TaskState.update(state, updated(a, "parked"), 6, { terminal: "parked" }).endedAt, 6)
   })
 
-  describe("and gaps", () => {
-    const events: ReadonlyArray<MeshEvent> = [
-      updated(b, "running"),
-      updated(a, "running"),
-      said(a, "x"),
-      updated(a, "done"),
-      said(a, "trailing")
-    ]
+  it("takes three lower versions in a row after a new connection for a restored server", () => {
+    const ended = foldAll([updated(a, "done", 1200), gap])
+    const late = [updated(a, "running", 1001), updated(a, "running", 1002)]
+    assert.strictEqual(TaskState.fold(ended, late, 1).status, "done")
+    const restored = TaskState.fold(ended, [...late, updated(a, "paused", 1003)], 1)
+    assert.deepStrictEqual([restored.status, restored.version, restored.runs], ["paused", 1003, 2])
+    assert.strictEqual(TaskState.update(restored, updated(a, "running", 1004), 2).status, "running")
+  })
 
-    it("counts a gap of everything exactly while the task is live", () => {
-      const counts = [0, 1, 2, 3, 4, 5].map((index) => foldAll(withGapAt(events, index)).gaps)
-      assert.deepStrictEqual(counts, [0, 0, 1, 1, 0, 0])
+  it("never lets late updates of the same connection revoke an end", () => {
+    const late = Array.from({ length: 9 }, (_, index) => updated(a, "running", index + 1))
+    assert.strictEqual(foldAll([gap, updated(a, "done", 10), ...late]).status, "done")
+  })
+
+  it("takes the number of lower versions that show a restored server from its options", () => {
+    const events = [updated(a, "done", 10), gap, updated(a, "running", 5)]
+    assert.strictEqual(foldAll(events, { restartAfter: 1 }).status, "running")
+    assert.strictEqual(foldAll(events, { restartAfter: Number.NaN }).status, "running")
+    const many = Array.from({ length: 9 }, (_, index) => updated(a, "running", index + 1))
+    assert.strictEqual(foldAll([updated(a, "done", 10), gap, ...many], { restartAfter: Infinity }).status, "done")
+  })
+
+  it("cuts the last output at the bound and says so, until one that fits comes", () => {
+    const long = foldAll([said(a, "x".repeat(5000))])
+    assert.deepStrictEqual([long.lastOutput?.content.length, long.lastOutputTruncated], [4096, true])
+    const short = TaskState.update(long, said(a, "y"), 0)
+    assert.deepStrictEqual([short.lastOutput?.content, "lastOutputTruncated" in short], ["y", false])
+    const none = foldAll([said(a, "x")], { maxOutputChars: -1 })
+    assert.deepStrictEqual([none.lastOutput?.content, none.lastOutputTruncated], ["", true])
+  })
+
+  it("leaves out a tool input that does not fit, and cuts names", () => {
+    const input = { path: "x".repeat(100), list: Array.from({ length: 1000 }, () => [1, null, true]) }
+    const call = { ...said(a, "call", "tool_use"), toolName: "n".repeat(1000), toolInput: input }
+    const cut = foldAll([call])
+    assert.deepStrictEqual(
+      [cut.lastOutput?.toolInput, cut.lastOutput?.toolName?.length, cut.lastOutputTruncated],
+      [undefined, 256, true]
+    )
+    const whole = { ...call, toolName: "Read" }
+    assert.strictEqual(foldAll([whole], { maxOutputChars: Infinity }).lastOutput, whole)
+    const named = foldAll([updated(a, "s".repeat(1000)), said(a, "x", "t".repeat(1000))])
+    assert.deepStrictEqual([named.status?.length, [...named.counts]], [256, [["*", 1]]])
+  })
+
+  it("keeps costs and durations finite, whatever a result says", () => {
+    const runs = [1e308, 1e308, 1e308].flatMap((cost, index) => [
+      updated(a, "running"),
+      result(a, cost, index),
+      updated(a, "done")
+    ])
+    assert.strictEqual(foldAll(runs).costUsd, Number.MAX_VALUE)
+  })
+
+  it("refuses an initial state of another task", () => {
+    assert.throws(() => TaskState.reducer(a, { initial: TaskState.make(b) }), /"initial"/)
+  })
+
+  describe("and completeness", () => {
+    const mark = (reason: ResyncReason, more: { taskId?: TaskId; unconfirmed?: number } = {}): MeshEvent => ({
+      _tag: "Resync",
+      epoch: 1,
+      reason,
+      ...more
+    })
+    const started = mark({ _tag: "Started" })
+    const reconnected = mark({ _tag: "Reconnected", downMillis: 5 })
+    const subscribed = (kind: "updates" | "output", taskId?: TaskId) =>
+      mark({ _tag: "Subscribed", kind }, taskId === undefined ? {} : { taskId })
+    const overflow = mark({ _tag: "Overflow", dropped: 1 })
+    const jump = mark({ _tag: "VersionGap", lastVersion: 1, version: 5 }, { taskId: a })
+    const lost: MeshEvent = {
+      _tag: "Disconnected",
+      epoch: 1,
+      opened: true,
+      attempt: 1,
+      reason: new MeshError.ConnectionClosed({ code: 1001 }),
+      at: 0
+    }
+    const since = (events: ReadonlyArray<MeshEvent>) => {
+      const { outputCompleteSince, updatesCompleteSince } = foldInTime(events)
+      return [updatesCompleteSince, outputCompleteSince]
+    }
+    const gaps = (events: ReadonlyArray<MeshEvent>) => {
+      const { outputGaps, updateGaps } = foldInTime(events)
+      return [updateGaps, outputGaps]
+    }
+
+    it("begins at the first mark, for what it names", () => {
+      assert.deepStrictEqual(since([updated(a, "running"), said(a, "x")]), [undefined, undefined])
+      assert.deepStrictEqual(since([updated(a, "running"), started]), [1, 1])
+      assert.deepStrictEqual(since([subscribed("updates"), updated(a, "running")]), [0, undefined])
+      assert.deepStrictEqual(since([subscribed("updates", a), subscribed("output", a)]), [0, 1])
+      assert.deepStrictEqual(since([subscribed("updates", b), subscribed("output", b)]), [undefined, undefined])
+    })
+
+    it("ends with the connection, and begins again at the next mark", () => {
+      assert.deepStrictEqual(since([started, lost]), [undefined, undefined])
+      assert.deepStrictEqual(since([started, lost, lost, reconnected]), [3, 3])
+      assert.deepStrictEqual(since([started, lost, subscribed("output", a)]), [undefined, 2])
+    })
+
+    it("is not opened by a mark with unconfirmed keys, which ends what it names", () => {
+      const unconfirmed = mark({ _tag: "Reconnected", downMillis: 5 }, { unconfirmed: 1 })
+      assert.deepStrictEqual(since([started, unconfirmed]), [undefined, undefined])
+      assert.deepStrictEqual(since([started, unconfirmed, subscribed("updates", a)]), [2, undefined])
+      assert.deepStrictEqual(since([mark({ _tag: "Started" }, { unconfirmed: 0 })]), [0, 0])
+    })
+
+    it("begins anew after a hole, and a hole opens nothing", () => {
+      assert.deepStrictEqual(since([started, updated(a, "running"), overflow]), [2, 2])
+      assert.deepStrictEqual(since([started, lost, overflow]), [undefined, undefined])
+      assert.deepStrictEqual(since([started, updated(a, "running"), jump]), [2, 0])
+    })
+
+    it("counts no gap for the first mark of a kind, also after events", () => {
+      const beginning = [started, updated(a, "running"), subscribed("output", a), said(a, "x")]
+      assert.deepStrictEqual(gaps(beginning), [0, 0])
+      assert.deepStrictEqual(gaps([...beginning, subscribed("output", a)]), [0, 1])
+      const discovered = [updated(a, "running"), said(a, "x"), started]
+      assert.deepStrictEqual(gaps(discovered), [0, 0])
+      assert.deepStrictEqual(gaps([updated(a, "running"), subscribed("output", a), said(a, "x")]), [0, 0])
+    })
+
+    it("counts gaps of updates and of output separately, each where something was known", () => {
+      const known = [subscribed("updates"), updated(a, "running")]
+      assert.deepStrictEqual(gaps([...known, lost, reconnected]), [1, 0])
+      assert.deepStrictEqual(gaps([...known, subscribed("output", a), lost, reconnected]), [1, 1])
+      assert.deepStrictEqual(gaps([...known, said(a, "x"), overflow]), [1, 1])
+      assert.deepStrictEqual(gaps([...known, said(a, "x"), jump]), [1, 0])
+      assert.deepStrictEqual(gaps([overflow, jump]), [0, 0])
+      assert.deepStrictEqual(gaps([...known, subscribed("output", a), overflow]), [1, 1])
+    })
+
+    it("counts the first mark of a new connection after a state was restored", () => {
+      const saved = foldInTime([started, updated(a, "running"), said(a, "x")])
+      const resumed = TaskState.update(saved, started, 100)
+      assert.deepStrictEqual(
+        [resumed.updateGaps, resumed.outputGaps, resumed.updatesCompleteSince, resumed.lastGap],
+        [1, 1, 100, { _tag: "Started" }]
+      )
+    })
+
+    it("counts a mark of everything until the task ends, and a mark that names it always", () => {
+      const ended = [started, updated(a, "running"), updated(a, "done")]
+      assert.deepStrictEqual(gaps([...ended, lost, reconnected]), [0, 0])
+      assert.deepStrictEqual(gaps([...ended, jump]), [1, 0])
+      assert.deepStrictEqual(since([...ended, lost, reconnected]), [4, 4])
     })
 
     it("changes nothing else for a gap, wherever it stands", () => {
+      const events = [updated(b, "running"), updated(a, "running"), said(a, "x"), updated(a, "done"), said(a, "y")]
       for (let index = 0; index <= events.length; index++) {
-        const { gaps: _, lastGap: __, ...marked } = foldAll(withGapAt(events, index))
-        const { gaps: ___, ...plain } = foldAll(events)
-        assert.deepStrictEqual(marked, plain)
+        assert.deepStrictEqual(withoutCounts(foldAll(withGapAt(events, index))), withoutCounts(foldAll(events)))
       }
     })
+  })
 
-    it("counts a gap that names the task, live or not, and none that names another", () => {
-      const reason = { _tag: "VersionGap", lastVersion: 1, version: 5 } as const
-      const state = foldAll(events)
-      const named = TaskState.update(state, { _tag: "Resync", epoch: 1, taskId: a, reason }, 9)
-      assert.deepStrictEqual([named.gaps, named.lastGap], [1, reason])
-      assert.strictEqual(TaskState.update(state, { _tag: "Resync", epoch: 1, taskId: b, reason }, 9), state)
-      assert.strictEqual(TaskState.update(state, gap, 9), state)
+  describe("saved and restored", () => {
+    const roundTrip = (state: TaskState.TaskState) =>
+      Schema.decodeUnknownSync(TaskState.codec)(JSON.parse(JSON.stringify(Schema.encodeSync(TaskState.codec)(state))))
+
+    it.prop("goes on exactly as the original", [history, history], ([before, after]) => {
+      const original = foldAll(before)
+      const restored = roundTrip(original)
+      assert.deepStrictEqual(restored, original)
+      assert.deepStrictEqual(TaskState.fold(restored, after, 9), TaskState.fold(original, after, 9))
     })
+
+    it("keeps what tells a repeated result, and how many older updates came", () => {
+      const state = roundTrip(foldAll([updated(a, "done", 10), result(a, 1, 10), gap, updated(a, "running", 5)]))
+      assert.strictEqual(TaskState.fold(state, [updated(a, "running", 11), result(a, 1, 10)], 0).costUsd, 1)
+      assert.strictEqual(TaskState.fold(state, [updated(a, "x", 6), updated(a, "y", 7)], 0).status, "y")
+    })
+
+    it("shows no bookkeeping in JSON or in its keys", () => {
+      const state = foldAll([updated(a, "running", 1), result(a, 1, 10)])
+      assert.notInclude(JSON.stringify(state), "fingerprint")
+      assert.notInclude(Object.keys(state), "results")
+    })
+
+    it("refuses what is no state", () => {
+      assert.throws(() => Schema.decodeUnknownSync(TaskState.codec)({ taskId: "a" }))
+    })
+
+    it.effect("continues a stream from an initial state", () =>
+      Effect.gen(function* () {
+        const initial = roundTrip(foldAll([updated(a, "running"), result(a, 1, 10), updated(a, "done")]))
+        const events = Stream.make(updated(a, "running"), result(a, 2, 20))
+        const last = yield* events.pipe(TaskState.scan(a, { initial }), Stream.runLast)
+        assert.strictEqual(last._tag === "Some" && last.value.costUsd, 3)
+        const running = yield* TaskState.run(events, a, { initial })
+        yield* running.join
+        assert.strictEqual((yield* SubscriptionRef.get(running.ref)).costUsd, 3)
+      })
+    )
   })
 
   describe("over a stream", () => {

@@ -1,86 +1,68 @@
 /**
- * What the results of a task's runs add up to, each counted once.
+ * The cost and duration of a task's runs, each result counted once.
  *
  * The protocol gives a result no id, so the rules are:
  *
- * - A run has one result. A later one of the same run replaces what the run
- *   cost and took.
+ * - A run has one result. A later result of the same run replaces its cost and
+ *   duration.
  * - A run begins when the status goes from a terminal one to another. Only then
- *   does a result add to what was there.
- * - A result that says the same as the last one of the run before is a repeat
- *   of that, whenever it comes.
+ *   is a result added to the earlier ones.
+ * - A result that equals the last one of the previous run is a repeat of it,
+ *   whenever it comes.
  *
- * "The same" is told by cost, duration, `isError`, and the length and hash of the
- * content, so that no content is kept.
+ * Results are compared by cost, duration, `isError`, and the length and hash of
+ * the content, so no content is kept.
  */
 import * as Hash from "effect/Hash"
-import type { TaskOutput, TaskUpdated } from "../../ServerMessage.ts"
+import * as Schema from "effect/Schema"
+import type { TaskOutput } from "../../ServerMessage.ts"
 
-/**
- * What a task's results add up to, and what it takes to tell a repeat.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Results {
+/** Sums of results, and the fingerprints by which a repeat is recognised. */
+export const Results = Schema.Struct({
   /** US dollars, in all runs. */
-  readonly costUsd: number
+  costUsd: Schema.Finite,
   /** Milliseconds, in all runs. */
-  readonly durationMs: number
+  durationMs: Schema.Finite,
   /** US dollars, in the runs before this one. */
-  readonly earlierCostUsd: number
+  earlierCostUsd: Schema.Finite,
   /** Milliseconds, in the runs before this one. */
-  readonly earlierDurationMs: number
-  /** The mark of this run's latest result. */
-  readonly mark?: string
-  /** The mark of the last result of the runs before. */
-  readonly earlierMark?: string
-}
+  earlierDurationMs: Schema.Finite,
+  /** The fingerprint of this run's latest result. */
+  fingerprint: Schema.optionalKey(Schema.String),
+  /** The fingerprint of the last result of the runs before. */
+  earlierFingerprint: Schema.optionalKey(Schema.String)
+})
+
+export interface Results extends Schema.Schema.Type<typeof Results> {}
 
 export const none: Results = { costUsd: 0, durationMs: 0, earlierCostUsd: 0, earlierDurationMs: 0 }
 
 /** Whether an output is the result of a run. */
 export const isResult = (output: TaskOutput): boolean => output.messageType === "result" && output.isPartial !== true
 
-const markOf = ({ content, costUsd, durationMs, isError }: TaskOutput): string =>
+const fingerprintOf = ({ content, costUsd, durationMs, isError }: TaskOutput): string =>
   `${costUsd ?? ""}|${durationMs ?? ""}|${isError === true}|${content.length}|${Hash.string(content)}`
 
-/** A result came. Gives the same object when that changes nothing. */
+/** A sum within the range of a finite number, so that one absurd value cannot turn it into `Infinity` or `NaN`. */
+const plus = (earlier: number, value: number): number =>
+  Number.isNaN(value) ? earlier : Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, earlier + value))
+
+/** Adds a result. Returns the same object when that changes nothing. */
 export const add = (self: Results, output: TaskOutput): Results => {
-  const mark = markOf(output)
-  if (mark === self.mark || mark === self.earlierMark) return self
+  const fingerprint = fingerprintOf(output)
+  if (fingerprint === self.fingerprint || fingerprint === self.earlierFingerprint) return self
   return {
     ...self,
-    costUsd: output.costUsd === undefined ? self.costUsd : self.earlierCostUsd + output.costUsd,
-    durationMs: output.durationMs === undefined ? self.durationMs : self.earlierDurationMs + output.durationMs,
-    mark
+    costUsd: output.costUsd === undefined ? self.costUsd : plus(self.earlierCostUsd, output.costUsd),
+    durationMs: output.durationMs === undefined ? self.durationMs : plus(self.earlierDurationMs, output.durationMs),
+    fingerprint
   }
 }
 
-/** A run began. */
-export const beginRun = ({ mark, ...self }: Results): Results => ({
+/** Begins a run. */
+export const beginRun = ({ fingerprint, ...self }: Results): Results => ({
   ...self,
   earlierCostUsd: self.costUsd,
   earlierDurationMs: self.durationMs,
-  ...(mark === undefined ? {} : { earlierMark: mark })
+  ...(fingerprint === undefined ? {} : { earlierFingerprint: fingerprint })
 })
-
-/** What an update means for the run of a task of which `status` and `version` are known. */
-export interface Change {
-  readonly status: string | undefined
-  readonly isTerminal: boolean
-  /** The status was terminal and is not any more. */
-  readonly beginsRun: boolean
-}
-
-/** Reads an update; `undefined` for one that is not newer than what is known. */
-export const read = (
-  known: { readonly status?: string; readonly version?: number },
-  update: TaskUpdated,
-  isTerminal: (status: string) => boolean
-): Change | undefined => {
-  if (update.version !== undefined && known.version !== undefined && update.version <= known.version) return undefined
-  const status = update.status ?? known.status
-  const ends = status !== undefined && isTerminal(status)
-  return { status, isTerminal: ends, beginsRun: !ends && known.status !== undefined && isTerminal(known.status) }
-}

@@ -1,23 +1,24 @@
 /**
- * A persistent table of tasks that stays bounded: what `TaskBoard` and
- * `CostLedger` keep their entries in. Immutable, and each operation takes
- * constant time but for the logarithm of the table.
+ * A persistent table of tasks with a bound: `TaskBoard` and `CostLedger` keep
+ * their entries in it. Each operation takes constant time but for the logarithm
+ * of the table.
  *
  * Invariants: every entry is in exactly one of the two lines, `ended` if it has
- * an `endedAt`, `live` otherwise; `ended` stands in the order of the ends, oldest
+ * an `endedAt`, `live` otherwise; `ended` is in the order of the ends, oldest
  * first.
  *
- * An entry is let go when its task ended too long ago, when there are too many
- * ended ones (the one that ended first goes), and when there are too many in all
- * and none has ended. Then the live one goes that was not heard of for about the
- * longest: from the first in the line on, one that was heard of since it went there
- * goes to its end instead, and the first that was not is the one. The entry that
- * makes them too many is spared.
+ * An entry is evicted when its task ended more than `endedTimeToLive` ago, when
+ * there are more than `maxEnded` ended ones (the first to end goes), and when
+ * there are more than `maxTasks` in all. Then the ended ones go first, and after
+ * them the live task without an event for about the longest: the first of the line
+ * moves to its end if it had an event since it was put there, and is evicted
+ * otherwise. The task of the current event is spared.
  */
 import * as Duration from "effect/Duration"
 import * as HashMap from "effect/HashMap"
 import type { TaskId } from "../../TaskId.ts"
 import { atLeast } from "../bounds.ts"
+import * as Line from "./line.ts"
 
 export interface Entry {
   readonly taskId: TaskId
@@ -32,42 +33,26 @@ export interface Limits {
   readonly maxTasks: number
 }
 
+/** Normalises the options. A negative duration or `NaN` counts as 0, and a fraction is rounded down. */
 export const limitsOf = (limits: {
   readonly endedTimeToLive: Duration.Input
   readonly maxEnded: number
   readonly maxTasks: number
-}): Limits => ({
-  endedTimeToLive: Duration.toMillis(limits.endedTimeToLive),
-  maxEnded: atLeast(0, limits.maxEnded),
-  maxTasks: atLeast(1, limits.maxTasks)
-})
+}): Limits => {
+  const endedTimeToLive = Duration.toMillis(limits.endedTimeToLive)
+  return {
+    endedTimeToLive: endedTimeToLive >= 0 ? endedTimeToLive : 0,
+    maxEnded: atLeast(0, limits.maxEnded),
+    maxTasks: atLeast(1, limits.maxTasks)
+  }
+}
 
-/**
- * The order in which tasks are let go.
- *
- * @category models
- * @since 0.1.0
- */
+/** The order in which tasks are evicted. */
 export interface Order {
-  /** Those that are not known to have ended, about in the order in which they were last heard of. */
-  readonly live: Line
-  /** Those that have, in the order of their ends. */
-  readonly ended: Line
-}
-
-/** A doubly linked list whose links are entries of a map, so that it is persistent and anything in it can leave. */
-interface Line {
-  readonly first: TaskId | undefined
-  readonly last: TaskId | undefined
-  readonly size: number
-  readonly links: HashMap.HashMap<TaskId, Link>
-}
-
-interface Link {
-  readonly prev: TaskId | undefined
-  readonly next: TaskId | undefined
-  /** In `ended`, when the task ended. In `live`, when it had last been heard of when it went there. */
-  readonly at: number
+  /** Tasks without a known end, about in the order of their last events. The time is that of the last event when the task was put there. */
+  readonly live: Line.Line
+  /** Ended tasks, in the order of their ends, with the time of the end. */
+  readonly ended: Line.Line
 }
 
 export interface Roster<V extends Entry> {
@@ -75,45 +60,12 @@ export interface Roster<V extends Entry> {
   readonly order: Order
 }
 
-const emptyLine: Line = { first: undefined, last: undefined, size: 0, links: HashMap.empty() }
+export const emptyOrder: Order = { live: Line.empty, ended: Line.empty }
 
-export const emptyOrder: Order = { live: emptyLine, ended: emptyLine }
+/** The time of a task without an event: before every other one. */
+const never = Number.MIN_SAFE_INTEGER
 
-const linkOf = (line: Line, id: TaskId): Link | undefined => {
-  const found = HashMap.get(line.links, id)
-  return found._tag === "Some" ? found.value : undefined
-}
-
-const append = (line: Line, id: TaskId, at: number): Line => {
-  const last = line.last === undefined ? undefined : linkOf(line, line.last)
-  const links =
-    line.last === undefined || last === undefined
-      ? line.links
-      : HashMap.set(line.links, line.last, { ...last, next: id })
-  return {
-    first: line.first ?? id,
-    last: id,
-    size: line.size + 1,
-    links: HashMap.set(links, id, { prev: line.last, next: undefined, at })
-  }
-}
-
-const remove = (line: Line, id: TaskId): Line => {
-  const link = linkOf(line, id)
-  if (link === undefined) return line
-  const { prev, next } = link
-  let links = HashMap.remove(line.links, id)
-  if (prev !== undefined) links = HashMap.modify(links, prev, (other) => ({ ...other, next }))
-  if (next !== undefined) links = HashMap.modify(links, next, (other) => ({ ...other, prev }))
-  return {
-    first: prev === undefined ? next : line.first,
-    last: next === undefined ? prev : line.last,
-    size: line.size - 1,
-    links
-  }
-}
-
-/** Puts an entry in, or in the place of the one that is there (`before`). */
+/** Adds an entry, or replaces `before`. */
 export const set = <V extends Entry>(self: Roster<V>, before: V | undefined, entry: V): Roster<V> => {
   const { taskId, endedAt, lastEventAt } = entry
   const tasks = HashMap.set(self.tasks, taskId, entry)
@@ -123,60 +75,79 @@ export const set = <V extends Entry>(self: Roster<V>, before: V | undefined, ent
   }
   let { live, ended } = self.order
   if (before !== undefined) {
-    live = remove(live, taskId)
-    ended = remove(ended, taskId)
+    live = Line.remove(live, taskId)
+    ended = Line.remove(ended, taskId)
   }
-  if (hasEnded) ended = append(ended, taskId, endedAt)
-  else live = append(live, taskId, lastEventAt ?? -Infinity)
+  if (hasEnded) ended = Line.append(ended, taskId, endedAt)
+  else live = Line.append(live, taskId, lastEventAt ?? never)
   return { tasks, order: { live, ended } }
 }
 
 /**
- * Lets go of what the limits do not allow, and gives each such entry to
- * `onDrop`. `newest` is the task that the event was about.
+ * Evicts what the limits do not allow, and calls `onEvict` with each such entry.
+ * `newest` is the task of the current event.
  */
 export const trim = <V extends Entry>(
   self: Roster<V>,
   limits: Limits,
   at: number,
   newest: TaskId | undefined,
-  onDrop: (entry: V) => void
+  onEvict: (entry: V) => void
 ): Roster<V> => {
   let { tasks } = self
   let { live, ended } = self.order
-  const drop = (id: TaskId): void => {
+  const evict = (id: TaskId): void => {
     const entry = HashMap.get(tasks, id)
     tasks = HashMap.remove(tasks, id)
-    if (entry._tag === "Some") onDrop(entry.value)
+    if (entry._tag === "Some") onEvict(entry.value)
   }
   while (ended.first !== undefined) {
     const id = ended.first
-    const endedAt = linkOf(ended, id)?.at ?? at
+    const endedAt = Line.timeOf(ended, id) ?? at
     const isOver = ended.size > limits.maxEnded || ended.size + live.size > limits.maxTasks
     if (!isOver && endedAt + limits.endedTimeToLive > at) break
-    ended = remove(ended, id)
-    drop(id)
+    ended = Line.remove(ended, id)
+    evict(id)
   }
   while (live.first !== undefined && live.size + ended.size > limits.maxTasks) {
     const id = live.first
     const entry = HashMap.get(tasks, id)
-    const heardAt = entry._tag === "Some" ? entry.value.lastEventAt : undefined
-    const since = linkOf(live, id)?.at ?? -Infinity
-    live = remove(live, id)
-    if (id === newest) live = append(live, id, since)
-    else if (heardAt !== undefined && heardAt > since) live = append(live, id, heardAt)
-    else drop(id)
+    const lastEventAt = entry._tag === "Some" ? entry.value.lastEventAt : undefined
+    const since = Line.timeOf(live, id) ?? never
+    live = Line.remove(live, id)
+    if (id === newest) live = Line.append(live, id, since)
+    else if (lastEventAt !== undefined && lastEventAt > since) live = Line.append(live, id, lastEventAt)
+    else evict(id)
   }
   return tasks === self.tasks ? self : { tasks, order: { live, ended } }
 }
 
 /** The entries of a line, in its order. */
 export const entriesOf = <V extends Entry>(self: Roster<V>, which: keyof Order): Array<V> => {
-  const line = self.order[which]
   const entries: Array<V> = []
-  for (let id = line.first; id !== undefined; id = linkOf(line, id)?.next) {
+  for (const [id] of Line.toArray(self.order[which])) {
     const entry = HashMap.get(self.tasks, id)
     if (entry._tag === "Some") entries.push(entry.value)
   }
   return entries
+}
+
+/** The entries with the times of their lines, in the order in which `restore` takes them. */
+export const save = <V extends Entry>(self: Roster<V>): Array<readonly [entry: V, at: number]> =>
+  [...Line.toArray(self.order.live), ...Line.toArray(self.order.ended)].flatMap(([id, at]) => {
+    const entry = HashMap.get(self.tasks, id)
+    return entry._tag === "Some" ? [[entry.value, at] as const] : []
+  })
+
+/** Rebuilds what `save` returned. */
+export const restore = <V extends Entry>(saved: ReadonlyArray<readonly [entry: V, at: number]>): Roster<V> => {
+  let { live, ended } = emptyOrder
+  for (const [{ taskId, endedAt }, at] of saved) {
+    if (endedAt === undefined) live = Line.append(live, taskId, at)
+    else ended = Line.append(ended, taskId, at)
+  }
+  return {
+    tasks: HashMap.fromIterable(saved.map(([entry]) => [entry.taskId, entry] as const)),
+    order: { live, ended }
+  }
 }

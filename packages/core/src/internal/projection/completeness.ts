@@ -1,0 +1,86 @@
+/**
+ * From where the knowledge of a task is complete, and how many gaps it has: for
+ * updates and for output separately.
+ *
+ * A `Resync` ends the stretch of what it names, and opens the next one there. It
+ * counts as a gap of a kind if an event of that kind came before it, or if that kind
+ * was complete before; `Started` and `Subscribed` only if both are so.
+ */
+import type { Resync, ResyncReason } from "../../MeshEvent.ts"
+
+/** What came of one kind so far. */
+export interface Knowledge {
+  /** Whether an event came. */
+  readonly seen: boolean
+  /** Whether a mark opened a complete stretch. */
+  readonly opened: boolean
+}
+
+/** The public part. Times are those of the fold, in milliseconds since 1970. */
+export interface Completeness {
+  readonly updatesCompleteSince?: number
+  readonly outputCompleteSince?: number
+  readonly updateGaps: number
+  readonly outputGaps: number
+  readonly lastGap?: ResyncReason
+}
+
+/** What the counting needs besides. */
+export interface Known {
+  readonly updates: Knowledge
+  readonly output: Knowledge
+}
+
+const none: Knowledge = { seen: false, opened: false }
+
+export const nothing: Known = { updates: none, output: none }
+
+export interface Mark {
+  readonly updates: boolean
+  readonly output: boolean
+  /**
+   * What follows the mark: `opens` begins a complete stretch, `ends` begins none
+   * because keys are unconfirmed, `hole` goes on as before.
+   */
+  readonly effect: "opens" | "ends" | "hole"
+  /** Whether it counts only where the kind was complete before. */
+  readonly isFirst: boolean
+}
+
+/** Reads a `Resync`. A jump of `version` shows a gap of updates only. */
+export const read = (event: Resync): Mark => {
+  const { reason, unconfirmed } = event
+  const opening = unconfirmed !== undefined && unconfirmed > 0 ? "ends" : "opens"
+  switch (reason._tag) {
+    case "Started":
+      return { updates: true, output: true, effect: opening, isFirst: true }
+    case "Subscribed": {
+      const updates = reason.kind === "updates"
+      return { updates, output: !updates, effect: opening, isFirst: true }
+    }
+    case "VersionGap":
+      return { updates: true, output: false, effect: "hole", isFirst: false }
+    case "BadFrame":
+    case "Overflow":
+      return { updates: true, output: true, effect: "hole", isFirst: false }
+    // `Reconnected`, `JoinedLate`.
+    default:
+      return { updates: true, output: true, effect: opening, isFirst: false }
+  }
+}
+
+/** Whether a mark is a gap in what is known of a kind. */
+export const isGap = ({ opened, seen }: Knowledge, isFirst: boolean): boolean =>
+  isFirst ? opened && seen : opened || seen
+
+/** The start of the complete stretch after a mark. */
+export const since = (before: number | undefined, { effect }: Mark, at: number): number | undefined =>
+  effect === "ends" || (effect === "hole" && before === undefined) ? undefined : at
+
+/** What is known of a kind after a mark. */
+export const after = (knowledge: Knowledge, { effect }: Mark): Knowledge =>
+  effect === "opens" && !knowledge.opened ? { ...knowledge, opened: true } : knowledge
+
+/** What is known of a kind after an event of it. */
+export const afterEvent = (knowledge: Knowledge): Knowledge =>
+  knowledge.seen ? knowledge : { ...knowledge, seen: true }

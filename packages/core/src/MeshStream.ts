@@ -144,11 +144,13 @@ const isRef = (interest: ConnectOptions["interest"]): interest is SubscriptionRe
   SubscriptionRef.isSubscriptionRef(interest)
 
 export * from "./operators/end.ts"
-export * from "./operators/filter.ts"
+export * from "./operators/filterTask.ts"
 export * from "./operators/groupByTask.ts"
 export * from "./operators/joinPartials.ts"
 export * from "./operators/lines.ts"
-export type { Events, KeepOptions, Kept, NoUnknownOptions, RestartOptions, Selector } from "./operators/options.ts"
+export * from "./operators/kinds.ts"
+export * from "./operators/members.ts"
+export type { KeepOptions, RestartOptions, Selector } from "./operators/options.ts"
 export * from "./operators/order.ts"
 export type { PieceOptions, UnfinishedReason } from "./operators/pieces.ts"
 export * from "./operators/result.ts"

@@ -9,7 +9,7 @@ import type { TaskId } from "../TaskId.ts"
 import * as TaskStatus from "../TaskStatus.ts"
 import { atLeast } from "../internal/bounds.ts"
 import * as Versions from "../internal/projection/versions.ts"
-import { isDataFirst, toPredicate } from "./options.ts"
+import { isDataFirst, toPredicate } from "../internal/operators.ts"
 import type { RestartOptions, Selector } from "./options.ts"
 
 /**

@@ -29,7 +29,8 @@ import { arrived } from "../internal/arrived.ts"
 import { atLeast } from "../internal/bounds.ts"
 import * as Versions from "../internal/projection/versions.ts"
 import { monotonicMillis } from "../internal/time.ts"
-import { isDataFirst, type NoUnknownOptions, type RestartOptions, type Selector, toPredicate } from "./options.ts"
+import { isDataFirst, type NoUnknownOptions, toPredicate } from "../internal/operators.ts"
+import type { RestartOptions, Selector } from "./options.ts"
 
 /**
  * Options of `groupByTask`.

@@ -12,8 +12,9 @@ import type { Lifecycle, MeshEvent } from "../MeshEvent.ts"
 import type { TaskOutput } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import { atLeast } from "../internal/bounds.ts"
-import { isDataFirst, keptBy, toPredicate, type NoUnknownOptions } from "./options.ts"
-import type { Events, KeepOptions, Kept, Selector } from "./options.ts"
+import { isDataFirst, keptBy, toPredicate } from "../internal/operators.ts"
+import type { Events, From, Kept, NoUnknownOptions } from "../internal/operators.ts"
+import type { KeepOptions, Selector } from "./options.ts"
 import { cutsText, detach, maxKinds } from "./pieces.ts"
 import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
@@ -291,25 +292,26 @@ export const lines: <Arg extends Events | LinesOptions = {}, O extends LinesOpti
   selfOrOptions?: Arg & NoUnknownOptions<Arg, LinesOptions>,
   options?: O & NoUnknownOptions<O, LinesOptions>
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-  ? Stream.Stream<TaskLine | Extract<A, Kept<O>>, E, R>
-  : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskLine | Extract<A, Kept<Arg>>, E, R> =
-  dual(
-    isDataFirst,
-    <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: LinesOptions): Stream.Stream<TaskLine | Lifecycle, E, R> =>
-      Stream.mapAccumArray(
-        self,
-        () => new Splitter(options),
-        (splitter, batch) => {
+  ? Stream.Stream<From<A, TaskOutput, TaskLine> | Extract<A, Kept<O>>, E, R>
+  : <A extends MeshEvent, E, R>(
+      self: Stream.Stream<A, E, R>
+    ) => Stream.Stream<From<A, TaskOutput, TaskLine> | Extract<A, Kept<Arg>>, E, R> = dual(
+  isDataFirst,
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: LinesOptions): Stream.Stream<TaskLine | Lifecycle, E, R> =>
+    Stream.mapAccumArray(
+      self,
+      () => new Splitter(options),
+      (splitter, batch) => {
+        const out: Out = []
+        for (const event of batch) splitter.push(event, out)
+        return [splitter, out]
+      },
+      {
+        onHalt: (splitter) => {
           const out: Out = []
-          for (const event of batch) splitter.push(event, out)
-          return [splitter, out]
-        },
-        {
-          onHalt: (splitter) => {
-            const out: Out = []
-            splitter.flush("Ended", out)
-            return out
-          }
+          splitter.flush("Ended", out)
+          return out
         }
-      )
-  )
+      }
+    )
+)

@@ -11,9 +11,10 @@ import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../MeshEvent.ts"
 import * as MeshMetrics from "../MeshMetrics.ts"
 import type { TaskId } from "../TaskId.ts"
-import type { StatusUpdated } from "./filter.ts"
-import { isDataFirst, keptBy, type NoUnknownOptions } from "./options.ts"
-import type { Events, KeepOptions, Kept, RestartOptions } from "./options.ts"
+import { isDataFirst, keptBy } from "../internal/operators.ts"
+import type { Events, Kept, NoUnknownOptions } from "../internal/operators.ts"
+import type { StatusUpdates } from "./members.ts"
+import type { KeepOptions, RestartOptions } from "./options.ts"
 import { atLeast } from "../internal/bounds.ts"
 import * as Versions from "../internal/projection/versions.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
@@ -336,10 +337,10 @@ export const statusChanges: <Arg extends Events | StatusChangesOptions = {}, O e
   selfOrOptions?: Arg & NoUnknownOptions<Arg, StatusChangesOptions>,
   options?: O & NoUnknownOptions<O, StatusChangesOptions>
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-  ? Stream.Stream<StatusUpdated | Extract<A, Kept<O>>, E, R>
+  ? Stream.Stream<StatusUpdates<A> | Extract<A, Kept<O>>, E, R>
   : <A extends MeshEvent, E, R>(
       self: Stream.Stream<A, E, R>
-    ) => Stream.Stream<StatusUpdated | Extract<A, Kept<Arg>>, E, R> = dual(
+    ) => Stream.Stream<StatusUpdates<A> | Extract<A, Kept<Arg>>, E, R> = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: StatusChangesOptions) =>
     Stream.suspend(() => {

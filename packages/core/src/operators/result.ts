@@ -19,7 +19,7 @@ import { arrived } from "../internal/arrived.ts"
 import { atLeast } from "../internal/bounds.ts"
 import * as Versions from "../internal/projection/versions.ts"
 import { monotonicMillis } from "../internal/time.ts"
-import { isDataFirst, toPredicate } from "./options.ts"
+import { isDataFirst, toPredicate } from "../internal/operators.ts"
 import type { RestartOptions, Selector } from "./options.ts"
 
 /**

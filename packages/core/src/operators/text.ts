@@ -5,8 +5,9 @@ import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import type { Lifecycle, MeshEvent } from "../MeshEvent.ts"
 import type { TaskOutput } from "../ServerMessage.ts"
-import { isDataFirst, keptBy, toPredicate, type NoUnknownOptions } from "./options.ts"
-import type { Events, KeepOptions, Kept, Selector } from "./options.ts"
+import { isDataFirst, keptBy, toPredicate } from "../internal/operators.ts"
+import type { Events, From, Kept, NoUnknownOptions } from "../internal/operators.ts"
+import type { KeepOptions, Selector } from "./options.ts"
 
 /**
  * Options of `text`.
@@ -65,9 +66,12 @@ export const text: <Arg extends Events | TextOptions = {}, O extends TextOptions
   selfOrOptions?: Arg & NoUnknownOptions<Arg, TextOptions>,
   options?: O & NoUnknownOptions<O, TextOptions>
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-  ? Stream.Stream<string | Extract<A, Kept<O>>, E, R>
-  : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<string | Extract<A, Kept<Arg>>, E, R> =
-  dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: TextOptions) => {
+  ? Stream.Stream<From<A, TaskOutput, string> | Extract<A, Kept<O>>, E, R>
+  : <A extends MeshEvent, E, R>(
+      self: Stream.Stream<A, E, R>
+    ) => Stream.Stream<From<A, TaskOutput, string> | Extract<A, Kept<Arg>>, E, R> = dual(
+  isDataFirst,
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: TextOptions) => {
     const isMeant = toPredicate(options?.messageType ?? "assistant")
     const isKept = keptBy(options)
     return self.pipe(
@@ -80,4 +84,5 @@ export const text: <Arg extends Events | TextOptions = {}, O extends TextOptions
       ),
       Stream.map((event) => (event._tag === "TaskOutput" ? event.content : event))
     )
-  })
+  }
+)

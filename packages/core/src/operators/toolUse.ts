@@ -12,8 +12,8 @@ import * as Stream from "effect/Stream"
 import type { Lifecycle, MeshEvent } from "../MeshEvent.ts"
 import type { TaskOutput } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
-import { isDataFirst, keptBy, type NoUnknownOptions } from "./options.ts"
-import type { KeepOptions, Kept } from "./options.ts"
+import { isDataFirst, keptBy, type From, type Kept, type NoUnknownOptions } from "../internal/operators.ts"
+import type { KeepOptions } from "./options.ts"
 
 /**
  * An agent used a tool, and its input is of the expected shape.
@@ -154,12 +154,14 @@ export const toolUse: {
   <const S extends ToolInput, O extends KeepOptions = {}>(
     input: S,
     options?: O & NoUnknownOptions<O, KeepOptions>
-  ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<ToolUses<S> | Extract<A, Kept<O>>, E, R>
+  ): <A extends MeshEvent, E, R>(
+    self: Stream.Stream<A, E, R>
+  ) => Stream.Stream<From<A, TaskOutput, ToolUses<S>> | Extract<A, Kept<O>>, E, R>
   <A extends MeshEvent, E, R, const S extends ToolInput, O extends KeepOptions = {}>(
     self: Stream.Stream<A, E, R>,
     input: S,
     options?: O & NoUnknownOptions<O, KeepOptions>
-  ): Stream.Stream<ToolUses<S> | Extract<A, Kept<O>>, E, R>
+  ): Stream.Stream<From<A, TaskOutput, ToolUses<S>> | Extract<A, Kept<O>>, E, R>
 } = dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, input: ToolInput, options?: KeepOptions) => {
   const decoder = decoderOf(input)
   const isKept = keptBy(options)

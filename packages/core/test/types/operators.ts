@@ -117,6 +117,22 @@ same<typeof plans, Feed<ServerMessage.TaskUpdated>>()
 same<typeof markedPlans, Feed<ServerMessage.TaskUpdated | Resync>>()
 same<MeshStream.StatusUpdated["status"], string>()
 
+// What cannot match anything has no elements.
+
+const noStatus = feed.pipe(MeshStream.filterMessageType("result"), MeshStream.filterStatus("done"))
+const noChange = feed.pipe(MeshStream.outputOnly, MeshStream.statusChanges)
+const noText = feed.pipe(MeshStream.updatesOnly, MeshStream.text)
+const noLines = MeshStream.lines(updates)
+const noTools = feed.pipe(
+  MeshStream.updatesOnly({ keep: "resync" }),
+  MeshStream.toolUse(Schema.Unknown, { keep: "resync" })
+)
+same<typeof noStatus, Feed<never>>()
+same<typeof noChange, Feed<never>>()
+same<typeof noText, Feed<never>>()
+same<typeof noLines, Feed<never>>()
+same<typeof noTools, Feed<Resync>>()
+
 // Tools: each name with its own input, or all with one.
 
 const Bash = Schema.Struct({ command: Schema.String })

@@ -1,0 +1,240 @@
+/**
+ * Filters by the kind of an event: output, updates, server errors, data, lifecycle.
+ *
+ * They have no state, work on whole arrays, and never emit an empty one, so they may
+ * stand in any order and any number.
+ */
+import { constFalse, constTrue, dual } from "effect/Function"
+import type * as Stream from "effect/Stream"
+import { isData, isLifecycle, isServerError, isTaskOutput, isTaskUpdated } from "../MeshEvent.ts"
+import type { Data, Lifecycle, MeshEvent } from "../MeshEvent.ts"
+import type * as ServerMessage from "../ServerMessage.ts"
+import { isDataFirst, narrow, outputs, updates } from "../internal/operators.ts"
+import type { Events, Kept, NoUnknownOptions } from "../internal/operators.ts"
+import type * as Pushdown from "../internal/pushdown.ts"
+import type { KeepOptions } from "./options.ts"
+
+/**
+ * An operator that narrows the feed to the events `D`, and to the lifecycle elements
+ * that `keep` asks for.
+ *
+ * **Details**
+ *
+ * Used bare in a pipe, with options in a pipe, or with the stream as the first
+ * argument: `MeshStream.outputOnly`, `MeshStream.outputOnly({ keep: "resync" })`,
+ * `MeshStream.outputOnly(stream, { keep: "resync" })`.
+ */
+interface Narrowing<D extends MeshEvent> {
+  <Arg extends Events | KeepOptions = {}, O extends KeepOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, KeepOptions>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+    ? Stream.Stream<Extract<A, D | Kept<O>>, E, R>
+    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Extract<A, D | Kept<Arg>>, E, R>
+}
+
+const narrowing = <D extends MeshEvent>(
+  mayBeWanted: Pushdown.MayBeWanted,
+  isWanted: (event: MeshEvent) => event is D
+): Narrowing<D> =>
+  dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: KeepOptions) =>
+    narrow(self, mayBeWanted, isWanted, options)
+  )
+
+/**
+ * Keeps the agents' output.
+ *
+ * **When to use**
+ *
+ * Use it where a program reads what the agents say. With `keep: "resync"` it can
+ * tell a complete transcript from one with a hole.
+ *
+ * **Details**
+ *
+ * Drops every other event: updates, server errors, unknown messages,
+ * `Connected` and `Disconnected`. `Resync` is dropped too, unless `keep`
+ * asks for it.
+ *
+ * **Example** (What an agent said, with the holes)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "Connected", epoch: 1, at: 0 },
+ *   { _tag: "TaskOutput", taskId, messageType: "assistant", content: "Hello" },
+ *   { _tag: "Resync", epoch: 2, reason: { _tag: "Reconnected", downMillis: 100 } }
+ * ])
+ *
+ * // Stream<TaskOutput>
+ * const output = feed.pipe(MeshStream.outputOnly)
+ * // Stream<TaskOutput | Resync>
+ * const marked = feed.pipe(MeshStream.outputOnly({ keep: "resync" }))
+ *
+ * console.log(Effect.runSync(Stream.runCollect(output)).length) // 1
+ * console.log(Effect.runSync(Stream.runCollect(marked)).length) // 2
+ * ```
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const outputOnly: Narrowing<ServerMessage.TaskOutput> = narrowing(outputs, isTaskOutput)
+
+/**
+ * Keeps the task updates.
+ *
+ * **When to use**
+ *
+ * Use it where a program follows what becomes of tasks and does not read what
+ * the agents say.
+ *
+ * **Details**
+ *
+ * Drops every other event: output, server errors, unknown messages,
+ * `Connected` and `Disconnected`. `Resync` is dropped too, unless `keep`
+ * asks for it.
+ *
+ * **Example** (Updates alone)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "Connected", epoch: 1, at: 0 },
+ *   { _tag: "TaskUpdated", taskId, version: 1, status: "running" }
+ * ])
+ *
+ * // Stream<TaskUpdated>
+ * const updates = feed.pipe(MeshStream.updatesOnly)
+ * console.log(Effect.runSync(Stream.runCollect(updates))[0]?.status) // running
+ * ```
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const updatesOnly: Narrowing<ServerMessage.TaskUpdated> = narrowing(updates, isTaskUpdated)
+
+/**
+ * Keeps the errors that the server reports.
+ *
+ * **When to use**
+ *
+ * Use it to log or count them beside whatever else a program does: no other
+ * filter for tasks lets them through, because they name no task.
+ *
+ * **Details**
+ *
+ * Drops every other event: updates, output, unknown messages, `Connected` and
+ * `Disconnected`. `Resync` is dropped too, unless `keep` asks for it. The
+ * connection's own failures are not here: they are the `reason` of a
+ * `Disconnected`, and in the end the stream's error.
+ *
+ * **Example** (The server's complaints)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ *
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "Connected", epoch: 1, at: 0 },
+ *   { _tag: "ServerError", code: "NOT_FOUND", message: "no such task" }
+ * ])
+ *
+ * // Stream<ServerError>
+ * const errors = feed.pipe(MeshStream.serverErrors)
+ * console.log(Effect.runSync(Stream.runCollect(errors))[0]?.code) // NOT_FOUND
+ * ```
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(constFalse, isServerError)
+
+/**
+ * Keeps what the server said, and drops what the connection says of itself.
+ *
+ * **When to use**
+ *
+ * Use it where the connection's comings and goings do not matter. A program
+ * that keeps a total or a cache keeps `Resync`.
+ *
+ * **Details**
+ *
+ * Drops `Connected` and `Disconnected`, and `Resync` as well unless
+ * `keep` asks for it.
+ *
+ * **Example** (The server's messages)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "Connected", epoch: 1, at: 0 },
+ *   { _tag: "TaskUpdated", taskId: TaskId.make("7f1c") }
+ * ])
+ *
+ * // Stream<TaskUpdated | TaskOutput | ServerError | UnknownMessage>
+ * const data = feed.pipe(MeshStream.dataOnly)
+ * console.log(Effect.runSync(Stream.runCollect(data)).length) // 1
+ * ```
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const dataOnly: Narrowing<Data> = narrowing(constTrue, isData)
+
+const lifecycle = narrowing(constFalse, isLifecycle)
+
+/**
+ * Keeps what the connection says of itself: `Connected`, `Disconnected` and
+ * `Resync`.
+ *
+ * **When to use**
+ *
+ * Use it for a status line, or for an alarm on a feed that is down.
+ *
+ * **Details**
+ *
+ * Drops everything that the server said.
+ *
+ * **Example** (A status line)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "Connected", epoch: 1, at: 0 },
+ *   { _tag: "TaskUpdated", taskId: TaskId.make("7f1c") }
+ * ])
+ *
+ * // Stream<Connected | Disconnected | Resync>
+ * const lifecycle = feed.pipe(MeshStream.lifecycleOnly)
+ * console.log(Effect.runSync(Stream.runCollect(lifecycle))[0]?._tag) // Connected
+ * ```
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const lifecycleOnly = <A extends MeshEvent, E, R>(
+  self: Stream.Stream<A, E, R>
+): Stream.Stream<Extract<A, Lifecycle>, E, R> => lifecycle(self) as Stream.Stream<Extract<A, Lifecycle>, E, R>

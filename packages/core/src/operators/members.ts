@@ -1,0 +1,247 @@
+/**
+ * Filters by a member of an event: status, message type, changed fields.
+ *
+ * They have no state, work on whole arrays, and never emit an empty one, so they may
+ * stand in any order and any number.
+ */
+import { dual } from "effect/Function"
+import type * as Stream from "effect/Stream"
+import type { MeshEvent } from "../MeshEvent.ts"
+import type * as ServerMessage from "../ServerMessage.ts"
+import { isDataFirst, narrow, outputs, toPredicate, unlessCalled, updates } from "../internal/operators.ts"
+import type { From, Kept, NoUnknownOptions } from "../internal/operators.ts"
+import type { KeepOptions, Selector } from "./options.ts"
+
+/**
+ * An update that says the task's status.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StatusUpdated extends ServerMessage.TaskUpdated {
+  /** As it stands on the wire: an open set. */
+  readonly status: string
+}
+
+/**
+ * What an operator of statuses makes of the elements `A`: `never` if they hold no
+ * updates (as behind `filterMessageType`), because then no status can come.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type StatusUpdates<A> = From<A, ServerMessage.TaskUpdated, StatusUpdated>
+
+/**
+ * Keeps the updates whose status is the given one, one of the given ones, or one
+ * that a predicate takes.
+ *
+ * **When to use**
+ *
+ * Use it to react to a status, such as a failure. An update that repeats its
+ * task's status passes each time: put `statusChanges` before it to see each
+ * change once.
+ *
+ * **Details**
+ *
+ * Drops every other event, and updates that say no status. `Connected` and
+ * `Disconnected` are dropped, and so is `Resync`, unless `keep` asks for it.
+ * Statuses are compared as they stand on the wire.
+ *
+ * **Example** (Failures)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as TaskStatus from "@makima-stream/core/TaskStatus"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "TaskUpdated", taskId, version: 1, status: "running" },
+ *   { _tag: "TaskUpdated", taskId, version: 2, status: "failed" }
+ * ])
+ *
+ * // Stream<StatusUpdated>
+ * const failures = feed.pipe(MeshStream.filterStatus(TaskStatus.defaultFailed))
+ * console.log(Effect.runSync(Stream.runCollect(failures))[0]?.version) // 2
+ * ```
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const filterStatus: {
+  <O extends KeepOptions = {}>(
+    statuses: Selector<string>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): <A extends MeshEvent, E, R>(
+    self: Stream.Stream<A, E, R>
+  ) => Stream.Stream<StatusUpdates<A> | Extract<A, Kept<O>>, E, R>
+  <A extends MeshEvent, E, R, O extends KeepOptions = {}>(
+    self: Stream.Stream<A, E, R>,
+    statuses: Selector<string>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): Stream.Stream<StatusUpdates<A> | Extract<A, Kept<O>>, E, R>
+} = dual(
+  isDataFirst,
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, statuses: Selector<string>, options?: KeepOptions) => {
+    const isMeant = toPredicate(statuses)
+    return narrow(
+      self,
+      unlessCalled(statuses, updates),
+      (event) => event._tag === "TaskUpdated" && event.status !== undefined && isMeant(event.status),
+      options
+    )
+  }
+)
+
+/**
+ * Keeps the output of one message type, of several, or of those that a predicate
+ * takes.
+ *
+ * **When to use**
+ *
+ * Use it to pick a kind of output: `assistant`, `tool_use`, `tool_result`,
+ * `result`, `system`, `error`, `raw`, or a type that a newer server sends.
+ *
+ * **Details**
+ *
+ * Drops every other event. `Connected` and `Disconnected` are dropped, and so is
+ * `Resync`, unless `keep` asks for it. Pieces of a message (`isPartial`)
+ * pass like whole ones: put `joinPartials` before it to have whole ones.
+ *
+ * **Example** (What the runs cost)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "TaskOutput", taskId, messageType: "assistant", content: "Hello" },
+ *   { _tag: "TaskOutput", taskId, messageType: "result", content: "Done", costUsd: 0.25 }
+ * ])
+ *
+ * // Stream<TaskOutput>
+ * const results = feed.pipe(MeshStream.filterMessageType("result"))
+ * console.log(Effect.runSync(Stream.runCollect(results))[0]?.costUsd) // 0.25
+ * ```
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const filterMessageType: {
+  <O extends KeepOptions = {}>(
+    messageTypes: Selector<string>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): <A extends MeshEvent, E, R>(
+    self: Stream.Stream<A, E, R>
+  ) => Stream.Stream<Extract<A, ServerMessage.TaskOutput | Kept<O>>, E, R>
+  <A extends MeshEvent, E, R, O extends KeepOptions = {}>(
+    self: Stream.Stream<A, E, R>,
+    messageTypes: Selector<string>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): Stream.Stream<Extract<A, ServerMessage.TaskOutput | Kept<O>>, E, R>
+} = dual(
+  isDataFirst,
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, messageTypes: Selector<string>, options?: KeepOptions) => {
+    const isMeant = toPredicate(messageTypes)
+    return narrow(
+      self,
+      unlessCalled(messageTypes, outputs),
+      (event) => event._tag === "TaskOutput" && isMeant(event.messageType),
+      options
+    )
+  }
+)
+
+/**
+ * Options of `fieldsChanged`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface FieldsChangedOptions extends KeepOptions {
+  /**
+   * Whether an update that has no `updatedFields` passes: it may have changed
+   * anything. Default: `false`.
+   */
+  readonly keepUnspecified?: boolean | undefined
+}
+
+/**
+ * Keeps the updates that changed the given field, any of the given fields, or
+ * any field whose name a predicate takes.
+ *
+ * **When to use**
+ *
+ * Use it to fetch something anew only when it changed.
+ *
+ * **Details**
+ *
+ * Reads `updatedFields`, whose names are compared as they stand on the wire. An
+ * update without `updatedFields` does not say what it changed; it is dropped,
+ * unless `keepUnspecified` is `true`. Every other event is dropped: `Connected`
+ * and `Disconnected`, and `Resync` as well unless `keep` asks for it.
+ *
+ * **Gotchas**
+ *
+ * A program that keeps a copy of a task wants both options: an update that does
+ * not say what it changed, and a gap, may each have changed the field.
+ *
+ * **Example** (Tasks whose plan changed)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as MeshStream from "@makima-stream/core/MeshStream"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "TaskUpdated", taskId, version: 1, updatedFields: ["status"] },
+ *   { _tag: "TaskUpdated", taskId, version: 2, updatedFields: ["name", "plan"] }
+ * ])
+ *
+ * // Stream<TaskUpdated>
+ * const plans = feed.pipe(MeshStream.fieldsChanged("plan"))
+ * console.log(Effect.runSync(Stream.runCollect(plans))[0]?.version) // 2
+ * ```
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const fieldsChanged: {
+  <O extends FieldsChangedOptions = {}>(
+    fields: Selector<string>,
+    options?: O & NoUnknownOptions<O, FieldsChangedOptions>
+  ): <A extends MeshEvent, E, R>(
+    self: Stream.Stream<A, E, R>
+  ) => Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Kept<O>>, E, R>
+  <A extends MeshEvent, E, R, O extends FieldsChangedOptions = {}>(
+    self: Stream.Stream<A, E, R>,
+    fields: Selector<string>,
+    options?: O & NoUnknownOptions<O, FieldsChangedOptions>
+  ): Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Kept<O>>, E, R>
+} = dual(
+  isDataFirst,
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, fields: Selector<string>, options?: FieldsChangedOptions) => {
+    const isMeant = toPredicate(fields)
+    const keepUnspecified = options?.keepUnspecified === true
+    return narrow(
+      self,
+      unlessCalled(fields, updates),
+      (event) =>
+        event._tag === "TaskUpdated" &&
+        // A predicate of the caller's gets the field alone, not the index that `some` adds.
+        (event.updatedFields?.some((field) => isMeant(field)) ?? keepUnspecified),
+      options
+    )
+  }
+)

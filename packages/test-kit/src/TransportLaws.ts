@@ -1,12 +1,11 @@
 /**
- * What every `Socket` must do that this toolkit runs on, as laws that can be
- * run over any of them.
+ * The requirements of this toolkit on a `Socket`, as laws that can be checked on
+ * any implementation.
  *
- * Effect's `Socket` type says less than a feed needs: nothing in it says that
- * reads pause, that two readers are two connections, or that a refused
- * handshake keeps its status. A law says it, and a `Harness` is what a law is
- * run in: a socket, and the server at its other end. The laws know no test
- * runner; `suite`, in `@makima-stream/test-kit/vitest`, runs them under one.
+ * A feed needs more than Effect's `Socket` type requires: that reads pause, that two
+ * readers are two connections, that a refused handshake keeps its status. A law
+ * runs in a `Harness`: a socket, and the server that it connects to. The laws need
+ * no test runner; `suite` of `@makima-stream/test-kit/vitest` runs them in Vitest.
  *
  * @since 0.1.0
  */
@@ -207,7 +206,7 @@ export const laws = {
     ])
   },
   badText: {
-    promise: "A text frame that is not UTF-8 is a frame to judge, and does not end the connection",
+    promise: "A text frame that is not UTF-8 is passed on, and does not end the connection",
     check: Effect.gen(function* () {
       const { server } = yield* Harness
       const connection = yield* dial
@@ -218,7 +217,7 @@ export const laws = {
     })
   },
   backpressure: {
-    promise: "While nobody pulls, the socket does not read, and does not take that for silence",
+    promise: "Without a pull the socket does not read, and does not count that as silence",
     waitsOut: "heartbeat",
     check: Effect.gen(function* () {
       const { advance, server } = yield* Harness
@@ -226,8 +225,8 @@ export const laws = {
       const frames = 1024
       const payload = frameOfBytes(64 * 1024)
       for (let n = 0; n < frames; n++) yield* server.send(payload, "text")
-      // A socket that reads on drains the server in a while; one that pauses leaves it as it is, but for the answers to
-      // its pings. The pause is longer than the heartbeat allows for silence: a pause is none.
+      // A socket that keeps reading drains the server. A socket that pauses does not, except for its pongs. The pause is
+      // longer than the heartbeat allows for silence, and must not end the connection.
       let last = Number.POSITIVE_INFINITY
       let still = 0
       while (still < 20) {

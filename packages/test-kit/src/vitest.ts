@@ -1,6 +1,6 @@
 /**
- * The part of the kit that runs under Vitest. Needs `@effect/vitest` beside it;
- * everything else of the kit depends on no test runner.
+ * The part of the kit that needs Vitest, with `@effect/vitest`. The other modules
+ * need no test runner.
  *
  * @since 0.1.0
  */

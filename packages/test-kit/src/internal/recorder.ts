@@ -21,7 +21,7 @@ export interface Recorder {
   readonly together: (run: () => void) => void
   /** Marks the entries at these places as delivered. */
   readonly deliver: (places: ReadonlyArray<number>) => void
-  /** The log as it is now. */
+  /** A snapshot of the log. */
   readonly snapshot: () => ServerLog
   /** Waits for the first entry that matches, past or future. */
   readonly await: <E extends Entry>(predicate: (entry: Entry) => entry is E) => Effect.Effect<E>

@@ -15,11 +15,10 @@ export * from "../TransportLaws.ts"
  *
  * **Details**
  *
- * A law that the transport is known to break is run too, and its test fails
- * when the law is kept: the table in the documentation would be wrong. No law is
- * skipped.
+ * No law is skipped. The test of a law in `cannot` fails if the transport keeps the
+ * law, since the table in the documentation would be wrong.
  *
- * **Example** (A socket of one's own)
+ * **Example** (Your own socket)
  *
  * ```ts no-run
  * import * as Layer from "effect/Layer"
@@ -58,7 +57,7 @@ export const suite = <E>(
         test(`CANNOT: ${promise} (${reason})`, () =>
           run.pipe(
             Effect.matchEffect({
-              onSuccess: () => Effect.sync(() => assert.fail("the law is kept: take it out of `cannot`")),
+              onSuccess: () => Effect.sync(() => assert.fail("the transport keeps this law: remove it from `cannot`")),
               onFailure: (error) => (error instanceof TransportLaws.LawBroken ? Effect.void : Effect.fail(error))
             })
           ))

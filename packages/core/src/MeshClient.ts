@@ -19,7 +19,10 @@ import type * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
@@ -37,6 +40,7 @@ import {
   type EverythingOptions,
   type Options
 } from "./internal/client/options.ts"
+import * as Drain from "./internal/client/drain.ts"
 import type { Route } from "./internal/client/router.ts"
 import type { Status } from "./internal/client/status.ts"
 import * as Pushdown from "./internal/pushdown.ts"
@@ -216,6 +220,86 @@ export const make = Effect.fnUntraced(function* (
   })
 })
 
+/**
+ * Runs an effect that consumes streams of a client, and drains them when it is
+ * interrupted: the streams end after their queued events, and the effect may
+ * finish with them.
+ *
+ * **When to use**
+ *
+ * Use it around a consumer that must not lose what the client has received for
+ * it, when the program is shut down by an interruption (`NodeRuntime.runMain`,
+ * `Fiber.interrupt`, a scope that closes). Without it, an interruption drops the
+ * events in the consumer's queue and those of the batch that it works on.
+ *
+ * **Details**
+ *
+ * `timeout` is how long the effect may go on after the interruption before it is
+ * interrupted itself. Defaults to 5 seconds. The result is the interruption in
+ * any case. A stream that the effect starts after the interruption ends at once.
+ *
+ * **Gotchas**
+ *
+ * It applies to the streams of `MeshClient`. `MeshStream.connect` has no queue.
+ * The client must outlive the effect: provide its layer outside.
+ *
+ * **Example** (Handling every received event before the program ends)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Fiber from "effect/Fiber"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
+ * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* MeshClient.make()
+ *   const fiber = yield* client.updates().pipe(
+ *     Stream.runForEach((event) => Effect.log(event._tag)),
+ *     MeshClient.drainOnInterrupt({ timeout: "10 seconds" }),
+ *     Effect.forkChild
+ *   )
+ *   yield* Fiber.interrupt(fiber)
+ *   return "drained"
+ * })
+ * console.log(await Effect.runPromise(Effect.scoped(Effect.provide(program, ScriptedMesh.layer())))) // drained
+ * ```
+ *
+ * @category utils
+ * @since 0.2.0
+ */
+export const drainOnInterrupt: {
+  /** Drains the client's streams when the effect is interrupted: see `drainOnInterrupt`. */
+  (options?: DrainOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Drains the client's streams when the effect is interrupted: see `drainOnInterrupt`. */
+  <A, E, R>(self: Effect.Effect<A, E, R>, options?: DrainOptions): Effect.Effect<A, E, R>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(self: Effect.Effect<A, E, R>, options?: DrainOptions): Effect.Effect<A, E, R> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const drain = Drain.make()
+        const fiber = yield* self.pipe(Effect.provideService(Drain.Current, drain), Effect.forkChild)
+        const finish = Effect.suspend(() => {
+          drain.start()
+          return Effect.timeoutOption(Fiber.await(fiber), options?.timeout ?? "5 seconds")
+        }).pipe(Effect.andThen(Fiber.interrupt(fiber)))
+        return yield* restore(Fiber.join(fiber)).pipe(Effect.onInterrupt(() => finish))
+      })
+    )
+)
+
+/**
+ * Options of `drainOnInterrupt`.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface DrainOptions {
+  /** How long the effect may go on after the interruption. Defaults to 5 seconds. */
+  readonly timeout?: Duration.Input | undefined
+}
+
 /** A stream that is a consumer of the client while it runs. */
 const consume = <A extends MeshEvent>(
   client: Client.Client,
@@ -233,9 +317,14 @@ const consume = <A extends MeshEvent>(
     Stream.fromChannel(
       Channel.fromTransform((_, scope) =>
         Effect.acquireRelease(
-          client.join({ ...settings, route: wanted.route, isWanted, discovery: wanted.discovery }),
+          Effect.flatMap(Drain.Current, (drain) =>
+            client.join({ ...settings, route: wanted.route, isWanted, discovery: wanted.discovery, drain })
+          ),
           client.leave
-        ).pipe(Effect.map(pullOf), Scope.provide(scope))
+        ).pipe(
+          Effect.map(({ consumer }) => pullOf(consumer)),
+          Scope.provide(scope)
+        )
       )
     )
   )

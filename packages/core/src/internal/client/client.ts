@@ -22,6 +22,7 @@ import { monotonicMillis } from "../time.ts"
 import type { Consumer } from "./consumer.ts"
 import * as Consumers from "./consumers.ts"
 import * as Demand from "./demand.ts"
+import type { Drain } from "./drain.ts"
 import * as Discoveries from "./discoveries.ts"
 import * as Lifecycle from "./lifecycle.ts"
 import { clientSettings, type ConsumerSettings, type DiscoverySettings, type Options } from "./options.ts"
@@ -36,13 +37,21 @@ export interface JoinOptions extends ConsumerSettings {
   readonly isWanted: ((event: MeshEvent) => boolean) | undefined
   /** For a consumer of everything. */
   readonly discovery: DiscoverySettings | undefined
+  readonly drain: Drain | undefined
+}
+
+/** A consumer that has joined. */
+export interface Member {
+  readonly consumer: Consumer
+  /** Removes it from the drain of its effect. */
+  readonly remove: (() => void) | undefined
 }
 
 export interface Client {
   readonly status: SubscriptionRef.SubscriptionRef<Status>
   readonly subscriptions: SubscriptionRef.SubscriptionRef<Connection.State>
-  readonly join: (options: JoinOptions) => Effect.Effect<Consumer, MeshError.MeshError>
-  readonly leave: (consumer: Consumer) => Effect.Effect<void>
+  readonly join: (options: JoinOptions) => Effect.Effect<Member, MeshError.MeshError>
+  readonly leave: (member: Member) => Effect.Effect<void>
   readonly awaitOnline: Effect.Effect<void, MeshError.MeshError>
   readonly reconnect: Effect.Effect<void>
   readonly close: Effect.Effect<void>
@@ -222,10 +231,12 @@ const membership = (parts: {
         demand.retain(options.route.interest)
         const consumer = consumers.join(options, options.discovery)
         lifecycle.retain()
-        return Effect.succeed(consumer)
+        const remove = options.drain?.add(() => consumers.end(consumer, Cause.done()))
+        return Effect.succeed({ consumer, remove })
       }),
-    leave: (consumer) =>
+    leave: ({ consumer, remove }) =>
       Effect.sync(() => {
+        remove?.()
         consumers.leave(consumer)
         demand.release(consumer.options.route.interest, now())
         lifecycle.release()

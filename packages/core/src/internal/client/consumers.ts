@@ -43,6 +43,8 @@ export interface Consumers {
    */
   readonly join: (options: Consumer.Options, discovery?: DiscoverySettings) => Consumer.Consumer
   readonly leave: (consumer: Consumer.Consumer) => void
+  /** Ends the stream of a consumer after its queued events. */
+  readonly end: (consumer: Consumer.Consumer, end: Consumer.End) => void
   /** Offers a batch to its consumers, and waits while one of them has no room. */
   readonly route: (batch: NonEmptyReadonlyArray<Element>) => Effect.Effect<void>
   /** The replay of a connection was requested. */
@@ -97,6 +99,12 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   let liveEpoch: number | undefined
   /** The newest `Disconnected`, while the loop is offline. */
   let offline: Disconnected | undefined
+
+  const end = (consumer: Consumer.Consumer, how: Consumer.End): void => {
+    consumer.ended ??= how
+    consumer.wake()
+    consumer.signalRoom()
+  }
 
   /** Offers an event to a consumer. Returns `false` if it has no room, and the event must be offered again. */
   const offer = (consumer: Consumer.Consumer, event: MeshEvent, due: Array<Consumer.Consumer>): boolean => {
@@ -357,6 +365,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       consumer.stopWaiting()
       consumer.signalRoom()
     },
+    end,
     route,
     replayed: () => openings.replayed(router.consumers),
     retained: openings.retained,
@@ -375,13 +384,10 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       const removed = [...router.consumers]
       for (const consumer of removed) router.remove(consumer, consumer.options.route)
       discoveries.removeMembers()
-      return (end) => {
+      return (how) => {
         // All of them first: a consumer that is woken may wait for the end of another.
-        for (const consumer of removed) consumer.ended ??= end
-        for (const consumer of removed) {
-          consumer.wake()
-          consumer.signalRoom()
-        }
+        for (const consumer of removed) consumer.ended ??= how
+        for (const consumer of removed) end(consumer, how)
       }
     },
     count: () => router.consumers.size

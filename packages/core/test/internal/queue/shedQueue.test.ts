@@ -12,6 +12,9 @@ const b = TaskId.make("b")
 const shedding = (capacity: number) => ShedQueue.make<MeshEvent>({ capacity, conflate: "whenFull", shed: "partials" })
 const conflating = (capacity: number) => ShedQueue.make<MeshEvent>({ capacity, conflate: "always", shed: "nothing" })
 
+const sheddingAnything = (capacity: number) =>
+  ShedQueue.make<MeshEvent>({ capacity, conflate: "whenFull", shed: "anything" })
+
 const overflow = (dropped: number, taskId?: TaskId, epoch = 0): Resync => ({
   _tag: "Resync",
   epoch,
@@ -273,7 +276,80 @@ describe("a queue that conflates", () => {
   })
 })
 
+describe("a queue that sheds anything", () => {
+  it.prop(
+    "never refuses an event, stays within its capacity, and counts exactly what it lost",
+    [history, sizes, capacities],
+    ([events, pauses, capacity]) => {
+      const queue = sheddingAnything(capacity)
+      const taken: Array<MeshEvent> = []
+      let pause = 0
+      let left = pauses[0] ?? 1
+      for (const event of events) {
+        assert.strictEqual(queue.offer(event), "accepted")
+        assert.isAtMost(queue.size, capacity)
+        if (--left > 0) continue
+        taken.push(...queue.takeAll())
+        left = (pauses[++pause % pauses.length] ?? 1) * 3
+      }
+      taken.push(...queue.takeAll())
+      assert.strictEqual(taken.filter((event) => !isMark(event)).length + marked(taken), events.length)
+      assert.strictEqual(queue.conflated + queue.shed, marked(taken))
+    }
+  )
+
+  it("loses whole outputs before updates, and updates before lifecycle elements, the oldest first", () => {
+    const connected: MeshEvent = { _tag: "Connected", epoch: 1, at: 0 }
+    const queue = sheddingAnything(3)
+    offerAll(queue, [connected, updated(a, "running", 1), said(a, "x"), said(a, "y")])
+    assert.deepStrictEqual(queue.takeAll(), [
+      connected,
+      updated(a, "running", 1),
+      { ...overflow(1, a, 1) },
+      said(a, "y")
+    ])
+    offerAll(queue, [connected, updated(a, "running", 1), updated(b, "running", 1), said(b, "x")])
+    assert.deepStrictEqual(queue.takeAll(), [
+      connected,
+      updated(a, "running", 1),
+      updated(b, "running", 1),
+      overflow(1, b, 1)
+    ])
+    const c = TaskId.make("c")
+    offerAll(queue, [connected, updated(a, "running", 1), updated(b, "running", 1), updated(c, "running", 1)])
+    assert.deepStrictEqual(queue.takeAll(), [
+      connected,
+      overflow(1, a, 1),
+      updated(b, "running", 1),
+      updated(c, "running", 1)
+    ])
+    const second: MeshEvent = { _tag: "Connected", epoch: 2, at: 0 }
+    offerAll(queue, [connected, second, connected, second])
+    assert.deepStrictEqual(queue.takeAll(), [overflow(1, undefined, 1), second, connected, second])
+  })
+
+  it("does not displace a whole output for a partial one", () => {
+    const queue = sheddingAnything(1)
+    offerAll(queue, [said(a, "x"), piece(a, "1")])
+    assert.deepStrictEqual(queue.takeAll(), [said(a, "x"), overflow(1, a)])
+  })
+})
+
 describe("merging updates", () => {
+  it("keeps the members and the version of the higher version, whichever arrives first", () => {
+    for (const make of [shedding(1), sheddingAnything(1), conflating(1)]) {
+      offerAll(make, [updated(a, "pending", 1), updated(a, "done", 3), updated(a, "running", 2)])
+      assert.deepStrictEqual(make.takeAll(), [overflow(2, a), updated(a, "done", 3)])
+    }
+  })
+
+  it("takes an update without a version for the newer one", () => {
+    assert.deepStrictEqual(
+      ShedQueue.mergeUpdates(updated(a, "done", 3), updated(a, "running")),
+      updated(a, "running", 3)
+    )
+  })
+
   it("keeps the newest of each member, and every changed field once", () => {
     assert.deepStrictEqual(
       ShedQueue.mergeUpdates(

@@ -1,11 +1,10 @@
 /**
- * Where the task feed is: from the URL that a person writes down to the one
- * that is dialled.
+ * The URL of the task feed, made from a server's URL.
  *
  * A transport (`NodeMeshSocket` of `@makima-stream/node`, or a `WebSocket` in a
- * browser) takes an `Endpoint`; a person gives a server's URL in one of several
- * spellings. Nothing of a refused URL is repeated in an error, since a password
- * may stand in it.
+ * browser) takes an `Endpoint`; people write a server's URL in one of several
+ * spellings. An error repeats nothing of a refused URL, since it may contain a
+ * password.
  *
  * @since 0.1.0
  */
@@ -50,15 +49,15 @@ export type Endpoint = typeof Endpoint.Type
  *
  * **Details**
  *
- * `problem` tells which rule it breaks:
+ * `problem` says which rule it breaks:
  *
- * - `Empty`: there is nothing in it but white space.
+ * - `Empty`: it is empty, or white space only.
  * - `Protocol`: it does not begin with `https://`, `http://`, `wss://` or
  *   `ws://`.
- * - `Credentials`: it holds a user or a password. A key goes into a header, so
- *   that no proxy's log has it.
+ * - `Credentials`: it contains a user or a password. A key belongs in a header,
+ *   where proxies do not log it.
  * - `Query`, `Fragment`: the feed's URL has neither.
- * - `Malformed`: it is no URL for another reason.
+ * - `Malformed`: it is not a URL for another reason.
  *
  * **Example** (The line to show)
  *
@@ -78,10 +77,11 @@ export type Endpoint = typeof Endpoint.Type
 export class InvalidUrl extends Schema.TaggedError<InvalidUrl>("@makima-stream/core/Endpoint/InvalidUrl")(
   "InvalidUrl",
   {
+    /** Which rule the URL breaks. */
     problem: Schema.Literals(["Empty", "Protocol", "Credentials", "Query", "Fragment", "Malformed"])
   }
 ) {
-  /** One line: what is wrong. Holds nothing of the URL itself. */
+  /** One line that says what is wrong, without any part of the URL. */
   override get message(): string {
     switch (this.problem) {
       case "Empty":
@@ -101,7 +101,7 @@ export class InvalidUrl extends Schema.TaggedError<InvalidUrl>("@makima-stream/c
 }
 
 /**
- * What `fromString` fails with.
+ * The errors of `fromString`.
  *
  * @category errors
  * @since 0.1.0
@@ -109,7 +109,7 @@ export class InvalidUrl extends Schema.TaggedError<InvalidUrl>("@makima-stream/c
 export type EndpointError = InvalidUrl
 
 /**
- * The endpoint at a server's URL.
+ * Returns the endpoint at a server's URL.
  *
  * **Details**
  *
@@ -142,7 +142,7 @@ export const fromString = (input: string): Result.Result<Endpoint, InvalidUrl> =
   if (authority.includes("@")) return refuse("Credentials")
   if (rest.includes("#")) return refuse("Fragment")
   if (rest.includes("?")) return refuse("Query")
-  // `new URL` would take these for something else (a slash, or nothing at all) instead of refusing them.
+  // `new URL` would read these as a slash, or drop them, instead of refusing them.
   // oxlint-disable-next-line no-control-regex
   if (authority === "" || /[\\\s\u0000-\u001f\u007f]/.test(text)) return refuse("Malformed")
   let url: URL
@@ -152,12 +152,12 @@ export const fromString = (input: string): Result.Result<Endpoint, InvalidUrl> =
     return refuse("Malformed")
   }
   const scheme = /^(https|wss)$/i.test(protocol) ? "wss" : "ws"
-  // The new scheme is parsed again, because the port that it implies is left out of a URL.
+  // Parsed again with the new scheme, since a URL omits the default port of its scheme.
   return Result.succeed(Endpoint.make(new URL(`${scheme}://${url.host}${feedPathOf(url.pathname)}`).href))
 }
 
 /**
- * Decodes a server's URL, in every spelling that `fromString` takes, to the
+ * Decodes a server's URL, in every spelling that `fromString` accepts, to the
  * endpoint. An endpoint encodes as itself.
  *
  * **Example** (A URL in a configuration file)
@@ -196,7 +196,7 @@ const feedPathOf = (pathname: string): string => {
   return path.endsWith(apiPath) ? path + feedPath : path + apiPath + feedPath
 }
 
-/** Whether a string is what `fromString` makes of it. Stands apart from it, since that one makes checked values. */
+/** Whether a string is a URL that `fromString` returns. It cannot call `fromString`, which makes checked values. */
 function isEndpoint(input: string): boolean {
   if (!/^wss?:/.test(input) || /[?#]/.test(input)) return false
   try {

@@ -74,7 +74,7 @@ describe("Endpoint", () => {
     })
   }
 
-  it("a refusal is one line that repeats nothing of the URL", () => {
+  it("an error is one line that repeats nothing of the URL", () => {
     for (const [input, problem] of refused) {
       const result = Endpoint.fromString(input)
       if (Result.isSuccess(result)) return assert.fail(result.success)
@@ -93,7 +93,7 @@ describe("Endpoint", () => {
     }
   })
 
-  // Characters at random are hardly ever a URL; these pieces often are, or nearly.
+  // Random characters are hardly ever a URL. Combinations of these pieces often are, or nearly.
   const Pieces = Schema.Array(
     Schema.Union([
       Schema.Literals(["/", "//", "a", "@", ":", "..", "%2f", "?", "#", "\\", " ", "[", "]", "é", "https://", "0"]),
@@ -102,7 +102,7 @@ describe("Endpoint", () => {
     ])
   )
 
-  it.prop("whatever is accepted is an endpoint, and names itself", [Pieces], ([pieces]) => {
+  it.prop("every accepted URL becomes an endpoint, which is accepted unchanged", [Pieces], ([pieces]) => {
     const text = pieces.join("")
     for (const input of [text, `https://host/${text}`, `ws://${text}`]) {
       const result = Endpoint.fromString(input)
@@ -112,7 +112,7 @@ describe("Endpoint", () => {
     }
   })
 
-  it("an endpoint is checked", () => {
+  it("checks that a string is an endpoint", () => {
     assert.isTrue(isEndpoint("wss://host/api/v1/mesh/tasks/subscribe"))
     assert.isFalse(isEndpoint("https://host/api/v1/mesh/tasks/subscribe"))
     assert.isFalse(isEndpoint("wss://host"))

@@ -1,15 +1,28 @@
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
-// Vitest 5 has no workspace file of its own: this is the config that
-// `vitest --config vitest.workspace.ts` takes, one project a package.
-// A machine with more to do than this needs its time: what waits for sockets and processes may, and no test that is
-// well takes so long.
+// Node caches compiled modules here, for the workers and for the processes that tests start. That saves about half of the
+// CPU time of a process that imports the packages.
+process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL("build/compile-cache", import.meta.url))
+
+// Vitest 5 has no workspace file of its own: this is the config for `vitest --config vitest.workspace.ts`, with one project
+// for each package.
 const project = (name: string, root: string) => ({
-  test: { name, root, include: ["test/**/*.test.ts"], testTimeout: 30_000 }
+  test: {
+    name,
+    root,
+    include: ["test/**/*.test.ts"],
+    // All files of a worker share one process and its loaded modules. No module here has state of its own.
+    isolate: false,
+    // Long, because a busy machine delays tests that wait for sockets and processes. A good test does not take this long.
+    testTimeout: 30_000
+  }
 })
 
 export default defineConfig({
   test: {
+    // Many tests wait for processes, so every core has work.
+    maxWorkers: "100%",
     // The JSON report is what `.ci/run` counts from.
     reporters: ["default", ["json", { outputFile: "build/test-report.json" }]],
     projects: [

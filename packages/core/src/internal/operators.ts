@@ -44,7 +44,13 @@ export type From<A, Source extends MeshEvent, Made> = A extends Source ? Made : 
 export type NoUnknownOptions<Arg, Options> =
   Arg extends Stream.Stream<infer _A, infer _E, infer _R>
     ? unknown
-    : { readonly [K in Exclude<keyof Arg, keyof Options>]: `There is no option "${K & string}"` }
+    : { readonly [K in Exclude<keyof Arg, keyof Options>]: NoSuchOption<K> }
+
+/** The type of an option that does not exist: no value has it, and the compiler's message shows its name. */
+export interface NoSuchOption<in out Name> {
+  readonly [noSuchOption]: Name
+}
+declare const noSuchOption: unique symbol
 
 /** The predicate of the lifecycle elements that the options keep; `undefined` if they keep none. */
 export const keptBy = (options: KeepOptions | undefined): ((event: MeshEvent) => event is Lifecycle) | undefined => {

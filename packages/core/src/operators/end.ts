@@ -76,15 +76,15 @@ export interface UntilTerminalOptions extends RestartOptions {
  * @since 0.1.0
  */
 export const untilTerminal: {
-  (
-    tasks: TaskId | Iterable<TaskId>,
-    options?: UntilTerminalOptions
-  ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
   <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>,
     tasks: TaskId | Iterable<TaskId>,
     options?: UntilTerminalOptions
   ): Stream.Stream<A, E, R>
+  (
+    tasks: TaskId | Iterable<TaskId>,
+    options?: UntilTerminalOptions
+  ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
 } = dual(
   isDataFirst,
   <A extends MeshEvent, E, R>(

@@ -78,15 +78,15 @@ export type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.Unk
  * @since 0.1.0
  */
 export const filterTask: {
-  <O extends KeepOptions = {}>(
-    tasks: Selector<TaskId>,
-    options?: O & NoUnknownOptions<O, KeepOptions>
-  ): <A extends MaybeOfTask, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<OfTask<A> | Extract<A, Kept<O>>, E, R>
   <A extends MaybeOfTask, E, R, O extends KeepOptions = {}>(
     self: Stream.Stream<A, E, R>,
     tasks: Selector<TaskId>,
     options?: O & NoUnknownOptions<O, KeepOptions>
   ): Stream.Stream<OfTask<A> | Extract<A, Kept<O>>, E, R>
+  <O extends KeepOptions = {}>(
+    tasks: Selector<TaskId>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): <A extends MaybeOfTask, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<OfTask<A> | Extract<A, Kept<O>>, E, R>
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MaybeOfTask, E, R>, tasks: Selector<TaskId>, options?: KeepOptions) => {

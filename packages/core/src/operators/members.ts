@@ -73,17 +73,17 @@ export type StatusUpdates<A> = From<A, ServerMessage.TaskUpdated, StatusUpdated>
  * @since 0.1.0
  */
 export const filterStatus: {
+  <A extends MeshEvent, E, R, O extends KeepOptions = {}>(
+    self: Stream.Stream<A, E, R>,
+    statuses: Selector<string>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): Stream.Stream<StatusUpdates<A> | Extract<A, Kept<O>>, E, R>
   <O extends KeepOptions = {}>(
     statuses: Selector<string>,
     options?: O & NoUnknownOptions<O, KeepOptions>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Stream.Stream<StatusUpdates<A> | Extract<A, Kept<O>>, E, R>
-  <A extends MeshEvent, E, R, O extends KeepOptions = {}>(
-    self: Stream.Stream<A, E, R>,
-    statuses: Selector<string>,
-    options?: O & NoUnknownOptions<O, KeepOptions>
-  ): Stream.Stream<StatusUpdates<A> | Extract<A, Kept<O>>, E, R>
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, statuses: Selector<string>, options?: KeepOptions) => {
@@ -136,17 +136,17 @@ export const filterStatus: {
  * @since 0.1.0
  */
 export const filterMessageType: {
+  <A extends MeshEvent, E, R, O extends KeepOptions = {}>(
+    self: Stream.Stream<A, E, R>,
+    messageTypes: Selector<string>,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): Stream.Stream<Extract<A, ServerMessage.TaskOutput | Kept<O>>, E, R>
   <O extends KeepOptions = {}>(
     messageTypes: Selector<string>,
     options?: O & NoUnknownOptions<O, KeepOptions>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Stream.Stream<Extract<A, ServerMessage.TaskOutput | Kept<O>>, E, R>
-  <A extends MeshEvent, E, R, O extends KeepOptions = {}>(
-    self: Stream.Stream<A, E, R>,
-    messageTypes: Selector<string>,
-    options?: O & NoUnknownOptions<O, KeepOptions>
-  ): Stream.Stream<Extract<A, ServerMessage.TaskOutput | Kept<O>>, E, R>
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, messageTypes: Selector<string>, options?: KeepOptions) => {
@@ -218,17 +218,17 @@ export interface FieldsChangedOptions extends KeepOptions {
  * @since 0.1.0
  */
 export const fieldsChanged: {
+  <A extends MeshEvent, E, R, O extends FieldsChangedOptions = {}>(
+    self: Stream.Stream<A, E, R>,
+    fields: Selector<string>,
+    options?: O & NoUnknownOptions<O, FieldsChangedOptions>
+  ): Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Kept<O>>, E, R>
   <O extends FieldsChangedOptions = {}>(
     fields: Selector<string>,
     options?: O & NoUnknownOptions<O, FieldsChangedOptions>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Kept<O>>, E, R>
-  <A extends MeshEvent, E, R, O extends FieldsChangedOptions = {}>(
-    self: Stream.Stream<A, E, R>,
-    fields: Selector<string>,
-    options?: O & NoUnknownOptions<O, FieldsChangedOptions>
-  ): Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Kept<O>>, E, R>
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, fields: Selector<string>, options?: FieldsChangedOptions) => {

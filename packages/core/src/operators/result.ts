@@ -208,15 +208,15 @@ const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskRes
  * @since 0.1.0
  */
 export const takeResult: {
-  (
-    taskId: TaskId,
-    options?: TakeResultOptions
-  ): <E, R>(self: Stream.Stream<MeshEvent, E, R>) => Effect.Effect<TaskResult, E | TaskFailed | NoResult, R>
   <E, R>(
     self: Stream.Stream<MeshEvent, E, R>,
     taskId: TaskId,
     options?: TakeResultOptions
   ): Effect.Effect<TaskResult, E | TaskFailed | NoResult, R>
+  (
+    taskId: TaskId,
+    options?: TakeResultOptions
+  ): <E, R>(self: Stream.Stream<MeshEvent, E, R>) => Effect.Effect<TaskResult, E | TaskFailed | NoResult, R>
 } = dual(
   isDataFirst,
   <E, R>(

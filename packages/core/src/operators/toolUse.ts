@@ -151,17 +151,17 @@ const decoderOf = (schemas: ToolInput): ((toolName: string | undefined) => Decod
  * @since 0.1.0
  */
 export const toolUse: {
+  <A extends MeshEvent, E, R, const S extends ToolInput, O extends KeepOptions = {}>(
+    self: Stream.Stream<A, E, R>,
+    input: S,
+    options?: O & NoUnknownOptions<O, KeepOptions>
+  ): Stream.Stream<From<A, TaskOutput, ToolUses<S>> | Extract<A, Kept<O>>, E, R>
   <const S extends ToolInput, O extends KeepOptions = {}>(
     input: S,
     options?: O & NoUnknownOptions<O, KeepOptions>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Stream.Stream<From<A, TaskOutput, ToolUses<S>> | Extract<A, Kept<O>>, E, R>
-  <A extends MeshEvent, E, R, const S extends ToolInput, O extends KeepOptions = {}>(
-    self: Stream.Stream<A, E, R>,
-    input: S,
-    options?: O & NoUnknownOptions<O, KeepOptions>
-  ): Stream.Stream<From<A, TaskOutput, ToolUses<S>> | Extract<A, Kept<O>>, E, R>
 } = dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, input: ToolInput, options?: KeepOptions) => {
   const decoder = decoderOf(input)
   const isKept = keptBy(options)

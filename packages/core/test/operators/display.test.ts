@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
-import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -52,6 +52,82 @@ describe("what an editor shows", () => {
           toolUse:
             'Stream<MeshStream.ToolUse<{ readonly command: string; }, "Bash"> | MeshStream.ToolUseMismatch<"Bash">, MeshError, Socket>'
         })
+      }),
+    60_000
+  )
+})
+
+/** What the compiler says of a program, which stands in the repository so that its imports are found. */
+const complaints = Effect.fnUntraced(function* (program: string) {
+  const build = fileURLToPath(new URL("../../../../build/", import.meta.url))
+  const directory = yield* Effect.acquireRelease(
+    Effect.promise(async () => {
+      await mkdir(build, { recursive: true })
+      return mkdtemp(join(build, "misspelt-"))
+    }),
+    (directory) => Effect.promise(() => rm(directory, { recursive: true }))
+  )
+  const settings = {
+    extends: "../../tsconfig.base.json",
+    compilerOptions: {
+      composite: false,
+      declarationMap: false,
+      noEmit: true,
+      rewriteRelativeImportExtensions: false,
+      allowImportingTsExtensions: true
+    },
+    files: ["program.ts"]
+  }
+  yield* Effect.promise(() => writeFile(join(directory, "tsconfig.json"), JSON.stringify(settings)))
+  yield* Effect.promise(() => writeFile(join(directory, "program.ts"), program))
+  return yield* Effect.promise(async (signal) => {
+    try {
+      await promisify(execFile)(process.execPath, [compiler, "-p", directory], { signal })
+      return ""
+    } catch (error) {
+      // `execFile` rejects with the output of a command that failed.
+      return (error as { readonly stdout: string }).stdout
+    }
+  })
+})
+
+describe("a misspelt option", () => {
+  it.live(
+    "is a type error that names the option",
+    () =>
+      Effect.gen(function* () {
+        const text = yield* complaints(`
+          import * as MeshStream from "../../packages/core/src/MeshStream.ts"
+          import * as Interest from "../../packages/core/src/Interest.ts"
+          import * as TaskId from "../../packages/core/src/TaskId.ts"
+          const feed = MeshStream.connect({ interest: Interest.all })
+          export const a = feed.pipe(MeshStream.outputOnly({ kep: "resync" }))
+          export const b = feed.pipe(MeshStream.filterStatus("done", { keep: "resync", maxTask: 1 }))
+          export const c = MeshStream.statusChanges(feed, { maxTasks: 1, restartAftr: 2 })
+          export const d = feed.pipe(MeshStream.groupByTask({ capasity: 1 }))
+          export const f = MeshStream.filterStatus(feed, "done", { kepp: "resync" })
+          export const g = MeshStream.fieldsChanged(feed, "plan", { keep: "resync", keepUnspecifed: true })
+          export const h = feed.pipe(MeshStream.takeResult(TaskId.make("a"), { endedTimeToLve: 1 }))
+          export const i = feed.pipe(MeshStream.toolUse({}, { kip: "resync" }))
+          export const e = feed.pipe(MeshStream.outputOnly({ keep: "resyncs" }))
+        `)
+        const messages = text.split(/\n(?=\S)/).filter((line) => line.includes("error TS"))
+        for (const option of [
+          "'kep'",
+          'maxTask"',
+          'restartAftr"',
+          "'capasity'",
+          "kepp",
+          "keepUnspecifed",
+          "endedTimeToLve",
+          "kip"
+        ]) {
+          assert.isTrue(
+            messages.some((message) => message.includes(option)),
+            `${option} in ${text}`
+          )
+        }
+        assert.include(text, '"resyncs"')
       }),
     60_000
   )

@@ -117,6 +117,13 @@ same<typeof plans, Feed<ServerMessage.TaskUpdated>>()
 same<typeof markedPlans, Feed<ServerMessage.TaskUpdated | Resync>>()
 same<MeshStream.StatusUpdated["status"], string>()
 
+// A predicate's parameter has its type, also beside options.
+
+const byPredicate = feed.pipe(MeshStream.filterStatus((status) => status.startsWith("f"), { keep: "resync" }))
+const taskByPredicate = feed.pipe(MeshStream.filterTask((taskId) => taskId.startsWith("f"), { keep: "resync" }))
+same<typeof byPredicate, Feed<MeshStream.StatusUpdated | Resync>>()
+same<typeof taskByPredicate, Feed<OfTask | Resync>>()
+
 // What cannot match anything has no elements.
 
 const noStatus = feed.pipe(MeshStream.filterMessageType("result"), MeshStream.filterStatus("done"))

@@ -51,7 +51,7 @@ export const toResult = (tally: Tally.Tally, report: Audit.Report | undefined): 
   duplicates: report?.duplicates ?? null,
   outOfOrder: report?.outOfOrder ?? null,
   unmarkedGaps: report?.unmarkedGaps ?? null,
-  unheard: report !== undefined && "unheard" in report && typeof report.unheard === "number" ? report.unheard : null,
+  unheard: report?.unheard ?? null,
   tasks: Tally.tasks(tally),
   costUsd: Number(tally.ledger.totalUsd.toFixed(6))
 })
@@ -109,6 +109,9 @@ export const run = Effect.fnUntraced(function* (options: {
   }).pipe(Effect.provide(layer), Effect.scoped)
   const log = yield* server.log
   // A fault in the middle of a handshake makes a connection that the client never saw.
-  const report = Audit.compare(log, events, { connectionOf: Audit.connectionsByTime(log, events) })
+  const report = Audit.compare(log, events, {
+    connectionOf: Audit.connectionsByTime(log, events),
+    wants: Audit.everything()
+  })
   return { tally, report }
 }, Effect.scoped)

@@ -73,9 +73,10 @@ describe("pnpm demo", () => {
         assert.strictEqual(result.events, result.updates + result.outputs)
         assert.isAbove(result.outputs, 0)
         assert.isAbove(result.costUsd, 0)
-        const counts = /Of (\d+) messages (\d+) arrived, (\d+) were missed while away, (\d+) were unheard, (\d+) were in flight/.exec(
-          stdout
-        )
+        const counts =
+          /Of (\d+) messages (\d+) arrived, (\d+) were missed while away, (\d+) were unheard, (\d+) were in flight/.exec(
+            stdout
+          )
         const [total, ...parts] = counts?.slice(1).map(Number) ?? []
         assert.strictEqual(
           total,

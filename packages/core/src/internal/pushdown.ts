@@ -1,12 +1,12 @@
 /**
- * Filters that the source of a stream does itself (predicate pushdown): it can
- * leave a message undecoded that is dropped anyway, and a consumer of
- * `MeshClient` is not woken for it.
+ * Filters that run at the source of a stream (predicate pushdown). The source does
+ * not decode a message that a filter drops, and does not wake a consumer of
+ * `MeshClient` for it.
  *
- * Only this toolkit's own predicates go to the source, which may ask them
- * earlier, later or not at all: whoever filters by a function of their own has
- * it asked for every element. A stream that an operator of somebody else's made
- * has no way back to its source, since that operator may look at everything.
+ * Only the predicates of this toolkit run at the source, which may call them earlier,
+ * later or not at all. A function of the caller is called for every element instead.
+ * A stream that another operator returned has no link to its source, because that
+ * operator may need every element.
  */
 import * as Stream from "effect/Stream"
 import type { MeshEvent } from "../MeshEvent.ts"
@@ -19,23 +19,23 @@ export type IsWanted = (event: MeshEvent) => boolean
 /** The messages that a source can leave undecoded. */
 export type Skippable = (TaskOutput | TaskUpdated)["_tag"]
 
-/** The same as far as it can be said of a message that is not decoded: `false` where the predicate is for sure. */
+/** `false` if the predicate is certain to reject a message that is not decoded yet. */
 export type MayBeWanted = (type: Skippable, taskId: TaskId) => boolean
 
-/** What the filters behind a source want: everything, where there are none. */
+/** The filters behind a source. Without any, everything is wanted. */
 export interface Wanted {
   readonly isWanted?: IsWanted
   readonly mayBeWanted?: MayBeWanted
 }
 
-// This module's own: what stands behind it is nobody else's business, another version of this package included.
+// Not `Symbol.for`: another version of this package must not call what is behind it.
 const TypeId = Symbol("@makima-stream/core/wanted")
 
 interface Source<A, E, R> extends Stream.Stream<A, E, R> {
   readonly [TypeId]?: (mayBeWanted: MayBeWanted, isWanted: IsWanted) => Stream.Stream<A, E, R>
 }
 
-/** A stream whose source gives what is wanted, and nothing else. */
+/** A stream whose source emits only what is wanted. */
 export const source = <A, E, R>(
   make: (wanted: Wanted) => Stream.Stream<A, E, R>,
   wanted: Wanted = {}
@@ -51,7 +51,7 @@ export const source = <A, E, R>(
     }
   })
 
-/** Keeps what a predicate of this toolkit's own takes. */
+/** Keeps the elements that satisfy a predicate of this toolkit. */
 export const filter = <A, E, R>(
   self: Source<A, E, R>,
   mayBeWanted: MayBeWanted,

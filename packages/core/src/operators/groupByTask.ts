@@ -1,13 +1,13 @@
 /**
- * `groupByTask`: one fiber reads the feed and deals it out to a mailbox a task.
+ * `groupByTask`: one fiber reads the feed and puts each event into the
+ * mailbox of its task.
  *
- * Not `Stream.groupByKey`, which has no place for elements that concern every
- * group, ends its groups in silence when the feed fails, lets any number of
- * groups pile up before a consumer takes them, and knows one time to live where
- * a task that has ended needs another.
+ * It does not use `Stream.groupByKey`, which cannot send an element to every group,
+ * ends its groups without an error when the feed fails, queues any number of groups
+ * before a consumer takes them, and has only one time to live.
  *
- * Invariants: a task has at most one live group; `idle` and `ending` hold each
- * live group once between them, longest unheard first; a group's mailbox is
+ * Invariants: a task has at most one live group; each live group is in one of
+ * `idle` and `ending`, the one whose last event is oldest first; a group's mailbox is
  * ended exactly when it stops being live.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
@@ -65,17 +65,17 @@ export interface GroupByTaskOptions extends RestartOptions {
  *
  * **When to use**
  *
- * Use it where each task is followed by itself and at the same time as the
- * others: a log file a task, a worker a task. For one task, or a few that are
+ * Use it to process each task separately and concurrently: one log file or one
+ * worker for each task. For one task, or a few that are
  * known, `filterTask` is enough.
  *
  * **Details**
  *
- * Gives a pair of id and substream when an event first names a task. The
+ * Emits a pair of id and substream when an event first names a task. The
  * substreams together have every event that names a task, in the order of the
  * feed within each.
  *
- * What names no task (`Connected`, `Disconnected`, a `Resync` of everything,
+ * An event that names no task (`Connected`, `Disconnected`, a `Resync` of everything,
  * `ServerError`, `UnknownMessage`) goes to every substream that is live, and is
  * dropped when none is. A `Resync` that names a task goes to that task alone,
  * and starts its substream as any other event would.
@@ -88,11 +88,11 @@ export interface GroupByTaskOptions extends RestartOptions {
  * - when its task was silent for `idleTimeToLive`;
  * - when the feed ends.
  *
- * In each case what it holds comes first. An event after that starts a new
+ * Its consumer receives the buffered events first. A later event starts a new
  * substream of the same task. A failure of the feed fails every live substream
  * and the outer stream, so a substream that ends was not cut off.
  *
- * Each substream is for one consumer. When that leaves before the end, or is
+ * Each substream is for one consumer. If the consumer stops early or is
  * interrupted, the rest of this substream is dropped and the others go on.
  *
  * Memory: `capacity` events for each live task at most. Up to 16 substreams
@@ -100,14 +100,15 @@ export interface GroupByTaskOptions extends RestartOptions {
  *
  * **Gotchas**
  *
- * - A substream that nobody pulls fills up, and then stops the feed for all:
- *   take every substream, and all at once (`concurrency: "unbounded"`). With
+ * - A substream without a consumer fills up, and then stops the feed for all tasks:
+ *   consume every substream, and all at once (`concurrency: "unbounded"`). With
  *   fewer consumers than live tasks, the feed stands until one of the substreams
  *   was silent for `idleTimeToLive`. Leave out the tasks that are not wanted with
  *   `filterTask` before, not after.
- * - While the feed stands the clocks run on, so a consumer that stalls for
- *   longer than `idleTimeToLive` finds its substream at an end after what it
- *   holds, and the rest in a new one.
+ * - Time passes while the feed is stopped. If a consumer stalls for longer than
+ *   `idleTimeToLive`, its substream ends after the buffered events, and the rest
+ *   comes in a new one.
+ * - A late update of a task whose substream has ended starts a new substream.
  *
  * **Example** (What each task said)
  *
@@ -220,10 +221,10 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   }
 
   let now = 0
-  /** How many marks of a new connection were dealt. */
+  /** The number of marks of a new connection so far. */
   let connections = 0
 
-  /** Waits with nobody left asleep over what was dealt so far. */
+  /** Wakes every consumer with new events, then waits. */
   const wait = (room: Effect.Effect<void>): Effect.Effect<void> => {
     wakeAll()
     return Effect.map(room, () => {
@@ -285,7 +286,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
       let group = groups.get(taskId) ?? (yield* start(taskId))
       while (!group.box.offer(event)) {
         yield* wait(group.box.room)
-        // It may have ended while nobody pulled it.
+        // It may have ended during the wait.
         group = groups.get(taskId) ?? (yield* start(taskId))
       }
       hear(group, event)
@@ -293,7 +294,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
     wakeAll()
   })
 
-  /** Ends the groups of a queue that were not heard of for its time to live. */
+  /** Ends the groups of a queue that were silent for its time to live. */
   const sweep = (queue: Queue<A, E>): Effect.Effect<void> =>
     Effect.suspend(() => {
       const [first] = queue.members
@@ -329,7 +330,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
 
 const done: Cause.Cause<Cause.Done> = Cause.fail(Cause.Done())
 
-/** Groups that end when they have not been heard of for a time; as that is the same for all, the first is the next. */
+/** Groups that end after the same time of silence, so that the first one is the next to end. */
 interface Queue<A, E> {
   readonly timeToLive: number
   readonly members: Set<Group<A, E>>

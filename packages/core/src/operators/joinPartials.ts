@@ -105,7 +105,7 @@ class Joiner {
     out.push(event)
   }
 
-  /** Lets go of everything. */
+  /** Emits all pending text as unfinished. */
   flush(why: UnfinishedReason, out: Array<MeshEvent>): void {
     for (const waiting of this.#tasks.values()) release(waiting, why, out)
     this.#tasks.clear()
@@ -186,7 +186,7 @@ const releaseOldest = (waiting: Waiting, out: Array<MeshEvent>): void => {
  *
  * **When to use**
  *
- * Use it where a program works with messages and not with typing: to log a
+ * Use it where a program works with whole messages: to log a
  * conversation, to feed it to another model, to count messages.
  *
  * **Details**
@@ -215,7 +215,10 @@ const releaseOldest = (waiting: Waiting, out: Array<MeshEvent>): void => {
  *
  * **Gotchas**
  *
- * A message that was cut by a `Resync` and is closed after it gives two outputs:
+ * Filters drop `Resync` by default, and without it pieces from before and after a gap
+ * are joined: put `joinPartials` before the filters, or pass `keep: "resync"` to them.
+ *
+ * A message that was cut by a `Resync` and is closed after it becomes two outputs:
  * the unfinished beginning, and the closing output. The same goes for text past
  * `maxLength`. With `"whole"`, the second repeats the first.
  *

@@ -163,11 +163,11 @@ export const updatesOnly: Narrowing<ServerMessage.TaskUpdated> = narrowing(updat
 export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(constFalse, isServerError)
 
 /**
- * Keeps what the server said, and drops what the connection says of itself.
+ * Keeps the events that the server sent, and drops the lifecycle elements.
  *
  * **When to use**
  *
- * Use it where the connection's comings and goings do not matter. A program
+ * Use it where the state of the connection does not matter. A program
  * that keeps a total or a cache keeps `Resync`.
  *
  * **Details**
@@ -202,7 +202,7 @@ export const dataOnly: Narrowing<Data> = narrowing(constTrue, isData)
 const lifecycle = narrowing(constFalse, isLifecycle)
 
 /**
- * Keeps what the connection says of itself: `Connected`, `Disconnected` and
+ * Keeps the lifecycle elements: `Connected`, `Disconnected` and
  * `Resync`.
  *
  * **When to use**

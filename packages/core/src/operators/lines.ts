@@ -114,7 +114,7 @@ class Splitter {
     if (this.#isKept?.(event) === true) out.push(event)
   }
 
-  /** Lets go of everything. */
+  /** Emits every open line as unfinished. */
   flush(why: UnfinishedReason, out: Out): void {
     for (const kinds of this.#tasks.values()) releaseAll(kinds, why, out)
     this.#tasks.clear()
@@ -162,7 +162,7 @@ class Splitter {
     return content
   }
 
-  /** Reads on in the text of a task: gives the lines that it ends, and keeps the one that it begins. */
+  /** Reads more text of a task: emits the lines that end, and keeps the open one. */
   #read(open: Open, text: string, out: Out): void {
     if (open.tail.length + text.length <= this.#maxLength && !text.includes("\n")) {
       open.tail += text
@@ -234,8 +234,8 @@ const releaseOldest = (kinds: Map<string, Open>, out: Out): void => {
  *
  * **When to use**
  *
- * Use it for whatever reads lines: a log, a terminal, a search for a pattern. It
- * gives a line as soon as its end is there, also out of the pieces of a message
+ * Use it for a log, a terminal, or a search for a pattern. It emits a line as soon
+ * as it is complete, also from the pieces of a message
  * that is still being written.
  *
  * **Details**
@@ -260,6 +260,9 @@ const releaseOldest = (kinds: Map<string, Open>, out: Out): void => {
  * message types.
  *
  * **Gotchas**
+ *
+ * Filters drop `Resync` by default, and without it text from before and after a gap
+ * is joined: put `lines` before the filters, or pass `keep: "resync"` to them.
  *
  * After a `Resync`, or after its task was evicted, the whole message that closes
  * earlier pieces is read from its beginning: its first lines come twice.

@@ -46,7 +46,7 @@ export interface RestartOptions {
 /**
  * Which values are meant: one, any of several, or those that a predicate takes.
  * A collection is read when the operator is put on a stream, and not again when
- * that stream runs; a predicate is asked for every element.
+ * that stream runs; a predicate is called for every element.
  *
  * @category options
  * @since 0.1.0

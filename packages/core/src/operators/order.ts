@@ -3,7 +3,7 @@
  * what came twice, what is missing in between, what says nothing new.
  *
  * Each run of a stream has a memory of its own, of the tasks that were updated
- * last; a task that fell out of it is met as if for the first time.
+ * last; a task that was forgotten counts as new.
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -28,8 +28,8 @@ import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 export interface MaxTasks {
   /**
    * How many tasks are remembered, at least 1. When there are more, the one that
-   * was updated longest ago is forgotten, and met as if for the first time when
-   * it comes again. Default: 10,000, which is some 2 MB where ids are UUIDs.
+   * was updated longest ago is forgotten, and counts as new when it comes
+   * again. Default: 10,000, which is some 2 MB where ids are UUIDs.
    */
   readonly maxTasks?: number | undefined
 }

@@ -2,7 +2,7 @@
  * What the operators that join pieces of text have in common: the conventions
  * that a server may follow, and the reasons why a text stays unfinished.
  *
- * The wire says of an output that it `isPartial`, and no more. Whether a piece
+ * The protocol only says that an output `isPartial`. Whether a piece
  * adds to the ones before it or repeats them, and whether the whole message at
  * the end repeats them, is a convention, so it is an option.
  */

@@ -46,7 +46,7 @@ export const TaskResult = Schema.TaggedStruct("TaskResult", {
 export interface TaskResult extends Schema.Schema.Type<typeof TaskResult> {}
 
 /**
- * The task failed before it gave a result, or its result is an error.
+ * The task failed before it had a result, or its result is an error.
  *
  * **Details**
  *
@@ -93,7 +93,7 @@ export class NoResult extends Schema.TaggedError<NoResult>("@makima-stream/core/
   /** What happened, in one line. */
   override get message(): string {
     return this.status === undefined
-      ? `The stream ended before task ${this.taskId} gave a result`
+      ? `The stream ended before task ${this.taskId} had a result`
       : `Task ${this.taskId} is ${this.status}, but no result came`
   }
 }
@@ -146,7 +146,7 @@ const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskRes
 })
 
 /**
- * Runs the stream until a task gives its result.
+ * Runs the stream until the result of a task arrives.
  *
  * **When to use**
  *
@@ -179,7 +179,7 @@ const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskRes
  * A result that fell into a gap never comes. The task's terminal status, if it
  * comes after the gap, ends the wait with `NoResult`; if that was lost as well
  * the wait goes on, so bound it (`Effect.timeout`). A task that is run again
- * gives another result: each call takes one.
+ * has another result: each call takes one.
  *
  * **Example** (Waiting for an answer)
  *

@@ -30,7 +30,7 @@ export interface TextOptions extends KeepOptions {
  *
  * **Details**
  *
- * Gives the `content` of each whole message of the type `assistant`, or of the
+ * Emits the `content` of each whole message of the type `assistant`, or of the
  * types that `messageType` names. Pieces of messages (`isPartial`) are dropped,
  * because the message that closes them says the same again; what `joinPartials`
  * left unfinished is not, because nothing else will say it. Where pieces are all

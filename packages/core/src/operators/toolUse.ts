@@ -103,8 +103,8 @@ const decoderOf = (schemas: ToolInput): ((toolName: string | undefined) => Decod
  * - Takes output of the message type `tool_use` that is whole. A piece
  *   (`isPartial`) is dropped, because its input is not whole either.
  * - With schemas by name, tools that are not named are dropped.
- * - An input that fits gives a `ToolUse`; one that does not fit, or is missing,
- *   gives a `ToolUseMismatch`. The stream never fails because of an input.
+ * - An input that fits becomes a `ToolUse`; one that does not fit, or is missing,
+ *   becomes a `ToolUseMismatch`. The stream never fails because of an input.
  * - Every other event is dropped: `Connected` and `Disconnected`, and `Resync`
  *   as well unless `keep` asks for it.
  *

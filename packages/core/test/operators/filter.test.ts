@@ -296,7 +296,7 @@ describe("fieldsChanged", () => {
     })
   )
 
-  it.effect("drops an update that does not say what it changed, unless asked to keep it", () =>
+  it.effect("drops an update that does not say what it changed, unless the option keeps it", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(
         yield* through(

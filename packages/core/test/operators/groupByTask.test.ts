@@ -58,7 +58,7 @@ const dealt = (options?: MeshStream.GroupByTaskOptions) =>
 
 describe("groupByTask", () => {
   it.effect.prop(
-    "gives each task what names it, in order, whatever the chunks, the bound and the consumers' speed",
+    "emits each task what names it, in order, whatever the chunks, the bound and the consumers' speed",
     [history, sizes, small, small],
     Effect.fnUntraced(function* ([events, sizes, capacity, pauses]) {
       const groups = yield* fromChunks(chunked(events, sizes)).pipe(
@@ -105,7 +105,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("gives a gap of everything to every live group, at its place, and a gap of a task to that task", () =>
+  it.effect("emits a gap of everything to every live group, at its place, and a gap of a task to that task", () =>
     Effect.gen(function* () {
       const events = [said(a, "1"), said(b, "2"), said(a, "3"), said(b, "4")]
       for (let index = 0; index <= events.length; index++) {
@@ -246,7 +246,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("gives a confirmed subscription of one task to that task alone", () =>
+  it.effect("emits a confirmed subscription of one task to that task alone", () =>
     Effect.gen(function* () {
       const subscribed: MeshEvent = {
         _tag: "Resync",
@@ -279,7 +279,7 @@ describe("groupByTask", () => {
         ["end", "end"]
       )
     }).pipe(
-      // This clock waits for whoever it woke, however long that takes.
+      // This clock waits for what it woke, however long that takes.
       Effect.provide(TestClock.layer({ warningDelay: "1 hour" }))
     )
   )
@@ -298,7 +298,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("takes the caller's word for which statuses end a task", () =>
+  it.effect("uses the terminal statuses of the options", () =>
     Effect.gen(function* () {
       const { give, got } = yield* dealt({ endedTimeToLive: 0, terminal: new Set(["parked"]) })
       yield* give(updated(a, "done"), updated(a, "parked"), updated(a, "running"))
@@ -387,7 +387,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("gives an abandoned group's next events to a new one, after its time", () =>
+  it.effect("emits an abandoned group's next events to a new one, after its time", () =>
     Effect.gen(function* () {
       const { give, got, feed } = yield* dealt({ capacity: 1, idleTimeToLive: "10 seconds" })
       yield* give(said(a, "1"))
@@ -395,7 +395,7 @@ describe("groupByTask", () => {
       const groups: Array<TaskId> = []
       yield* Stream.fromQueue(stalled).pipe(
         MeshStream.groupByTask({ capacity: 1, idleTimeToLive: "10 seconds" }),
-        // Nobody pulls the groups.
+        // The groups have no consumers.
         Stream.runForEach(([taskId]) => Effect.sync(() => groups.push(taskId))),
         Effect.forkScoped
       )
@@ -409,7 +409,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("counts a task's silence from when its event was dealt, however long that took", () =>
+  it.effect("counts a task's silence from the moment its event was delivered", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       const ended = yield* Deferred.make<void>()
@@ -434,7 +434,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("holds no more groups that nobody has taken than it says", () =>
+  it.effect("queues at most 16 groups that no consumer has taken", () =>
     Effect.gen(function* () {
       let read = 0
       yield* Stream.range(1, 100).pipe(
@@ -451,7 +451,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("gives what the groups hold, and then the end of the feed", () =>
+  it.effect("emits what the groups hold, and then the end of the feed", () =>
     Effect.gen(function* () {
       const { give, got, feed, fiber } = yield* dealt()
       yield* give(said(a, "1"), said(b, "2"))
@@ -520,7 +520,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("does not leave a group that somebody else consumes waiting for ever", () =>
+  it.effect("ends a group that another fiber consumes when it is interrupted", () =>
     Effect.gen(function* () {
       const taken = yield* Deferred.make<Stream.Stream<MeshEvent>>()
       const fiber = yield* Stream.concat(Stream.make(said(a, "1")), Stream.never).pipe(
@@ -536,7 +536,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("gives nothing to a second run of a group", () =>
+  it.effect("emits nothing to a second run of a group", () =>
     Effect.gen(function* () {
       const runs = yield* Stream.make(said(a, "1"), said(a, "2")).pipe(
         MeshStream.groupByTask,

@@ -42,7 +42,7 @@ const textOf = (events: ReadonlyArray<MeshEvent.MeshEvent>, task: TaskId.TaskId,
 const others = (events: ReadonlyArray<MeshEvent.MeshEvent>) => events.filter((event) => event._tag !== "TaskOutput")
 
 describe("joinPartials", () => {
-  it.effect("holds pieces until the message is closed, and gives the closing output in their place", () =>
+  it.effect("holds pieces until the message is closed, and emits the closing output in their place", () =>
     Effect.gen(function* () {
       const closing = output(a, "Hello", { isPartial: false, costUsd: 1 })
       assert.deepStrictEqual(yield* through([piece(a, "Hel"), piece(a, "lo"), closing], MeshStream.joinPartials), [
@@ -118,7 +118,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("gives pending text unfinished right before a Resync that concerns its task", () =>
+  it.effect("emits pending text unfinished right before a Resync that concerns its task", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(
         yield* through([piece(a, "He"), piece(a, "l"), piece(b, "x"), resync(a), resync()], MeshStream.joinPartials),
@@ -136,7 +136,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("gives pending text unfinished when the stream ends, and when it fails", () =>
+  it.effect("emits pending text unfinished when the stream ends, and when it fails", () =>
     Effect.gen(function* () {
       const input = [piece(a, "He", { costUsd: 1 }), piece(a, "l", { costUsd: 2 }), piece(b, "x")]
       const expected = [unfinished(a, "Hel", "Ended", { costUsd: 2 }), unfinished(b, "x", "Ended")]
@@ -154,7 +154,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("gives what a run left open unfinished before the run's result, but not another task's", () =>
+  it.effect("emits what a run left open unfinished before the run's result, but not another task's", () =>
     Effect.gen(function* () {
       const input = [piece(a, "He"), piece(b, "x"), piece(a, "do", { messageType: "result" }), result(a), output(b, "")]
       assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials), [
@@ -316,7 +316,7 @@ describe("joinPartials", () => {
   )
 
   for (const { name, options, send } of conventions) {
-    it.effect.prop(`gives back the whole messages: ${name}`, [messages], ([messages]) =>
+    it.effect.prop(`restores the whole messages: ${name}`, [messages], ([messages]) =>
       Effect.gen(function* () {
         assert.deepStrictEqual(
           yield* through(messages.flatMap(send), MeshStream.joinPartials(options)),
@@ -359,7 +359,7 @@ describe("joinPartials", () => {
       })
   )
 
-  it.effect.prop("gives no piece that is not marked unfinished, and is idempotent", [events], ([events]) =>
+  it.effect.prop("emits no piece that is not marked unfinished, and is idempotent", [events], ([events]) =>
     Effect.gen(function* () {
       const joined = yield* through(events, MeshStream.joinPartials)
       for (const event of joined) {

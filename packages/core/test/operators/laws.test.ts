@@ -85,7 +85,7 @@ const isUnfinished = (element: unknown): boolean =>
 
 for (const [name, operator] of Object.entries(operators)) {
   describe(name, () => {
-    it.effect.prop("gives the same elements however the input is split, and no empty array", [events, sizes], (input) =>
+    it.effect.prop("emits the same elements however the input is split, and no empty array", [events, sizes], (input) =>
       Effect.gen(function* () {
         const [events, sizes] = input
         const whole = yield* Stream.runCollect(operator(Stream.fromArray(events)))

@@ -57,7 +57,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("joins a line that is split across pieces, and gives it as soon as it is whole", () =>
+  it.effect("joins a line that is split across pieces, and emits it as soon as it is whole", () =>
     Effect.gen(function* () {
       const seen: Array<number> = []
       const feed = Stream.make(piece(a, "on"), piece(a, "e\ntw"), piece(a, "o"), output(a, "one\ntwo")).pipe(
@@ -97,7 +97,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("reads the assistant's messages, or the types that it is told, each type and task for itself", () =>
+  it.effect("reads the assistant's messages, or the types of the options, each type and task for itself", () =>
     Effect.gen(function* () {
       const input = [connected(), piece(a, "a1"), piece(b, "b1"), raw("r\n"), updated(a), serverError, piece(a, "a2\n")]
       assert.deepStrictEqual(yield* through(input, MeshStream.lines), [line("a1a2"), part("b1", "Ended", b)])
@@ -109,7 +109,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("gives an open line unfinished right before a Resync that concerns its task", () =>
+  it.effect("emits an open line unfinished right before a Resync that concerns its task", () =>
     Effect.gen(function* () {
       const input = [piece(a, "x\ny"), piece(b, "z"), resync(a), piece(a, "1\n"), resync()]
       assert.deepStrictEqual(yield* through(input, MeshStream.lines({ keep: "resync" })), [
@@ -143,7 +143,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("gives an open line unfinished when the stream fails", () =>
+  it.effect("emits an open line unfinished when the stream fails", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const error = yield* Stream.make(piece(a, "x\ny")).pipe(
@@ -188,7 +188,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("gives a line longer than maxLength in parts, and marks all but the last", () =>
+  it.effect("emits a line longer than maxLength in parts, and marks all but the last", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* through([output(a, "abcdefgh\nij")], MeshStream.lines({ maxLength: 3 })), [
         part("abc", "TooLong"),

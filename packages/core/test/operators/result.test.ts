@@ -50,7 +50,7 @@ const openFeed = Effect.gen(function* () {
 })
 
 describe("takeResult", () => {
-  it.effect("gives content, cost and duration of the task's result, which comes before its terminal status", () =>
+  it.effect("emits content, cost and duration of the task's result, which comes before its terminal status", () =>
     Effect.gen(function* () {
       const feed = feedOf(
         connected(),
@@ -165,7 +165,7 @@ describe("takeResult", () => {
     })
   )
 
-  it.effect("a feed that has always more to say of other tasks does not prolong the wait", () =>
+  it.effect("endless events of other tasks do not prolong the wait", () =>
     Effect.gen(function* () {
       const busy = Stream.fromEffectRepeat(Effect.as(TestClock.adjust("1 second"), s(b, "running")))
       const seen = yield* Ref.make(0)
@@ -320,7 +320,7 @@ describe("takeResult", () => {
       })
   )
 
-  it.effect("its errors are schemas, for whoever sends them on", () =>
+  it.effect("its errors can be encoded and decoded", () =>
     Effect.gen(function* () {
       const error = new MeshStream.TaskFailed({ taskId: a, result: answer })
       const encoded = yield* Schema.encodeUnknownEffect(MeshStream.TaskFailed)(error)

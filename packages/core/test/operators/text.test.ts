@@ -5,7 +5,7 @@ import * as Stream from "effect/Stream"
 import { a, at, b, connected, events, output, piece, place, resync, through, updated } from "../support/events.ts"
 
 describe("text", () => {
-  it.effect("gives what the assistant messages say, and nothing else", () =>
+  it.effect("emits what the assistant messages say, and nothing else", () =>
     Effect.gen(function* () {
       const input = [
         connected(),

@@ -18,7 +18,7 @@ const Bash = Schema.Struct({ command: Schema.String, timeout: Schema.optionalKey
 const Read = Schema.Struct({ path: Schema.String })
 
 describe("toolUse", () => {
-  it.effect("gives the decoded input of each tool, by the schema of its name", () =>
+  it.effect("emits the decoded input of each tool, by the schema of its name", () =>
     Effect.gen(function* () {
       const bash = tool("Bash", { command: "ls", timeout: "5" })
       const read = tool("Read", { path: "README.md" })

@@ -1,6 +1,6 @@
 /**
  * Operators tell the source what they drop, and the source leaves it undecoded.
- * Nobody may see a difference.
+ * No consumer sees a difference.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"

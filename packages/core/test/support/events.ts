@@ -139,7 +139,7 @@ export const place: Arbitrary.Arbitrary<number> = Arbitrary.schema(
 export const at = (place: number, sequence: ReadonlyArray<unknown>): number =>
   Math.round((place / 1_000) * sequence.length)
 
-/** A stream that gives a sequence in arrays of the given sizes. */
+/** A stream that emits a sequence in arrays of the given sizes. */
 export const inArrays = <A>(sequence: ReadonlyArray<A>, sizes: ReadonlyArray<number>): Stream.Stream<A> => {
   const arrays: Array<ReadonlyArray<A>> = []
   for (let start = 0, i = 0; start < sequence.length; i++) {

@@ -25,7 +25,7 @@ export const follow = <A, E, R>(
     return { events, fiber, exit: Fiber.await(fiber) }
   })
 
-/** Gives every fiber that can run the time to run until nothing moves without the clock. */
+/** Yields until every fiber waits for the clock or for input. */
 export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }), Effect.asVoid)
 
 /**

@@ -142,7 +142,7 @@ export const chunked = <A>(
   return chunks
 }
 
-/** A stream whose pulls give exactly these chunks. */
+/** A stream whose pulls return exactly these chunks. */
 export const fromChunks = <A>(chunks: ReadonlyArray<readonly [A, ...Array<A>]>): Stream.Stream<A> =>
   Stream.fromIterable(chunks).pipe(
     Stream.rechunk(1),

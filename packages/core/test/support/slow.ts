@@ -5,10 +5,10 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type * as Scope from "effect/Scope"
 
-/** A consumer that stops after its first element until it is told to go on. */
+/** A consumer that stops after its first element until `resume` runs. */
 export interface Paused<A, E> {
   readonly events: Array<A>
-  /** Lets the consumer go on, and gives everything that it got. */
+  /** Lets the consumer continue, and returns everything that it received. */
   readonly resume: Effect.Effect<ReadonlyArray<A>, E>
   readonly exit: Effect.Effect<Exit.Exit<void, E>>
   readonly fiber: Fiber.Fiber<void, E>
@@ -34,7 +34,7 @@ export const pauseAfterFirst = <A, E, R>(
     return { events, resume, exit: Fiber.await(fiber), fiber }
   })
 
-/** A feed that never ends and says when it is let go of. */
+/** A feed that never ends and records when it is released. */
 export const watched = (): {
   readonly stream: Stream.Stream<never>
   readonly isReading: () => boolean

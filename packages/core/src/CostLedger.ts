@@ -251,7 +251,7 @@ export const fold = (self: CostLedger, events: ReadonlyArray<MeshEvent>, at: num
 }
 
 /**
- * What one task cost, as long as it has an entry.
+ * Returns what one task cost, or `None` if it has no entry.
  *
  * **Example** (An unknown task)
  *

@@ -1,9 +1,9 @@
 /**
- * What is wanted of the feed, as a pure value.
+ * What a program wants from the feed, as a pure value.
  *
- * Interest is state, not commands: a program says what it wants, and one owner
- * (a session) makes the wire match it, on every connection anew. `diff` and
- * `replay` are how that owner gets from the value to messages.
+ * Interest is state, not commands: a program says what it wants, and a session
+ * sends the requests that make the server match it, on every connection. `diff`
+ * and `replay` turn the value into messages.
  *
  * @since 0.1.0
  */
@@ -12,12 +12,12 @@ import type { ClientMessage } from "./ClientMessage.ts"
 import type { TaskId } from "./TaskId.ts"
 
 /**
- * What is wanted: the updates of every task (`all`), the updates of these
- * tasks, the output of these tasks.
+ * What a program wants: the updates of every task (`all`), the updates of some
+ * tasks, and the output of some tasks.
  *
  * **Gotchas**
  *
- * `all` covers updates alone: the protocol has no way to ask for all output.
+ * `all` covers updates only: the protocol has no request for all output.
  *
  * @category models
  * @since 0.1.0
@@ -25,7 +25,7 @@ import type { TaskId } from "./TaskId.ts"
 export interface Interest {
   /** Whether the updates of every task are wanted. */
   readonly all: boolean
-  /** The tasks whose updates are wanted, where not all are. */
+  /** The tasks whose updates are wanted. Not requested separately while `all` is `true`. */
   readonly updates: ReadonlySet<TaskId>
   /** The tasks whose output is wanted. */
   readonly output: ReadonlySet<TaskId>
@@ -37,7 +37,7 @@ const toSet = (ids: TaskId | Iterable<TaskId>): ReadonlySet<TaskId> =>
   Predicate.isString(ids) ? new Set([ids]) : new Set(ids)
 
 /**
- * Nothing.
+ * The empty interest.
  *
  * @category constructors
  * @since 0.1.0
@@ -118,7 +118,7 @@ export const task = (ids: TaskId | Iterable<TaskId>): Interest => {
 }
 
 /**
- * What any of the given interests wants.
+ * Returns the interest that wants what any of the given ones wants.
  *
  * **Example** (All updates, and the output of one task)
  *
@@ -140,9 +140,9 @@ export const union = (...interests: ReadonlyArray<Interest>): Interest => ({
 })
 
 /**
- * Whether nothing is wanted.
+ * Returns `true` if nothing is wanted.
  *
- * **Example** (Asking for no task at all)
+ * **Example** (An empty list of tasks)
  *
  * ```ts
  * import * as Interest from "@makima-stream/core/Interest"
@@ -159,7 +159,7 @@ const sameSet = (a: ReadonlySet<TaskId>, b: ReadonlySet<TaskId>): boolean =>
   a === b || (a.size === b.size && [...a].every((id) => b.has(id)))
 
 /**
- * Whether two interests want the same.
+ * Returns `true` if two interests want the same.
  *
  * **Example** (The order does not matter)
  *
@@ -177,19 +177,19 @@ const sameSet = (a: ReadonlySet<TaskId>, b: ReadonlySet<TaskId>): boolean =>
 export const equals = (a: Interest, b: Interest): boolean =>
   a.all === b.all && sameSet(a.updates, b.updates) && sameSet(a.output, b.output)
 
-/** The tasks whose updates need a subscription of their own. */
+/** The tasks whose updates need a subscription each. */
 const ownUpdates = (self: Interest): ReadonlySet<TaskId> => (self.all ? none : self.updates)
 
 /**
- * The messages that take a connection from one interest to another: first what
- * is new, then what is no longer wanted.
+ * Returns the messages that change a connection from one interest to another:
+ * first the new subscriptions, then those to end.
  *
  * **Details**
  *
- * What is new goes first, so that a task that moves from its own subscription
- * to `all`, or back, is covered at every moment. While `all` is wanted, the
- * updates of single tasks are not asked for: `all` covers every task that the
- * caller may see, and a server might send an update once for each subscription.
+ * New subscriptions come first, so a task that moves from its own subscription to
+ * `all`, or back, is covered at every moment. While `all` is wanted, the updates of
+ * single tasks are not requested: `all` covers every task that the caller may see,
+ * and a server might send an update once for each subscription.
  *
  * **Example** (From one task to another)
  *
@@ -218,7 +218,7 @@ export const diff = (from: Interest, to: Interest): ReadonlyArray<ClientMessage>
 }
 
 /**
- * The messages that ask for an interest on a new connection.
+ * Returns the messages that request an interest on a new connection.
  *
  * @category wire
  * @since 0.1.0

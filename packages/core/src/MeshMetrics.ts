@@ -1,12 +1,11 @@
 /**
- * Every metric of the toolkit: names, units and meaning in one place.
+ * Every metric of the toolkit: name, unit, and when it is recorded.
  *
- * They are recorded by `MeshStream`, `MeshClient` and the transports without
- * being asked, into the application's `Metric.MetricRegistry`, a batch of
- * messages at a time: no message costs a metric of its own. Export them with
- * whatever exports Effect's metrics; read one here by its handle. Those in
- * milliseconds or bytes have the attribute `unit`, by which Effect's exporters
- * know the unit.
+ * `MeshStream`, `MeshClient` and the transports always record them, into the
+ * application's `Metric.MetricRegistry`, once for each batch of messages. Any
+ * exporter of Effect's metrics exports them; a handle here reads one. Metrics in
+ * milliseconds or bytes have the attribute `unit`, from which Effect's exporters
+ * take the unit.
  *
  * **Example** (Reading a counter)
  *
@@ -26,7 +25,8 @@ import * as Metric from "effect/Metric"
 import type { Data, Resync } from "./MeshEvent.ts"
 
 /**
- * Connections that are open now. Unit: connections.
+ * `makima.connections.open`: connections that are open now. Unit: connections.
+ * Recorded when a connection opens or ends.
  *
  * @category connection
  * @since 0.1.0
@@ -36,7 +36,8 @@ export const connectionsOpen: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
 })
 
 /**
- * The epoch of the newest connection. Unit: none.
+ * `makima.connection.epoch`: the number of the newest connection, starting at 1.
+ * Unit: none. Recorded when a connection opens.
  *
  * @category connection
  * @since 0.1.0
@@ -46,7 +47,8 @@ export const epoch: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.co
 })
 
 /**
- * Dials, first ones and later ones. Unit: dials.
+ * `makima.connection.dials`: attempts to connect. Unit: dials. Recorded before each
+ * attempt.
  *
  * @category connection
  * @since 0.1.0
@@ -57,8 +59,9 @@ export const dials: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makim
 })
 
 /**
- * Connections that ended and dials that failed, by the reason's tag in the
- * attribute `reason`. Unit: disconnects.
+ * `makima.connection.disconnects`: connections that ended and dials that failed, by
+ * the tag of the reason in the attribute `reason`. Unit: disconnects. Recorded when
+ * the connection ends or the dial fails.
  *
  * @category connection
  * @since 0.1.0
@@ -69,7 +72,8 @@ export const disconnects: Metric.Counter<number> = /*#__PURE__*/ Metric.counter(
 })
 
 /**
- * How long nobody was connected between two connections. Unit: milliseconds.
+ * `makima.connection.downtime`: the time between two connections. Unit:
+ * milliseconds. Recorded when the later one opens.
  *
  * @category connection
  * @since 0.1.0
@@ -81,8 +85,9 @@ export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram
 })
 
 /**
- * From a ping to its answer, where reads were not held back meanwhile. Unit:
- * milliseconds. Recorded by transports with a heartbeat.
+ * `makima.heartbeat.round_trip`: the time from a ping to its answer. Unit:
+ * milliseconds. Recorded by transports with a heartbeat, unless reading was paused
+ * meanwhile.
  *
  * @category connection
  * @since 0.1.0
@@ -97,7 +102,8 @@ export const heartbeatRoundTrip: Metric.Histogram<number> = /*#__PURE__*/ Metric
 )
 
 /**
- * Frames received. Unit: frames.
+ * `makima.frames.received`: frames received. Unit: frames. Recorded once for each
+ * batch.
  *
  * @category traffic
  * @since 0.1.0
@@ -108,8 +114,9 @@ export const framesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.count
 })
 
 /**
- * The size of the frames received. Unit: bytes; of text frames UTF-16 code
- * units, which for ASCII is the same.
+ * `makima.bytes.received`: the size of the frames received. Unit: bytes; for text
+ * frames UTF-16 code units, which is the same for ASCII. Recorded once for each
+ * batch.
  *
  * @category traffic
  * @since 0.1.0
@@ -121,18 +128,20 @@ export const bytesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.counte
 })
 
 /**
- * Frames that were no messages. Unit: frames.
+ * `makima.frames.undecodable`: frames that could not be decoded. Unit: frames.
+ * Recorded once for each batch.
  *
  * @category traffic
  * @since 0.1.0
  */
 export const decodeFailures: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.frames.undecodable", {
-  description: "Frames of the task feed that were no messages",
+  description: "Frames of the task feed that could not be decoded",
   incremental: true
 })
 
 /**
- * Data events, by their tag in the attribute `kind`. Unit: events.
+ * `makima.events`: data events, by their tag in the attribute `kind`. Unit: events.
+ * Recorded once for each batch.
  *
  * @category traffic
  * @since 0.1.0
@@ -143,10 +152,10 @@ export const events: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("maki
 })
 
 /**
- * Places where events may have been missed, by the reason's tag in the attribute
- * `reason`. Unit: gaps. Those of a connection count once. `Overflow`,
- * `JoinedLate` and `VersionGap` (found by `MeshStream.markGaps`) count for each
- * consumer that has them.
+ * `makima.gaps`: places where events may have been missed, by the tag of the reason
+ * in the attribute `reason`. Unit: gaps. Recorded with the mark: once for a mark of
+ * the connection, and once for each consumer for `Overflow`, `JoinedLate` and
+ * `VersionGap` (see `MeshStream.markGaps`).
  *
  * @category traffic
  * @since 0.1.0
@@ -157,8 +166,9 @@ export const gaps: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima
 })
 
 /**
- * How many events the fullest of the queues held that the newest batch of a
- * client went to. Unit: events.
+ * `makima.client.queue.depth`: the size of the fullest queue among those that
+ * received the newest batch of a `MeshClient`. Unit: events. Recorded once for each
+ * batch.
  *
  * @category consumers
  * @since 0.1.0
@@ -168,8 +178,9 @@ export const queueDepth: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("maki
 })
 
 /**
- * Events that did not reach a consumer because of its overflow policy, or that
- * `MeshStream.sheddingBuffer` or `conflateUpdates` gave up. Unit: events.
+ * `makima.events.dropped`: events that did not reach a consumer because of its
+ * overflow policy, or that `MeshStream.sheddingBuffer` or `conflateUpdates` dropped.
+ * Unit: events. Recorded when they are dropped.
  *
  * @category consumers
  * @since 0.1.0
@@ -180,8 +191,9 @@ export const eventsDropped: Metric.Counter<number> = /*#__PURE__*/ Metric.counte
 })
 
 /**
- * How often a consumer with a full queue blocked the other consumers of its
- * `MeshClient` for longer than `stallWarning`. Unit: stalls.
+ * `makima.consumer.stalls`: how often a consumer with a full queue blocked the other
+ * consumers of its `MeshClient` for longer than `stallWarning`. Unit: stalls.
+ * Recorded when that time is over.
  *
  * @category consumers
  * @since 0.2.0
@@ -192,8 +204,8 @@ export const consumerStalls: Metric.Counter<number> = /*#__PURE__*/ Metric.count
 })
 
 /**
- * Live tasks whose output the consumers of `MeshClient.everything` follow. Unit:
- * tasks.
+ * `makima.discovery.tasks`: live tasks whose output the consumers of
+ * `MeshClient.everything` follow. Unit: tasks. Recorded when the number changes.
  *
  * @category consumers
  * @since 0.2.0
@@ -203,8 +215,8 @@ export const discoveredTasks: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
 })
 
 /**
- * Live tasks that are no longer followed, by the attribute `reason`: `stale` if
- * they were silent for `staleAfter` after a reconnect, `evicted` if there were
+ * `makima.discovery.forgotten`: live tasks that are no longer followed, by the
+ * attribute `reason`: `stale` if they were silent for `staleAfter` after a reconnect, `evicted` if there were
  * more than `maxTasks`. Unit: tasks.
  *
  * @category consumers
@@ -216,18 +228,19 @@ export const forgottenTasks: Metric.Counter<number> = /*#__PURE__*/ Metric.count
 })
 
 /**
- * Subscriptions that are wanted now. Unit: subscriptions.
+ * `makima.subscriptions.wanted`: subscriptions that are wanted now. Unit:
+ * subscriptions. Recorded when the interest changes.
  *
  * @category subscriptions
  * @since 0.1.0
  */
 export const subscriptionsWanted: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.subscriptions.wanted", {
-  description: "Subscriptions that are wanted of the task feed"
+  description: "Subscriptions of the task feed that are wanted"
 })
 
 /**
- * Subscriptions that the server has confirmed. Unit:
- * subscriptions.
+ * `makima.subscriptions.confirmed`: subscriptions that the server has confirmed on
+ * the open connection. Unit: subscriptions. Recorded when the number changes.
  *
  * @category subscriptions
  * @since 0.1.0

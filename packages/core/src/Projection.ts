@@ -1,13 +1,13 @@
 /**
- * Projections: what a program wants to know, kept up to date from the feed.
+ * Projections: states that are kept up to date from the feed.
  *
- * A projection is a pure reducer: an initial state, and a `fold` that takes a
- * state and a batch of events to the next state. `TaskState`, `TaskBoard` and
- * `CostLedger` are projections; a program may well have one of its own. This
- * module runs any of them, as a stream of states or behind a `SubscriptionRef`.
+ * A projection is a pure reducer: an initial state, and a `fold` that returns the
+ * next state for a state and a batch of events. `TaskState`, `TaskBoard` and
+ * `CostLedger` are projections, and a program can add others. This module runs any
+ * of them, as a stream of states or behind a `SubscriptionRef`.
  *
- * Time is an argument of a reducer, so a recorded feed can be folded again with
- * the times that it had; here it comes from the `Clock`, once for each batch.
+ * Time is an argument of a reducer, so a recorded feed can be folded again with its
+ * own times. This module takes it from the `Clock`, once for each batch.
  *
  * @since 0.1.0
  */
@@ -30,9 +30,9 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
  *
  * **Details**
  *
- * `fold` must not depend on how the events are cut into batches: folding one
- * batch and then another with the same `at` must give what folding both at once
- * gives. It returns the state it was given when nothing changed. `at` is in
+ * `fold` must not depend on how the events are cut into batches: folding one batch
+ * and then another with the same `at` must return the same as folding both at once.
+ * It must return the state it was called with if nothing changed. `at` is in
  * milliseconds since 1970.
  *
  * @category models
@@ -41,29 +41,29 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 export interface Reducer<S, in A> {
   /** The state before the first event. */
   readonly initial: S
+  /** Returns the state after a batch of events. */
   readonly fold: (state: S, events: ReadonlyArray<A>, at: number) => S
 }
 
 /**
- * A projection that is being kept up to date by a fiber.
+ * A projection that a fiber keeps up to date.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Projection<S, E> {
   /**
-   * The present state, and the last one once the feed has ended. Written by the
-   * projection alone.
+   * The current state, and the last one once the feed has ended. Only the
+   * projection writes it.
    *
-   * Its own `SubscriptionRef.changes` knows nothing of the end of the feed, and
-   * keeps every state that a slow subscriber has not read yet: `changes` below
-   * has neither fault.
+   * Prefer `changes` below to `SubscriptionRef.changes`, which does not end with the
+   * feed, and queues every state that a slow subscriber has not read yet.
    */
   readonly ref: SubscriptionRef.SubscriptionRef<S>
   /**
-   * The present state, and then each newer one. A slow consumer gets the newest
-   * and misses those in between, so nothing piles up. Ends when the feed ends,
-   * and fails with its failure, after the last state.
+   * Emits the current state, and then each newer one. A slow consumer receives the
+   * newest and misses those in between, so nothing is queued. Ends when the feed
+   * ends, and fails with its failure, after the last state.
    */
   readonly changes: Stream.Stream<S, E>
   /** Waits until the feed ends; fails with its failure. */
@@ -75,18 +75,18 @@ export interface Projection<S, E> {
  *
  * **When to use**
  *
- * Use it to write a projection of your own as an operator. For the state behind
- * a reference, use `run`.
+ * Use it to write a projection as an operator. For the state behind a reference,
+ * use `run`.
  *
  * **Details**
  *
- * A batch is what one pull of the feed gave (with the socket, what came in one
- * tick). The states in between are not emitted, so the cost of looking at a
- * state does not grow with the rate; `Stream.rechunk(1)` before it gives a state
- * for each event. The initial state is not emitted, nor is one that is the same
- * as that before. Each run starts from `initial`.
+ * A batch is what one pull of the feed returned (for a socket, what came in one
+ * tick). The states within a batch are not emitted, so the cost of reading states
+ * does not grow with the rate; `Stream.rechunk(1)` before it emits a state for each
+ * event. The initial state is not emitted, nor one that is the same object as the
+ * previous one. Each run of the stream starts from `initial`.
  *
- * **Example** (Counting what the agents said)
+ * **Example** (Counting outputs)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -132,19 +132,19 @@ export const scan: {
  *
  * **When to use**
  *
- * Use it where several parts of a program read the state, or one reads it now
- * and then.
+ * Use it if several parts of a program read the state, or one reads it only
+ * sometimes.
  *
  * **Details**
  *
  * The reference is set once for each batch of the feed that changes the state.
- * Closing the scope stops the fiber and lets go of the feed.
+ * Closing the scope stops the fiber and releases the feed.
  *
  * **Gotchas**
  *
- * A failure of the feed does not fail the effect that called this: it is in
- * `join` and in `changes`. A program that only reads `ref` would go on with an
- * old state, so let one of its fibers `join`.
+ * A failure of the feed does not fail the effect that called this: it shows in
+ * `join` and in `changes`. A program that only reads `ref` would continue with an
+ * old state, so let one of its fibers run `join`.
  *
  * **Example** (Reading a count)
  *
@@ -186,8 +186,8 @@ export const run: {
     reducer: Reducer<S, A>
   ): Effect.fn.Return<Projection<S, E>, never, R | Scope.Scope> {
     const ref = yield* SubscriptionRef.make(reducer.initial)
-    // A latch for each subscriber: with one for all, the first to close it could leave another waiting for a state that
-    // is there already.
+    // One latch for each subscriber: with a shared one, the first to close it could leave another waiting for a state
+    // that is already set.
     const subscribers = new Set<Latch.Latch>()
     let revision = 1
     let ended: Cause.Cause<E | Cause.Done> | undefined

@@ -218,7 +218,7 @@ export const get: {
 
 /**
  * The tasks that are not known to have ended, about in the order in which they
- * came.
+ * appeared.
  *
  * @category getters
  * @since 0.1.0

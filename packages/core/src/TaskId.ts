@@ -1,9 +1,9 @@
 /**
  * The identity of a task: a branded, opaque, non-empty string.
  *
- * A task id is a UUID in practice, but nothing here relies on that: the wire
- * promises an opaque non-empty string, so that is what the schema checks.
- * Every other module names tasks by this type.
+ * A task id is a UUID in practice, but the protocol promises only an opaque
+ * non-empty string, and the schema checks no more than that. Every other module
+ * names tasks by this type.
  *
  * @since 0.1.0
  */
@@ -12,7 +12,12 @@ import * as Schema from "effect/Schema"
 /**
  * The schema of a task id.
  *
- * **Example** (Decoding an id that came from outside)
+ * **When to use**
+ *
+ * Use it for a string from outside: it reports an empty one as a schema issue.
+ * Use `make` for a string that the program itself knows.
+ *
+ * **Example** (Decoding an id from outside)
  *
  * ```ts
  * import * as Schema from "effect/Schema"
@@ -28,7 +33,7 @@ import * as Schema from "effect/Schema"
 export const TaskId = Schema.NonEmptyString.pipe(Schema.brand("TaskId"))
 
 /**
- * A non-empty string that is known to name a task.
+ * A non-empty string that names a task.
  *
  * @category models
  * @since 0.1.0
@@ -36,12 +41,28 @@ export const TaskId = Schema.NonEmptyString.pipe(Schema.brand("TaskId"))
 export type TaskId = typeof TaskId.Type
 
 /**
+ * The error that `make` throws for an empty string.
+ *
+ * @category errors
+ * @since 0.2.0
+ */
+export class InvalidTaskId extends Schema.TaggedError<InvalidTaskId>("@makima-stream/core/TaskId/InvalidTaskId")(
+  "InvalidTaskId",
+  {}
+) {
+  /** What is wrong, in one line. */
+  override get message(): string {
+    return "A task id must be a non-empty string"
+  }
+}
+
+/**
  * Brands a string as a task id.
  *
  * **Gotchas**
  *
- * Throws on an empty string: use the schema for a string that a person or
- * another system gave.
+ * Throws `InvalidTaskId` for an empty string: use the schema for a string that a
+ * person or another system gave.
  *
  * **Example** (Naming a task)
  *
@@ -54,4 +75,7 @@ export type TaskId = typeof TaskId.Type
  * @category constructors
  * @since 0.1.0
  */
-export const make = (id: string): TaskId => TaskId.make(id)
+export const make = (id: string): TaskId => {
+  if (typeof id !== "string" || id === "") throw new InvalidTaskId()
+  return TaskId.make(id)
+}

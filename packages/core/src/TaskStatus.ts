@@ -1,10 +1,9 @@
 /**
- * What a task's status means, as far as this toolkit needs a meaning.
+ * Which statuses end a task, and which of them mean that it failed.
  *
- * `status` is an open set on the wire, and which statuses end a task is the
- * server's business. So the sets here are defaults: every operator and
- * projection that asks whether a task ended takes its own set as an option, and
- * starts from these.
+ * `status` is an open set on the wire, and the server decides which statuses end a
+ * task. The sets here are defaults: every operator and projection that needs to
+ * know has the options `terminal` or `failed`.
  *
  * @since 0.1.0
  */
@@ -15,8 +14,7 @@
  *
  * **Details**
  *
- * The default of every option that asks which statuses are a failure. A subset
- * of `defaultTerminal`.
+ * The default of every option `failed`. A subset of `defaultTerminal`.
  *
  * **Example** (Another status that counts as a failure)
  *
@@ -38,20 +36,19 @@ export const defaultFailed: ReadonlySet<string> = new Set(["failed", "interrupte
  *
  * **Details**
  *
- * The default of every option that asks which statuses are terminal.
+ * The default of every option `terminal`.
  *
  * **Gotchas**
  *
- * A status is compared as it stands on the wire, and one that this set does not
- * know does not end a task. A server with statuses of its own needs a set of
- * its own.
+ * Statuses are compared exactly, and a status outside the set does not end a task.
+ * A server with other statuses needs another set.
  *
- * **Example** (Taking a status out)
+ * **Example** (Without `done`)
  *
  * ```ts
  * import * as TaskStatus from "@makima-stream/core/TaskStatus"
  *
- * // Here `done` waits for a merge.
+ * // On this server a task that is `done` waits for a merge.
  * const terminal = new Set(TaskStatus.defaultTerminal)
  * terminal.delete("done")
  * console.log(terminal.has("merged")) // true
@@ -63,7 +60,7 @@ export const defaultFailed: ReadonlySet<string> = new Set(["failed", "interrupte
 export const defaultTerminal: ReadonlySet<string> = new Set(["done", "completed", "merged", ...defaultFailed])
 
 /**
- * Whether a status ends a task, by `defaultTerminal`.
+ * Returns `true` if a status ends a task, by `defaultTerminal`.
  *
  * **Example** (A status that ends a task, and one that does not)
  *
@@ -80,7 +77,7 @@ export const defaultTerminal: ReadonlySet<string> = new Set(["done", "completed"
 export const isTerminal = (status: string): boolean => defaultTerminal.has(status)
 
 /**
- * Whether a status ends a task unsuccessfully, by `defaultFailed`.
+ * Returns `true` if a status ends a task unsuccessfully, by `defaultFailed`.
  *
  * **Example** (A failure)
  *

@@ -1,10 +1,8 @@
 /**
- * Generators for property tests, with shrinking: messages, frames valid and
- * damaged, histories of events, fault schedules.
+ * Generators for property tests, with shrinking: messages, valid and damaged frames, histories of events, fault schedules.
  *
- * Every value is an `Arbitrary` of Effect, so it goes into `it.prop`,
- * `Arbitrary.checkEffect` and `Arbitrary.sampleEffect` as it stands, and
- * composes with any other. All are pure descriptions: the seed is the runner's.
+ * Every value is an `Arbitrary` of Effect. Use it in `it.prop`, `Arbitrary.checkEffect` and `Arbitrary.sampleEffect`, and
+ * compose it with others. It is a pure description: the runner chooses the seed.
  *
  * @since 0.1.0
  */
@@ -27,7 +25,7 @@ const literal = <const L extends NonEmptyReadonlyArray<string | number | boolean
   ...values: L
 ): Arbitrary.Arbitrary<L[number]> => Arbitrary.schema(Schema.Literals(values))
 
-/** One of several, the first of which is the simplest: shrinking moves towards it. */
+/** One of several. The first is the simplest: shrinking moves towards it. */
 const oneOf = <A>(first: Arbitrary.Arbitrary<A>, ...rest: ReadonlyArray<Arbitrary.Arbitrary<A>>) =>
   Arbitrary.flatMap(int(0, rest.length), (index) => rest[index - 1] ?? first)
 
@@ -36,8 +34,7 @@ const oneOf = <A>(first: Arbitrary.Arbitrary<A>, ...rest: ReadonlyArray<Arbitrar
 // ---------------------------------------------------------------------------
 
 /**
- * A task id out of a handful, so that messages of one run meet on the same
- * tasks.
+ * One of four task ids, so that several messages of a run belong to the same task.
  *
  * @category messages
  * @since 0.1.0
@@ -45,9 +42,8 @@ const oneOf = <A>(first: Arbitrary.Arbitrary<A>, ...rest: ReadonlyArray<Arbitrar
 export const taskId: Arbitrary.Arbitrary<TaskId.TaskId> = Arbitrary.map(literal("a", "b", "c", "d"), TaskId.make)
 
 /**
- * What the server tells a program, with every optional member present or not,
- * and a message of an unknown type now and then. For well-formed messages
- * of few tasks, see `messages`.
+ * A data message, with each optional member present or absent. Includes messages of unknown types. For a plausible sequence
+ * of messages about few tasks, use `messages`.
  *
  * @category messages
  * @since 0.1.0
@@ -60,7 +56,7 @@ export const data: Arbitrary.Arbitrary<Data> = oneOf<Data>(
 )
 
 /**
- * An acknowledgement, with and without its task.
+ * An acknowledgement, with or without its task.
  *
  * @category messages
  * @since 0.1.0
@@ -75,7 +71,7 @@ export const acknowledgement: Arbitrary.Arbitrary<ServerMessage.Acknowledgement>
 )
 
 /**
- * Any message that a server may send.
+ * Any message that a server can send.
  *
  * **Example** (A property of the codec)
  *
@@ -101,7 +97,7 @@ export const serverMessage: Arbitrary.Arbitrary<ServerMessage.ServerMessage> = o
 )
 
 /**
- * Any message that a client may send.
+ * Any message that a client can send.
  *
  * @category messages
  * @since 0.1.0
@@ -119,7 +115,7 @@ const utf8 = new TextEncoder()
 const asTextOrBytes = (text: string, binary: boolean): string | Uint8Array => (binary ? utf8.encode(text) : text)
 
 /**
- * A frame of a server, as text or as bytes. It decodes.
+ * A valid frame from a server, as text or as bytes.
  *
  * @category frames
  * @since 0.1.0
@@ -130,7 +126,7 @@ export const serverFrame: Arbitrary.Arbitrary<string | Uint8Array> = Arbitrary.m
 )
 
 /**
- * A frame of a client, as text or as bytes. It decodes.
+ * A valid frame from a client, as text or as bytes.
  *
  * @category frames
  * @since 0.1.0
@@ -141,31 +137,31 @@ export const clientFrame: Arbitrary.Arbitrary<string | Uint8Array> = Arbitrary.m
 )
 
 /**
- * A frame of a server that something happened to.
+ * A damaged frame from a server.
  *
  * **Details**
  *
- * - `Prefix`: cut off somewhere, as bytes. Never decodes.
- * - `BitFlip`: one bit is wrong. May decode, to the same message or another.
- * - `TypeSwap`: one member holds a JSON value of another type. May decode.
- * - `HostileKey`: one member more, with a name such as `__proto__`, in front or
- *   at the end. Decodes to the original message.
+ * - `Prefix`: the start of the frame, as bytes. Never decodes.
+ * - `BitFlip`: one bit is flipped. Can decode, to the same message or to another.
+ * - `TypeSwap`: one member has a JSON value of another type. Can decode.
+ * - `HostileKey`: an additional member with a name such as `__proto__`, at the start or at the end. Decodes to the original
+ *   message.
  *
  * @category frames
  * @since 0.1.0
  */
 export interface DamagedFrame {
-  /** What happened to it. */
+  /** The kind of damage. */
   readonly damage: "Prefix" | "BitFlip" | "TypeSwap" | "HostileKey"
-  /** The message that the frame held before. */
+  /** The message in the original frame. */
   readonly message: ServerMessage.ServerMessage
-  /** The frame as it is now. */
+  /** The damaged frame. */
   readonly frame: string | Uint8Array
 }
 
 const encoded = (message: ServerMessage.ServerMessage): string => Result.getOrThrow(ServerMessage.encodeFrame(message))
 
-/** A place in something whose length is not known yet. */
+/** A position in a text whose length is not known yet. */
 const place = int(0, 0xff_ff)
 
 const prefix: Arbitrary.Arbitrary<DamagedFrame> = Arbitrary.map(
@@ -197,7 +193,7 @@ const typeName = (json: string): string => {
 const typeSwap: Arbitrary.Arbitrary<DamagedFrame> = Arbitrary.map(
   Arbitrary.all([serverMessage, place, place]),
   ([message, member, swap]) => {
-    // The text is put together by hand, so that a member called `__proto__` stays a member.
+    // Builds the text by hand, so that a member named `__proto__` stays a member.
     const members = Object.entries(JSON.parse(encoded(message))).map(
       ([key, value]) => [key, JSON.stringify(value)] as const
     )
@@ -211,12 +207,12 @@ const typeSwap: Arbitrary.Arbitrary<DamagedFrame> = Arbitrary.map(
   }
 )
 
-/** Names that mean something to JavaScript, none of which the protocol knows. */
+/** Names with a meaning in JavaScript. The protocol defines none of them. */
 const hostileKeys = ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty", "then", "toJSON"] as const
 
 const hostileKey: Arbitrary.Arbitrary<DamagedFrame> = Arbitrary.map(
   Arbitrary.all([
-    // A message of an unknown type keeps whatever it came with, so it would not be the original one.
+    // A message of an unknown type keeps all members, so it would not decode to the original message.
     Arbitrary.filter(serverMessage, (message) => message._tag !== "UnknownMessage"),
     literal(...hostileKeys),
     literal('{"polluted":true}', "null", '"x"', '{"prototype":{"polluted":true}}'),
@@ -234,7 +230,7 @@ const hostileKey: Arbitrary.Arbitrary<DamagedFrame> = Arbitrary.map(
 )
 
 /**
- * A frame that something happened to.
+ * A damaged frame, with any kind of damage.
  *
  * @category frames
  * @since 0.1.0
@@ -269,7 +265,7 @@ const drawn: Arbitrary.Arbitrary<Drawn> = oneOf<Drawn>(
   Arbitrary.Constant({ _tag: "Error" })
 )
 
-/** Numbers the updates of each task, and writes each output's place into its content. */
+/** Numbers the updates of each task, and writes the position of each output into its content. */
 const numbering = () => {
   const versions = new Map<TaskId.TaskId, number>()
   const outputs = new Map<TaskId.TaskId, number>()
@@ -303,9 +299,8 @@ const numbering = () => {
 }
 
 /**
- * What a server says about a few tasks over time: the versions of each task's
- * updates are 1, 2, 3, …, and each output's content says its place (`a1`, `a2`,
- * …), so that a loss, a repetition or a swap can be seen.
+ * The messages of a server about four tasks. The versions of each task's updates are 1, 2, 3, …, and the content of each
+ * output is its position (`a1`, `a2`, …), so that a test can detect a loss, a repetition or a swap.
  *
  * @category histories
  * @since 0.1.0
@@ -352,15 +347,14 @@ const happening: Arbitrary.Arbitrary<Happening> = Arbitrary.flatMap(
 const badFrame = new DecodeError({ problem: "InvalidJson", path: [], expected: "one JSON object", size: 1 })
 
 /**
- * What a consumer of the feed may see over time, lifecycle included.
+ * The events that a consumer of the feed can receive, including the lifecycle.
  *
  * **Details**
  *
- * A history obeys what `MeshStream.connect` promises: it begins with epoch 1,
- * epochs grow by one, a `Resync` follows each `Connected` but the first, failed
- * attempts are counted, and `at` never goes back. What the server said while
- * nobody was connected is missing from it, so versions may jump there, and only
- * there. Shrunk histories obey the same.
+ * A history keeps the promises of `MeshStream.connect`: it begins with epoch 1, epochs grow by one, a `Resync` follows each
+ * `Connected` (`Started` after the first, `Reconnected` after the others), failed attempts are counted, and `at` never goes
+ * back. Messages that the server sent while the client was not connected are missing, so versions can jump there, and only
+ * there. A shrunk history keeps the same promises.
  *
  * **Example** (Checking a reducer of your own)
  *
@@ -385,9 +379,12 @@ export const history: Arbitrary.Arbitrary<ReadonlyArray<MeshEvent>> = Arbitrary.
     const number = numbering()
     let epoch = 1
     let at = 0
-    // A gap swallows the messages at its end, so that a loss is always followed by the marks of a reconnect.
+    // Lost messages are numbered at the next reconnect, so that its marks always follow a loss.
     let missed: Array<Drawn> = []
-    const events: Array<MeshEvent> = [{ _tag: "Connected", epoch, at }]
+    const events: Array<MeshEvent> = [
+      { _tag: "Connected", epoch, at },
+      { _tag: "Resync", epoch, reason: { _tag: "Started" } }
+    ]
     for (const what of happenings) {
       switch (what._tag) {
         case "Said":
@@ -430,7 +427,7 @@ export const history: Arbitrary.Arbitrary<ReadonlyArray<MeshEvent>> = Arbitrary.
 // ---------------------------------------------------------------------------
 
 /**
- * One thing that goes wrong, or a while that passes.
+ * One fault, or a time in which nothing happens.
  *
  * @category faults
  * @since 0.1.0
@@ -438,8 +435,7 @@ export const history: Arbitrary.Arbitrary<ReadonlyArray<MeshEvent>> = Arbitrary.
 export const fault: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(FaultSchedule.Fault)
 
 /**
- * A fault schedule. Smaller ones have fewer faults, in the same order, and
- * milder ones.
+ * A fault schedule. Shrinking removes faults without changing their order, and makes them milder.
  *
  * **Example** (A generated schedule)
  *

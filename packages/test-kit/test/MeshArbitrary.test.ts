@@ -11,13 +11,13 @@ import * as MeshArbitrary from "../src/MeshArbitrary.ts"
 
 const runs = { arbitrary: { runs: 300 } }
 
-/** Messages are the same where their frames are: JSON has no -0 and no member order. */
+/** Compares messages by their frames, because JSON has no -0. */
 const frameOf = (message: ServerMessage.ServerMessage) => Result.getOrThrow(ServerMessage.encodeFrame(message))
 
 const sample = <A>(arbitrary: Arbitrary.Arbitrary<A>, count = 500) =>
   Arbitrary.sampleEffect(arbitrary, { count, seed: 1, size: 20 })
 
-/** What a property that is false for some values comes down to. */
+/** Returns the smallest value for which a property is false. */
 const shrunk = <A>(arbitrary: Arbitrary.Arbitrary<A>, holds: (value: A) => boolean) =>
   Effect.map(Arbitrary.checkEffect(arbitrary, holds, { seed: 1, runs: 1000, maxShrinks: 2000 }), (result) =>
     result._tag === "Falsified" ? result.shrunkInput : assert.fail(`the property ${result._tag}`)
@@ -34,7 +34,7 @@ describe("MeshArbitrary", () => {
       })
     )
 
-    it.effect("become as simple as can be", () =>
+    it.effect("shrink to the simplest one", () =>
       Effect.gen(function* () {
         const message = yield* shrunk(MeshArbitrary.serverMessage, (message) => message._tag !== "TaskOutput")
         assert.isTrue(message._tag === "TaskOutput" && message.content === "" && message.toolInput === undefined)
@@ -54,7 +54,7 @@ describe("MeshArbitrary", () => {
     )
 
     it.prop(
-      "that are damaged are what their damage says",
+      "that are damaged have the damage that they name",
       [MeshArbitrary.damagedFrame],
       ([{ damage, frame, message }]) => {
         const result = ServerMessage.decodeFrame(frame)
@@ -89,7 +89,7 @@ describe("MeshArbitrary", () => {
       runs
     )
 
-    it.effect("are damaged in every way, and some of the damage is noticed only by the schema", () =>
+    it.effect("have every kind of damage, and some that only the schema detects", () =>
       Effect.gen(function* () {
         const frames = yield* sample(MeshArbitrary.damagedFrame)
         assert.strictEqual(new Set(frames.map(({ damage }) => damage)).size, 4)
@@ -120,9 +120,14 @@ describe("MeshArbitrary", () => {
       runs
     )
 
-    it.prop("of events obey what the stream promises", [MeshArbitrary.history], ([events]) => assertObeys(events), runs)
+    it.prop(
+      "of events keep the promises of the stream",
+      [MeshArbitrary.history],
+      ([events]) => assertObeys(events),
+      runs
+    )
 
-    it.effect("of events still obey it when they are made smaller", () =>
+    it.effect("of events keep them when they shrink", () =>
       Effect.gen(function* () {
         const events = yield* shrunk(
           MeshArbitrary.history,
@@ -131,18 +136,27 @@ describe("MeshArbitrary", () => {
         assertObeys(events)
         assert.deepStrictEqual(
           events.map((event) => event._tag),
-          ["Connected", "Disconnected", "Connected", "Resync"]
+          ["Connected", "Resync", "Disconnected", "Connected", "Resync"]
         )
       })
     )
 
-    it.effect("of events hold gaps, bad frames and failed attempts", () =>
+    it.effect("of events contain gaps, bad frames and failed attempts", () =>
       Effect.gen(function* () {
         const events = (yield* sample(MeshArbitrary.history, 50)).flat()
         const kinds = new Set(events.map((event) => (event._tag === "Resync" ? event.reason._tag : event._tag)))
         assert.includeMembers(
           [...kinds],
-          ["Connected", "Disconnected", "Reconnected", "BadFrame", "TaskUpdated", "TaskOutput", "ServerError"]
+          [
+            "Connected",
+            "Started",
+            "Disconnected",
+            "Reconnected",
+            "BadFrame",
+            "TaskUpdated",
+            "TaskOutput",
+            "ServerError"
+          ]
         )
         assert.isTrue(events.some((event) => event._tag === "Disconnected" && !event.opened))
       })
@@ -151,7 +165,7 @@ describe("MeshArbitrary", () => {
 
   describe("fault schedules", () => {
     it.prop(
-      "are values that can be written down and read again",
+      "survive a round trip through JSON",
       [MeshArbitrary.faults],
       ([schedule]) => {
         const read = Schema.decodeUnknownSync(FaultSchedule.FaultSchedule)(JSON.parse(JSON.stringify(schedule)))
@@ -160,7 +174,7 @@ describe("MeshArbitrary", () => {
       runs
     )
 
-    it.effect("hold every fault, and shrink to the one that matters", () =>
+    it.effect("contain every fault, and shrink to the relevant one", () =>
       Effect.gen(function* () {
         const tags = new Set((yield* sample(MeshArbitrary.fault)).map((fault) => fault._tag))
         assert.strictEqual(tags.size, Object.keys(FaultSchedule.Fault.cases).length)
@@ -183,11 +197,9 @@ function assertObeys(events: ReadonlyArray<MeshEvent.MeshEvent>): void {
         assert.isAtLeast(event.at, at)
         at = event.at
         attempt = 0
-        if (epoch > 1) {
-          const after = events[index + 1]
-          assert.isTrue(after?._tag === "Resync" && after.reason._tag === "Reconnected")
-          versions.clear()
-        }
+        const after = events[index + 1]
+        assert.strictEqual(after?._tag === "Resync" && after.reason._tag, epoch === 1 ? "Started" : "Reconnected")
+        versions.clear()
         break
       case "Disconnected":
         assert.deepStrictEqual(

@@ -1,4 +1,4 @@
-/** A frame for each way in which a frame can be no message. */
+/** One bad frame for each `problem` of a `DecodeError`. */
 import type { DecodeError } from "@makima-stream/core/DecodeError"
 
 export const frames: Readonly<Record<DecodeError["problem"], string | Uint8Array>> = {

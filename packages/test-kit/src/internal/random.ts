@@ -1,25 +1,24 @@
 /**
- * A small seeded generator of pseudo-random numbers (sfc32), for values that
- * must be the same on every machine and in every run. Effect's `Random` is for
- * effects; a workload is a value.
+ * A small seeded generator of pseudo-random numbers (sfc32), for values that must be the same on every machine and in every
+ * run. Effect's `Random` is for effects, and a workload is a value.
  *
- * Invariant: the numbers depend on the seed alone, so two generators of one
- * seed give the same numbers in the same order.
+ * Invariant: the numbers depend only on the seed. Two generators with the same seed return the same numbers in the same
+ * order.
  */
 export interface Random {
-  /** 32 random bits, as an unsigned integer. */
+  /** Returns 32 random bits as an unsigned integer. */
   readonly bits: () => number
-  /** From 0 to below 1. */
+  /** Returns a number from 0 (inclusive) to 1 (exclusive). */
   readonly next: () => number
-  /** A whole number from 0 to below `bound`. */
+  /** Returns an integer from 0 (inclusive) to `bound` (exclusive). */
   readonly below: (bound: number) => number
-  /** True in the given share of all cases, from 0 (never) to 1 (always). */
+  /** Returns true with the given probability, from 0 (never) to 1 (always). */
   readonly chance: (ratio: number) => boolean
-  /** Exponentially distributed around a mean, and never more than five times the mean. */
+  /** Returns an exponentially distributed number with this mean, cut off at five times the mean. */
   readonly exponential: (mean: number) => number
 }
 
-/** The generator of a seed. */
+/** Creates the generator for a seed. */
 export const make = (seed: string): Random => {
   let [a, b, c, counter] = hash(seed)
 
@@ -32,7 +31,7 @@ export const make = (seed: string): Random => {
     c = (c + t) | 0
     return t >>> 0
   }
-  // The first numbers still show the seed.
+  // The first numbers still depend visibly on the seed.
   for (let i = 0; i < 12; i++) bits()
 
   const next = (): number => bits() / 0x1_0000_0000
@@ -46,7 +45,7 @@ export const make = (seed: string): Random => {
   }
 }
 
-/** Four words of state from a text (FNV-1a, once for each word). */
+/** Hashes a text to four words of state (FNV-1a, once for each word). */
 const hash = (text: string): [number, number, number, number] => {
   const word = (start: number): number => {
     let h = start

@@ -64,7 +64,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("awaitOnline fails with the error that the client gave up with, and tries anew the next time", () =>
+    itLeavesNothing("awaitOnline fails with the error of the client, and dials again the next time", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         yield* mesh.refuse(1, 401)
@@ -75,7 +75,7 @@ describe("MeshClient", () => {
     )
   })
 
-  describe("a defect of the program's own, in its policy", () => {
+  describe("a defect in the program's policy", () => {
     const broken = {
       ...plain,
       classify: () => {
@@ -90,7 +90,7 @@ describe("MeshClient", () => {
         const waiting = yield* Effect.forkChild(client.awaitOnline)
         const exit = yield* Fiber.await(waiting)
         assert.isTrue(Exit.hasDies(exit))
-        // The next one tries anew.
+        // The next call dials again.
         yield* client.awaitOnline
       })
     )
@@ -109,7 +109,7 @@ describe("MeshClient", () => {
   })
 
   describe("the connection", () => {
-    itLeavesNothing("is nobody's own: it has neither the log annotations nor the span of who came first", () =>
+    itLeavesNothing("has neither the log annotations nor the span of the first consumer", () =>
       Effect.gen(function* () {
         const lines: Array<string> = []
         const spans: Array<string> = []
@@ -145,7 +145,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("does not go for want of consumers when one comes, wherever the scheduler cuts in", () =>
+    itLeavesNothing("is not closed as idle when a consumer joins, wherever the scheduler cuts in", () =>
       Effect.gen(function* () {
         for (let ops = 4; ops <= 24; ops++) {
           for (let turns = 0; turns <= 12; turns++) {
@@ -172,7 +172,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("is not there before the first consumer, and goes an idle time after the last", () =>
+    itLeavesNothing("opens with the first consumer and closes an idle time after the last", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ connectionIdleTimeToLive: "30 seconds" })
         yield* TestClock.adjust("1 hour")
@@ -192,7 +192,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("goes, and nothing spins, where times are fractions of a millisecond", () =>
+    itLeavesNothing("closes without spinning when times are fractions of a millisecond", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({
           subscriptionIdleTimeToLive: "5 seconds",
@@ -207,12 +207,12 @@ describe("MeshClient", () => {
         yield* settle
         assert.isFalse((yield* mesh.connections)[0]?.open)
       }).pipe(
-        // This clock waits for whoever it woke, however long that takes.
+        // This clock waits for the fibers that it woke, however long that takes.
         Effect.provide(TestClock.layer({ warningDelay: "1 hour" }))
       )
     )
 
-    itLeavesNothing("stays without consumers where it is kept alive", () =>
+    itLeavesNothing("stays open without consumers with keepAlive", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ keepAlive: true })
         yield* mesh.awaitConnection()
@@ -241,7 +241,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("is dialled anew at once on request, in a backoff and while online", () =>
+    itLeavesNothing("is dialled on request, in a backoff and while online", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ policy: { schedule: Schedule.spaced("1 hour") } })
         yield* mesh.refuse(1, 503)
@@ -270,7 +270,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("that fails for good fails every stream with the same error; a later consumer dials anew", () =>
+    itLeavesNothing("fails every stream with the same error when it fails for good; a later consumer dials again", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const consumers = [yield* follow(client.updates()), yield* follow(client.output(a))]
@@ -314,7 +314,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("gives what came before the last acknowledgement, in one batch with it or not", () =>
+    itLeavesNothing("delivers the events before the last acknowledgement, in one batch with it or not", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         yield* closesEverything(mesh)
@@ -336,7 +336,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("waits for an acknowledgement that is under way already", () =>
+    itLeavesNothing("waits for an acknowledgement that is already on its way", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0, mesh: { acknowledge: "manual" } })
         const { fiber } = yield* follow(client.updates(a))
@@ -352,7 +352,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("is over when the connection breaks off meanwhile, and dials no other", () =>
+    itLeavesNothing("returns when the connection breaks meanwhile, and does not dial", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ closeTimeout: "1 hour", mesh: { acknowledge: "never" } })
         yield* follow(client.output(a))
@@ -366,7 +366,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("ends for everybody who calls it", () =>
+    itLeavesNothing("returns for every caller", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ closeTimeout: "1 hour", mesh: { acknowledge: "manual" } })
         yield* follow(client.output(a))
@@ -419,7 +419,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("when its scope is closed before anybody has come", () => Effect.asVoid(setup()))
+    itLeavesNothing("when its scope is closed before the first consumer", () => Effect.asVoid(setup()))
 
     for (const [name, prepare] of states) {
       itLeavesNothing(`when its scope is closed while it is ${name}`, () =>

@@ -37,7 +37,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("give a consumer that joins late its JoinedLate at the confirmation of its last key", () =>
+    itLeavesNothing("put the JoinedLate of a late consumer at the confirmation of its last key", () =>
       Effect.gen(function* () {
         const { client, mesh } = yield* setup({ mesh: { acknowledge: "manual" } })
         const early = yield* follow(client.updates(b))
@@ -59,7 +59,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("give a consumer that joins late its JoinedLate at once if its keys are confirmed", () =>
+    itLeavesNothing("put the JoinedLate of a late consumer first if its keys are confirmed", () =>
       Effect.gen(function* () {
         const { client, mesh } = yield* setup()
         yield* follow(client.updates())
@@ -137,7 +137,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("give a late consumer its JoinedLate after ackTimeout if the server does not confirm", () =>
+    itLeavesNothing("put the JoinedLate of a late consumer after ackTimeout if the server does not confirm", () =>
       Effect.gen(function* () {
         const { client, mesh } = yield* setup({ mesh: { acknowledge: "manual" } })
         yield* follow(client.updates(b))
@@ -223,7 +223,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("gives a late consumer the output of every live task that the client knows, at once", () =>
+    itLeavesNothing("delivers the output of every known live task to a late consumer at once", () =>
       Effect.gen(function* () {
         const { client, mesh } = yield* setup()
         yield* follow(client.everything())
@@ -253,7 +253,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("gives up a task by its highest version: a late older update does not revoke its end", () =>
+    itLeavesNothing("releases a task by its highest version: a late older update does not revoke its end", () =>
       Effect.gen(function* () {
         const { client, mesh } = yield* setup({ subscriptionIdleTimeToLive: 0 })
         yield* follow(client.everything())

@@ -10,7 +10,7 @@ import { itLeavesNothing } from "./support/leaves.ts"
 
 describe("MeshClient", () => {
   describe("each consumer's own marks", () => {
-    itLeavesNothing("tell one that joins late so with its first element", () =>
+    itLeavesNothing("are a JoinedLate first for a consumer that joins late", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const early = yield* follow(client.updates())
@@ -59,7 +59,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("is never forgotten, wherever the scheduler cuts in between the router and the consumer", () =>
+    itLeavesNothing("is woken, wherever the scheduler cuts in between the router and the consumer", () =>
       Effect.gen(function* () {
         for (let ops = 5; ops <= 80; ops++) {
           const cut = Effect.provideService(References.MaxOpsBeforeYield, ops)
@@ -75,67 +75,63 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing(
-      "is read ahead for by 64 events while nobody waits, and by all it has room for while somebody does",
-      () =>
-        Effect.gen(function* () {
-          const { mesh, client } = yield* setup({ mesh: { maxBatch: 16 } })
-          const unread = Effect.map(mesh.connections, ([connection]) => connection?.unread ?? 0)
-          const slow = yield* stalled(client.updates(a))
-          yield* slow.started
-          // Somebody who waited and has gone waits no more.
-          const gone = yield* follow(client.updates(b))
-          yield* settle
-          yield* Fiber.interrupt(gone.fiber)
-          for (let n = 1; n <= 400; n++) yield* mesh.emit(updated(n))
-          yield* settle
-          const alone = yield* unread
-          assert.isAtLeast(alone, 400 - 64 - 2 * 16)
-          assert.isAtMost(alone, 400 - 64)
-          const other = yield* follow(client.updates(b))
-          yield* settle
-          const together = yield* unread
-          assert.isAtLeast(together, 400 - 256 - 2 * 16)
-          assert.isAtMost(together, 400 - 256)
-          yield* slow.release
-          yield* mesh.emit(updated(1, b))
-          yield* settle
-          assert.deepStrictEqual(
-            data(slow.events),
-            Array.from({ length: 400 }, (_, n) => `a ${n + 1}`)
-          )
-          assert.deepStrictEqual(data(other.events), ["b 1"])
-        })
+    itLeavesNothing("reads ahead 64 events while no other consumer waits, and up to its capacity while one does", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({ mesh: { maxBatch: 16 } })
+        const unread = Effect.map(mesh.connections, ([connection]) => connection?.unread ?? 0)
+        const slow = yield* stalled(client.updates(a))
+        yield* slow.started
+        // A consumer that waited and has left no longer counts.
+        const gone = yield* follow(client.updates(b))
+        yield* settle
+        yield* Fiber.interrupt(gone.fiber)
+        for (let n = 1; n <= 400; n++) yield* mesh.emit(updated(n))
+        yield* settle
+        const alone = yield* unread
+        assert.isAtLeast(alone, 400 - 64 - 2 * 16)
+        assert.isAtMost(alone, 400 - 64)
+        const other = yield* follow(client.updates(b))
+        yield* settle
+        const together = yield* unread
+        assert.isAtLeast(together, 400 - 256 - 2 * 16)
+        assert.isAtMost(together, 400 - 256)
+        yield* slow.release
+        yield* mesh.emit(updated(1, b))
+        yield* settle
+        assert.deepStrictEqual(
+          data(slow.events),
+          Array.from({ length: 400 }, (_, n) => `a ${n + 1}`)
+        )
+        assert.deepStrictEqual(data(other.events), ["b 1"])
+      })
     )
 
     for (const [company, others] of [
       ["alone", 0],
       ["beside one that waits", 1]
     ] as const) {
-      itLeavesNothing(
-        `is never forgotten by a router that reads ahead, ${company}, wherever the scheduler cuts in`,
-        () =>
-          Effect.gen(function* () {
-            for (let ops = 5; ops <= 80; ops++) {
-              const cut = Effect.provideService(References.MaxOpsBeforeYield, ops)
-              yield* Effect.gen(function* () {
-                const { mesh, client } = yield* cut(setup({ mesh: { maxBatch: 40 } }))
-                const slow = yield* cut(follow(Stream.tap(client.updates(a), () => Effect.yieldNow)))
-                yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe")
-                for (let n = 0; n < others; n++) {
-                  yield* cut(follow(client.updates(b)))
-                  yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe" && message.taskId === b)
-                }
-                yield* mesh.emit(...Array.from({ length: 300 }, (_, n) => updated(n + 1)))
-                for (let rounds = 0; rounds < 100 && data(slow.events).length < 300; rounds++) yield* settle
-                assert.strictEqual(data(slow.events).length, 300, `with a yield after every ${ops} operations`)
-              }).pipe(Effect.scoped)
-            }
-          })
+      itLeavesNothing(`is woken by a router that reads ahead, ${company}, wherever the scheduler cuts in`, () =>
+        Effect.gen(function* () {
+          for (let ops = 5; ops <= 80; ops++) {
+            const cut = Effect.provideService(References.MaxOpsBeforeYield, ops)
+            yield* Effect.gen(function* () {
+              const { mesh, client } = yield* cut(setup({ mesh: { maxBatch: 40 } }))
+              const slow = yield* cut(follow(Stream.tap(client.updates(a), () => Effect.yieldNow)))
+              yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe")
+              for (let n = 0; n < others; n++) {
+                yield* cut(follow(client.updates(b)))
+                yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe" && message.taskId === b)
+              }
+              yield* mesh.emit(...Array.from({ length: 300 }, (_, n) => updated(n + 1)))
+              for (let rounds = 0; rounds < 100 && data(slow.events).length < 300; rounds++) yield* settle
+              assert.strictEqual(data(slow.events).length, 300, `with a yield after every ${ops} operations`)
+            }).pipe(Effect.scoped)
+          }
+        })
       )
     }
 
-    itLeavesNothing("that suspends keeps neither the reconciler nor another's interruption from their work", () =>
+    itLeavesNothing("delays neither requests nor another consumer's interruption with suspend", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ mesh: { maxBatch: 4 } })
         const slow = yield* stalled(client.updates(undefined, { capacity: 1 }))
@@ -156,7 +152,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("that suspends does not hide a peer that has frozen", () =>
+    itLeavesNothing("does not hide a frozen peer with suspend", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.updates(undefined, { capacity: 1 }))
@@ -171,7 +167,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("sheds what it can do without, marks it, and slows nobody", () =>
+    itLeavesNothing("loses partial outputs with shed, marks them, and blocks no other consumer", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.output(a, { overflow: "shed", capacity: 4 }))
@@ -188,7 +184,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("slides: the oldest go, and the mark stands before what is left", () =>
+    itLeavesNothing("loses the oldest events with sliding, with the mark before what is left", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.updates(a, { overflow: "sliding", capacity: 3 }))
@@ -210,7 +206,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("slides across a reconnect: the mark is of the epoch in which it stands", () =>
+    itLeavesNothing("marks losses across a reconnect with the epoch of their place", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.updates(a, { overflow: "sliding", capacity: 5 }))
@@ -237,7 +233,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("drops: the newest go, and the mark stands after what was kept", () =>
+    itLeavesNothing("loses the newest events with dropping, with the mark after what was kept", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.updates(a, { overflow: "dropping", capacity: 3 }))
@@ -254,7 +250,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("takes a capacity that is no count for the least, and never for none", () =>
+    itLeavesNothing("counts a capacity that is not at least 1 as 1", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         for (const capacity of [0, -1, 0.5, Number.NaN]) {
@@ -271,7 +267,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("fails with a typed error, after what it had, and nobody else does", () =>
+    itLeavesNothing("fails with a typed error after its queued events with fail, and no other consumer does", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const slow = yield* stalled(client.updates(a, { overflow: "fail", capacity: 3 }))

@@ -17,7 +17,7 @@ import { closesEverything, itLeavesNothing } from "./support/leaves.ts"
 
 describe("MeshClient", () => {
   describe("subscribing", () => {
-    itLeavesNothing("while the first requests are being written is not forgotten", () =>
+    itLeavesNothing("requests a key that is added while the first requests are written", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
         yield* closesEverything(mesh)
@@ -73,7 +73,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("gives up what was asked for, also where the owner of the set has changed it since", () =>
+    itLeavesNothing("releases what was requested, also if the caller has changed the set since", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0, connectionIdleTimeToLive: "1 hour" })
         const tasks = new Set([a])
@@ -92,72 +92,70 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("that the transport dies of ends the connection, and the next one asks for everything", () =>
-      Effect.gen(function* () {
-        const mesh = yield* ScriptedMesh.make()
-        yield* closesEverything(mesh)
-        let writes = 0
-        const socket = Socket.make({
-          reader: mesh.socket.reader,
-          writer: Effect.map(mesh.socket.writer, (writer) => ({
-            write: writer.write,
-            writeAll: (chunks) => (++writes === 2 ? Effect.die("a bug") : writer.writeAll(chunks))
-          }))
+    itLeavesNothing(
+      "ends the connection when the transport dies of a write, and the next one requests everything",
+      () =>
+        Effect.gen(function* () {
+          const mesh = yield* ScriptedMesh.make()
+          yield* closesEverything(mesh)
+          let writes = 0
+          const socket = Socket.make({
+            reader: mesh.socket.reader,
+            writer: Effect.map(mesh.socket.writer, (writer) => ({
+              write: writer.write,
+              writeAll: (chunks) => (++writes === 2 ? Effect.die("a bug") : writer.writeAll(chunks))
+            }))
+          })
+          const client = yield* MeshClient.make({ policy: plain }).pipe(Effect.provideService(Socket.Socket, socket))
+          yield* follow(client.updates(a))
+          yield* settle
+          yield* follow(client.updates(b))
+          yield* settle
+          yield* TestClock.adjust("2 seconds")
+          yield* settle
+          assert.deepStrictEqual((yield* mesh.subscriptions).updates, new Set([a, b]))
         })
-        const client = yield* MeshClient.make({ policy: plain }).pipe(Effect.provideService(Socket.Socket, socket))
-        yield* follow(client.updates(a))
+    )
+
+    itLeavesNothing("leaves other consumers alone when a task id is invalid, and shows the server's error", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const everything = yield* follow(client.events())
+        // Around the types, as plain JavaScript can.
+        yield* follow(client.task("" as TaskId))
         yield* settle
-        yield* follow(client.updates(b))
+        yield* mesh.emit(updated(1))
         yield* settle
-        yield* TestClock.adjust("2 seconds")
-        yield* settle
-        assert.deepStrictEqual((yield* mesh.subscriptions).updates, new Set([a, b]))
+        assert.deepStrictEqual(tags(everything.events), ["Connected", "ServerError", "TaskUpdated"])
       })
     )
 
-    itLeavesNothing(
-      "for a task id that is none leaves the other consumers alone, and the server says what is wrong",
-      () =>
-        Effect.gen(function* () {
-          const { mesh, client } = yield* setup()
-          const everything = yield* follow(client.events())
-          // Around the types, as plain JavaScript can.
-          yield* follow(client.task("" as TaskId))
-          yield* settle
-          yield* mesh.emit(updated(1))
-          yield* settle
-          assert.deepStrictEqual(tags(everything.events), ["Connected", "ServerError", "TaskUpdated"])
-        })
+    itLeavesNothing("requests a task for its first consumer and releases it after the last", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup()
+        const first = yield* follow(client.output(a))
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        const second = yield* follow(client.output(a))
+        const third = yield* follow(client.output(a))
+        yield* settle
+        yield* mesh.emit(said("hello"))
+        yield* settle
+        for (const { events } of [first, second, third]) assert.deepStrictEqual(data(events), ["a: hello"])
+        yield* Fiber.interrupt(first.fiber)
+        yield* Fiber.interrupt(third.fiber)
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
+        yield* Fiber.interrupt(second.fiber)
+        yield* TestClock.adjust(Duration.millis(4999))
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
+        yield* TestClock.adjust(Duration.millis(1))
+        yield* settle
+        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a", "UnsubscribeOutput a"])
+      })
     )
 
-    itLeavesNothing(
-      "is acquiring: the first consumer asks, the last one out gives up, those between cost nothing",
-      () =>
-        Effect.gen(function* () {
-          const { mesh, client } = yield* setup()
-          const first = yield* follow(client.output(a))
-          yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
-          const second = yield* follow(client.output(a))
-          const third = yield* follow(client.output(a))
-          yield* settle
-          yield* mesh.emit(said("hello"))
-          yield* settle
-          for (const { events } of [first, second, third]) assert.deepStrictEqual(data(events), ["a: hello"])
-          yield* Fiber.interrupt(first.fiber)
-          yield* Fiber.interrupt(third.fiber)
-          yield* TestClock.adjust("1 minute")
-          assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
-          yield* Fiber.interrupt(second.fiber)
-          yield* TestClock.adjust(Duration.millis(4999))
-          yield* settle
-          assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a"])
-          yield* TestClock.adjust(Duration.millis(1))
-          yield* settle
-          assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput a", "UnsubscribeOutput a"])
-        })
-    )
-
-    itLeavesNothing("again within the idle time costs nothing on the wire", () =>
+    itLeavesNothing("sends nothing for a consumer that comes back within the idle time", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const first = yield* follow(client.output(a))
@@ -171,7 +169,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("opens one connection for all", () =>
+    itLeavesNothing("opens one connection for all consumers", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         yield* follow(client.updates())
@@ -182,7 +180,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("gives each consumer what it asked for, and nothing else", () =>
+    itLeavesNothing("delivers to each consumer what it subscribed to, and nothing else", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const all = yield* follow(client.updates())
@@ -209,7 +207,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("to all updates and to one task's gives each update once", () =>
+    itLeavesNothing("delivers each update once to a consumer of all updates and of one task's", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         const both = yield* follow(client.events(Interest.union(Interest.all, Interest.task(a))))
@@ -220,63 +218,61 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing(
-      "in every interleaving of two consumers that leave and join the same task ends with what is wanted",
-      () =>
-        Effect.gen(function* () {
-          // Four moves of two consumers, each order of them, with the server acknowledging after none, some or all.
-          const moves = ["join 0", "leave 0", "join 1", "leave 1"]
-          const orders = permutations(moves).filter(
-            (order) =>
-              order.indexOf("join 0") < order.indexOf("leave 0") && order.indexOf("join 1") < order.indexOf("leave 1")
-          )
-          assert.strictEqual(orders.length, 6)
-          for (const order of orders) {
-            for (const turns of [0, 1, 2, 3, 5, 50]) {
-              for (const acknowledge of ["auto", "manual", "never"] as const) {
-                yield* Effect.gen(function* () {
-                  const { mesh, client } = yield* setup({
-                    subscriptionIdleTimeToLive: 0,
-                    connectionIdleTimeToLive: "1 hour",
-                    mesh: { acknowledge }
-                  })
-                  // Somebody else keeps the connection.
-                  yield* follow(client.updates(b))
-                  yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe")
-                  const consumers: Array<Fiber.Fiber<void, MeshError.MeshError>> = []
-                  for (const move of [...order, "join 0"]) {
-                    const [verb, name] = move.split(" ")
-                    const index = Number(name)
-                    if (verb === "join") consumers[index] = (yield* follow(client.output(a))).fiber
-                    else if (consumers[index] !== undefined) yield* Effect.forkChild(Fiber.interrupt(consumers[index]))
-                    yield* Effect.yieldNow.pipe(Effect.repeat({ times: turns }))
-                    if (acknowledge === "manual" && turns % 2 === 1) yield* mesh.acknowledge(1)
-                  }
-                  yield* mesh.acknowledge()
-                  yield* settle
-                  yield* mesh.acknowledge()
-                  yield* TestClock.adjust("1 minute")
-                  yield* settle
-                  assert.deepStrictEqual(
-                    (yield* mesh.subscriptions).output,
-                    new Set([a]),
-                    `${order.join(", ")} with ${turns} turns and ${acknowledge} acknowledgements`
-                  )
-                  // On the wire, each request of the task is the opposite of the one before it, or repeats it.
-                  const own = (yield* requests(mesh))
-                    .filter((request) => request.endsWith(" a"))
-                    .filter((request, n, all) => request !== all[n - 1])
-                  own.forEach((request, n) =>
-                    assert.strictEqual(request, n % 2 === 0 ? "SubscribeOutput a" : "UnsubscribeOutput a")
-                  )
-                }).pipe(Effect.scoped)
-              }
+    itLeavesNothing("ends with what is wanted in every interleaving of two consumers that leave and join a task", () =>
+      Effect.gen(function* () {
+        // Four moves of two consumers, each order of them, with the server acknowledging after none, some or all.
+        const moves = ["join 0", "leave 0", "join 1", "leave 1"]
+        const orders = permutations(moves).filter(
+          (order) =>
+            order.indexOf("join 0") < order.indexOf("leave 0") && order.indexOf("join 1") < order.indexOf("leave 1")
+        )
+        assert.strictEqual(orders.length, 6)
+        for (const order of orders) {
+          for (const turns of [0, 1, 2, 3, 5, 50]) {
+            for (const acknowledge of ["auto", "manual", "never"] as const) {
+              yield* Effect.gen(function* () {
+                const { mesh, client } = yield* setup({
+                  subscriptionIdleTimeToLive: 0,
+                  connectionIdleTimeToLive: "1 hour",
+                  mesh: { acknowledge }
+                })
+                // Another consumer keeps the connection.
+                yield* follow(client.updates(b))
+                yield* mesh.awaitReceived(({ message }) => message._tag === "Subscribe")
+                const consumers: Array<Fiber.Fiber<void, MeshError.MeshError>> = []
+                for (const move of [...order, "join 0"]) {
+                  const [verb, name] = move.split(" ")
+                  const index = Number(name)
+                  if (verb === "join") consumers[index] = (yield* follow(client.output(a))).fiber
+                  else if (consumers[index] !== undefined) yield* Effect.forkChild(Fiber.interrupt(consumers[index]))
+                  yield* Effect.yieldNow.pipe(Effect.repeat({ times: turns }))
+                  if (acknowledge === "manual" && turns % 2 === 1) yield* mesh.acknowledge(1)
+                }
+                yield* mesh.acknowledge()
+                yield* settle
+                yield* mesh.acknowledge()
+                yield* TestClock.adjust("1 minute")
+                yield* settle
+                assert.deepStrictEqual(
+                  (yield* mesh.subscriptions).output,
+                  new Set([a]),
+                  `${order.join(", ")} with ${turns} turns and ${acknowledge} acknowledgements`
+                )
+                // On the wire, each request of the task is the opposite of the one before it, or repeats it.
+                const own = (yield* requests(mesh))
+                  .filter((request) => request.endsWith(" a"))
+                  .filter((request, n, all) => request !== all[n - 1])
+                own.forEach((request, n) =>
+                  assert.strictEqual(request, n % 2 === 0 ? "SubscribeOutput a" : "UnsubscribeOutput a")
+                )
+              }).pipe(Effect.scoped)
             }
           }
-        })
+        }
+      })
     )
 
-    itLeavesNothing("that a disconnect cut between request and acknowledgement is asked for again, once", () =>
+    itLeavesNothing("repeats a request once that a disconnect separated from its acknowledgement", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ mesh: { acknowledge: "manual" } })
         yield* follow(client.output(a))
@@ -300,7 +296,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("comes back as a whole after a reconnect, in one flush", () =>
+    itLeavesNothing("requests everything again after a reconnect, in one flush", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         yield* closesEverything(mesh)
@@ -334,7 +330,7 @@ describe("MeshClient", () => {
   })
 
   describe("everything", () => {
-    itLeavesNothing("follows the output of each task from the moment it is first seen until it has ended", () =>
+    itLeavesNothing("follows the output of each task from its first update until it has ended", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0 })
         const { events } = yield* follow(client.everything({ endedTimeToLive: "30 seconds" }))
@@ -354,7 +350,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("takes a task up again that starts again", () =>
+    itLeavesNothing("follows a task again that starts again", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0 })
         yield* follow(client.everything({ endedTimeToLive: "30 seconds" }))
@@ -368,7 +364,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("leaves a task alone that had ended when it was first seen", () =>
+    itLeavesNothing("does not follow a task that had ended when it was first seen", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         yield* follow(client.everything())
@@ -379,7 +375,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("does not take a task that has ended for a new one where an update has no status", () =>
+    itLeavesNothing("does not follow an ended task again because of an update without a status", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0 })
         yield* follow(client.everything({ endedTimeToLive: "30 seconds" }))
@@ -403,7 +399,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("without output asks for none", () =>
+    itLeavesNothing("requests no output with output none", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup()
         yield* follow(client.everything({ output: "none" }))
@@ -414,7 +410,7 @@ describe("MeshClient", () => {
       })
     )
 
-    itLeavesNothing("gives up what it discovered when it leaves", () =>
+    itLeavesNothing("releases what it discovered when it leaves", () =>
       Effect.gen(function* () {
         const { mesh, client } = yield* setup({ subscriptionIdleTimeToLive: 0, connectionIdleTimeToLive: "1 hour" })
         const { fiber } = yield* follow(client.everything())

@@ -40,40 +40,39 @@ const make = (conflate: "always" | "whenFull", shed: "nothing" | "partials"): Bu
   )
 
 /**
- * Gives a slow consumer only the newest update of each task, and every output.
+ * Keeps only the newest update of each task for a slow consumer, and every output.
  *
  * **When to use**
  *
- * Use it where an update is read as the task's present state (a board, a cache)
- * and the states in between are of no interest, while outputs are. With many
- * updates of few tasks, what waits for the consumer stays as small as the number
- * of tasks. Use `sheddingBuffer` to keep every update as long as there is room.
+ * Use it where an update is read as the task's present state (a board, a cache),
+ * so that the states in between do not matter, while outputs do. With many updates
+ * of few tasks, the queue stays as small as the number of tasks. Use
+ * `sheddingBuffer` to keep every update as long as there is room.
  *
  * **Details**
  *
- * While the consumer is busy, events wait for it. An update that comes while an
- * older one of the same task waits takes over what that one said: its
- * `updatedFields` are joined, and of every other member the newest stays. It
- * stands where the newer one came, so no status overtakes the output before it.
+ * While the consumer is busy, events are queued. An update that arrives while
+ * another one of its task is queued is merged with it: each member is that of the
+ * higher version (of the later update if a version is missing), or that of the
+ * other one where it has none; `updatedFields` are joined. The merged update stands
+ * where the later one arrived, so no status overtakes the output before it.
  *
- * Where an older update stood there is a `Resync` with the reason
- * `Overflow { dropped }`: `dropped` counts the updates that are missing at this
- * place, `taskId` is set when all were of one task, and `epoch` is that of the
- * last lifecycle element before it (0 before the first). Marks are not counted by
- * `capacity`: there is at most one for each event.
+ * In place of the earlier update stands a `Resync` with reason
+ * `Overflow { dropped }`: `dropped` counts the updates that are missing there,
+ * `taskId` is set if all are of one task, and `epoch` is that of the last lifecycle
+ * element before it (0 before the first). Marks do not count towards `capacity`:
+ * there is at most one for each event.
  *
- * Every output, partial or not, and `ServerError`, `UnknownMessage`,
- * `Connected`, `Disconnected` and `Resync` are passed on as they are, in their
- * order.
- *
- * A consumer that waits for the feed gets each batch as it comes, nothing
- * conflated. The end and the failure of the feed come after what is held. The
- * stream's scope owns the fiber that reads ahead.
+ * All other elements pass unchanged and in order. When `capacity` events are
+ * queued and none can be merged, reading stops until the consumer pulls. A
+ * consumer that waits receives each batch as it arrives, nothing merged. The end
+ * or failure of the feed follows the queued events. The stream's scope owns the
+ * fiber that reads ahead.
  *
  * **Gotchas**
  *
- * Statuses between two updates are lost to a slow consumer: what counts runs, or
- * measures how long a status lasted, belongs before this operator.
+ * A slow consumer does not see the statuses between two updates. Count runs, and
+ * measure how long a status lasts, before this operator.
  *
  * **Example** (The present state of each task)
  *
@@ -101,47 +100,46 @@ const make = (conflate: "always" | "whenFull", shed: "nothing" | "partials"): Bu
 export const conflateUpdates: Buffer = /*#__PURE__*/ make("always", "nothing")
 
 /**
- * Lets a feed run ahead of a slow consumer, within bounds: when the buffer is
- * full, it gives up what the consumer can best do without, and marks it.
+ * Lets a feed run ahead of a slow consumer, up to a bound. When the buffer is
+ * full, it drops what the consumer needs least, and marks it.
  *
  * **When to use**
  *
- * Use it where a consumer may be slow for a while (a browser, a log sink) and
- * must neither slow the connection nor miss anything that counts. Without it a
- * slow consumer stops the socket's reads. Use `Stream.buffer` where nothing at
- * all may be given up, and `conflateUpdates` where output matters and updates
- * are only a state.
+ * Use it for a consumer that may be slow for a while (a browser, a log sink) and
+ * should not stop the reads of the connection. Use `Stream.buffer` where nothing
+ * may be lost, and `conflateUpdates` where only the newest update of a task
+ * matters.
  *
  * **Details**
  *
- * When the buffer is full, one place is made for each event that comes:
+ * When the buffer is full, each event that arrives makes room for itself:
  *
- * 1. The oldest update goes of which a newer one of the same task is held (or
- *    is the one that comes). What it said goes over into the newer: its
- *    `updatedFields` are joined, and of every other member the newest stays. The
- *    newer keeps its place, so no status overtakes the output before it.
- * 2. If there is none, the oldest partial output goes; the one that comes, if it
- *    is the only one.
- * 3. If there is none either, upstream waits until the consumer comes.
+ * 1. The oldest update is merged into a later one of the same task, if there is
+ *    one: each member is that of the higher version (of the later update if a
+ *    version is missing), or that of the other one where it has none;
+ *    `updatedFields` are joined. The merged update keeps the later place.
+ * 2. Otherwise the oldest partial output is dropped, or the arriving one if it is
+ *    the only one.
+ * 3. Otherwise reading stops until the consumer pulls.
  *
- * So a whole output, a `ServerError`, an `UnknownMessage`, `Connected`,
- * `Disconnected` and `Resync` are never given up, and no status is forgotten
- * without a newer one of its task.
+ * So whole outputs, server errors, unknown messages and lifecycle elements are
+ * never lost, nor is the newest status of a task.
  *
- * Where something is missing stands a `Resync` with the reason
- * `Overflow { dropped }`: `dropped` counts the updates and partial outputs that
- * went at this place, `taskId` is set when all were of one task, and `epoch` is
- * that of the last lifecycle element before it (0 before the first). Marks are not
- * counted by `capacity`: there is at most one for each event.
+ * In place of what is missing stands a `Resync` with reason
+ * `Overflow { dropped }`: `dropped` counts the events that are missing there,
+ * `taskId` is set if all are of one task, and `epoch` is that of the last lifecycle
+ * element before it (0 before the first). Marks do not count towards `capacity`:
+ * there is at most one for each event.
  *
- * A consumer that waits for the feed gets each batch as it comes; nothing is
- * given up for a consumer that keeps up. The end and the failure of the feed
- * come after what is held. The stream's scope owns the fiber that reads ahead.
+ * A consumer that waits receives each batch as it arrives, and loses nothing. The
+ * end or failure of the feed follows the queued events. The stream's scope owns the
+ * fiber that reads ahead.
  *
  * **Gotchas**
  *
- * It reads ahead, so a `Disconnected` may be known to the connection long
- * before the consumer gets to it.
+ * It reads ahead, so the connection may have ended long before the consumer sees
+ * the `Disconnected`. It stops the reads when only whole outputs are queued; for a
+ * consumer that must never do that, use `MeshClient` with `overflow: "shed"`.
  *
  * **Example** (A consumer that pauses)
  *

@@ -46,7 +46,7 @@ const takenAfterPause = (
 
 describe("conflateUpdates", () => {
   it.effect.prop(
-    "gives a consumer that keeps up everything, as it came",
+    "passes everything unchanged to a consumer that keeps up",
     [history, sizes],
     Effect.fnUntraced(function* ([events, sizes]) {
       const chunks = chunked(events, sizes)
@@ -56,7 +56,7 @@ describe("conflateUpdates", () => {
   )
 
   it.effect.prop(
-    "gives a slow consumer the newest update of each task, and all the rest untouched",
+    "passes the newest update of each task and everything else to a slow consumer",
     [history, sizes],
     Effect.fnUntraced(function* ([events, sizes]) {
       const taken = yield* takenAfterPause(chunked(events, sizes))
@@ -75,7 +75,7 @@ describe("conflateUpdates", () => {
   )
 
   it.effect.prop(
-    "gives the same however the feed is cut into chunks",
+    "returns the same however the feed is cut into chunks",
     [history, sizes, capacities],
     Effect.fnUntraced(function* ([events, sizes, capacity]) {
       assert.deepStrictEqual(
@@ -150,7 +150,7 @@ describe("conflateUpdates", () => {
     })
   )
 
-  it.effect("gives what it holds before the failure of the feed", () =>
+  it.effect("returns what is queued before the failure of the feed", () =>
     Effect.gen(function* () {
       const paused = yield* pauseAfterFirst(
         Stream.make(said(a, "1")).pipe(

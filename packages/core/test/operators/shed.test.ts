@@ -36,7 +36,7 @@ const capacities = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum:
 
 describe("sheddingBuffer", () => {
   it.effect.prop(
-    "gives a consumer that keeps up everything, as it came",
+    "passes everything unchanged to a consumer that keeps up",
     [history, sizes],
     Effect.fnUntraced(function* ([events, sizes]) {
       const chunks = chunked(events, sizes)
@@ -68,7 +68,7 @@ describe("sheddingBuffer", () => {
   )
 
   it.effect.prop(
-    "gives the same however the feed is cut into chunks",
+    "returns the same however the feed is cut into chunks",
     [history, sizes, capacities],
     Effect.fnUntraced(function* ([events, sizes, capacity]) {
       const start = fromChunks([[said(b, "first")]])
@@ -171,7 +171,7 @@ describe("sheddingBuffer", () => {
     })
   )
 
-  it.effect("gives up nothing for a consumer that only lets others run", () =>
+  it.effect("loses nothing for a consumer that only yields", () =>
     Effect.gen(function* () {
       const events = Array.from({ length: 50 }, (_, index) => piece(a, String(index)))
       const taken = yield* Stream.fromIterable(events).pipe(
@@ -184,7 +184,7 @@ describe("sheddingBuffer", () => {
     })
   )
 
-  it.effect("gives what it holds before the failure of the feed", () =>
+  it.effect("returns what is queued before the failure of the feed", () =>
     Effect.gen(function* () {
       const paused = yield* pauseAfterFirst(
         Stream.make(said(a, "1")).pipe(
@@ -211,7 +211,7 @@ describe("sheddingBuffer", () => {
     })
   )
 
-  it.effect("lets go of a feed that waits for room when the consumer is interrupted", () =>
+  it.effect("releases a feed that waits for room when the consumer is interrupted", () =>
     Effect.gen(function* () {
       const feed = watched()
       const paused = yield* pauseAfterFirst(

@@ -1,15 +1,13 @@
 /**
- * A bounded queue between one fiber that puts and one that pulls: what a queue
- * core (`shedQueue`, or `boundedQueue` here) becomes once somebody waits at
- * either end.
+ * A bounded queue between one fiber that offers and one that pulls: waiting at
+ * both ends of a queue core (`shedQueue`, or `boundedQueue` here).
  *
- * The putting side is plain calls, so that a batch costs no Effect an element;
- * only where there is no room does it wait for `room`. It calls `wake` when it is
- * done with a batch, and always before it waits: a consumer that was not woken
- * would never make the room.
+ * The offering side is plain calls, so a batch costs no Effect for each element.
+ * Only without room does it wait for `room`. It calls `wake` after a batch, and
+ * always before it waits: a consumer that is not woken makes no room.
  *
- * The pulling side is a `Pull`. It may be interrupted and run again; nothing is
- * lost by that.
+ * The pulling side is a `Pull`. It may be interrupted and run again without a
+ * loss.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -22,14 +20,14 @@ import type * as Scope from "effect/Scope"
 export interface Core<In, Out> {
   readonly capacity: number
   readonly size: number
-  /** Takes the element in, or changes nothing because there is no room. */
+  /** Queues the element, or changes nothing because there is no room. */
   readonly offer: (element: In) => "accepted" | "full"
   readonly takeAll: () => Array<Out>
-  /** Told of elements that go past the queue. */
+  /** Called with elements that bypass the queue. */
   readonly observe: (elements: ReadonlyArray<In>) => void
 }
 
-/** A core that gives up nothing. */
+/** A core that loses nothing. */
 export const boundedQueue = <A>(capacity: number): Core<A, A> => {
   let held: Array<A> = []
   return {
@@ -52,23 +50,23 @@ export const boundedQueue = <A>(capacity: number): Core<A, A> => {
 }
 
 export interface Mailbox<In, Out, E> {
-  /** Takes the element in; `false` when there is no room. A mailbox that has ended or was left takes all and keeps none. */
+  /** Queues the element. Returns `false` if there is no room. A mailbox that has ended or was left accepts and drops everything. */
   readonly offer: (element: In) => boolean
-  /** Whether the consumer is waiting and has nothing to come for. */
+  /** Whether the consumer waits and nothing is queued. */
   readonly isIdle: () => boolean
-  /** Gives a batch to a consumer that is idle, past the queue. */
+  /** Hands a batch to an idle consumer, without the queue. */
   readonly pass: (batch: NonEmptyReadonlyArray<In & Out>) => void
-  /** Lets a consumer that is waiting see what was put. */
+  /** Wakes a consumer that waits, if something is queued. */
   readonly wake: () => void
-  /** Whether an offer may be made now: there is room, or the consumer was given the chance to make some. */
+  /** Whether an offer may be made now: there is room, or the consumer had its chance to make some. */
   readonly isReady: () => boolean
-  /** Gives a consumer that could run the chance to come before anything is given up for it. */
+  /** Lets a consumer that could run pull before anything is lost for it. */
   readonly giveWay: Effect.Effect<void>
   /** Waits until an offer that found no room may find some. */
   readonly room: Effect.Effect<void>
-  /** Nothing more will be put. The consumer gets what is held, and then this. */
+  /** Ends the mailbox. The consumer pulls what is queued, and then this. */
   readonly end: (cause: Cause.Cause<E | Cause.Done>) => void
-  /** The consumer will not come again: what is held is let go, and what is put from now on too. If it does, it is over. */
+  /** The consumer will not pull again: drops what is queued, and what is offered from now on. */
   readonly leave: () => void
   readonly pull: Pull.Pull<NonEmptyReadonlyArray<Out>, E>
 }
@@ -103,7 +101,7 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
     }
     if (core.size > 0) {
       gaveWay = false
-      // A task of its own, because an open latch runs the fiber that waits for it at once: the consumer has this batch
+      // In a task of its own, because an open latch runs the waiting fiber at once: the consumer receives this batch
       // before the other side fills the queue again.
       if (isBlocked) fiber.currentDispatcher.scheduleTask(unblock, 0)
       const taken = core.takeAll()
@@ -152,12 +150,12 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
 }
 
 /**
- * A fiber of the scope moves what `upstream` gives into a queue, and the pull
- * that is returned takes it out. It runs ahead of the consumer as far as the
- * queue lets it, and waits there.
+ * Forks a fiber in the scope that moves the elements of `upstream` into a queue,
+ * and returns the pull that takes them out. The fiber runs ahead of the consumer
+ * until the queue is full.
  *
- * A consumer that is waiting gets the batch as it came, past the queue, so
- * nothing is ever given up for a consumer that keeps up.
+ * A consumer that waits receives the batch as it arrived, without the queue, so a
+ * consumer that keeps up loses nothing.
  */
 export const relay = <A extends Out, Out, E>(
   upstream: Pull.Pull<NonEmptyReadonlyArray<A>, E>,

@@ -1,23 +1,20 @@
 /**
- * What an operator remembers of the tasks that it met last: a map with a bound,
- * which forgets the entry that was set longest ago.
+ * A bounded map for what an operator remembers of each task. It evicts the entry
+ * that was set longest ago.
  *
- * A feed runs for weeks and task ids never come back, so no operator may keep
- * one entry for every task that it ever saw.
+ * A feed runs for weeks and task ids never come back, so no operator may keep an
+ * entry for every task that it has seen.
  */
 import { atLeast } from "../bounds.ts"
 
-/**
- * How many tasks the operators that hold a few numbers or words of a task
- * remember, where no option says otherwise.
- */
+/** The default of every `maxTasks`. */
 export const defaultMaxTasks = 10_000
 
 export class Recent<K, V> {
   readonly #max: number
   // A Map iterates in the order of insertion, so its first key is the oldest.
   readonly #entries = new Map<K, V>()
-  /** The key that was set last. Where its entry was deleted since, setting it again appends it anyway. */
+  /** The key that was set last. If its entry was deleted, setting it again appends it. */
   #newest: K | undefined = undefined
 
   /** An operator must remember the task at hand. */
@@ -29,7 +26,7 @@ export class Recent<K, V> {
     return this.#entries.get(key)
   }
 
-  /** Sets the entry and makes it the newest. Gives the entry that had to go for it. */
+  /** Sets the entry and makes it the newest. Returns the entry that was evicted for it. */
   set(key: K, value: V): V | undefined {
     // The same task several times in a row is the common case, and needs no new place.
     if (key !== this.#newest) {

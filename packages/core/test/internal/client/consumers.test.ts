@@ -47,7 +47,7 @@ const setup = Effect.map(Effect.context<never>(), (context) => {
   return Consumers.make({ context, subscriptions, discoveries: noDiscoveries(context), stalls: noStalls })
 })
 
-/** Whether the router goes on by itself. */
+/** Whether the router goes on without help. */
 const goesOn = (routing: Effect.Effect<void>) =>
   Effect.gen(function* () {
     const fiber = yield* Effect.forkChild(routing)
@@ -62,7 +62,7 @@ const pull = (consumer: Consumer) => Effect.andThen(Effect.forkChild(Effect.exit
 
 describe("a pull that is about to wait", () => {
   // The scheduler can cut in between the look at the queue and the wait.
-  it.effect("sees what came meanwhile", () =>
+  it.effect("sees events that arrived meanwhile", () =>
     Effect.gen(function* () {
       const consumers = yield* setup
       const consumer = consumers.join(of(a))
@@ -88,7 +88,7 @@ describe("a pull that is about to wait", () => {
 })
 
 describe("a router that reads ahead", () => {
-  it.effect("waits for one that may not lose anything, once it is 64 events behind and nobody waits", () =>
+  it.effect("waits for a lossless consumer that is 64 events behind while no other one waits", () =>
     Effect.gen(function* () {
       const consumers = yield* setup
       const consumer = consumers.join(of(a))
@@ -99,7 +99,7 @@ describe("a router that reads ahead", () => {
     })
   )
 
-  it.effect("waits for nobody who gives something up instead", () =>
+  it.effect("does not wait for a consumer that may lose events", () =>
     Effect.gen(function* () {
       for (const overflow of ["conflate", "shed", "sliding", "dropping", "fail"] as const) {
         const consumers = yield* setup
@@ -112,18 +112,18 @@ describe("a router that reads ahead", () => {
 
   // What a router is about to wait for may happen before it does: the scheduler can cut in between.
   const meanwhile: Record<string, (consumer: Consumer, consumers: Consumers.Consumers) => Effect.Effect<unknown>> = {
-    "somebody else has come to wait": (_, consumers) => pull(consumers.join(of(b))),
-    "the consumer has taken what it had": (consumer) => Effect.orDie(Effect.asVoid(consumer) as Effect.Effect<void>),
-    "the consumer has taken what it had and waits": (consumer) => Effect.andThen(pull(consumer), pull(consumer)),
+    "another consumer waits": (_, consumers) => pull(consumers.join(of(b))),
+    "the consumer has taken its events": (consumer) => Effect.orDie(Effect.asVoid(consumer) as Effect.Effect<void>),
+    "the consumer has taken its events and waits": (consumer) => Effect.andThen(pull(consumer), pull(consumer)),
     "the consumer has left": (consumer, consumers) => Effect.sync(() => consumers.leave(consumer)),
-    "all is over": (_, consumers) => Effect.sync(() => consumers.removeAll()(Cause.done()))
+    "all consumers were ended": (_, consumers) => Effect.sync(() => consumers.removeAll()(Cause.done()))
   }
   for (const [what, happens] of Object.entries(meanwhile)) {
     it.effect(`does not begin to wait when ${what}`, () =>
       Effect.gen(function* () {
         const consumers = yield* setup
         const consumer = consumers.join(of(a))
-        // The events are with the consumer; the wait is what is left to be run.
+        // The consumer has the events. Only the wait is left to run.
         const routing = consumers.route(updates(64))
         yield* happens(consumer, consumers)
         assert.isTrue(yield* goesOn(routing))
@@ -144,7 +144,7 @@ describe("a router that reads ahead", () => {
     )
   }
 
-  it.effect("does not take one for waiting who was interrupted and has left", () =>
+  it.effect("does not count a consumer that was interrupted and has left as waiting", () =>
     Effect.gen(function* () {
       const consumers = yield* setup
       const gone = consumers.join(of(b))

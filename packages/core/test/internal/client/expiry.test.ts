@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Expiry from "../../../src/internal/client/expiry.ts"
 
 describe("expiry", () => {
-  it("gives each key once, when its time has come", () => {
+  it("returns each key once, when it is due", () => {
     const expiry = Expiry.make<string>(10)
     expiry.schedule("a", 0)
     expiry.schedule("b", 5)

@@ -25,7 +25,7 @@ describe("mailbox", () => {
       const fiber = yield* Effect.forkChild(box.pull)
       yield* settle
       yield* Fiber.interrupt(fiber)
-      // It still counts as waiting, which nobody can have told it.
+      // It still counts as waiting: the interruption is not visible to the mailbox.
       assert.isTrue(box.isIdle())
       box.pass([1, 2])
       assert.isFalse(box.isIdle())
@@ -36,7 +36,7 @@ describe("mailbox", () => {
     })
   )
 
-  it.effect("is idle only while somebody waits and nothing is held", () =>
+  it.effect("is idle only while the consumer waits and nothing is queued", () =>
     Effect.gen(function* () {
       const box = make(2)
       assert.isFalse(box.isIdle())
@@ -51,7 +51,7 @@ describe("mailbox", () => {
     })
   )
 
-  it.effect("gives room once the consumer has come", () =>
+  it.effect("has room once the consumer has pulled", () =>
     Effect.gen(function* () {
       const box = make(1)
       assert.isTrue(box.offer(1))
@@ -80,7 +80,7 @@ describe("mailbox", () => {
     })
   )
 
-  it.effect("gives what it holds, and then the end, again and again", () =>
+  it.effect("returns what is queued, and then the end, again and again", () =>
     Effect.gen(function* () {
       const box = make(2)
       box.offer(1)

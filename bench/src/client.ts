@@ -1,7 +1,7 @@
 /**
- * The client, in a process of its own for each run: one variant, from the first
- * frame to the last one that counts. It is told what to do in its first
- * message, and answers with what it measured.
+ * The client, a process for each run: one variant, from the first frame to the last
+ * one that counts. Its first message says what to run; it answers with the
+ * measurement.
  */
 import type { VariantName } from "./rows.ts"
 import * as Meter from "./meter.ts"
@@ -17,7 +17,7 @@ export interface Order {
   readonly measured: number
 }
 
-// Each run loads what it measures and nothing else.
+// Each run loads only what it measures.
 const load = async (name: VariantName): Promise<Variant> => {
   switch (name) {
     case "bare":

@@ -1,8 +1,7 @@
 /**
- * What a variant counts into, and when its clock starts and stops. The payload
- * goes round and round, so the number of matching events is known beforehand: a
- * variant that loses one, or lets one too many through, never gets the figure
- * that ends the run, and one that reads something else ends with another sum.
+ * Counts the events of a variant, and starts and stops its clock. The payload
+ * repeats, so the number of matching events is known beforehand: a variant that
+ * loses or adds one ends with another checksum, or does not end.
  */
 
 export interface Usage {

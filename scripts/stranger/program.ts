@@ -1,7 +1,7 @@
 /**
- * What a stranger's program does with the installed packages: a shared client,
- * first on a mesh in memory, then over a real socket. `packages.ts` compiles it
- * outside the workspace and compares what it prints.
+ * A user's program on the installed packages: a shared client, first on the
+ * scripted mesh, then over a real socket. `packages.ts` compiles it outside the
+ * workspace and compares its output.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

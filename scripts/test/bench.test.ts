@@ -1,4 +1,4 @@
-/** The benchmark's command line. What it measures is no test's business. */
+/** The benchmark's command line. The measurements are not tested. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
@@ -24,7 +24,7 @@ describe("bench", () => {
   )
 
   it.live(
-    "says in one line what is wrong with how it was called",
+    "reports a wrong command line in one line",
     () =>
       Effect.gen(function* () {
         const calls: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
@@ -39,7 +39,7 @@ describe("bench", () => {
           assert.include(stderr, includes)
         }
       }),
-    // Three starts of Node with everything that it loads.
+    // Three processes, each of which loads the whole benchmark.
     90_000
   )
 })

@@ -1,6 +1,6 @@
 /**
- * What reaches whoever installs the packages. `pnpm run packages` makes the same checks on the packed packages and on
- * what npm has installed for them.
+ * The dependencies that an installation of the packages brings. `pnpm run packages` makes the same checks on the packed
+ * packages and on what npm has installed for them.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { readdirSync, readFileSync } from "node:fs"
@@ -8,7 +8,7 @@ import * as Supply from "../src/supply.ts"
 
 const root = new URL("../../", import.meta.url)
 
-// npm and pnpm have validated what is read here.
+// npm and pnpm have validated the file.
 const read = (path: string) => JSON.parse(readFileSync(new URL(path, root), "utf8")) as Supply.Manifest
 
 const manifests = readdirSync(new URL("packages", root)).map((name) => read(`packages/${name}/package.json`))

@@ -1,6 +1,6 @@
 /**
  * The reference: a `ws` client with `JSON.parse` and a `switch`. Nothing is
- * validated, nothing is bounded, nothing comes back.
+ * validated or bounded, and it does not reconnect.
  */
 import { WebSocket, type RawData } from "ws"
 import { feedUrl, type Variant } from "./variant.ts"

@@ -1,6 +1,6 @@
 /**
- * What a person who knows Effect writes in an afternoon: Effect's own socket, a
- * schema a frame, a filter. No reconnect, no marks, no interest.
+ * A simple client on Effect: Effect's own socket, a schema for each frame, a filter.
+ * No reconnect, no marks, no interest.
  */
 import * as NodeWS from "@effect/platform-node/NodeWS"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,4 @@
-/** The peers from npm, each as its own documentation shows it, all on `ws`: the fastest socket that they can have. */
+/** Other clients from npm, each used as its documentation shows, all on `ws`, the fastest socket that they support. */
 import { Centrifuge } from "centrifuge"
 import { createClient } from "graphql-ws"
 import { WebSocket as PartySocket } from "partysocket"

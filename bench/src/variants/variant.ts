@@ -1,6 +1,6 @@
 /**
- * One way to read the feed. Every variant does the same job: of the tasks that
- * are wanted, the content of each output reaches `output`, in order.
+ * One way to read the feed. Every variant has the same task: to pass the content of
+ * each output of the wanted tasks to `output`, in order.
  */
 export interface Job {
   readonly port: number
@@ -9,7 +9,7 @@ export interface Job {
 }
 
 export interface Variant {
-  /** Connects, and reads whatever comes from then on. */
+  /** Connects, and reads until the process ends. */
   readonly start: (job: Job) => void
   /** How many messages the server must have had before data may come. */
   readonly expects: (job: Job) => number

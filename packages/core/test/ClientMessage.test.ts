@@ -32,8 +32,8 @@ describe("ClientMessage", () => {
     }
   )
 
-  it("refuses what is no message", () => {
-    // Only a cast gets this far.
+  it("throws on a value that is not a message", () => {
+    // Only possible with a cast.
     for (const message of [
       { _tag: "Subscribe", taskId: "" },
       { _tag: "toString", taskId: "a" }
@@ -42,7 +42,7 @@ describe("ClientMessage", () => {
     }
   })
 
-  it("says which member is wrong", () => {
+  it("fails with the member that is wrong", () => {
     const missing = ClientMessage.decodeFrame(`{"type":"subscribe"}`)
     assert.isTrue(Result.isFailure(missing) && missing.failure.path.join() === "taskId")
     const unknown = ClientMessage.decodeFrame(`{"type":"shout"}`)

@@ -1,14 +1,11 @@
-/**
- * Whole messages, and the same messages cut into pieces as a server sends them
- * while they are written.
- */
+/** Whole messages, and the same messages in the pieces that a server sends while the agent writes them. */
 import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
 import * as TaskId from "@makima-stream/core/TaskId"
 import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import { output, piece } from "./events.ts"
 
-/** Everything that lines are sensitive to: line ends, halves of line ends, long lines, surrogate pairs. */
+/** Text that matters for lines: line ends, halves of line ends, long lines, surrogate pairs. */
 const Part = Schema.Literals(["", "x", "yy", "\n", "\r\n", "\r", "\n\n", "zzzzz", "\u{1F600}", "one\ntwo"])
 
 const Message = Schema.Struct({
@@ -17,7 +14,7 @@ const Message = Schema.Struct({
   parts: Schema.Array(Part)
 })
 
-/** A message: whose, of what type, and its text in the parts that it is sent in. */
+/** A message: its task, its type, and its text in the parts in which the server sends it. */
 export interface Message {
   readonly taskId: TaskId.TaskId
   readonly messageType: string
@@ -29,7 +26,7 @@ export const messages: Arbitrary.Arbitrary<Array<Message>> = Arbitrary.map(
   (messages) => messages.map((message) => ({ ...message, taskId: TaskId.make(message.taskId) }))
 )
 
-/** One task's messages. */
+/** The messages of one task. */
 export const ofTask = (messages: ReadonlyArray<Message>, taskId: TaskId.TaskId): ReadonlyArray<Message> =>
   messages.filter((message) => message.taskId === taskId)
 
@@ -44,7 +41,7 @@ type Convention = {
   readonly closing?: "whole" | "piece"
 }
 
-/** Every convention, with how a server that follows it sends a message. */
+/** Every convention, and how a server that follows it sends a message. */
 export const conventions: ReadonlyArray<{
   readonly name: string
   readonly options: Convention
@@ -56,7 +53,7 @@ export const conventions: ReadonlyArray<{
     send: (message) => [...deltas(message, message.parts), whole(message)]
   },
   {
-    name: "deltas closed by nothing",
+    name: "deltas closed by an empty text",
     options: { pieces: "delta", closing: "whole" },
     send: (message) => [...deltas(message, message.parts), closing(message, "")]
   },
@@ -74,12 +71,12 @@ export const conventions: ReadonlyArray<{
     send: (message) => [...snapshots(message), whole(message)]
   },
   {
-    name: "snapshots closed by the whole text, whatever is said of the closing",
+    name: "snapshots closed by the whole text, with any option for the closing",
     options: { pieces: "snapshot", closing: "piece" },
     send: (message) => [...snapshots(message), whole(message)]
   },
   {
-    name: "snapshots closed by nothing",
+    name: "snapshots closed by an empty text",
     options: { pieces: "snapshot" },
     send: (message) => [...snapshots(message), closing(message, "")]
   }
@@ -93,9 +90,7 @@ const deltas = (
 const snapshots = ({ messageType, parts, taskId }: Message): ReadonlyArray<ServerMessage.TaskOutput> =>
   parts.map((_, i) => piece(taskId, parts.slice(0, i + 1).join(""), { messageType }))
 
-/**
- * Sequences woven into one, in turns of the given sizes: each keeps its order.
- */
+/** Merges sequences into one, in turns of the given sizes. Each sequence keeps its order. */
 export const weave = <A>(sequences: ReadonlyArray<ReadonlyArray<A>>, turns: ReadonlyArray<number>): Array<A> => {
   const rest = sequences.map((sequence) => [...sequence])
   const woven: Array<A> = []

@@ -3,9 +3,9 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as ClientMessage from "../../../src/ClientMessage.ts"
 import * as Request from "../../../src/internal/wire/encodeRequest.ts"
 
-describe("request", () => {
+describe("encodeRequest", () => {
   it.prop(
-    "is the text that the schema encodes",
+    "returns the text that the schema encodes",
     [Arbitrary.schema(ClientMessage.ClientMessage)],
     ([message]) => {
       assert.strictEqual(Request.encode(message), ClientMessage.encodeFrame(message))

@@ -1,10 +1,8 @@
 /**
- * How much work an event costs, counted and not timed: steps of Effect's
- * interpreter, and bytes allocated on V8's heap. The steps are the same on a busy
- * machine as on an idle one. The bytes are more until V8 has compiled what runs,
- * for which a busy machine takes longer, so the least of several runs counts. The
- * bounds are about twice what was measured: an effect for each event goes past
- * them, as do a decode by the schema, and a decode of what nobody wants.
+ * The work of an event, counted instead of timed: steps of Effect's interpreter, and bytes allocated on V8's heap. The steps
+ * do not depend on the load of the machine. The bytes are higher until V8 has compiled the code, which takes longer on a busy
+ * machine, so the lowest of several runs counts. The bounds are about twice the measured values. One effect for each event
+ * exceeds them, and so do a decode by the schema and a decode of unwanted messages.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Workload from "@makima-stream/test-kit/Workload"
@@ -33,7 +31,7 @@ const [first, ...rest] = Array.from(Iterable.take(Workload.endless({ tasks }), b
 const ids = Workload.taskIds({ tasks })
 const half = new Set(ids.slice(0, tasks / 2))
 
-/** A server that sends the same batch again and again, and closes. */
+/** A server that sends the same batch many times, and closes. */
 const socket = Effect.sync(() => {
   let left = batches
   return Socket.make({
@@ -43,7 +41,7 @@ const socket = Effect.sync(() => {
           const reason = new Socket.SocketCloseError({ code: 1000, closeReason: undefined })
           return Effect.fail(new Socket.SocketError({ reason }))
         }
-        // Strings of their own, as a network makes them: one that was matched before costs less.
+        // New strings, as from a network: V8 matches a string faster that it has matched before.
         const batch: NonEmptyReadonlyArray<string> = [`${first}`, ...rest]
         return Effect.succeed(batch)
       }),
@@ -57,19 +55,19 @@ const policy: ReconnectPolicy.Options = { classify: () => "fail" }
 
 class Counting extends Scheduler.MixedScheduler {
   steps = 0
-  // Every step of every fiber asks.
+  // Effect calls this before every step of every fiber.
   override shouldYield(...args: Parameters<Scheduler.MixedScheduler["shouldYield"]>): boolean {
     this.steps++
     return super.shouldYield(...args)
   }
 }
 
-// Not yet in the types of Node.
+// The types of Node do not have it yet.
 const allocatedBytes = () =>
   (getHeapStatistics() as ReturnType<typeof getHeapStatistics> & { readonly total_allocated_bytes: number })
     .total_allocated_bytes
 
-/** The work of one event, where `read` sees `seen` of them. */
+/** Measures the work of one event. `read` reports how many it sees. */
 const measure = (read: (see: (count: number) => void) => Effect.Effect<unknown, unknown, Socket.Socket>) =>
   Effect.gen(function* () {
     const once = Effect.gen(function* () {
@@ -111,7 +109,7 @@ describe("the work of an event", () => {
     })
   )
 
-  it.live("MeshStream.connect through filterTask makes nothing of what is not wanted", () =>
+  it.live("MeshStream.connect through filterTask allocates nothing for unwanted messages", () =>
     Effect.gen(function* () {
       const work = yield* measure((see) =>
         count(MeshStream.connect({ interest: Interest.all, policy }).pipe(MeshStream.filterTask(ids.slice(0, 1))), see)
@@ -138,7 +136,7 @@ describe("the work of an event", () => {
     })
   )
 
-  it.live("MeshClient with a consumer a task takes steps by the consumer and the batch", () =>
+  it.live("MeshClient with a consumer for each task takes steps by the consumer and the batch", () =>
     Effect.gen(function* () {
       const work = yield* measure((see) =>
         Effect.scoped(

@@ -48,7 +48,7 @@ process.on("uncaughtException", noteError)
 process.on("unhandledRejection", noteError)
 process.exit = (code) => {
   if (code !== undefined && code !== null && Number(code) !== 0) note(`it exits with code ${code}`)
-  // Whoever calls this relies on nothing happening after it.
+  // The caller relies on the end of the program here.
   throw new Error("process.exit")
 }
 for (const method of ["log", "info", "warn", "error", "debug"] as const) {

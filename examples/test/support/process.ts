@@ -29,7 +29,7 @@ export const start = (
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
         spawn(process.execPath, [program, ...(options.args ?? [])], {
-          env: { PATH: process.env.PATH, ...options.env },
+          env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE, ...options.env },
           stdio: ["ignore", "pipe", "pipe"]
         })
       ),

@@ -290,7 +290,12 @@ describe("secrecy", () => {
         const child = yield* Effect.acquireRelease(
           Effect.sync(() =>
             spawn(process.execPath, [new URL("./fixtures/secret.ts", import.meta.url).pathname, recording], {
-              env: { PATH: process.env["PATH"], MAKIMA_API_URL: server.url, MAKIMA_API_KEY: key },
+              env: {
+                PATH: process.env["PATH"],
+                NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
+                MAKIMA_API_URL: server.url,
+                MAKIMA_API_KEY: key
+              },
               stdio: ["ignore", "pipe", "pipe"]
             })
           ),

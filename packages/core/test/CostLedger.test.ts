@@ -64,7 +64,7 @@ describe("CostLedger", () => {
     }
   })
 
-  it.prop("has in its total what its entries and the rolled up tasks cost", [history, small, small], (inputs) => {
+  it.prop("has a total of its entries and the rolled up tasks", [history, small, small], (inputs) => {
     const [events, maxEnded, maxTasks] = inputs
     let ledger = CostLedger.make({ maxEnded, maxTasks })
     for (const [index, event] of events.entries()) {
@@ -78,7 +78,7 @@ describe("CostLedger", () => {
     assert.strictEqual(total(events.flatMap((event) => [event, event])), total(events))
   })
 
-  it.prop("costs the same when a result comes again at any later place of its run", [history, small], (inputs) => {
+  it.prop("costs the same if a result is repeated anywhere later in its run", [history, small], (inputs) => {
     const [events, which] = inputs
     const results = events.filter((event) => event._tag === "TaskOutput" && event.messageType === "result")
     const again = results[which % Math.max(1, results.length)]
@@ -99,7 +99,7 @@ describe("CostLedger", () => {
     assert.strictEqual(total(events), 1)
   })
 
-  it("counts a result again that comes anew in the next run, unless it says the same", () => {
+  it("counts a result of the next run, unless it equals the previous one", () => {
     const first = [updated(a, "running"), result(a, 1, 10), updated(a, "done"), updated(a, "running")]
     assert.strictEqual(total([...first, result(a, 1, 10)]), 1)
     assert.strictEqual(total([...first, result(a, 1, 11)]), 2)
@@ -107,7 +107,7 @@ describe("CostLedger", () => {
     assert.strictEqual(total([...first, { ...result(a, 1, 10), isError: true }]), 2)
   })
 
-  it("gives a result that trails the end of its run to that run", () => {
+  it("counts a result after the end of its run for that run", () => {
     const events = [
       updated(a, "running"),
       updated(a, "done"),
@@ -119,18 +119,18 @@ describe("CostLedger", () => {
     assert.strictEqual(Option.getOrThrow(CostLedger.get(foldAll(events), a)).runs, 2)
   })
 
-  it("replaces the cost of a run, and does not take one terminal status after another for a run", () => {
+  it("replaces the cost of a run, and begins no run at a second terminal status", () => {
     assert.strictEqual(
       total([updated(a, "running"), result(a, 1, 10), updated(a, "done"), updated(a, "merged"), result(a, 2, 20)]),
       2
     )
   })
 
-  it("begins no run with an update that came late", () => {
+  it("begins no run with a late update", () => {
     assert.strictEqual(total([updated(a, "done", 5), result(a, 1, 10), updated(a, "running", 4), result(a, 2, 20)]), 2)
   })
 
-  it("counts nothing but whole results that name a cost", () => {
+  it("counts only whole results with a cost", () => {
     const events: ReadonlyArray<MeshEvent> = [
       { ...said(a, "x"), costUsd: 1 },
       { ...piece(a, "x"), messageType: "result", costUsd: 1 },
@@ -139,7 +139,7 @@ describe("CostLedger", () => {
     assert.strictEqual(total(events), 0)
   })
 
-  it("keeps what ended tasks cost in the total after it lets them go", () => {
+  it("keeps the cost of evicted tasks in the total", () => {
     const ledger = foldAll([result(a, 1, 10), updated(a, "done"), result(b, 2, 20), updated(b, "done"), gap], {
       maxEnded: 1
     })
@@ -262,7 +262,7 @@ describe("CostLedger", () => {
     })
   })
 
-  it("gives the same object for what changes nothing", () => {
+  it("returns the same object if nothing changes", () => {
     const ledger = foldAll([result(a, 1, 10)])
     for (const event of [said(a, "x"), result(a, 1, 10), { _tag: "Connected", epoch: 1, at: 0 } as const]) {
       assert.strictEqual(CostLedger.update(ledger, event, 1), ledger)

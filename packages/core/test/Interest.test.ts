@@ -15,7 +15,7 @@ const make = (raw: typeof Raw.Type): Interest.Interest => ({
   output: new Set(raw.output.map((id) => TaskId.make(id)))
 })
 
-/** The interest that a server holds after these messages. */
+/** The interest that a server has after these messages. */
 const apply = (from: Interest.Interest, messages: ReturnType<typeof Interest.diff>): Interest.Interest => {
   let all = from.all
   const updates = new Set(from.all ? [] : from.updates)
@@ -56,12 +56,12 @@ describe("Interest", () => {
     )
   })
 
-  it("knows that nothing is wanted", () => {
+  it("recognises an empty interest", () => {
     assert.isTrue(Interest.isEmpty(Interest.union()))
     assert.isFalse(Interest.isEmpty(Interest.output(a)))
   })
 
-  it("asks for what is new before it gives up what is not wanted", () => {
+  it("subscribes to new keys before it unsubscribes from old ones", () => {
     assert.deepStrictEqual(
       Interest.diff(Interest.updates(a), Interest.all).map((message) => message._tag),
       ["SubscribeAll", "Unsubscribe"]
@@ -72,22 +72,22 @@ describe("Interest", () => {
     )
   })
 
-  it("lets all updates cover those of single tasks", () => {
+  it("does not request updates of single tasks besides all updates", () => {
     assert.deepStrictEqual(
       Interest.replay(Interest.union(Interest.all, Interest.updates(a))).map((message) => message._tag),
       ["SubscribeAll"]
     )
   })
 
-  it.prop("diff takes a server from any interest to any other", [Raw, Raw], ([from, to]) => {
+  it.prop("diffs any interest to any other", [Raw, Raw], ([from, to]) => {
     assert.isTrue(Interest.equals(apply(make(from), Interest.diff(make(from), make(to))), onTheWire(make(to))))
   })
 
-  it.prop("diff to the same interest is empty", [Raw], ([raw]) => {
+  it.prop("has no messages between equal interests", [Raw], ([raw]) => {
     assert.deepStrictEqual(Interest.diff(make(raw), make(raw)), [])
   })
 
-  it.prop("union wants what either wants, in any order", [Raw, Raw], ([one, two]) => {
+  it.prop("unites interests in any order", [Raw, Raw], ([one, two]) => {
     const union = Interest.union(make(one), make(two))
     assert.isTrue(Interest.equals(union, Interest.union(make(two), make(one))))
     assert.strictEqual(union.all, one.all || two.all)

@@ -36,7 +36,7 @@ const feed = Effect.gen(function* () {
 })
 
 describe("Projection.scan", () => {
-  it.effect("gives one state for each batch that changes something", () =>
+  it.effect("emits one state for each batch that changes something", () =>
     Effect.gen(function* () {
       const states = yield* fromChunks([[1, 2], [0], [3]]).pipe(Projection.scan(sum), Stream.runCollect)
       assert.deepStrictEqual(states, [3, 6])
@@ -78,7 +78,7 @@ describe("Projection.scan", () => {
 })
 
 describe("Projection.run", () => {
-  it.effect("keeps the reference up to date, and leaves the last state there", () =>
+  it.effect("keeps the reference up to date, and keeps the last state after the end", () =>
     Effect.gen(function* () {
       const { give, queue, stream } = yield* feed
       const running = yield* Projection.run(stream, sum)
@@ -92,7 +92,7 @@ describe("Projection.run", () => {
     })
   )
 
-  it.effect("shows the failure of the feed to who joins, and after the last state to who follows", () =>
+  it.effect("fails join with the failure of the feed, and changes after the last state", () =>
     Effect.gen(function* () {
       const { give, queue, stream } = yield* feed
       const running = yield* Projection.run(stream, sum)
@@ -107,7 +107,7 @@ describe("Projection.run", () => {
     })
   )
 
-  it.effect("ends the changes with the feed, also for one who comes later", () =>
+  it.effect("ends the changes with the feed, also for a late subscriber", () =>
     Effect.gen(function* () {
       const running = yield* Projection.run(Stream.make(1, 2), sum)
       yield* running.join
@@ -115,7 +115,7 @@ describe("Projection.run", () => {
     })
   )
 
-  it.effect("gives a slow subscriber the newest state, and any number of subscribers theirs", () =>
+  it.effect("emits the newest state to a slow subscriber, and every state to a fast one", () =>
     Effect.gen(function* () {
       const { give, queue, stream } = yield* feed
       const running = yield* Projection.run(stream, sum)
@@ -135,7 +135,7 @@ describe("Projection.run", () => {
     })
   )
 
-  it.effect("lets a subscriber go without a trace", () =>
+  it.effect("releases an interrupted subscriber", () =>
     Effect.gen(function* () {
       const { give, stream } = yield* feed
       const running = yield* Projection.run(stream, sum)
@@ -148,7 +148,7 @@ describe("Projection.run", () => {
     })
   )
 
-  it.effect("lets go of the feed when the scope closes, and leaves nobody waiting", () =>
+  it.effect("releases the feed when the scope closes, and ends every subscriber", () =>
     Effect.gen(function* () {
       const source = watched()
       const scope = yield* Scope.make()

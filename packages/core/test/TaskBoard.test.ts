@@ -65,7 +65,7 @@ describe("TaskBoard", () => {
     assert.deepStrictEqual(single, whole)
   })
 
-  it.prop("has for each task what TaskState has from its first event on", [history], ([events]) => {
+  it.prop("agrees with TaskState about each task from its first event on", [history], ([events]) => {
     const board = foldInTime(TaskBoard.make(), events)
     for (const taskId of tasks) {
       const from = events.findIndex((event) => taskOf(event) === taskId)
@@ -84,7 +84,7 @@ describe("TaskBoard", () => {
     }
   })
 
-  it.prop("has every task in one of two lines, the ended in the order of their ends", [history], ([events]) => {
+  it.prop("lists every task as live or ended, the ended ones in the order of their ends", [history], ([events]) => {
     const board = foldInTime(TaskBoard.make(), events)
     const live = TaskBoard.live(board)
     const ended = TaskBoard.ended(board)
@@ -101,7 +101,7 @@ describe("TaskBoard", () => {
   })
 
   it.prop(
-    "stays within its limits, and counts what it lets go",
+    "stays within its limits, and counts what it evicts",
     [history, small, small],
     ([events, maxEnded, maxTasks]) => {
       let board = TaskBoard.make({ maxEnded, maxTasks })
@@ -119,7 +119,7 @@ describe("TaskBoard", () => {
     }
   )
 
-  it("gives the same object for what changes nothing", () => {
+  it("returns the same object if nothing changes", () => {
     const board = TaskBoard.fold(TaskBoard.make(), [updated(a, "running", 2)], 0)
     for (const event of [
       updated(a, "done", 2),
@@ -130,7 +130,7 @@ describe("TaskBoard", () => {
     }
   })
 
-  it("lets a task go when its time after its end is over, with whatever event comes", () => {
+  it("evicts an ended task when its time is over, with any event", () => {
     const board = TaskBoard.fold(
       TaskBoard.make({ endedTimeToLive: "10 seconds" }),
       [updated(a, "done"), said(b, "x")],
@@ -142,7 +142,7 @@ describe("TaskBoard", () => {
     assert.deepStrictEqual([ids(TaskBoard.live(after)), ids(TaskBoard.ended(after)), after.evicted], [["b"], [], 1])
   })
 
-  it("counts the time from the first end, and again after a task went on", () => {
+  it("counts the time from the first end, and again after a new run", () => {
     const board = TaskBoard.make({ endedTimeToLive: "10 seconds" })
     const ended = TaskBoard.update(board, updated(a, "done"), 0)
     const merged = TaskBoard.update(ended, updated(a, "merged"), 5_000)
@@ -152,7 +152,7 @@ describe("TaskBoard", () => {
     assert.deepStrictEqual(ids(TaskBoard.ended(TaskBoard.update(again, gap, 16_000))), [])
   })
 
-  it("lets the task go that ended first when there are too many", () => {
+  it("evicts the task that ended first when there are too many ended ones", () => {
     const board = foldInTime(TaskBoard.make({ maxEnded: 2 }), [
       updated(a, "done"),
       updated(b, "done"),
@@ -163,7 +163,7 @@ describe("TaskBoard", () => {
     assert.deepStrictEqual([ids(TaskBoard.ended(board)), board.evicted], [["c", "a"], 1])
   })
 
-  it("lets the ended go first when there are too many in all, then the live that was not heard of for longest", () => {
+  it("evicts ended tasks first when there are too many, then the live one without events for longest", () => {
     const board = foldInTime(TaskBoard.make({ maxTasks: 3 }), [
       updated(a, "running"),
       updated(b, "running"),
@@ -176,7 +176,7 @@ describe("TaskBoard", () => {
     assert.deepStrictEqual([ids(TaskBoard.live(crowded)), crowded.forgotten], [["d", "e", "a"], 1])
   })
 
-  it("never lets a task go for its own event, also where all others were heard of", () => {
+  it("never evicts the task of the current event, also if all others had events", () => {
     const board = foldInTime(TaskBoard.make({ maxTasks: 2 }), [said(a, "x"), said(b, "x"), said(a, "y"), said(b, "y")])
     const crowded = TaskBoard.update(board, said(c, "x"), 10)
     assert.deepStrictEqual(ids(TaskBoard.live(crowded)), ["b", "c"])
@@ -189,7 +189,7 @@ describe("TaskBoard", () => {
     assert.strictEqual(board.forgotten, 97)
   })
 
-  it("counts a gap of everything for the live tasks alone, wherever it stands", () => {
+  it("counts a gap of everything for live tasks only, wherever it is", () => {
     const events = [updated(a, "running"), updated(b, "running"), updated(a, "done")]
     const gaps = [0, 1, 2, 3].map((index) => {
       const board = TaskBoard.fold(TaskBoard.make(), withGapAt(events, index), 0)
@@ -203,7 +203,7 @@ describe("TaskBoard", () => {
     ])
   })
 
-  it("puts a task on the board that only a gap names", () => {
+  it("adds a task that only a mark names", () => {
     const board = TaskBoard.update(
       TaskBoard.make(),
       { _tag: "Resync", epoch: 1, taskId: a, reason: { _tag: "JoinedLate" } },
@@ -215,7 +215,7 @@ describe("TaskBoard", () => {
     )
   })
 
-  it("takes the caller's word for which statuses end a task", () => {
+  it("uses the terminal statuses of its options", () => {
     const board = TaskBoard.fold(
       TaskBoard.make({ terminal: ["parked"] }),
       [updated(a, "done"), updated(b, "parked")],
@@ -338,7 +338,7 @@ describe("TaskBoard", () => {
   })
 
   describe("over a stream", () => {
-    it.effect("gives a board for each batch that changes it, with the clock's times", () =>
+    it.effect("emits a board for each batch that changes it, with the clock's times", () =>
       Effect.gen(function* () {
         const boards = yield* fromChunks<MeshEvent>([
           [updated(a, "running"), updated(b, "done")],

@@ -37,7 +37,7 @@ const foldAll = (events: ReadonlyArray<MeshEvent>, options?: TaskState.Options) 
 const foldInTime = (events: ReadonlyArray<MeshEvent>) =>
   events.reduce((state, event, index) => TaskState.update(state, event, index), TaskState.make(a))
 
-/** What the runs of a task cost, told from the whole history at once. */
+/** What the runs of a task cost, computed from the whole history at once. */
 const costOf = (events: ReadonlyArray<MeshEvent>, taskId: TaskId) => {
   const runs: Array<{ costUsd: number; durationMs: number }> = [{ costUsd: 0, durationMs: 0 }]
   let hasEnded = false
@@ -98,7 +98,7 @@ describe("TaskState", () => {
     }
   })
 
-  it.prop("keeps the newest of each thing that it is told", [history], ([events]) => {
+  it.prop("keeps the newest of each thing", [history], ([events]) => {
     const state = foldAll(events)
     const own = events.filter((event) => taskOf(event) === a)
     const updates = own.filter((event): event is TaskUpdated => event._tag === "TaskUpdated")
@@ -117,7 +117,7 @@ describe("TaskState", () => {
     )
   })
 
-  it("puts down when a run started and ended, and starts again with the next", () => {
+  it("records when a run started and ended, and starts again with the next run", () => {
     const first = foldInTime([
       updated(a, "pending"),
       updated(b, "running"),
@@ -141,7 +141,7 @@ describe("TaskState", () => {
     assert.strictEqual(TaskState.elapsedMillis(second, 100), 80)
   })
 
-  it("does not take an output that trails the end for a start", () => {
+  it("does not count an output after the end as a start", () => {
     const state = foldInTime([updated(a, "done"), said(a, "trailing")])
     assert.deepStrictEqual([state.startedAt, state.endedAt, state.runs], [undefined, 0, 1])
   })
@@ -167,7 +167,7 @@ describe("TaskState", () => {
     assert.deepStrictEqual([state.costUsd, state.durationMs], [7, 70])
   })
 
-  it("knows a repeat of the result of the run before when it sees one", () => {
+  it("recognises a repeat of the result of the previous run", () => {
     const runs = [updated(a, "running"), result(a, 1, 10), updated(a, "done"), updated(a, "running")]
     assert.strictEqual(foldAll([...runs, result(a, 1, 10)]).costUsd, 1)
     assert.strictEqual(foldAll([...runs, result(a, 2, 20), result(a, 1, 10)]).costUsd, 3)
@@ -175,14 +175,14 @@ describe("TaskState", () => {
     assert.strictEqual(foldAll([...runs, { ...result(a, 1, 10), content: "the End" }]).costUsd, 2)
   })
 
-  it("keeps what a result does not say, and counts no partial one", () => {
+  it("keeps the previous cost if a result has none, and ignores a partial result", () => {
     const bare = said(a, "the end", "result")
     const state = foldAll([result(a, 1, 10), bare, { ...piece(a, "x"), messageType: "result", costUsd: 5 }])
     assert.deepStrictEqual([state.costUsd, state.durationMs], [1, 10])
     assert.strictEqual(foldAll([{ ...said(a, "x"), costUsd: 5 }]).costUsd, 0)
   })
 
-  it("tells at most 64 message types apart, whatever they are called", () => {
+  it("counts at most 64 message types separately, whatever their names", () => {
     const types = [...Array.from({ length: 63 }, (_, index) => `type${index}`), "__proto__"]
     const state = foldAll([...types, "one", "two", "type0"].map((type) => said(a, "x", type)))
     assert.strictEqual(state.counts.size, 65)
@@ -191,7 +191,7 @@ describe("TaskState", () => {
     assert.strictEqual(state.counts.get("__proto__"), 1)
   })
 
-  it("takes the caller's word for what the statuses mean", () => {
+  it("uses the statuses of its options", () => {
     const state = TaskState.fold(TaskState.make(a), [updated(a, "queued"), updated(a, "done")], 5, {
       terminal: "parked",
       waiting: ["queued", "done"]
@@ -381,7 +381,7 @@ describe("TaskState", () => {
       assert.notInclude(Object.keys(state), "results")
     })
 
-    it("refuses what is no state", () => {
+    it("refuses to decode anything but a state", () => {
       assert.throws(() => Schema.decodeUnknownSync(TaskState.codec)({ taskId: "a" }))
     })
 
@@ -399,7 +399,7 @@ describe("TaskState", () => {
   })
 
   describe("over a stream", () => {
-    it.effect("gives a state for each batch that changes it, with the clock's times", () =>
+    it.effect("emits a state for each batch that changes it, with the clock's times", () =>
       Effect.gen(function* () {
         const states = yield* fromChunks<MeshEvent>([
           [updated(a, "running"), said(a, "x")],

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as TaskStatus from "@makima-stream/core/TaskStatus"
 
 describe("TaskStatus", () => {
-  it("the default terminal statuses are the documented ones, and no other", () => {
+  it("has exactly the documented terminal statuses as its default", () => {
     assert.deepStrictEqual([...TaskStatus.defaultTerminal].sort(), [
       "cancelled",
       "completed",
@@ -13,12 +13,12 @@ describe("TaskStatus", () => {
     ])
   })
 
-  it("the default failures are terminal", () => {
+  it("has only terminal statuses as its default failures", () => {
     assert.deepStrictEqual([...TaskStatus.defaultFailed].sort(), ["cancelled", "failed", "interrupted"])
     for (const status of TaskStatus.defaultFailed) assert.isTrue(TaskStatus.isTerminal(status))
   })
 
-  it("a status never seen before neither ends a task nor fails it", () => {
+  it("does not end or fail a task for an unknown status", () => {
     assert.isFalse(TaskStatus.isTerminal("vanished"))
     assert.isFalse(TaskStatus.isFailed("vanished"))
     assert.isFalse(TaskStatus.isFailed("done"))

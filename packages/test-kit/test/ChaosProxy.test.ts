@@ -7,11 +7,11 @@ import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import * as ChaosProxy from "../src/ChaosProxy.ts"
 
-/** One side of a connection: what has come, chunk by chunk, and how it ended. */
+/** One side of a connection: the received chunks, and how it ended. */
 interface Side {
   readonly socket: Net.Socket
   readonly chunks: Queue.Queue<Buffer>
-  /** `end` for an orderly end, `reset` for a broken one. */
+  /** `end` for an orderly end, `reset` for a broken connection. */
   readonly ended: Effect.Effect<"end" | "reset">
 }
 
@@ -25,7 +25,7 @@ const watch = (socket: Net.Socket): Side => {
   return { socket, chunks, ended: Deferred.await(ended) }
 }
 
-/** Takes chunks until this many bytes have come. */
+/** Takes chunks until this many bytes have arrived. */
 const bytes = ({ chunks }: Side, count: number): Effect.Effect<{ readonly data: Buffer; readonly pieces: number }> =>
   Effect.gen(function* () {
     const taken: Array<Buffer> = []
@@ -73,7 +73,7 @@ const injuries = (proxy: ChaosProxy.ChaosProxy) =>
   Effect.map(proxy.connections, (connections) => connections.map(({ injury }) => injury))
 
 describe("ChaosProxy", () => {
-  it.live("passes bytes and ends on, both ways and in order, and leaves no mark", () =>
+  it.live("forwards bytes and ends both ways, in order, and records no injury", () =>
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup
       const [near, far] = yield* connect
@@ -89,7 +89,7 @@ describe("ChaosProxy", () => {
     })
   )
 
-  it.live("cuts what it passes at every byte where it is told to, and loses none", () =>
+  it.live("forwards pieces of one byte with pieceBytes: 1, and loses no byte", () =>
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup
       const [near, far] = yield* connect
@@ -97,12 +97,12 @@ describe("ChaosProxy", () => {
       near.socket.write("a".repeat(2000))
       const { data, pieces } = yield* bytes(far, 2000)
       assert.strictEqual(data.toString(), "a".repeat(2000))
-      // The kernel may join some of them again.
+      // The kernel may join some of the pieces.
       assert.isAbove(pieces, 200)
     })
   )
 
-  it.live("passes a byte at a time where a piece is told to have none", () =>
+  it.live("clamps pieceBytes below 1 and NaN to 1", () =>
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup
       const [near, far] = yield* connect
@@ -114,7 +114,7 @@ describe("ChaosProxy", () => {
     })
   )
 
-  it.live("shapes the directions apart", () =>
+  it.live("shapes each direction separately", () =>
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup
       const [near, far] = yield* connect
@@ -132,7 +132,7 @@ describe("ChaosProxy", () => {
     })
   )
 
-  it.live("kills what is open, on both sides, and nothing that comes later", () =>
+  it.live("kills the open connections on both sides, and no later connection", () =>
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup
       const [near, far] = yield* connect
@@ -148,13 +148,13 @@ describe("ChaosProxy", () => {
     })
   )
 
-  it.live("frozen, passes nothing and tells neither side of the other's end; thawed, all of it in order", () =>
+  it.live("forwards no byte and no end while frozen, and everything in order once thawed", () =>
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup
       const [near, far] = yield* connect
       yield* proxy.freeze()
       near.socket.end("held back")
-      // A connection that came later is passed on at once, so the proxy has had its turn by then.
+      // A later connection is forwarded at once: once its bytes arrive, the proxy has handled the frozen one too.
       const [other, otherFar] = yield* connect
       other.socket.write("passed")
       yield* bytes(otherFar, 6)
@@ -168,7 +168,7 @@ describe("ChaosProxy", () => {
     })
   )
 
-  it.live("keeps a frozen connection open on the far side when the near side breaks off", () =>
+  it.live("keeps a frozen connection open on the far side when the near side resets", () =>
     Effect.gen(function* () {
       const { proxy, connect } = yield* setup
       const [near, far] = yield* connect
@@ -183,11 +183,11 @@ describe("ChaosProxy", () => {
     })
   )
 
-  it.live("resets a client whose server is not there, and its scope leaves no connection", () =>
+  it.live("resets a client when the target refuses, and closes every connection with its scope", () =>
     Effect.gen(function* () {
       const near = yield* Effect.scoped(
         Effect.gen(function* () {
-          // A port that was free a moment ago may be the proxy's own by now; this one is given to nobody.
+          // A port that was free a moment ago may be the proxy's own by now. Port 1 is never assigned.
           const proxy = yield* ChaosProxy.make({ target: 1 })
           const side = watch(Net.connect({ port: proxy.port, host: "127.0.0.1" }))
           assert.strictEqual(yield* side.ended, "reset")
@@ -200,7 +200,7 @@ describe("ChaosProxy", () => {
     })
   )
 
-  it.live("says which port it could not have", () =>
+  it.live("fails with the port in the message when the port is in use", () =>
     Effect.gen(function* () {
       const { proxy } = yield* setup
       const error = yield* Effect.flip(ChaosProxy.make({ target: proxy.port, port: proxy.port }))

@@ -10,7 +10,7 @@ import * as ScriptedMesh from "../src/ScriptedMesh.ts"
 
 const update = (version: number) => ({ _tag: "TaskUpdated", taskId: TaskId.make("a"), version }) as const
 
-/** A program that has subscribed to everything on a mesh where that has been acknowledged. */
+/** A client whose subscription to all updates is acknowledged. */
 const subscribed = Effect.gen(function* () {
   const mesh = yield* ScriptedMesh.make()
   const { pull } = yield* mesh.socket.reader
@@ -25,7 +25,7 @@ const dialFailure = (mesh: ScriptedMesh.ScriptedMesh["Service"]) =>
   Effect.map(Effect.flip(mesh.socket.reader), MeshError.fromSocketError)
 
 describe("FaultSchedule", () => {
-  it.effect("lets time pass", () =>
+  it.effect("advances the clock", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       yield* FaultSchedule.run(mesh, [
@@ -36,7 +36,7 @@ describe("FaultSchedule", () => {
     })
   )
 
-  it.effect("ends connections, and leaves them half-open", () =>
+  it.effect("closes, kills and freezes connections", () =>
     Effect.gen(function* () {
       for (const [fault, tag] of [
         [{ _tag: "Close", code: 1012 }, "ConnectionClosed"],
@@ -55,7 +55,7 @@ describe("FaultSchedule", () => {
     })
   )
 
-  it.effect("cuts with what was not read, or without", () =>
+  it.effect("kills with or without the unread frames", () =>
     Effect.gen(function* () {
       for (const drop of [true, false]) {
         const { mesh } = yield* subscribed
@@ -110,7 +110,7 @@ describe("FaultSchedule", () => {
     })
   )
 
-  it.effect("retains acknowledgements, and sends them", () =>
+  it.effect("retains acknowledgements until they are sent by hand", () =>
     Effect.gen(function* () {
       const { mesh, pull, write } = yield* subscribed
       yield* FaultSchedule.apply(mesh, { _tag: "SetAcknowledge", mode: "manual" })
@@ -145,7 +145,7 @@ describe("FaultSchedule", () => {
     })
   )
 
-  it.effect("steps the wall clock, forwards, back, and not below 0", () =>
+  it.effect("steps the wall clock forwards and backwards, and never below 0", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       const clock = yield* Clock.Clock

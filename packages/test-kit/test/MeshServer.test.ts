@@ -34,7 +34,7 @@ const mock: Make = (options) =>
 
 const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
-/** Advances virtual time until something has happened on the real network. */
+/** Advances virtual time until a condition on the real network holds. */
 const advanceUntil = (condition: Effect.Effect<boolean>) =>
   Effect.andThen(TestClock.adjust(50), turn).pipe(Effect.andThen(condition), Effect.repeat({ until: (done) => done }))
 
@@ -47,7 +47,7 @@ const dial = ({ server, socket }: Harness) =>
   Effect.gen(function* () {
     const { pull } = yield* socket.reader
     const { write } = yield* socket.writer
-    /** The next `n` frames: the version of an update, else the type. */
+    /** Takes `n` frames, each as the version of an update or else as its type. */
     const take = (n: number) =>
       Effect.gen(function* () {
         const frames: Array<unknown> = []
@@ -76,23 +76,25 @@ for (const [name, make] of [
   ["MockMeshServer", mock]
 ] as const) {
   describe(name, () => {
-    it.effect(`${name} acknowledges late, in order with the data, while the subscription holds at once`, () =>
-      Effect.gen(function* () {
-        const harness = yield* make({ acknowledgementDelay: 100 })
-        const { server } = harness
-        const { ask, take } = yield* dial(harness)
-        yield* ask(subscribeAll)
-        assert.strictEqual(yield* server.emit(update(1)), 1)
-        assert.isTrue((yield* server.subscriptions).all)
-        yield* TestClock.adjust(99)
-        assert.strictEqual(yield* server.emit(update(2)), 1)
-        yield* TestClock.adjust(1)
-        yield* server.emit(update(3))
-        assert.deepStrictEqual(yield* take(4), [1, 2, "subscribedAll", 3])
-      })
+    it.effect(
+      `${name} delays acknowledgements, keeps them in order with the data, and applies the subscription at once`,
+      () =>
+        Effect.gen(function* () {
+          const harness = yield* make({ acknowledgementDelay: 100 })
+          const { server } = harness
+          const { ask, take } = yield* dial(harness)
+          yield* ask(subscribeAll)
+          assert.strictEqual(yield* server.emit(update(1)), 1)
+          assert.isTrue((yield* server.subscriptions).all)
+          yield* TestClock.adjust(99)
+          assert.strictEqual(yield* server.emit(update(2)), 1)
+          yield* TestClock.adjust(1)
+          yield* server.emit(update(3))
+          assert.deepStrictEqual(yield* take(4), [1, 2, "subscribedAll", 3])
+        })
     )
 
-    it.effect(`${name} carries requests out late, and acknowledges them then`, () =>
+    it.effect(`${name} delays requests, and acknowledges them when they are carried out`, () =>
       Effect.gen(function* () {
         const harness = yield* make()
         const { server } = harness
@@ -170,7 +172,7 @@ for (const [name, make] of [
           const { server } = harness
           const { pull, ask, request } = yield* dial(harness)
           for (const id of ["a", "b", "c"]) yield* ask(subscribe(id))
-          // The first second is over.
+          // The window of one second is over.
           yield* TestClock.adjust(1000)
           for (const id of ["d", "e", "f"]) yield* ask(subscribe(id))
           yield* request(subscribe("g"))
@@ -189,6 +191,40 @@ for (const [name, make] of [
         yield* advanceUntil(Effect.sync(() => dialling.pollUnsafe() !== undefined))
         yield* Fiber.join(dialling)
         assert.isAtLeast(yield* Clock.currentTimeMillis, 200)
+      })
+    )
+
+    it.effect(`${name} treats negative and NaN delays as 0`, () =>
+      Effect.gen(function* () {
+        const started = yield* Clock.currentTimeMillis
+        for (const millis of [-1, Number.NEGATIVE_INFINITY, Number.NaN]) {
+          const harness = yield* make({ acknowledgementDelay: millis, requestDelay: millis })
+          const { server } = harness
+          yield* server.delayDial(millis)
+          const { ask, take } = yield* dial(harness)
+          yield* ask(subscribe("a"))
+          yield* server.delayAcknowledgements(60_000)
+          yield* server.delayAcknowledgements(millis)
+          yield* server.delayRequests(60_000)
+          yield* server.delayRequests(millis)
+          yield* ask(subscribe("b"))
+          assert.deepStrictEqual(yield* take(2), ["subscribed a", "subscribed b"])
+        }
+        assert.strictEqual(yield* Clock.currentTimeMillis, started)
+      })
+    )
+
+    it.effect(`${name} accepts one request per second with a limit below 1 or NaN`, () =>
+      Effect.gen(function* () {
+        for (const perSecond of [0, -1, 0.5, Number.NaN]) {
+          const harness = yield* make({ requestLimit: { perSecond } })
+          const { pull, ask, request } = yield* dial(harness)
+          yield* ask(subscribe("a"))
+          yield* request(subscribe("b"))
+          const reason = MeshError.fromSocketError(yield* Effect.flip(Effect.forever(pull)))
+          assert.strictEqual(reason._tag === "ConnectionClosed" ? reason.code : reason._tag, 1008)
+          assert.strictEqual((yield* harness.server.received).length, 1)
+        }
       })
     )
 

@@ -38,7 +38,10 @@ interface Refusal {
   readonly headers: Http.IncomingHttpHeaders
 }
 
-/** A bare client: what comes is queued, and how it ends is told. Where no answer came, `status` is 0. */
+/**
+ * A plain `ws` client that queues its frames and reports how the connection ended. A refusal has `status` 0 when there was no
+ * HTTP answer.
+ */
 const dial = (url: string, options?: ClientOptions) =>
   Effect.gen(function* () {
     const frames = yield* Queue.unbounded<{ readonly data: Buffer; readonly isBinary: boolean }>()
@@ -74,7 +77,7 @@ const dial = (url: string, options?: ClientOptions) =>
       frame: Queue.take(frames),
       /** The next message. */
       message: Effect.map(Queue.take(frames), (frame) => Result.getOrThrow(decode(frame))),
-      /** What is wrong with the next frame. */
+      /** The decoding problem of the next frame. */
       problem: Effect.map(Queue.take(frames), (frame) => Result.getOrThrow(Result.flip(decode(frame))).problem),
       unread: Queue.size(frames),
       /** Sends requests, and waits until the server has acknowledged each of them. */
@@ -104,8 +107,8 @@ const isKind =
     entry._tag === tag
 
 /**
- * A client without a WebSocket library: sees frames as they are on the wire,
- * and does not do what it does not want to.
+ * A client without a WebSocket library. It sees the frames as they are on the
+ * wire, and answers neither pings nor close frames.
  */
 const dialBare = (url: string, headers?: Readonly<Record<string, string>>) =>
   Effect.gen(function* () {
@@ -125,7 +128,7 @@ const dialBare = (url: string, headers?: Readonly<Record<string, string>>) =>
       request.on("upgrade", (_, socket, head: Buffer) => {
         let rest = head
         const read = () => {
-          // Frames of a server are not masked, and these are short: two bytes of header, then the payload.
+          // A server does not mask its frames, and these are short: a header of two bytes, then the payload.
           while (rest.length > 1 && rest.length >= 2 + (rest[1] ?? 0)) {
             Queue.offerUnsafe(firstBytes, rest[0] ?? 0)
             rest = rest.subarray(2 + (rest[1] ?? 0))
@@ -151,7 +154,7 @@ const dialBare = (url: string, headers?: Readonly<Record<string, string>>) =>
 
 describe("MockMeshServer", () => {
   describe("the feed", () => {
-    it.live("an update comes to those who subscribed to all or to its task, once", () =>
+    it.live("sends an update once to each connection that subscribed to all updates or to its task", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* server.emit(update(a, 1))
@@ -166,7 +169,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("output comes only for the tasks whose output was asked for", () =>
+    it.live("sends output only to connections that subscribed to the output of its task", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* client.request({ _tag: "SubscribeAll" }, { _tag: "SubscribeOutput", taskId: b })
@@ -178,7 +181,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("errors and messages of an unknown type come to everybody", () =>
+    it.live("sends errors and messages of an unknown type to every connection", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         const unknown = { _tag: "UnknownMessage", raw: { type: "taskArchived", taskId: "a" } } as const
@@ -188,7 +191,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("emit says how many connections a message went to", () =>
+    it.live("emit returns the number of connections that a message was sent to", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         const other = yield* dial(server.wsUrl)
@@ -201,7 +204,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a request is acknowledged with the task that it names", () =>
+    it.live("acknowledges a request with the task that it names", () =>
       Effect.gen(function* () {
         const { client } = yield* start()
         assert.deepStrictEqual(
@@ -211,14 +214,14 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("acknowledgements may leave the task out", () =>
+    it.live("leaves the task out of acknowledgements with nameTasks: false", () =>
       Effect.gen(function* () {
         const { client } = yield* start({ nameTasks: false })
         assert.deepStrictEqual(yield* client.request({ _tag: "Subscribe", taskId: a }), [{ _tag: "Subscribed" }])
       })
     )
 
-    it.live("without acknowledgements a request is carried out in silence", () =>
+    it.live("carries requests out without acknowledging them with acknowledge: never", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start({ acknowledge: "never" })
         client.socket.send(ClientMessage.encodeFrame({ _tag: "SubscribeAll" }))
@@ -228,7 +231,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a request may come as binary", () =>
+    it.live("accepts a request in a binary frame", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         client.socket.send(Buffer.from(ClientMessage.encodeFrame({ _tag: "SubscribeAll" })))
@@ -237,7 +240,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a frame that is no request is answered with an error, and the connection goes on", () =>
+    it.live("answers a frame that is not a request with an error, and keeps the connection open", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         client.socket.send(`{"type":"subscribe"}`)
@@ -250,7 +253,7 @@ describe("MockMeshServer", () => {
   })
 
   describe("handshakes", () => {
-    it.live("another path is answered with 404", () =>
+    it.live("refuses a handshake on another path with 404", () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.make()
         const refusal = yield* Effect.flip(dial(server.wsUrl.replace("subscribe", "publish")))
@@ -261,7 +264,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a missing or wrong key is refused with 401, the right one let in", () =>
+    it.live("refuses a missing or wrong key with 401, and accepts the right key", () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.make({ apiKey: Redacted.make("right") })
         const headers = (key: string) => ({ headers: { "x-makima-api-key": key, "user-agent": "tester/1" } })
@@ -272,7 +275,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a connection shows its headers, and its key only to those who unwrap it", () =>
+    it.live("shows the headers of a connection, and keeps its key redacted", () =>
       Effect.gen(function* () {
         const { server } = yield* start(undefined, {
           headers: { "x-makima-api-key": "secret-key", "user-agent": "tester/1" }
@@ -285,7 +288,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("the next handshakes are refused as told, in order, and the one after is let in", () =>
+    it.live("refuses the requested number of handshakes, in order, and accepts the next", () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.make()
         yield* server.refuse(2, 503, { "retry-after": "7" })
@@ -308,7 +311,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a stalled dial gets no answer while others are served", () =>
+    it.live("does not answer a stalled dial while it serves other clients", () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.make()
         yield* server.stallDial(1)
@@ -321,7 +324,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("compression is off unless asked for, and then every frame is compressed", () =>
+    it.live("does not compress by default, and compresses every frame with perMessageDeflate", () =>
       Effect.gen(function* () {
         const plain = yield* start(undefined, { perMessageDeflate: true })
         assert.strictEqual(plain.client.socket.extensions, "")
@@ -336,7 +339,7 @@ describe("MockMeshServer", () => {
   })
 
   describe("frames", () => {
-    it.live("a message may travel as text, as bytes or in fragments, and stays the same message", () =>
+    it.live("sends the same message as a text frame, a binary frame or fragments", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* client.request({ _tag: "SubscribeOutput", taskId: a })
@@ -355,7 +358,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a fragmented frame really is three", () =>
+    it.live("sends a fragmented message as three frames", () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.make()
         const client = yield* dialBare(server.wsUrl)
@@ -366,7 +369,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("raw frames go to everybody as they are", () =>
+    it.live("sends raw frames unchanged to every connection", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         const bytes = new Uint8Array([1, 2, 255])
@@ -380,7 +383,7 @@ describe("MockMeshServer", () => {
     )
 
     for (const problem of ["InvalidJson", "InvalidMessage", "InvalidUtf8", "NotAnObject"] as const) {
-      it.live(`garbage can be ${problem}, and leaves the connection open`, () =>
+      it.live(`sends garbage that decodes to ${problem}, and keeps the connection open`, () =>
         Effect.gen(function* () {
           const { server, client } = yield* start()
           yield* server.garbage(problem)
@@ -390,7 +393,7 @@ describe("MockMeshServer", () => {
       )
     }
 
-    it.live("a value that is no message is a defect of the test", () =>
+    it.live("dies when a message cannot be encoded", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* client.request({ _tag: "SubscribeOutput", taskId: a })
@@ -401,7 +404,7 @@ describe("MockMeshServer", () => {
   })
 
   describe("faults", () => {
-    it.live("kill cuts the connection without a close frame", () =>
+    it.live("kill ends the connection without a close frame", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* client.request({ _tag: "SubscribeAll" })
@@ -413,14 +416,14 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("close says why, after everything that was sent before", () =>
+    it.live("close sends its code and reason after the frames sent before", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* client.request({ _tag: "SubscribeAll" })
         yield* server.emitAll([update(a, 1), update(a, 2)])
         yield* server.close(4408, "too slow")
         assert.strictEqual(yield* server.emit(update(a, 3)), 0)
-        // The client does not know yet, and what it asks for now comes too late.
+        // The client has not seen the close yet: its next request comes too late.
         client.socket.send(ClientMessage.encodeFrame({ _tag: "UnsubscribeAll" }))
         assert.deepStrictEqual(yield* client.closed, { code: 4408, reason: "too slow" })
         assert.deepStrictEqual([yield* client.message, yield* client.message], [update(a, 1), update(a, 2)])
@@ -435,7 +438,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a close by the client is logged as the client's", () =>
+    it.live("logs a close by the client as `by: client`", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         client.socket.close(4000, "bye")
@@ -447,7 +450,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a client that has begun to close is sent nothing more", () =>
+    it.live("sends nothing to a client that has started to close", () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.make()
         const client = yield* dialBare(server.wsUrl)
@@ -459,7 +462,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a code that may not be sent is a defect, and changes nothing", () =>
+    it.live("dies on a close code that must not be sent, and keeps the connection open", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         assert.isTrue(Exit.hasDies(yield* Effect.exit(server.close(1006))))
@@ -468,7 +471,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("what is said and then closed while frozen arrives at the thaw, the close frame last", () =>
+    it.live("sends the messages and then the close of a frozen connection when it thaws", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* client.request({ _tag: "SubscribeAll" })
@@ -483,7 +486,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a connection that was closed while frozen can be killed", () =>
+    it.live("kills a connection that was closed while frozen", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* client.request({ _tag: "SubscribeAll" })
@@ -495,7 +498,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a frozen connection that is pinged a hundred times goes on when it is thawed", () =>
+    it.live("resumes a frozen connection at the thaw after a hundred pings", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* client.request({ _tag: "SubscribeAll" })
@@ -508,7 +511,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a frozen connection answers no ping and brings no frame, until it is killed", () =>
+    it.live("a frozen connection answers no ping and sends no frame, and can be killed", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         const other = yield* dial(server.wsUrl)
@@ -518,7 +521,7 @@ describe("MockMeshServer", () => {
         yield* server.emit(update(a))
         client.socket.ping("anybody there?")
         client.socket.send(ClientMessage.encodeFrame({ _tag: "UnsubscribeAll" }))
-        // The other connection is alive, so by its third answer this one would have been answered too.
+        // The other connection answers: after its third pong a live connection would have answered too.
         assert.deepStrictEqual(yield* other.message, update(a))
         for (let i = 0; i < 3; i++) yield* other.roundTrip
         assert.deepStrictEqual(
@@ -543,7 +546,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a connection that thaws gets what was held back, in order, and answers again", () =>
+    it.live("a thawed connection sends the delayed frames in order, and answers pings again", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* client.request({ _tag: "SubscribeAll" })
@@ -566,7 +569,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a verb that names a connection leaves the others alone", () =>
+    it.live("a fault for one connection does not change the others", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         const other = yield* dial(server.wsUrl)
@@ -582,7 +585,7 @@ describe("MockMeshServer", () => {
   })
 
   describe("the log", () => {
-    it.live("holds everything in one order, numbered without a gap", () =>
+    it.live("logs every event in one order, numbered without gaps", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         yield* server.emit(update(a, 1))
@@ -624,7 +627,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("one message to two connections is one emission", () =>
+    it.live("gives one message to two connections the same emission number", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start({ acknowledge: "never" })
         const other = yield* dial(server.wsUrl)
@@ -643,7 +646,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("can leave messages out, and keeps the rest", () =>
+    it.live("leaves messages out of the log with keepMessages: false, and keeps the other entries", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start({ keepMessages: false })
         yield* server.emit(update(a))
@@ -660,7 +663,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("received gives the requests of each connection", () =>
+    it.live("received returns the requests of each connection", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start()
         const other = yield* dial(server.wsUrl)
@@ -676,7 +679,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("whoever waits is told of what has been and of what comes", () =>
+    it.live("awaitConnection and awaitReceived return past and later entries", () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.make()
         const second = yield* Effect.forkScoped(server.awaitConnection(2))
@@ -719,7 +722,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.effect("plays faster when told to, and at once at an infinite speed", () =>
+    it.effect("plays faster with a higher speed, and at once at infinite speed", () =>
       Effect.gen(function* () {
         const twice = yield* MockMeshServer.make()
         const playing = yield* Effect.forkScoped(twice.play(workload, { speed: 2 }))
@@ -736,16 +739,16 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("waits for a client that does not read, instead of filling the memory", () =>
+    it.live("play waits for a client that does not read, and buffers a bounded amount", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start({ keepMessages: false })
         const other = yield* dial(server.wsUrl)
-        // Far more than the network takes from a client that does not read.
+        // Far more than the network buffers hold for a client that does not read.
         const options = { tasks: 2, outputsPerTask: 250, toolUseRatio: 0, contentSize: 64_000 }
         const requests = Workload.taskIds(options).map((taskId) => ({ _tag: "SubscribeOutput", taskId }) as const)
         yield* client.request(...requests)
         let most = 0
-        // Nothing fits this predicate: it looks at the buffer whenever a message is sent.
+        // This predicate never matches. It samples the buffer whenever a message is sent.
         const look = (entry: ServerLog.Entry): entry is never => {
           if (entry._tag === "Sent") {
             for (const { bufferedBytes } of Effect.runSync(server.connections)) most = Math.max(most, bufferedBytes)
@@ -759,7 +762,7 @@ describe("MockMeshServer", () => {
         assert.isUndefined(playing.pollUnsafe())
         client.socket.resume()
         yield* Fiber.join(playing)
-        // The server waits at 1 MiB, and the look comes before the message that reaches it may be buffered.
+        // The server waits at 1 MiB. The sample may be taken before the message that reaches 1 MiB is buffered.
         assert.isAtLeast(most, (1 << 20) - 65_000)
         assert.isBelow(most, 1_300_000)
         for (let i = 0; i < 500; i++) yield* client.frame
@@ -768,14 +771,14 @@ describe("MockMeshServer", () => {
   })
 
   describe("drain", () => {
-    /** More than the network takes from a client that does not read. */
+    /** More than the network buffers hold for a client that does not read. */
     const flood = (server: MockMeshServer.Service) =>
       server.emitRawAll(Array.from({ length: 32 }, () => new Uint8Array(1 << 20)))
 
     const buffered = (server: MockMeshServer.Service) =>
       Effect.map(server.connections, (connections) => connections.map(({ bufferedBytes }) => bufferedBytes))
 
-    it.live("waits until a slow client has taken what was sent", () =>
+    it.live("drain waits until a slow client has read what was sent", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start({ keepMessages: false })
         yield* server.drain()
@@ -799,8 +802,8 @@ describe("MockMeshServer", () => {
       ["kill", false],
       ["kill", true]
     ] as const) {
-      const compressed = perMessageDeflate ? ", also while it is compressed" : ""
-      it.live(`does not wait for what a ${verb} has made hopeless${compressed}`, () =>
+      const compressed = perMessageDeflate ? ", also during compression" : ""
+      it.live(`drain does not wait for frames that cannot arrive after a ${verb}${compressed}`, () =>
         Effect.gen(function* () {
           const { server, client } = yield* start({ keepMessages: false, perMessageDeflate }, { perMessageDeflate })
           client.socket.pause()
@@ -818,7 +821,7 @@ describe("MockMeshServer", () => {
   })
 
   describe("a whole run", () => {
-    it.live("of a real consumer through every fault is clean by the log", () =>
+    it.live("a real consumer passes the audit after every kind of fault", () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.make()
         const options = { tasks: 5, outputsPerTask: 30 }
@@ -845,7 +848,7 @@ describe("MockMeshServer", () => {
         yield* subscribed(1)
         yield* emitSome
         yield* server.kill()
-        // Nobody is there for these.
+        // No client is connected for these.
         yield* emitSome
         yield* server.refuse(1, 503)
         yield* subscribed(2)
@@ -871,7 +874,7 @@ describe("MockMeshServer", () => {
   })
 
   describe("the scope", () => {
-    it.live("its end cuts every connection, answers no dial any more, and gives the port back", () =>
+    it.live("closing the scope ends every connection and stalled dial, and frees the port", () =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         const server = yield* Scope.provide(MockMeshServer.make(), scope)
@@ -882,7 +885,7 @@ describe("MockMeshServer", () => {
         ]
         yield* server.freeze(1)
         yield* server.emit(notice("never arrives"))
-        // A client that does not read does not answer the close either.
+        // A client that does not read does not answer the close frame.
         closing.socket.pause()
         yield* server.close(1001, "", 2)
         yield* server.stallDial(1)
@@ -909,7 +912,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("a port that is taken is an error that names it", () =>
+    it.live("fails with the port in the error when the port is in use", () =>
       Effect.gen(function* () {
         const { port } = yield* MockMeshServer.make()
         const error = yield* Effect.flip(MockMeshServer.make({ port }))
@@ -918,7 +921,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("the layer serves for as long as it lives", () =>
+    it.live("the layer provides a running server", () =>
       Effect.gen(function* () {
         const server = yield* MockMeshServer.MockMeshServer
         const client = yield* dial(server.wsUrl)

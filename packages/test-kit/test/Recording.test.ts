@@ -40,7 +40,7 @@ const memory = () => {
   return { lines, write }
 }
 
-/** Exact delays, so that a program does the same a second time. */
+/** Exact delays, so that a second run behaves the same. */
 const policy = { schedule: Schedule.spaced("2 seconds") }
 
 /** Consumes the feed of a socket, in a fiber of the scope. */
@@ -58,7 +58,7 @@ const follow = (socket: Socket.Socket) =>
     return { events, fiber }
   })
 
-/** A session with everything in it, and what its program saw. */
+/** A recorded session with every kind of entry, and the events that its program received. */
 const session = Effect.gen(function* () {
   const { lines, write } = memory()
   const mesh = yield* ScriptedMesh.make()
@@ -89,7 +89,7 @@ const session = Effect.gen(function* () {
 
 const entriesOf = (lines: Iterable<string>) => Stream.runCollect(Recording.read(lines))
 
-/** What came, and what it ended with. */
+/** The entries, and the error that ended them, if any. */
 const readAll = (lines: Iterable<string>) =>
   Effect.gen(function* () {
     const entries: Array<Recording.Played> = []
@@ -123,7 +123,7 @@ const reasonOf = <A, R>(effect: Effect.Effect<A, Socket.SocketError, R>) =>
 
 describe("Recording", () => {
   describe("record", () => {
-    it.effect("writes down who said what, when, on which connection", () =>
+    it.effect("records every frame with its direction, time and connection", () =>
       Effect.gen(function* () {
         const { lines } = yield* session
         assert.strictEqual(lines[0], header)
@@ -174,7 +174,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("is a recording at every moment: each line is written before the program goes on", () =>
+    it.effect("writes each line before the program continues, so that the recording can be read at any time", () =>
       Effect.gen(function* () {
         const { lines, write } = memory()
         const mesh = yield* ScriptedMesh.make()
@@ -192,7 +192,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("slows the feed to what can be written, and loses nothing to an interruption", () =>
+    it.effect("slows the feed to the speed of the writer, and loses no frame of an interrupted pull", () =>
       Effect.gen(function* () {
         const gate = yield* Latch.make(true)
         const { lines, write } = memory()
@@ -205,7 +205,7 @@ describe("Recording", () => {
         yield* settle
         assert.isUndefined(pulling.pollUnsafe())
         assert.strictEqual((yield* mesh.connections)[0]?.unread, 2)
-        // A batch that is being written is written; the program that was interrupted gets it at its next pull.
+        // The batch is written in spite of the interruption, and the next pull returns it.
         const interrupting = yield* Effect.forkChild(Fiber.interrupt(pulling))
         yield* settle
         yield* gate.open
@@ -216,7 +216,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("records each connection apart, on the monotonic clock, and stops with its scope", () =>
+    it.effect("records each connection with its own epoch, on the monotonic clock, until its scope closes", () =>
       Effect.gen(function* () {
         const { lines, write } = memory()
         const mesh = yield* ScriptedMesh.make()
@@ -244,7 +244,7 @@ describe("Recording", () => {
       })
     )
 
-    it.live("never writes down a key, whether the server takes it or not", () =>
+    it.live("never records a key, whether the server accepts it or not", () =>
       Effect.gen(function* () {
         const key = "mk_very_secret"
         const { lines, write } = memory()
@@ -254,8 +254,8 @@ describe("Recording", () => {
           const socket = yield* Recording.record(inner, write)
           yield* Effect.ignore(dial(socket))
         }
-        const nobody = yield* NodeMeshSocket.make({ url: "http://127.0.0.1:1", apiKey: Redacted.make(key) })
-        yield* Effect.ignore(dial(yield* Recording.record(nobody, write)))
+        const noServer = yield* NodeMeshSocket.make({ url: "http://127.0.0.1:1", apiKey: Redacted.make(key) })
+        yield* Effect.ignore(dial(yield* Recording.record(noServer, write)))
         const all = lines.join("\n")
         assert.include(all, "Opened")
         assert.include(all, "HandshakeRejected")
@@ -264,7 +264,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("leaves out the platform's own errors, which may hold anything", () =>
+    it.effect("leaves out the platform's own errors, which may contain secrets", () =>
       Effect.gen(function* () {
         const { lines, write } = memory()
         const secret = new Error("x-makima-api-key: secret")
@@ -300,7 +300,7 @@ describe("Recording", () => {
   )
 
   describe("read", () => {
-    it.effect("gives everything before a cut, wherever it is, and then its line", () =>
+    it.effect("reads everything before a cut at any place, and fails with its line", () =>
       Effect.gen(function* () {
         const { lines } = yield* session
         const whole = (yield* readAll(lines)).entries
@@ -322,7 +322,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("gives a value or an error with its line, for any damage", () =>
+    it.effect("reads entries or fails with the line, for any damage", () =>
       Effect.gen(function* () {
         const { lines } = yield* session
         const whole = (yield* readAll(lines)).entries
@@ -343,7 +343,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("says what is wrong in one line", () =>
+    it.effect("describes each problem of a recording in one line", () =>
       Effect.gen(function* () {
         const messageOf = (lines: ReadonlyArray<string>) => Effect.map(readAll(lines), ({ error }) => error?.message)
         assert.deepStrictEqual(
@@ -373,7 +373,7 @@ describe("Recording", () => {
   })
 
   describe("replay", () => {
-    it.effect("gives a program what it saw, at the same times", () =>
+    it.effect("replays the recorded events at the same times", () =>
       Effect.gen(function* () {
         const { lines, seen } = yield* session
         const replayed = yield* Effect.gen(function* () {
@@ -394,7 +394,7 @@ describe("Recording", () => {
       }).pipe(Effect.provide(TestClock.layer()))
     )
 
-    it.effect("gives it without any waiting but the program's own, where that is asked for", () =>
+    it.effect("replays without delays of its own with timing: asPulled", () =>
       Effect.gen(function* () {
         const { lines, seen } = yield* session
         const start = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
@@ -412,7 +412,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("waits for the time of each frame on the monotonic clock", () =>
+    it.effect("replays each frame at its time on the monotonic clock", () =>
       Effect.gen(function* () {
         yield* TestClock.setTime(3_600_000)
         const { socket } = yield* Recording.replay([header, opened(1, 0), received(1, "1", 30), finished])
@@ -423,7 +423,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("waits for the time of each frame, to the millisecond", () =>
+    it.effect("replays each frame at its time, to the millisecond", () =>
       Effect.gen(function* () {
         const lines = [
           header,
@@ -442,7 +442,7 @@ describe("Recording", () => {
         const pulling = yield* Effect.forkChild(pull)
         yield* TestClock.adjust(Duration.millis(19))
         assert.isUndefined(pulling.pollUnsafe())
-        // A pull that was given up has taken nothing with it.
+        // The interrupted pull has lost nothing.
         yield* Fiber.interrupt(pulling)
         yield* TestClock.adjust(Duration.millis(1))
         assert.deepStrictEqual(yield* pull, ["1", "2"])
@@ -451,7 +451,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("ends at a damaged line, after what came before it, in a way that is not retried", () =>
+    it.effect("replays everything before a damaged line, and then fails without a retry", () =>
       Effect.gen(function* () {
         for (const [broken, line] of [
           [[`{"_tag":"Recei`], 4],
@@ -481,7 +481,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("skips the rest of a connection that the program leaves early", () =>
+    it.effect("skips the rest of a connection that the program closes early", () =>
       Effect.gen(function* () {
         const { socket } = yield* Recording.replay([
           header,
@@ -505,7 +505,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("closes a connection that the recorded program left, where it dialled again", () =>
+    it.effect("closes a connection that the recorded program closed, when it dials again", () =>
       Effect.gen(function* () {
         const { socket } = yield* Recording.replay([header, opened(1), ended(1), opened(2), ended(2), finished])
         const first = yield* dial(socket)
@@ -515,7 +515,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("keeps two connections apart that were open at the same time", () =>
+    it.effect("replays two overlapping connections separately", () =>
       Effect.gen(function* () {
         const { socket } = yield* Recording.replay([
           header,
@@ -536,7 +536,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("answers two dials at once with two connections, and forgets no failure", () =>
+    it.effect("answers two concurrent dials with two connections, and replays every failed dial", () =>
       Effect.gen(function* () {
         const { socket } = yield* Recording.replay([
           header,
@@ -559,7 +559,7 @@ describe("Recording", () => {
       })
     )
 
-    it.effect("fails a pull that waits when its scope closes, and takes whatever is written", () =>
+    it.effect("fails a waiting pull when its scope closes, and accepts any write", () =>
       Effect.gen(function* () {
         const { socket } = yield* Recording.replay([header, opened(1), received(1, "late", 1000), finished])
         const scope = yield* Scope.make()
@@ -575,7 +575,7 @@ describe("Recording", () => {
   })
 
   describe("a file", () => {
-    it.effect("holds a recording that plays", () =>
+    it.effect("writes a recording to a file that can be replayed", () =>
       Effect.gen(function* () {
         const fs = yield* FileSystem.FileSystem
         const path = `${yield* fs.makeTempDirectoryScoped()}/session.jsonl`
@@ -603,7 +603,7 @@ describe("Recording", () => {
       }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer))
     )
 
-    it.effect("that cannot be written is logged once, and the feed goes on", () =>
+    it.effect("logs a failed file write once, and lets the feed continue", () =>
       Effect.gen(function* () {
         const logged: Array<unknown> = []
         const logger = Logger.make(({ message }) => {
@@ -625,7 +625,7 @@ describe("Recording", () => {
 
 const unused = Effect.die("not used here")
 
-/** A file on a disk that has no space left. */
+/** A file on a full disk. */
 const fullFile: FileSystem.File = {
   [FileSystem.FileTypeId]: FileSystem.FileTypeId,
   stat: unused,

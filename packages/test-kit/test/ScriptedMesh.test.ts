@@ -30,7 +30,7 @@ const output = (content: string, taskId = a): ServerMessage.ServerMessage => ({
   content
 })
 
-/** A program in its simplest form: a connection, what it sends, what arrives. */
+/** A minimal client: opens a connection, sends requests, pulls frames. */
 const dial = (mesh: ScriptedMesh.ScriptedMesh["Service"]) =>
   Effect.gen(function* () {
     const scope = yield* Scope.fork(yield* Effect.scope)
@@ -49,7 +49,7 @@ const dial = (mesh: ScriptedMesh.ScriptedMesh["Service"]) =>
 const frames = (...messages: ReadonlyArray<ServerMessage.ServerMessage>) =>
   Effect.forEach(messages, (message) => Effect.fromResult(ServerMessage.encodeFrame(message)))
 
-/** Why a connection, or the dial of one, failed. */
+/** The reason why a connection or a dial failed. */
 const reasonOf = <A>(effect: Effect.Effect<A, Socket.SocketError, Scope.Scope>) =>
   Effect.map(Effect.flip(effect), MeshError.fromSocketError)
 
@@ -57,7 +57,7 @@ const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 20 }))
 
 describe("ScriptedMesh", () => {
   describe("like the real server", () => {
-    it.effect("sends each connection what it subscribed to, once", () =>
+    it.effect("sends each message once to each connection that subscribed to it", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
         const first = yield* dial(mesh)
@@ -76,7 +76,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("acknowledges each request, by name or not", () =>
+    it.effect("acknowledges each request, with or without its task", () =>
       Effect.gen(function* () {
         for (const nameTasks of [true, false]) {
           const mesh = yield* ScriptedMesh.make({ nameTasks })
@@ -98,7 +98,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("keeps nothing for those who come later", () =>
+    it.effect("does not replay messages to later connections", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
         yield* mesh.emit(update(1))
@@ -110,7 +110,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("answers what is no request with an error, and goes on", () =>
+    it.effect("answers a frame that is not a request with an error, and keeps the connection open", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const { pull, say, writer } = yield* dial(mesh)
@@ -125,7 +125,7 @@ describe("ScriptedMesh", () => {
   })
 
   describe("emitting", () => {
-    it.effect("drops, repeats and reorders the next messages, and no others", () =>
+    it.effect("drops, repeats and reorders only the next messages", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
         const { pull, say } = yield* dial(mesh)
@@ -142,7 +142,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("sends raw frames to everybody, whatever they hold", () =>
+    it.effect("sends raw frames unchanged to every connection", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const { pull } = yield* dial(mesh)
@@ -152,7 +152,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("sends frames that are no messages, in every way", () =>
+    it.effect("sends garbage of every decoding problem", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         yield* dial(mesh)
@@ -165,7 +165,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("brings no more frames a pull than it was told to", () =>
+    it.effect("returns at most maxBatch frames from a pull", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ maxBatch: 2 })
         const { pull } = yield* dial(mesh)
@@ -176,7 +176,7 @@ describe("ScriptedMesh", () => {
   })
 
   describe("acknowledging", () => {
-    it.effect("by hand is in the order of the requests, as many as asked for", () =>
+    it.effect("acknowledges by hand in the order of the requests, as many as requested", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
         const { pull, say } = yield* dial(mesh)
@@ -188,7 +188,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("can stop and begin again", () =>
+    it.effect("starts to acknowledge again after setAcknowledge(auto)", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
         const { pull, say } = yield* dial(mesh)
@@ -201,7 +201,7 @@ describe("ScriptedMesh", () => {
   })
 
   describe("ending", () => {
-    it.effect("with a close frame comes after what was sent, with its code and reason", () =>
+    it.effect("closes with its code and reason after the frames sent before", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const { pull } = yield* dial(mesh)
@@ -216,7 +216,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("with a cut loses what was not read, if it is told to", () =>
+    it.effect("loses unread frames in a kill only with drop: true", () =>
       Effect.gen(function* () {
         for (const drop of [false, true]) {
           const mesh = yield* ScriptedMesh.make()
@@ -229,7 +229,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("by the program is seen with its code, and by a write that comes after it", () =>
+    it.effect("records the code of a close by the client, and fails its later writes", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const { say, writer } = yield* dial(mesh)
@@ -243,7 +243,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("fails a pull that waits in another fiber", () =>
+    it.effect("fails a waiting pull in another fiber when its scope closes", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const { hangUp, pull } = yield* dial(mesh)
@@ -256,7 +256,7 @@ describe("ScriptedMesh", () => {
   })
 
   describe("frozen", () => {
-    it.effect("sends nothing and reads nothing until it thaws, and then does all of it in order", () =>
+    it.effect("a frozen connection sends and reads nothing until it thaws, and then everything in order", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const { pull, say } = yield* dial(mesh)
@@ -265,7 +265,7 @@ describe("ScriptedMesh", () => {
         yield* mesh.freeze()
         yield* mesh.emit(update(1))
         yield* say({ _tag: "SubscribeOutput", taskId: a })
-        yield* mesh.emit(output("the server does not know yet"))
+        yield* mesh.emit(output("the server has not read the request yet"))
         assert.strictEqual((yield* mesh.connections)[0]?.unread, 0)
         assert.strictEqual((yield* mesh.received).length, 1)
         assert.deepStrictEqual(yield* mesh.subscriptions, Interest.all)
@@ -275,7 +275,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("closes when it thaws, and is cut at once", () =>
+    it.effect("a frozen connection delays a close until it thaws, and is killed at once", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const first = yield* dial(mesh)
@@ -296,12 +296,12 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("is noticed after the interval and the deadline, to the millisecond", () =>
+    it.effect("the heartbeat fails a frozen connection after the interval and the deadline, to the millisecond", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ heartbeat: { interval: "3 seconds", deadline: "1 second" } })
         const { pull } = yield* dial(mesh)
         const pulling = yield* Effect.forkChild(reasonOf(pull))
-        // A short freeze does not add up with the next one.
+        // The time of a short freeze does not count towards the next one.
         yield* mesh.freeze()
         yield* TestClock.adjust("3 seconds")
         yield* mesh.thaw()
@@ -314,7 +314,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("is never noticed by a transport without a heartbeat", () =>
+    it.effect("a frozen connection stays open without a heartbeat", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ heartbeat: false })
         yield* dial(mesh)
@@ -324,7 +324,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("is a state of the connections that were open, or of one, and of no later one", () =>
+    it.effect("freezes the open connections or one of them, and no later connection", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const first = yield* dial(mesh)
@@ -356,14 +356,14 @@ describe("ScriptedMesh", () => {
   })
 
   describe("dialling", () => {
-    it.effect("is refused as often as asked for, with status and Retry-After", () =>
+    it.effect("refuses the requested number of dials, with status and Retry-After", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         yield* TestClock.setTime(1_000_000_000_000)
         yield* mesh.refuse(1, 401)
         yield* mesh.refuse(1, 503, { "Retry-After": "7" })
         yield* mesh.refuse(1, 503, { "retry-after": new Date(1_000_000_060_000).toUTCString() })
-        // As a transport reads them: blanks are no part of a header, and what is neither seconds nor a date is nothing.
+        // As a transport reads the header: it trims blanks, and ignores a value that is neither seconds nor a date.
         yield* mesh.refuse(1, 503, { "retry-after": " 7 " })
         for (const header of ["soon", "soon 1", "1.5", "-1"]) yield* mesh.refuse(1, 503, { "retry-after": header })
         const refused = Effect.map(reasonOf(mesh.socket.reader), (reason) =>
@@ -384,7 +384,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("is never answered as often as asked for, in the order of the faults", () =>
+    it.effect("stalls the requested number of dials, in the order of the faults", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ connectTimeout: "5 seconds" })
         yield* mesh.refuse(1, 503)
@@ -401,7 +401,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("takes as long as it is told to, and fails where that is too long", () =>
+    it.effect("delays a dial, and fails it after the connect timeout", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ connectTimeout: "5 seconds" })
         yield* mesh.delayDial("4 seconds")
@@ -419,7 +419,7 @@ describe("ScriptedMesh", () => {
   })
 
   describe("two connections of one socket", () => {
-    it.effect("never write into each other, and nothing of an old one reaches a new one", () =>
+    it.effect("keeps two connections of one socket apart, and sends no old frame to a new connection", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const first = yield* dial(mesh)
@@ -444,7 +444,7 @@ describe("ScriptedMesh", () => {
   })
 
   describe("the log", () => {
-    it.effect("says what happened, when, in its order", () =>
+    it.effect("logs what happened and when, in order", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ connectTimeout: "1 second" })
         yield* mesh.emit(update(1))
@@ -506,7 +506,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("is what an audit needs", () =>
+    it.effect("keeps a log that an audit accepts, and in which it finds a lost event", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const events: Array<MeshEvent.MeshEvent> = []
@@ -530,7 +530,7 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("of what was pulled tells what the program took from what only arrived", () =>
+    it.effect("pulled returns only the frames that the program has pulled", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ maxBatch: 1 })
         const { hangUp, pull } = yield* dial(mesh)
@@ -545,7 +545,7 @@ describe("ScriptedMesh", () => {
   })
 
   describe("healing", () => {
-    it.effect("ends every fault", () =>
+    it.effect("heal ends every fault", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
         yield* mesh.refuse(1, 503)
@@ -571,7 +571,7 @@ describe("ScriptedMesh", () => {
   })
 
   describe("waiting", () => {
-    it.effect("for a request gives it when it comes", () =>
+    it.effect("awaitReceived returns the request when it arrives", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
         const waiting = yield* Effect.forkChild(mesh.awaitReceived(({ message }) => message._tag === "SubscribeAll"))
@@ -581,11 +581,11 @@ describe("ScriptedMesh", () => {
       })
     )
 
-    it.effect("fails, and says what came instead", () =>
+    it.effect("awaitReceived and awaitConnection fail with the requests received so far", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()
-        const nobody = yield* Effect.flip(mesh.awaitConnection())
-        assert.strictEqual(nobody.message, "Connection 1 did not come. Nothing was received.")
+        const noConnection = yield* Effect.flip(mesh.awaitConnection())
+        assert.strictEqual(noConnection.message, "Connection 1 did not come. Nothing was received.")
         const { say } = yield* dial(mesh)
         yield* say({ _tag: "Subscribe", taskId: a })
         const error = yield* Effect.flip(mesh.awaitReceived(({ message }) => message._tag === "SubscribeAll"))

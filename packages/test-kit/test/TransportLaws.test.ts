@@ -11,7 +11,7 @@ for (const { name, harness, ...options } of transports) TransportLaws.suite(name
 
 describe("TransportLaws", () => {
   for (const name of TransportLaws.names) {
-    it.effect(`see a socket that breaks the law: ${TransportLaws.laws[name].promise}`, () =>
+    it.effect(`detects a socket that breaks the law: ${TransportLaws.laws[name].promise}`, () =>
       Effect.gen(function* () {
         const harness = Layer.effect(
           TransportLaws.Harness,
@@ -23,7 +23,7 @@ describe("TransportLaws", () => {
     )
   }
 
-  it.effect("see a socket that gives the last frame twice", () =>
+  it.effect("detects a socket that returns the last frame twice", () =>
     Effect.gen(function* () {
       const twice = (socket: Socket.Socket): Socket.Socket =>
         Socket.make({
@@ -54,7 +54,7 @@ describe("TransportLaws", () => {
     })
   )
 
-  it("fill the table in the documentation", () => {
+  it("generates the table in the documentation", () => {
     const page = readFileSync(new URL("../../../docs/transports.md", import.meta.url), "utf8")
     assert.include(page, TransportLaws.table(transports))
   })

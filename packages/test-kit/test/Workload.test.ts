@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 const Ratio = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 const Count = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
 
-/** Every knob, over all that it may be. */
+/** Every option, over its whole range. */
 const Options = Schema.Struct({
   seed: Schema.Union([Schema.String, Schema.Int]),
   tasks: Count(0, 30),
@@ -43,11 +43,11 @@ const take = (count: number, options?: Workload.TaskOptions) =>
 
 describe("Workload", () => {
   describe("make", () => {
-    it.prop("the same options give the same workload", [Options], ([options]) => {
+    it.prop("makes the same workload from the same options", [Options], ([options]) => {
       assert.deepStrictEqual(Workload.make(options), Workload.make(options))
     })
 
-    it("another seed gives other tasks and another history", () => {
+    it("makes other tasks and another history from another seed", () => {
       const [one, two] = [Workload.make({ seed: 1 }), Workload.make({ seed: 2 })]
       const ids = new Set([...Workload.taskIds({ seed: 1 }), ...Workload.taskIds({ seed: 2 })])
       assert.strictEqual(ids.size, 48)
@@ -57,7 +57,7 @@ describe("Workload", () => {
       )
     })
 
-    it("is the same on every machine", () => {
+    it("makes the same workload on every machine", () => {
       const workload = Workload.make({ seed: "golden", tasks: 2 })
       assert.deepStrictEqual(workload[1], {
         at: 92,
@@ -74,14 +74,14 @@ describe("Workload", () => {
       assert.strictEqual(workload.at(-1)?.at, 701)
     })
 
-    it("has room for 200,000 outputs of one task, and for any concurrency", () => {
+    it("makes 200,000 outputs of one task, and accepts any concurrency", () => {
       const long = Workload.make({ tasks: 1, outputsPerTask: 200_000, contentSize: 1 })
       assert.strictEqual(Workload.summary(long).outputs, 200_000)
       assert.strictEqual(Workload.make({ tasks: 1, concurrency: Number.POSITIVE_INFINITY }).length > 0, true)
       assert.strictEqual(Workload.summary(Workload.make({ tasks: 3, concurrency: 200_000 })).tasks, 3)
     })
 
-    it("counts an option that makes no sense as the least possible one", () => {
+    it("clamps an invalid option to the nearest valid value, and NaN to the least", () => {
       assert.deepStrictEqual(Workload.make({ tasks: Number.NaN }), [])
       const nan = {
         outputsPerTask: NaN,
@@ -95,7 +95,7 @@ describe("Workload", () => {
       assert.deepStrictEqual(Workload.make({ pauseRatio: 7, tasks: 1.9 }), Workload.make({ pauseRatio: 1, tasks: 1 }))
     })
 
-    it.prop("time never goes back, and is in whole milliseconds", [Options], ([options]) => {
+    it.prop("times are whole milliseconds and never decrease", [Options], ([options]) => {
       let last = 0
       for (const { at } of Workload.make(options)) {
         assert.isTrue(Number.isSafeInteger(at) && at >= last)
@@ -121,7 +121,7 @@ describe("Workload", () => {
     })
 
     it.prop(
-      "a task goes from pending over running to one last status, after which it is silent",
+      "a task goes from pending through running to one terminal status, and sends nothing afterwards",
       [Options],
       ([options]) => {
         for (const history of histories(Workload.make(options))) {
@@ -137,7 +137,7 @@ describe("Workload", () => {
       }
     )
 
-    it.prop("every update says what changed and who changed it", [Options], ([options]) => {
+    it.prop("every update names the changed fields and the author of the change", [Options], ([options]) => {
       for (const { message } of Workload.make(options)) {
         if (!isUpdate(message)) continue
         assert.include(message.updatedFields ?? [], "status")
@@ -146,7 +146,7 @@ describe("Workload", () => {
     })
 
     it.prop(
-      "a task has exactly the outputs asked for, first system and last its one result",
+      "a task has exactly outputsPerTask outputs, the first a system message and the last its only result",
       [Options],
       ([options]) => {
         for (const history of histories(Workload.make(options))) {
@@ -163,7 +163,7 @@ describe("Workload", () => {
       }
     )
 
-    it.prop("only a running task speaks", [Options], ([options]) => {
+    it.prop("only a running task sends output", [Options], ([options]) => {
       for (const history of histories(Workload.make(options))) {
         let status: string | undefined
         for (const message of history) {
@@ -185,7 +185,7 @@ describe("Workload", () => {
       }
     })
 
-    it.prop("a message comes in two pieces or more, each a delta, and then whole", [Options], ([options]) => {
+    it.prop("a partial message is sent as two or more deltas and then as a whole", [Options], ([options]) => {
       for (const history of histories(Workload.make(options))) {
         let pieces: ReadonlyArray<string> = []
         for (const message of history) {
@@ -201,14 +201,14 @@ describe("Workload", () => {
       }
     })
 
-    it.prop("whole messages have the size asked for", [Options], ([options]) => {
+    it.prop("whole messages have the size contentSize", [Options], ([options]) => {
       for (const { message } of Workload.make(options)) {
         if (!isOutput(message) || message.isPartial === true || message.messageType === "tool_use") continue
         assert.lengthOf(message.content, options.contentSize)
       }
     })
 
-    it.prop("the result's duration is the time since the task first ran", [Options], ([options]) => {
+    it.prop("the duration of a result is the time since the task first ran", [Options], ([options]) => {
       const since = new Map<TaskId.TaskId, number>()
       for (const { at, message } of Workload.make(options)) {
         if (isUpdate(message)) {
@@ -235,14 +235,14 @@ describe("Workload", () => {
       assert.isUndefined(Workload.summary(Workload.make({ toolUseRatio: 1, outputsPerTask: 6 })).messageTypes.assistant)
     })
 
-    it("by default everything that can happen to a task happens to some task", () => {
+    it("the default workload has every message type, every terminal status and partial messages", () => {
       const { messageTypes, statuses, partials } = Workload.summary(Workload.make())
       assert.hasAllKeys(messageTypes, ["system", "assistant", "tool_use", "tool_result", "result"])
       assert.hasAllKeys(statuses, ["done", "merged", "failed", "cancelled"])
       assert.isAbove(partials, 0)
     })
 
-    it("as many tasks run interleaved as may run at the same time, and no more", () => {
+    it("exactly concurrency tasks run interleaved", () => {
       const workload = Workload.make({ concurrency: 5 })
       const live = new Set<TaskId.TaskId>()
       const counts = workload.map(({ message }) => {
@@ -253,7 +253,7 @@ describe("Workload", () => {
       assert.strictEqual(Math.max(...counts), 5)
     })
 
-    it.prop("more tasks leave the histories of the earlier ones as they were", [Options], ([options]) => {
+    it.prop("adding tasks does not change the histories of the earlier tasks", [Options], ([options]) => {
       const more = histories(Workload.make({ ...options, tasks: options.tasks + 3 }))
       const longer = new Map(more.map((history) => [history[0]?.taskId, history]))
       for (const history of histories(Workload.make(options))) {
@@ -261,7 +261,7 @@ describe("Workload", () => {
       }
     })
 
-    it("the mean interval is that of one task", () => {
+    it("meanIntervalMillis is the mean interval of one task", () => {
       const { durationMillis, messages } = Workload.summary(
         Workload.make({ tasks: 200, concurrency: 1, meanIntervalMillis: 40, partialRatio: 0 })
       )
@@ -270,7 +270,7 @@ describe("Workload", () => {
   })
 
   describe("taskIds", () => {
-    it.prop("names the tasks of the workload, in UUID's shape", [Options], ([options]) => {
+    it.prop("taskIds returns the tasks of the workload, in the form of UUIDs", [Options], ([options]) => {
       const ids = Workload.taskIds(options)
       assert.deepStrictEqual(new Set(ids), new Set(Workload.make(options).map(({ message }) => message.taskId)))
       assert.strictEqual(new Set(ids).size, options.tasks)
@@ -280,7 +280,7 @@ describe("Workload", () => {
   })
 
   describe("summary", () => {
-    it.prop("adds up", [Options], ([options]) => {
+    it.prop("the counts of a summary add up", [Options], ([options]) => {
       const workload = Workload.make(options)
       const summary = Workload.summary(workload)
       const outputs = workload.map(({ message }) => message).filter(isOutput)
@@ -308,19 +308,19 @@ describe("Workload", () => {
   })
 
   describe("endless", () => {
-    it("each iterator starts anew, with the same messages", () => {
+    it("each iterator of endless starts again with the same messages", () => {
       const endless = Workload.endless({ seed: "again" })
       assert.deepStrictEqual(Array.from(Iterable.take(endless, 50)), Array.from(Iterable.take(endless, 50)))
       assert.notDeepEqual(Array.from(Iterable.take(endless, 50)), take(50, { seed: "other" }))
     })
 
-    it("has four outputs to one update, of all the tasks", () => {
+    it("endless has four outputs for each update, of all the tasks", () => {
       const messages = take(5000, { tasks: 7 })
       assert.lengthOf(messages.filter(isUpdate), 1000)
       assert.deepStrictEqual(new Set(messages.map(({ taskId }) => taskId)), new Set(Workload.taskIds({ tasks: 7 })))
     })
 
-    it("its frames have 150 to 250 bytes, and their sizes vary", () => {
+    it("frames of endless have 150 to 250 bytes, and their sizes vary", () => {
       const sizes = take(20_000).map((message) =>
         Buffer.byteLength(Result.getOrThrow(ServerMessage.encodeFrame(message)))
       )

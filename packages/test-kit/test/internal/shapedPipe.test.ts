@@ -68,7 +68,7 @@ describe("shapedPipe", () => {
     })
   )
 
-  it.effect("passes everything that arrived together after one latency", () =>
+  it.effect("forwards chunks that arrived together after one latency", () =>
     Effect.gen(function* () {
       const { out, send } = yield* setup({ latencyMillis: 50 })
       for (let n = 0; n < 396; n++) yield* send(`${n}`)
@@ -80,7 +80,7 @@ describe("shapedPipe", () => {
     })
   )
 
-  it.effect("keeps the order of bytes when the jitter would turn it round", () =>
+  it.effect("keeps the order of bytes when the jitter would reverse it", () =>
     Effect.gen(function* () {
       const luck = [0.9, 0, 0.5]
       const { out, send } = yield* setup({ latencyMillis: 10, jitterMillis: 100 }, { random: () => luck.shift() ?? 0 })
@@ -93,7 +93,7 @@ describe("shapedPipe", () => {
     })
   )
 
-  it.effect("limits the rate apart from the latency", () =>
+  it.effect("limits the rate independently of the latency", () =>
     Effect.gen(function* () {
       const { out, send } = yield* setup({ latencyMillis: 50, bytesPerSecond: 20 })
       yield* send("abcd")
@@ -112,13 +112,13 @@ describe("shapedPipe", () => {
     })
   )
 
-  it.effect("stops reading while the far side takes nothing, and goes on when it does", () =>
+  it.effect("stops reading while the far side does not read, and resumes when it does", () =>
     Effect.gen(function* () {
       const taken = Latch.makeUnsafe(false)
       const { out, pipe, read, send } = yield* setup({ latencyMillis: 10 }, { taken })
       yield* send("a")
       yield* TestClock.adjust(10)
-      // One read was waiting already when the first chunk got stuck.
+      // One read was already waiting when the first chunk was blocked.
       for (const text of ["b", "c", "d"]) yield* send(text)
       assert.strictEqual(read(), 2)
       assert.strictEqual(pipe.inFlight(), 2)
@@ -144,7 +144,7 @@ describe("shapedPipe", () => {
     })
   )
 
-  it.effect("applies new conditions to what is in flight", () =>
+  it.effect("applies new conditions to bytes in flight", () =>
     Effect.gen(function* () {
       const { out, pipe, send } = yield* setup({ latencyMillis: 60_000 })
       yield* send("a")
@@ -170,7 +170,7 @@ describe("shapedPipe", () => {
     })
   )
 
-  it.effect("passes nothing, not even the end, while the gate is closed", () =>
+  it.effect("forwards neither bytes nor the end while the gate is closed", () =>
     Effect.gen(function* () {
       const { gate, out, send } = yield* setup({})
       gate.closeUnsafe()

@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url"
 
 const root = resolve(import.meta.dirname, "../../../..")
 
-/** One change to one file of core. The text must be there exactly once. */
+/** One change to one file of core. The text `from` must occur exactly once. */
 export interface Patch {
   readonly file: string
   readonly from: string
@@ -12,8 +12,8 @@ export interface Patch {
 }
 
 /**
- * A copy of core and of the kit, with core changed; what is in it, and what is
- * put into it, imports the two from there. Gives its path.
+ * Copies core and the kit, and patches the copy of core. Modules in the copy
+ * import both from the copy. Returns its path.
  */
 export const copyWith = (name: string, patches: ReadonlyArray<Patch>): string => {
   const copy = join(root, "build/mutants", name)
@@ -28,13 +28,13 @@ export const copyWith = (name: string, patches: ReadonlyArray<Patch>): string =>
   for (const { file, from, to } of patches) {
     const path = join(copy, "core/src", file)
     const parts = readFileSync(path, "utf8").split(from)
-    if (parts.length !== 2) throw new Error(`${name}: ${file} has this ${parts.length - 1} times:\n${from}`)
+    if (parts.length !== 2) throw new Error(`${name}: ${file} contains this ${parts.length - 1} times:\n${from}`)
     writeFileSync(path, parts.join(to))
   }
   return copy
 }
 
-/** The simulation of such a copy: a search in it looks at the changed core. */
+/** Imports `Simulation` from such a copy, so that it runs the patched core. */
 export const simulationWith = (
   name: string,
   patches: ReadonlyArray<Patch>

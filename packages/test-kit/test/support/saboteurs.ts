@@ -22,7 +22,7 @@ const pulls =
     )
 
 const batches = (f: (batch: Batch) => ReadonlyArray<Frame>): Saboteur =>
-  // A saboteur may well leave a batch empty.
+  // A saboteur may return an empty batch, which the type does not allow.
   pulls((pull) => Effect.map(pull, (batch) => f(batch) as Batch))
 
 const closed = (code: number) => new Socket.SocketError({ reason: new Socket.SocketCloseError({ code }) })
@@ -40,10 +40,10 @@ const unknownFailure = dials(
   )
 )
 
-// A saboteur may well leave a batch empty.
+// A saboteur may return an empty batch, which the type does not allow.
 const dropped = (batch: Batch, count: number): Batch => batch.slice(count) as ReadonlyArray<Frame> as Batch
 
-/** A socket whose writers all write to the connection that was opened last, or wait for one. */
+/** A socket whose writers all write to the connection opened last, or wait for a connection. */
 const oneWriter: Saboteur = (socket) => {
   let current: Socket.Writer | undefined
   const write = (f: (writer: Socket.Writer) => Effect.Effect<void, Socket.SocketError>) =>
@@ -69,7 +69,7 @@ const oneWriter: Saboteur = (socket) => {
   })
 }
 
-/** For each law, something that a socket could get wrong. */
+/** For each law, a mistake that a socket could make. */
 export const saboteurs: Readonly<Record<TransportLaws.LawName, Saboteur>> = {
   order: batches((batch) => batch.toReversed()),
   boundaries: batches((batch) => batch.filter((frame) => frame.length > 0)),
@@ -128,7 +128,7 @@ export const saboteurs: Readonly<Record<TransportLaws.LawName, Saboteur>> = {
   scope: dials((acquire) =>
     Effect.flatMap(Scope.make(), (elsewhere) =>
       Effect.tap(Scope.provide(acquire, elsewhere), () =>
-        // The connection is closed, but somebody stays behind.
+        // Closes the connection, but leaks a fiber.
         Effect.andThen(
           Effect.forkDetach(Effect.never),
           Effect.addFinalizer(() => Scope.close(elsewhere, Exit.void))

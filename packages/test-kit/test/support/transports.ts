@@ -9,13 +9,13 @@ const oneCurrent =
   "Effect's `Socket.fromWebSocket` has one current connection per service: a second reader takes the writers of the first, and a writer without a connection waits for the next one."
 
 const noStatus =
-  "The WebSocket API tells a refused handshake from a failed one by nothing: there is no status and no header."
+  "The WebSocket API does not distinguish a refused handshake from a failed one: it exposes no status and no header."
 
-const noPing = "No heartbeat: the WebSocket API has no ping, and nothing else notices a silent peer."
+const noPing = "No heartbeat: the WebSocket API has no ping, so a silent peer is not detected."
 
 const strictText = "The WebSocket library ends the connection at the first bad byte."
 
-/** Every socket that the laws are run over: the columns of the table in `docs/transports.md`. */
+/** Every socket that the laws run over: the columns of the table in `docs/transports.md`. */
 export const transports = [
   {
     name: "`ScriptedMesh`",

@@ -126,8 +126,11 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
     isEmpty: () => all.length === 0,
     observe(update) {
       let found: Array<Shared<C>> | undefined
-      for (const shared of all) if (shared.discovery.observe(update, now())) (found ??= []).push(shared)
-      self.onChanged()
+      for (const shared of all) {
+        if (shared.discovery.observe(update, now())) (found ??= []).push(shared)
+        // Only an end makes something due earlier.
+        if (update.status !== undefined && shared.settings.isTerminal(update.status)) self.onChanged()
+      }
       return found ?? none
     },
     visitOutput(taskId, visit) {

@@ -35,7 +35,7 @@ describe("MeshError", () => {
     )
   })
 
-  it("says what happened in one line, for every reason", () => {
+  it("describes every reason in one line", () => {
     const reasons: ReadonlyArray<MeshError.MeshErrorReason> = [
       new MeshError.DialFailed({ cause: new Error("connect ECONNREFUSED") }),
       new MeshError.DialTimeout({ timeoutMillis: 10_000 }),
@@ -82,7 +82,7 @@ describe("MeshError", () => {
     }
   })
 
-  it("tells a frame of too many fragments from one of too many bytes", () => {
+  it("distinguishes a frame with too many fragments from one with too many bytes", () => {
     assert.include(new MeshError.FrameTooLarge({ maxFrameBytes: 1024 }).message, "more than 1024 bytes")
     assert.include(
       new MeshError.FrameTooLarge({ maxFrameBytes: 1024, maxFragments: 16384 }).message,

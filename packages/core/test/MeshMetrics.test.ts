@@ -20,7 +20,7 @@ import { pauseAfterFirst } from "./support/slow.ts"
 
 const a = TaskId.make("a")
 
-/** A registry of its own, so that no other test's counts are in it. */
+/** A separate registry, so that it has no counts of other tests. */
 const isolated = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.provideService(effect, Metric.MetricRegistry, new Map())
 
@@ -36,7 +36,7 @@ const count = (metric: Metric.Counter<number>, attributes?: Record<string, strin
 const gauge = (metric: Metric.Gauge<number>) => Effect.map(Metric.value(metric), (state) => state.value)
 
 describe("MeshMetrics", () => {
-  it.effect("count dials, connections, downtime and gaps", () =>
+  it.effect("metrics count dials, connections, downtime and gaps", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       const { fiber } = yield* follow(connect(mesh))
@@ -59,7 +59,7 @@ describe("MeshMetrics", () => {
     }).pipe(isolated)
   )
 
-  it.effect("count frames, bytes, events by kind and undecodable frames", () =>
+  it.effect("metrics count frames, bytes, events by kind and undecodable frames", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
       yield* follow(connect(mesh))
@@ -77,7 +77,7 @@ describe("MeshMetrics", () => {
     }).pipe(isolated)
   )
 
-  it.effect("show what is subscribed, what is queued and what was dropped", () =>
+  it.effect("metrics show the number of subscriptions, of queued events and of dropped events", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
       const client = yield* MeshClient.make().pipe(Effect.provideService(Socket.Socket, mesh.socket))
@@ -101,7 +101,7 @@ describe("MeshMetrics", () => {
 })
 
 describe("MeshMetrics of operators", () => {
-  it.effect("count the jumps that markGaps finds, each once", () =>
+  it.effect("metrics count each version gap that markGaps finds once", () =>
     Effect.gen(function* () {
       const versions = [1, 2, 5, 6, 9]
       const feed = Stream.fromIterable(versions).pipe(
@@ -113,11 +113,11 @@ describe("MeshMetrics of operators", () => {
   )
 
   for (const [name, buffer, lost] of [
-    // One update reaches the consumer, two are held, and the rest is given up for them.
+    // One update reaches the consumer, two are queued, and the rest is dropped.
     ["sheddingBuffer", MeshStream.sheddingBuffer({ capacity: 2 }), 7],
     ["conflateUpdates", MeshStream.conflateUpdates({ capacity: 2 }), 8]
   ] as const) {
-    it.effect(`count what ${name} gives up`, () =>
+    it.effect(`metrics count the events that ${name} drops`, () =>
       Effect.gen(function* () {
         const feed = Stream.range(1, 10).pipe(
           Stream.rechunk(1),
@@ -134,7 +134,7 @@ describe("MeshMetrics of operators", () => {
 })
 
 describe("spans", () => {
-  it.effect("tell of each dial, session and subscription, without a task or a key in them", () =>
+  it.effect("spans describe each dial, session and subscription, without task ids and keys", () =>
     Effect.gen(function* () {
       const spans: Array<Tracer.Span> = []
       const tracer = Tracer.make({
@@ -171,7 +171,7 @@ describe("spans", () => {
 })
 
 describe("logs", () => {
-  it.effect("are quiet at the default level, structured at Debug, and never hold a payload", () =>
+  it.effect("logs are silent at the default level, structured at Debug, and never contain a payload", () =>
     Effect.gen(function* () {
       const lines: Array<string> = []
       const logger = Logger.layer([

@@ -20,7 +20,7 @@ const dial = (mesh: ScriptedMesh.ScriptedMesh["Service"], interest: Interest.Int
   MeshSession.make(interest, options).pipe(Effect.provideService(Socket.Socket, mesh.socket))
 
 describe("MeshSession", () => {
-  itLeavesNothing("has sent the whole interest by the time it is made", () =>
+  itLeavesNothing("sends the whole interest before make returns", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       yield* closesEverything(mesh)
@@ -32,7 +32,7 @@ describe("MeshSession", () => {
     })
   )
 
-  itLeavesNothing("does not retry", () =>
+  itLeavesNothing("a session does not retry", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       yield* closesEverything(mesh)
@@ -43,7 +43,7 @@ describe("MeshSession", () => {
     })
   )
 
-  itLeavesNothing("gives an undecodable frame in its place, and goes on", () =>
+  itLeavesNothing("emits an undecodable frame in its place, and continues", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       yield* closesEverything(mesh)
@@ -59,7 +59,7 @@ describe("MeshSession", () => {
     })
   )
 
-  itLeavesNothing("takes the acknowledgements itself, and tells requested from confirmed", () =>
+  itLeavesNothing("handles acknowledgements itself, and distinguishes requested keys from confirmed ones", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
       yield* closesEverything(mesh)
@@ -80,7 +80,7 @@ describe("MeshSession", () => {
     })
   )
 
-  itLeavesNothing("never lets a subscribe and an unsubscribe of one task cross", () =>
+  itLeavesNothing("keeps a subscribe and an unsubscribe of one task in order", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
       yield* closesEverything(mesh)
@@ -94,7 +94,7 @@ describe("MeshSession", () => {
     })
   )
 
-  itLeavesNothing("waits for an acknowledgement no longer than the timeout, to the millisecond", () =>
+  itLeavesNothing("waits for an acknowledgement until the timeout, to the millisecond", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })
       yield* closesEverything(mesh)
@@ -109,7 +109,7 @@ describe("MeshSession", () => {
     })
   )
 
-  itLeavesNothing("counts no time without a pull towards the acknowledgement timeout", () =>
+  itLeavesNothing("does not count time without a pull towards the acknowledgement timeout", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       yield* closesEverything(mesh)
@@ -121,7 +121,7 @@ describe("MeshSession", () => {
   )
 
   itLeavesNothing(
-    "puts Started where the last key of the interest is confirmed, and Subscribed for each later key",
+    "emits Started when the last key of the interest is confirmed, and Subscribed for each later key",
     () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
@@ -152,7 +152,7 @@ describe("MeshSession", () => {
       })
   )
 
-  itLeavesNothing("loses nothing that had arrived for a pull that is interrupted", () =>
+  itLeavesNothing("keeps frames that arrived for an interrupted pull", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       yield* closesEverything(mesh)
@@ -172,7 +172,7 @@ describe("MeshSession", () => {
     })
   )
 
-  itLeavesNothing("fails the pull that waits when a write fails", () =>
+  itLeavesNothing("fails a waiting pull when a write fails", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       yield* closesEverything(mesh)
@@ -200,7 +200,7 @@ describe("MeshSession", () => {
     })
   )
 
-  itLeavesNothing("gives what arrived before the end, and the server's reason, though a write failed in between", () =>
+  itLeavesNothing("emits what arrived before the end, and the server's reason, after a failed write", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make({ maxBatch: 1, acknowledge: "never" })
       yield* closesEverything(mesh)
@@ -216,7 +216,7 @@ describe("MeshSession", () => {
     })
   )
 
-  itLeavesNothing("ends with its scope, and a later change of interest reaches nobody", () =>
+  itLeavesNothing("ends with its scope, and sends no later change of interest", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       yield* closesEverything(mesh)

@@ -49,7 +49,7 @@ const setup = (options?: Partial<MeshStream.ConnectOptions> & { readonly mesh?: 
     return { mesh, stream }
   })
 
-/** An event in one word: a mark by its reason, data by its version or content. */
+/** Summarises an event: a mark by its reason, data by its version or content. */
 const word = (event: MeshEvent): string => {
   switch (event._tag) {
     case "Resync": {
@@ -70,7 +70,7 @@ const requests = (mesh: ScriptedMesh.ScriptedMesh["Service"]) =>
 
 describe("MeshStream.connect", () => {
   describe("marks", () => {
-    itLeavesNothing("Started stands behind the events that came before the last acknowledgement", () =>
+    itLeavesNothing("Started follows the events that arrived before the last acknowledgement", () =>
       Effect.gen(function* () {
         const interest = Interest.union(Interest.all, Interest.output([a, b]))
         const { mesh, stream } = yield* setup({ interest, mesh: { acknowledge: "manual" } })
@@ -127,7 +127,7 @@ describe("MeshStream.connect", () => {
         })
     )
 
-    itLeavesNothing("Subscribed stands where a key that was added is confirmed", () =>
+    itLeavesNothing("Subscribed is emitted where an added key is confirmed", () =>
       Effect.gen(function* () {
         const interest = yield* SubscriptionRef.make(Interest.all)
         const { mesh, stream } = yield* setup({ interest, mesh: { acknowledge: "manual" } })
@@ -150,28 +150,30 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("say how many keys are unconfirmed after the timeout, and each follows once it is confirmed", () =>
-      Effect.gen(function* () {
-        const { mesh, stream } = yield* setup({ interest: Interest.output([a, b]), mesh: { acknowledge: "manual" } })
-        const { events } = yield* follow(stream)
-        yield* settle
-        yield* mesh.acknowledge(1)
-        yield* TestClock.adjust(Duration.millis(4999))
-        assert.deepStrictEqual(events.map(word), ["Connected"])
-        yield* TestClock.adjust(Duration.millis(1))
-        assert.deepStrictEqual(events.map(word), ["Connected", "Started unconfirmed 1"])
-        // The request is repeated after five seconds more.
-        yield* TestClock.adjust("5 seconds")
-        assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput", "SubscribeOutput", "SubscribeOutput"])
-        yield* mesh.acknowledge()
-        yield* settle
-        assert.deepStrictEqual(events.slice(2).map(word), ["Subscribed output b"])
-        yield* TestClock.adjust("1 hour")
-        assert.strictEqual((yield* requests(mesh)).length, 3)
-      })
+    itLeavesNothing(
+      "marks carry the number of unconfirmed keys after the timeout, and each key gets its own mark once confirmed",
+      () =>
+        Effect.gen(function* () {
+          const { mesh, stream } = yield* setup({ interest: Interest.output([a, b]), mesh: { acknowledge: "manual" } })
+          const { events } = yield* follow(stream)
+          yield* settle
+          yield* mesh.acknowledge(1)
+          yield* TestClock.adjust(Duration.millis(4999))
+          assert.deepStrictEqual(events.map(word), ["Connected"])
+          yield* TestClock.adjust(Duration.millis(1))
+          assert.deepStrictEqual(events.map(word), ["Connected", "Started unconfirmed 1"])
+          // The request is repeated after five seconds more.
+          yield* TestClock.adjust("5 seconds")
+          assert.deepStrictEqual(yield* requests(mesh), ["SubscribeOutput", "SubscribeOutput", "SubscribeOutput"])
+          yield* mesh.acknowledge()
+          yield* settle
+          assert.deepStrictEqual(events.slice(2).map(word), ["Subscribed output b"])
+          yield* TestClock.adjust("1 hour")
+          assert.strictEqual((yield* requests(mesh)).length, 3)
+        })
     )
 
-    itLeavesNothing("mark a key that was added and is never confirmed, once", () =>
+    itLeavesNothing("an added key that is never confirmed is marked once", () =>
       Effect.gen(function* () {
         const interest = yield* SubscriptionRef.make(Interest.all)
         const { mesh, stream } = yield* setup({ interest })
@@ -187,7 +189,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("come at once for an interest of nothing", () =>
+    itLeavesNothing("an empty interest is marked at once", () =>
       Effect.gen(function* () {
         const { stream } = yield* setup({ interest: Interest.empty })
         const { events } = yield* follow(stream)
@@ -197,7 +199,7 @@ describe("MeshStream.connect", () => {
     )
   })
 
-  itLeavesNothing("shows requested, confirmed and unconfirmed keys with their epoch in the reference it is given", () =>
+  itLeavesNothing("writes requested, confirmed and unconfirmed keys with their epoch to the given reference", () =>
     Effect.gen(function* () {
       const subscriptions = yield* SubscriptionRef.make<MeshSession.SubscriptionState>({
         epoch: 0,
@@ -233,7 +235,7 @@ describe("MeshStream.connect", () => {
       ["back", -3_600_000],
       ["forward", 3_600_000]
     ] as const) {
-      itLeavesNothing(`do not follow a wall clock that steps ${name} by an hour`, () =>
+      itLeavesNothing(`durations do not follow a wall clock that steps ${name} by an hour`, () =>
         Effect.gen(function* () {
           const wall = yield* WallClock.make
           const { mesh, stream } = yield* setup()
@@ -259,7 +261,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("a dial", () => {
-    itLeavesNothing("that is interrupted counts as a failed attempt, with its Disconnected and its backoff", () =>
+    itLeavesNothing("an interrupted dial counts as a failed attempt, with a Disconnected and a backoff", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.delayDial("3 seconds")
@@ -290,7 +292,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("logs a warning after three failures in a row, once", () =>
+    itLeavesNothing("logs one warning after three consecutive failures", () =>
       Effect.gen(function* () {
         const warnings: Array<unknown> = []
         const logger = Logger.make(({ logLevel, message }) => {
@@ -309,7 +311,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("with a refused key is repeated once if the credentials may change", () =>
+    itLeavesNothing("a dial with a refused key is repeated once if the credentials may change", () =>
       Effect.gen(function* () {
         const refused = new MeshError.HandshakeRejected({ status: 401, credentialsMayChange: true })
         let dials = 0

@@ -59,7 +59,7 @@ const reasonOf = (exit: Exit.Exit<void, MeshError.MeshError>): string => {
 
 describe("MeshStream.connect", () => {
   describe("the interest", () => {
-    itLeavesNothing("is sent as a whole, once, before the first pull, on every connection", () =>
+    itLeavesNothing("sends the whole interest once, before the first pull, on every connection", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({
           interest: Interest.union(Interest.all, Interest.output([a, b]))
@@ -89,7 +89,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("follows a reference while the stream runs, and is replayed as it then is", () =>
+    itLeavesNothing("follows a reference of the interest, and replays its current value", () =>
       Effect.gen(function* () {
         const interest = yield* SubscriptionRef.make(Interest.output(a))
         const { mesh, stream } = yield* setup({ interest })
@@ -109,7 +109,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("that changes while offline is sent once, with the replay", () =>
+    itLeavesNothing("sends an interest that changed while offline once, with the replay", () =>
       Effect.gen(function* () {
         const interest = yield* SubscriptionRef.make(Interest.all)
         const { mesh, stream } = yield* setup({ interest })
@@ -130,7 +130,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("the elements", () => {
-    itLeavesNothing("stand in the order in which things happened, with a Resync after each reconnect", () =>
+    itLeavesNothing("emits lifecycle events in order, with a Resync after each reconnect", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         const { events } = yield* follow(stream)
@@ -164,7 +164,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("count the whole time without a connection, over failed attempts", () =>
+    itLeavesNothing("measures downtime over failed attempts", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         const { events } = yield* follow(stream)
@@ -204,7 +204,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("have a Started on the first connection, after dials that failed too", () =>
+    itLeavesNothing("emits Started on the first connection, even after failed dials", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(1, 503)
@@ -218,7 +218,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("put a Resync in the place of a frame that is no message", () =>
+    itLeavesNothing("emits a Resync in place of a frame that cannot be decoded", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         const { events } = yield* follow(stream)
@@ -233,7 +233,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("show server errors and messages of unknown types", () =>
+    itLeavesNothing("emits server errors and messages of unknown types", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         const { events } = yield* follow(stream)
@@ -247,7 +247,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("arrive before the end that followed them", () =>
+    itLeavesNothing("emits events before the end that followed them", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ mesh: { maxBatch: 1 } })
         const { events } = yield* follow(stream)
@@ -272,7 +272,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("the backoff", () => {
-    itLeavesNothing("waits 2, 4, 8, 16, 30, 30 seconds, to the millisecond", () =>
+    itLeavesNothing("backs off for 2, 4, 8, 16, 30, 30 seconds, to the millisecond", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(1000, 503)
@@ -284,7 +284,7 @@ describe("MeshStream.connect", () => {
           disconnects(events).map(({ retryInMillis }) => retryInMillis),
           [2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]
         )
-        // A millisecond early, and nobody dials.
+        // One millisecond early there is no dial.
         yield* TestClock.adjust(Duration.millis(29_999))
         assert.strictEqual((yield* mesh.dials).length, 7)
         yield* TestClock.adjust(Duration.millis(1))
@@ -293,7 +293,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("goes back to the start after a message and five seconds of uptime", () =>
+    itLeavesNothing("resets the backoff after a message and five seconds of uptime", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(2, 503)
@@ -308,7 +308,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("does not go back after a message alone, a millisecond short of five seconds", () =>
+    itLeavesNothing("does not reset the backoff after a message and a millisecond less than five seconds", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(2, 503)
@@ -323,7 +323,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("does not go back after uptime alone, on a connection that never said anything", () =>
+    itLeavesNothing("does not reset the backoff after uptime without a message", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ mesh: { acknowledge: "never" } })
         yield* mesh.refuse(2, 503)
@@ -353,7 +353,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("stays within half of each delay and the whole of it, and repeats under a seed", () =>
+    itLeavesNothing("keeps each delay between half and all of its value, and repeats under a seed", () =>
       Effect.gen(function* () {
         const delays = (seed: string) =>
           Effect.gen(function* () {
@@ -371,7 +371,7 @@ describe("MeshStream.connect", () => {
           const cap = caps[n] ?? 0
           assert.isTrue(delay >= cap / 2 && delay <= cap, `delay ${n} is ${delay}, of ${cap}`)
         })
-        // The cap is spread too: 36 delays of up to 30 s, no two alike, over most of the upper half.
+        // The cap has jitter too: 36 different delays of up to 30 s, over most of the upper half.
         const capped = first.slice(4)
         assert.strictEqual(new Set(capped).size, capped.length)
         assert.isTrue(Math.max(...capped) - Math.min(...capped) > 10_000)
@@ -405,7 +405,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("cuts an absurd Retry-After to the policy's bound", () =>
+    itLeavesNothing("limits Retry-After to the policy's bound", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(1, 503, { "retry-after": "31536000" })
@@ -419,7 +419,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("the end", () => {
-    itLeavesNothing("comes with a typed failure when the schedule ends, after saying so", () =>
+    itLeavesNothing("fails with a typed error when the schedule ends, after a Disconnected", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({
           policy: { schedule: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 2 })) }
@@ -445,7 +445,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("comes at once for a refused key, a missing endpoint and a close for policy", () =>
+    itLeavesNothing("fails at once for a refused key, a missing endpoint and a close for policy", () =>
       Effect.gen(function* () {
         for (const status of [401, 403, 404]) {
           const { mesh, stream } = yield* setup()
@@ -464,7 +464,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("does not come for what may heal", () =>
+    itLeavesNothing("does not fail for errors that may heal", () =>
       Effect.gen(function* () {
         for (const code of [1000, 1001, 1006, 1011, 1012, 1013, 3501, 4000, 4408, 4429, 4500]) {
           const { mesh, stream } = yield* setup()
@@ -478,7 +478,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("comes when the program's own classifier says so", () =>
+    itLeavesNothing("fails when the program's own classifier returns a fatal verdict", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ policy: { ...plain, classify: () => "fail" } })
         const following = yield* follow(stream)
@@ -488,7 +488,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("comes with the bad frame itself, after what preceded it, where the program asked for that", () =>
+    itLeavesNothing("fails with the bad frame, after the events before it, if the program requested it", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ onBadFrame: "fail" })
         const following = yield* follow(stream)
@@ -503,7 +503,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("bad frames in a row", () => {
-    itLeavesNothing("end the connection and do not earn a fresh start", () =>
+    itLeavesNothing("consecutive bad frames end the connection and do not reset the backoff", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ maxBadFrames: 3, mesh: { acknowledge: "never" } })
         const { events } = yield* follow(stream)
@@ -523,7 +523,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("end the connection at the first where the limit is no number", () =>
+    itLeavesNothing("the first bad frame ends the connection when the limit is NaN", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ maxBadFrames: Number.NaN })
         const { events } = yield* follow(stream)
@@ -534,7 +534,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("are counted anew after a good one", () =>
+    itLeavesNothing("the count of consecutive bad frames starts again after a good frame", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ maxBadFrames: 3 })
         const { events } = yield* follow(stream)
@@ -556,11 +556,11 @@ describe("MeshStream.connect", () => {
       Effect.gen(function* () {
         const dials = (yield* mesh.dials).length
         yield* TestClock.adjust("1 hour")
-        assert.strictEqual((yield* mesh.dials).length, dials, "somebody dialled after the end")
+        assert.strictEqual((yield* mesh.dials).length, dials, "a dial after the end")
         assert.isTrue((yield* mesh.connections).every((connection) => !connection.open))
       })
 
-    itLeavesNothing("in the middle of a backoff stops it", () =>
+    itLeavesNothing("an interruption during a backoff stops it", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.refuse(1000, 503)
@@ -572,7 +572,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("in the middle of a dial aborts it", () =>
+    itLeavesNothing("an interruption during a dial aborts it", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         yield* mesh.delayDial("5 seconds")
@@ -585,7 +585,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("in the middle of a pull closes the connection with 1000", () =>
+    itLeavesNothing("an interruption during a pull closes the connection with 1000", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup()
         const { fiber } = yield* follow(stream)
@@ -598,7 +598,7 @@ describe("MeshStream.connect", () => {
       })
     )
 
-    itLeavesNothing("leaves none of the stream's fibers", () =>
+    itLeavesNothing("an interruption ends every fiber of the stream", () =>
       Effect.gen(function* () {
         const interest = yield* SubscriptionRef.make(Interest.all)
         const { mesh, stream } = yield* setup({ interest })
@@ -613,7 +613,7 @@ describe("MeshStream.connect", () => {
   })
 
   describe("a consumer that does not pull", () => {
-    itLeavesNothing("leaves the frames with the socket", () =>
+    itLeavesNothing("a consumer that does not pull leaves the frames in the socket", () =>
       Effect.gen(function* () {
         const { mesh, stream } = yield* setup({ mesh: { maxBatch: 10 } })
         yield* stream.pipe(
@@ -623,14 +623,14 @@ describe("MeshStream.connect", () => {
         yield* online(mesh)
         for (let n = 1; n <= 1000; n++) yield* mesh.emit(updated(n))
         yield* settle
-        // `Connected` is what the consumer holds; nothing else was taken from the socket.
+        // The consumer has `Connected`. Nothing else was pulled from the socket.
         const [connection] = yield* mesh.connections
         assert.strictEqual(connection?.unread, 1001)
       })
     )
   })
 
-  itLeavesNothing("gives every run its own connection, over one socket service", () =>
+  itLeavesNothing("opens a connection for each run, over one socket service", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
       yield* closesEverything(mesh)
@@ -648,7 +648,7 @@ describe("MeshStream.connect", () => {
     })
   )
 
-  itLeavesNothing("notices a peer that has frozen, after the interval and the deadline", () =>
+  itLeavesNothing("detects a frozen peer after the interval and the deadline", () =>
     Effect.gen(function* () {
       const { mesh, stream } = yield* setup()
       const { events } = yield* follow(stream)

@@ -135,7 +135,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("refuses a bad URL before anything is dialled", () =>
+    it.effect("refuses a bad URL before any dial", () =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(NodeMeshSocket.make({ url: "https://me:secret@host" }))
         assert.deepStrictEqual(error, new Endpoint.InvalidUrl({ problem: "Credentials" }))
@@ -208,7 +208,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("says that the next attempt may have another key exactly if the key is an effect", () =>
+    it.effect("reports that the next attempt may have another key exactly if the key is an effect", () =>
       Effect.gen(function* () {
         const { url } = yield* refuse(401)
         for (const [apiKey, mayChange] of [
@@ -266,7 +266,7 @@ describe("NodeMeshSocket", () => {
       ["a proxy that is not a URL", { proxy: "socks5://s3cret@host" }, "The option proxy is invalid"]
     ]
     for (const [what, options, message] of badOptions) {
-      it.effect(`refuses ${what} before anything is dialled, and says why`, () =>
+      it.effect(`refuses ${what} before any dial, with the cause in the message`, () =>
         Effect.gen(function* () {
           const error = yield* Effect.flip(NodeMeshSocket.make({ url: "ws://127.0.0.1:1", ...options }))
           assert.strictEqual(error._tag, "InvalidOption")
@@ -291,7 +291,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a port without a listener is DialFailed, and says why", () =>
+    it.effect("a port without a listener is DialFailed with the cause", () =>
       Effect.gen(function* () {
         const { port } = yield* Effect.scoped(Servers.netServer(() => {}))
         for (const host of ["127.0.0.1", "localhost"]) {
@@ -357,7 +357,7 @@ describe("NodeMeshSocket", () => {
   })
 
   describe("TLS", () => {
-    it.effect("trusts a private CA that it is given", () =>
+    it.effect("trusts a private CA of the options", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer({ tls: "server.pem" })
         for (const ca of [Servers.ca, Servers.ca.toString(), [Servers.ca]]) {
@@ -389,7 +389,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a server without TLS is DialFailed, which is retried, and says so", () =>
+    it.effect("a server without TLS is DialFailed, which is retried, with the cause in the message", () =>
       Effect.gen(function* () {
         const plain = yield* Servers.webSocketServer()
         const reason = yield* refusal({ url: plain.url.replace("ws", "wss") })
@@ -412,18 +412,20 @@ describe("NodeMeshSocket", () => {
       [40, "handshake failure"],
       [80, "internal error"]
     ] as const) {
-      it.effect(`a server that answers with TLS alert ${alert} is DialFailed, which is retried, and says so`, () =>
-        Effect.gen(function* () {
-          const { url } = yield* Servers.netServer((socket) => {
-            // A record of type 21 (alert), TLS 1.2, two bytes: fatal, and which.
-            socket.once("data", () => socket.end(Buffer.from([21, 3, 3, 0, 2, 2, alert])))
+      it.effect(
+        `a server that answers with TLS alert ${alert} is DialFailed, which is retried, with the cause in the message`,
+        () =>
+          Effect.gen(function* () {
+            const { url } = yield* Servers.netServer((socket) => {
+              // A record of type 21 (alert), TLS 1.2, two bytes: fatal, and which.
+              socket.once("data", () => socket.end(Buffer.from([21, 3, 3, 0, 2, 2, alert])))
+            })
+            const reason = yield* refusal({ url: url.replace("ws", "wss") })
+            assert.strictEqual(reason._tag, "DialFailed")
+            assert.include(reason.message, `alert ${alert}`)
+            assert.include(reason.message, name)
+            assert.strictEqual(ReconnectPolicy.classify(reason, { wasOnline: false }), "retry")
           })
-          const reason = yield* refusal({ url: url.replace("ws", "wss") })
-          assert.strictEqual(reason._tag, "DialFailed")
-          assert.include(reason.message, `alert ${alert}`)
-          assert.include(reason.message, name)
-          assert.strictEqual(ReconnectPolicy.classify(reason, { wasOnline: false }), "retry")
-        })
       )
     }
 

@@ -24,7 +24,7 @@ import { key, open, ending, pullFrames, seconds } from "./support/socket.ts"
 const resources = (): ReadonlyArray<string> =>
   process.getActiveResourcesInfo().filter((resource) => /^(TCP|TLS|Timeout)/.test(resource))
 
-/** Those that are new. The runner's own timers come and go. */
+/** The new resources, without the runner's own timers. */
 const resourcesSince = (before: ReadonlyArray<string>): ReadonlyArray<string> => {
   const known = [...before]
   return resources().filter((resource) => {
@@ -74,7 +74,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a connection that breaks off is ConnectionLost, after every frame before it", () =>
+    it.effect("a broken connection is ConnectionLost, after every frame before it", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url })
@@ -86,7 +86,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a connection that is reset is ConnectionLost, and says so", () =>
+    it.effect("a reset connection is ConnectionLost with the cause", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url })
@@ -98,7 +98,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("the end is reported as often as it is asked for", () =>
+    it.effect("every later pull fails with the same end", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const reader = yield* open({ url: server.url })
@@ -172,7 +172,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a frame in too many fragments is FrameTooLarge, and says so", () =>
+    it.effect("a frame in too many fragments is FrameTooLarge with the cause", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url })
@@ -242,7 +242,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a frame that breaks the protocol is ConnectionLost, and says why", () =>
+    it.effect("a frame that breaks the protocol is ConnectionLost with the cause", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url })
@@ -256,7 +256,7 @@ describe("NodeMeshSocket", () => {
   })
 
   describe("heartbeat", () => {
-    it.effect("a server that falls silent is noticed at interval plus deadline, and its socket abandoned", () =>
+    it.effect("detects a silent server after interval plus deadline, and destroys its socket", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url })
@@ -347,7 +347,7 @@ describe("NodeMeshSocket", () => {
       )
     }
 
-    it.effect("hundreds of pings that waited behind a pause end nothing, and the last is answered", () =>
+    it.effect("answers only the last of hundreds of pings that waited behind a pause, and stays connected", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url, heartbeat: false, highWaterBytes: 1 })
@@ -388,7 +388,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.live("a process that was stopped for longer than the deadline reads the answer before it gives up", () =>
+    it.live("a process that was stopped for longer than the deadline reads the answer before it times out", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const reader = yield* open({ url: server.url, heartbeat: { interval: "10 millis", deadline: "1 second" } })
@@ -406,7 +406,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("can be turned off", () =>
+    it.effect("the heartbeat can be turned off", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         const reader = yield* open({ url: server.url, heartbeat: false })
@@ -420,7 +420,7 @@ describe("NodeMeshSocket", () => {
   })
 
   describe("the scope", () => {
-    it.effect("its end closes with code 1000, and fails a pull that is suspended", () =>
+    it.effect("closing the scope closes with code 1000, and fails a suspended pull", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const socket = yield* NodeMeshSocket.make({ url: server.url })
@@ -434,7 +434,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("its end closes with code 1000 while reads are paused", () =>
+    it.effect("closing the scope closes with code 1000 while reads are paused", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const socket = yield* NodeMeshSocket.make({ url: server.url })
@@ -448,7 +448,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.live("its end leaves nothing behind", () =>
+    it.live("closing the scope releases every resource", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         yield* Servers.settled(() => resources().join())
@@ -464,7 +464,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.live("its end leaves nothing behind where the server never answers", () =>
+    it.live("closing the scope releases every resource when the server never answers", () =>
       Effect.gen(function* () {
         const server = yield* Servers.rawServer
         yield* Servers.settled(() => resources().join())
@@ -493,7 +493,7 @@ describe("NodeMeshSocket", () => {
             child.on("close", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code)))
             const peer = yield* server.accept
             assert.strictEqual(yield* peer.receive, `{"type":"subscribeAll"}`)
-            // The feed is busy when the signal comes.
+            // The feed is busy when the signal arrives.
             for (let i = 0; i < 10_000; i++) peer.ws.send(`{"type":"taskUpdated","taskId":"a","version":${i}}`)
             yield* Effect.callback<void>((resume) => {
               child.stdout?.once("data", () => resume(Effect.void))

@@ -95,7 +95,7 @@ describe("NodeMeshSocket through a proxy", () => {
   )
 
   for (const status of [403, 407, 502]) {
-    it.effect(`a proxy that refuses with ${status} is DialFailed, and not taken for the server`, () =>
+    it.effect(`a proxy that refuses with ${status} is DialFailed, and not HandshakeRejected`, () =>
       Effect.gen(function* () {
         const proxy = yield* Servers.forwardProxy(status)
         const reason = yield* failure({ url: "wss://server.invalid", proxy: proxy.url })
@@ -105,7 +105,7 @@ describe("NodeMeshSocket through a proxy", () => {
     )
   }
 
-  it.effect("a proxy that is not there is DialFailed, and says so without its password", () =>
+  it.effect("an unreachable proxy is DialFailed, with the cause but without its password", () =>
     Effect.gen(function* () {
       const { port } = yield* Effect.scoped(Servers.netServer(() => {}))
       const reason = yield* failure({ url: "wss://server.invalid", proxy: `http://me:s3cret@127.0.0.1:${port}` })
@@ -124,7 +124,7 @@ describe("NodeMeshSocket through a proxy", () => {
     })
   )
 
-  it.effect("gives up on a silent proxy at the connect timeout, and drops the connection to it", () =>
+  it.effect("fails at the connect timeout of a silent proxy, and drops the connection to it", () =>
     Effect.gen(function* () {
       const asked = yield* Deferred.make<void>()
       const closed = yield* Deferred.make<void>()
@@ -155,7 +155,7 @@ describe("NodeMeshSocket through a proxy", () => {
     })
   )
 
-  it.effect("connects with the agent that it is given, and with no proxy then", () =>
+  it.effect("connects with the agent of the options, and then without a proxy", () =>
     Effect.gen(function* () {
       const server = yield* Servers.webSocketServer({ tls: "server.pem" })
       const agent = yield* Effect.acquireRelease(

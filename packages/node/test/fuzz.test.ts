@@ -78,7 +78,7 @@ const hostile: ReadonlyArray<string> = [
   deepObject,
   `{"type":"x","raw":${deepArray}}`,
   `{"type":"taskOutput","taskId":"a","messageType":"m","content":"c","toolInput":${deepObject}}`,
-  // The same where the short way gives up, and the schema must judge.
+  // The same for frames that the fast decoder passes on to the schema.
   `{"type":"taskOutput","taskId":"a","messageType":"m","content":"c","isError":"no","toolInput":${deepObject}}`,
   `{"type":"taskOutput","taskId":"a","messageType":"m","content":"c","durationMs":1.5,"toolInput":${deepArray}}`,
   `{"type":"taskUpdated","taskId":${deepArray}}`,
@@ -151,7 +151,7 @@ const oneByOne = (attacks: ReadonlyArray<Buffer>) =>
       Effect.gen(function* () {
         for (const attack of attacks) {
           const { closed, socket } = yield* server.accept
-          // The client may hang up in the middle of it, and has time to answer what is good.
+          // The client may close in the middle of it, and has time to answer valid frames.
           socket.end(attack)
           yield* closed
         }
@@ -189,7 +189,7 @@ describe("fuzz", () => {
     )
 
     it.live(
-      `a ${way} is unharmed by what breaks the protocol, and comes back after each`,
+      `a ${way} survives every violation of the protocol, and reconnects after each`,
       () =>
         Effect.gen(function* () {
           const attacks = Array.from({ length: 400 }, (_, i) => illegal(i + 1))

@@ -100,11 +100,11 @@ describe("pains", () => {
         assert.strictEqual(yield* outcome(closed(code)), "goes on")
       }
       assert.strictEqual(yield* outcome((mesh) => Effect.andThen(online(mesh), mesh.kill())), "goes on")
-      // A server with codes of its own: the program says what they mean.
+      // A server with its own codes: the program defines what they mean.
       const classify: ReconnectPolicy.ReconnectPolicy["classify"] = (reason, context) =>
         reason._tag === "ConnectionClosed" && reason.code === 3501 ? "fail" : ReconnectPolicy.classify(reason, context)
       assert.strictEqual(yield* outcome(closed(3501), { classify }), "ConnectionClosed after 1")
-      // Giving up is a failure that says so.
+      // Giving up is a typed failure.
       const schedule = ReconnectPolicy.schedule.pipe(Schedule.upTo({ times: 3 }))
       assert.strictEqual(yield* outcome((mesh) => mesh.refuse(1000, 503), { schedule }), "RetriesExhausted after 4")
     })
@@ -199,7 +199,7 @@ describe("pains", () => {
     })
   )
 
-  // The fault: everything that a server says is queued in the process; or is dropped without a mark.
+  // The fault: everything that a server sends is queued in the process, or dropped without a mark.
   it.effect("memory under a slow consumer: it stops the server, or loses what its policy says, marked", () =>
     Effect.gen(function* () {
       const server = yield* MockMeshServer.make({ keepMessages: false })
@@ -327,8 +327,8 @@ describe("pains", () => {
     })
   )
 
-  // The fault: dials after its stop, because the timer of a backoff was set; or a socket that was let go breaks off, and
-  // the error has no listener and ends the process.
+  // The fault: dials after its stop, because the timer of a backoff was set; or an abandoned socket fails, and the
+  // error has no listener and ends the process.
   it.effect(
     "stop does not stop: nothing is dialled after an interruption, and a late error does not end the process",
     () =>

@@ -194,6 +194,22 @@ for (const [name, make] of [
       })
     )
 
+    it.effect(`${name} carries delayed requests out when it heals`, () =>
+      Effect.gen(function* () {
+        const harness = yield* make()
+        const { server } = harness
+        const { ask, request, take } = yield* dial(harness)
+        yield* ask(subscribeAll)
+        yield* server.delayRequests(60_000)
+        yield* request(subscribe("a"))
+        // Lets the request arrive over a real network. A later arrival has no delay after the heal.
+        for (let n = 0; n < 20; n++) yield* turn
+        assert.strictEqual((yield* server.received).length, 1)
+        yield* server.heal
+        assert.deepStrictEqual(yield* take(2), ["subscribedAll", "subscribed a"])
+      })
+    )
+
     it.effect(`${name} treats negative and NaN delays as 0`, () =>
       Effect.gen(function* () {
         const started = yield* Clock.currentTimeMillis

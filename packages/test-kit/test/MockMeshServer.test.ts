@@ -519,7 +519,7 @@ describe("MockMeshServer", () => {
         yield* other.request({ _tag: "SubscribeAll" })
         yield* server.freeze(1)
         yield* server.emit(update(a))
-        client.socket.ping("anybody there?")
+        client.socket.ping("ping")
         client.socket.send(ClientMessage.encodeFrame({ _tag: "UnsubscribeAll" }))
         // The other connection answers: after its third pong a live connection would have answered too.
         assert.deepStrictEqual(yield* other.message, update(a))
@@ -627,7 +627,7 @@ describe("MockMeshServer", () => {
       })
     )
 
-    it.live("gives one message to two connections the same emission number", () =>
+    it.live("numbers one message to two connections as one emission", () =>
       Effect.gen(function* () {
         const { server, client } = yield* start({ acknowledge: "never" })
         const other = yield* dial(server.wsUrl)

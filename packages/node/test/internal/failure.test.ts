@@ -52,7 +52,7 @@ describe("failure", () => {
     ["EPROTO", "write EPROTO", "the TLS handshake failed (EPROTO)"]
   ]
   for (const [code, message, said] of handshakes) {
-    it(`${code} is DialFailed, and says what happened`, () => {
+    it(`${code} is DialFailed with a description of the cause`, () => {
       const reason = dialReason(Object.assign(new Error(message), { code }))
       assert.strictEqual(reason._tag, "DialFailed")
       assert.strictEqual(reason.message, `The server could not be reached: ${said}`)
@@ -68,7 +68,7 @@ describe("failure", () => {
   })
 
   for (const code of [3000, 4401]) {
-    it(`a close with ${code} says that the next attempt may have another key`, () => {
+    it(`a close with ${code} reports that the next attempt may have another key`, () => {
       const close = { code, reason: "who", error: undefined }
       const reason = (credentialsMayChange: boolean) =>
         MeshError.fromSocketError(Failure.fromClose({ ...close, credentialsMayChange }, scrub))
@@ -84,7 +84,7 @@ describe("failure", () => {
     for (const error of [undefined, null, "x", 1, {}]) assert.strictEqual(dialReason(error)._tag, "DialFailed")
   })
 
-  it("an error is copied without what hangs on it", () => {
+  it("copies an error without its extra properties", () => {
     const error = Object.assign(new Error("Parse Error: hunter2", { cause: "hunter2" }), {
       code: "HPE_INVALID_CONSTANT",
       rawPacket: Buffer.from("hunter2")

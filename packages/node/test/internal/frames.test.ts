@@ -96,7 +96,7 @@ const compare = async (parts: ReadonlyArray<Part>, sizes: ReadonlyArray<number>,
     if (fed++ === handOverAfter) splitter.handOver()
     splitter.write(piece)
   })
-  // A parser says what is wrong in a later tick.
+  // A parser reports errors in a later tick.
   await settled()
   assert.deepStrictEqual(actual, expected)
   return taken
@@ -148,14 +148,14 @@ const sizes = Arbitrary.array(Arbitrary.schema(Schema.Int.check(Schema.isBetween
 
 describe("frames", () => {
   it.effect.prop(
-    "whatever comes, however it is cut, the two ways together give what ws alone gives",
+    "decodes any bytes in any pieces to the same frames as ws alone",
     [Arbitrary.array(part, { maxLength: 12 }), sizes],
     ([parts, sizes]) => Effect.promise(() => compare(parts, sizes)),
     { arbitrary: { runs: 500 } }
   )
 
   it.effect.prop(
-    "a connection that is handed over between two chunks loses nothing",
+    "a connection that is handed to ws between two chunks loses nothing",
     [
       Arbitrary.array(part, { maxLength: 12 }),
       sizes,

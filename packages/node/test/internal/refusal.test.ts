@@ -30,7 +30,7 @@ const retryAfter: ReadonlyArray<readonly [string | undefined, number | undefined
   ["tomorrow", undefined]
 ]
 
-/** An answer of which the test writes the body. */
+/** An HTTP response whose body the test writes. */
 const answer = (status: number, headers: IncomingMessage["headers"] = {}, statusText = "") => {
   const response = new IncomingMessage(new Socket())
   response.statusCode = status
@@ -92,7 +92,7 @@ describe("refusal", () => {
     })
   )
 
-  it.effect("says whether the next attempt may have another key", () =>
+  it.effect("reports whether the next attempt may have another key", () =>
     Effect.gen(function* () {
       assert.isTrue((yield* read(answer(401), { credentialsMayChange: true })).credentialsMayChange)
       assert.isFalse("credentialsMayChange" in (yield* read(answer(401))))

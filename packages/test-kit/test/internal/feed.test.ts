@@ -27,14 +27,14 @@ const Request = Schema.Union([
 ])
 
 describe("feed", () => {
-  it("a new connection wants no update and no output", () => {
+  it("a new connection has no subscription", () => {
     const feed = Feed.make()
     assert.isFalse(feed.wants(update(a)))
     assert.isFalse(feed.wants(output(a)))
     assert.isTrue(Interest.isEmpty(feed.interest()))
   })
 
-  it("errors, unknown messages and acknowledgements are for everybody", () => {
+  it("errors, unknown messages and acknowledgements are sent to every connection", () => {
     const feed = Feed.make()
     assert.isTrue(feed.wants({ _tag: "ServerError", code: "ERROR", message: "" }))
     assert.isTrue(feed.wants({ _tag: "UnknownMessage", raw: { type: "taskArchived" } }))
@@ -55,7 +55,7 @@ describe("feed", () => {
     ])
   })
 
-  it("output comes only for the tasks whose output was asked for, also under subscribeAll", () => {
+  it("sends output only for tasks with an output subscription, also under subscribeAll", () => {
     const feed = Feed.make()
     feed.handle({ _tag: "SubscribeAll" })
     feed.handle({ _tag: "SubscribeOutput", taskId: b })
@@ -63,7 +63,7 @@ describe("feed", () => {
     assert.isTrue(feed.wants(output(b)))
   })
 
-  it("undoing subscribeAll leaves the subscriptions of single tasks in place", () => {
+  it("unsubscribeAll keeps the subscriptions of single tasks", () => {
     const feed = Feed.make()
     feed.handle({ _tag: "Subscribe", taskId: a })
     feed.handle({ _tag: "SubscribeAll" })
@@ -73,7 +73,7 @@ describe("feed", () => {
     assert.isFalse(feed.wants(update(b)))
   })
 
-  it("an interest that was read does not change with later requests", () => {
+  it("a returned interest does not change with later requests", () => {
     const feed = Feed.make()
     const before = feed.interest()
     feed.handle({ _tag: "Subscribe", taskId: a })
@@ -97,7 +97,7 @@ describe("feed", () => {
       const wanted = last("SubscribeOutput", "UnsubscribeOutput")(taskId) === "SubscribeOutput"
       assert.strictEqual(feed.wants(output(taskId)), wanted)
     }
-    // What is subscribed is what a new connection would have to ask for.
+    // The interest is what a new connection would have to request.
     const again = Feed.make()
     for (const request of Interest.replay(feed.interest())) again.handle(request)
     for (const message of [update(a), update(b), output(a), output(b)]) {

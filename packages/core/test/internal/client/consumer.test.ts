@@ -74,7 +74,7 @@ describe("a consumer's queue", () => {
   }
 
   for (const strategy of ["conflate", "shed", "sliding", "dropping"] as const) {
-    it(`${strategy} makes no marks for a consumer that wants none`, () => {
+    it(`${strategy} emits no marks to a consumer that does not want them`, () => {
       const queue = make(strategy, 1, (event) => event._tag === "TaskOutput")
       for (let n = 0; n < 5; n++) queue.offer(output(n, true))
       assert.strictEqual(queue.lost, 4)
@@ -85,7 +85,7 @@ describe("a consumer's queue", () => {
     })
   }
 
-  it("says full, or overflow, and changes nothing", () => {
+  it("reports full or overflow, and changes nothing", () => {
     for (const [strategy, answer] of [
       ["suspend", "full"],
       ["fail", "overflow"]

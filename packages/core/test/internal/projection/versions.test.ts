@@ -24,11 +24,11 @@ describe("versions of a task", () => {
     assert.deepStrictEqual(judge([5, 6, 9]), [true, true, true])
   })
 
-  it("an equal or lower version is not newer on the same connection, however often it comes", () => {
+  it("an equal or lower version is not newer on the same connection, however often it arrives", () => {
     assert.deepStrictEqual(judge([5, 5, 1, 2, 3, 4, 5]), [true, false, false, false, false, false, false])
   })
 
-  it("lower versions after a reconnect are a new count from the third in a row on", () => {
+  it("lower versions after a reconnect are a new count from the third consecutive one on", () => {
     assert.deepStrictEqual(judge([1200, "|", 1001, 1002, 1003, 1004]), [true, false, false, true, true])
   })
 

@@ -12,7 +12,7 @@ const make = () => {
 }
 
 describe("Handoff", () => {
-  it.effect("asks the reader for more only while the consumer waits", () =>
+  it.effect("lets the reader pull only while the consumer waits", () =>
     Effect.gen(function* () {
       const { handoff, log } = make()
       let demands = 0
@@ -43,7 +43,7 @@ describe("Handoff", () => {
     })
   )
 
-  it.effect("ends after everything that was offered, with the first cause", () =>
+  it.effect("ends after all offered elements, with the first cause", () =>
     Effect.gen(function* () {
       const { handoff } = make()
       handoff.offer([1])
@@ -54,7 +54,7 @@ describe("Handoff", () => {
     })
   )
 
-  it.effect("does not wake a consumer for nothing", () =>
+  it.effect("does not wake a consumer without elements", () =>
     Effect.gen(function* () {
       const { handoff } = make()
       const consumer = yield* Effect.forkChild(handoff.pull)

@@ -32,10 +32,10 @@ const turn = (
   return { ...interest, [kind]: ids }
 }
 
-/** Whether the updates of a task come. */
+/** Whether the updates of a task are received. */
 const covers = ({ all, updates }: Interest.Interest, taskId: TaskId): boolean => all || updates.has(taskId)
 
-/** What a server answers, with or without the name of the task. */
+/** The server's acknowledgement, with or without the name of the task. */
 const answer = (message: ClientMessage, named = true): Acknowledgement => {
   switch (message._tag) {
     case "SubscribeAll":
@@ -57,14 +57,14 @@ const answer = (message: ClientMessage, named = true): Acknowledgement => {
 }
 
 describe("subscriptions", () => {
-  it("asks for what is wanted, once", () => {
+  it("requests each wanted key once", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.union(Interest.all, Interest.output([a, b])))
     assert.deepStrictEqual(tags(table.take(0)), ["SubscribeAll", "SubscribeOutput a", "SubscribeOutput b"])
     assert.deepStrictEqual(table.take(0), [])
   })
 
-  it("tells requested from confirmed", () => {
+  it("distinguishes requested keys from confirmed ones", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.output([a, b]))
     table.take(0)
@@ -73,7 +73,7 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(table.current().confirmed, Interest.output(b))
   })
 
-  it("takes an acknowledgement without a task for the oldest request of its kind", () => {
+  it("matches an acknowledgement without a task to the oldest request of its kind", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.output([a, b]))
     table.take(0)
@@ -94,7 +94,7 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(table.current().confirmed, Interest.empty)
   })
 
-  it("holds a request back until the one before it, of the same key, is acknowledged", () => {
+  it("delays a request until the previous request of the same key is acknowledged", () => {
     const table = Subscriptions.make()
     want(table, Interest.output(a), true)
     assert.deepStrictEqual(tags(table.take(0)), ["SubscribeOutput a"])
@@ -222,7 +222,7 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(tags(table.take(0, 2)), ["SubscribeOutput b"])
   })
 
-  it("asks for everything that is wanted, and nothing else, after a reset", () => {
+  it("requests exactly the wanted keys after a reset", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.union(Interest.updates([a, b]), Interest.output(a)))
     table.take(0)
@@ -232,7 +232,7 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(table.current().confirmed, Interest.empty)
   })
 
-  it("does not ask for the updates of single tasks while all are wanted, and does so again after", () => {
+  it("does not request the updates of single tasks while all are wanted, and does so again afterwards", () => {
     const table = Subscriptions.make()
     const settle = () => table.take(0).map((message) => (table.acknowledge(answer(message)), message))
     table.setInterest(Interest.updates([a, b]))
@@ -243,7 +243,7 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(tags(settle()), ["Subscribe a", "Subscribe b", "UnsubscribeAll"])
   })
 
-  it("does not give up all updates before those of a single task have been asked for again", () => {
+  it("does not unsubscribe from all updates before those of a single task are requested again", () => {
     const table = Subscriptions.make()
     want(table, Interest.updates(a), true)
     table.take(0)
@@ -258,7 +258,7 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(tags(table.take(3)), ["Subscribe a", "UnsubscribeAll"])
   })
 
-  it("does not give up a single task's updates before all have been asked for again", () => {
+  it("does not unsubscribe from a single task's updates before all are requested again", () => {
     const table = Subscriptions.make()
     want(table, Interest.all, true)
     table.take(0)

@@ -31,9 +31,9 @@ describe("supply chain", () => {
     }
   })
 
-  it("the README names what they need, with the reason", () => {
-    const readme = readFileSync(new URL("README.md", root), "utf8")
-    const dependencies = readme.slice(readme.indexOf("## Dependencies")).split("\n## ")[0] ?? ""
+  it("CONTRIBUTING.md names what they need, with the reason", () => {
+    const page = readFileSync(new URL("CONTRIBUTING.md", root), "utf8")
+    const dependencies = page.slice(page.indexOf("## Dependencies")).split("\n## ")[0] ?? ""
     for (const name of Supply.runtime) assert.include(dependencies, `\`${name}\` (`)
   })
 

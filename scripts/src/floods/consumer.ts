@@ -9,6 +9,7 @@ import * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as Effect from "effect/Effect"
+import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { holdings, objects } from "./measure.ts"
@@ -42,6 +43,8 @@ MeshStream.connect({
   ),
   Effect.catch((error) => (error === "enough" ? Effect.void : Effect.fail(error))),
   Effect.andThen(Effect.sync(() => console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000, seen })))),
+  // The server closes every connection, so a warning about failed attempts says nothing here.
+  Effect.provideService(References.MinimumLogLevel, "Error"),
   Effect.provide(NodeMeshSocket.layer({ url })),
   NodeRuntime.runMain
 )

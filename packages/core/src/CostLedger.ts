@@ -86,6 +86,7 @@ export interface TaskCost {
   readonly lastEventAt?: number
   /** When it was first seen to have ended, in milliseconds since 1970. Absent while it is live. */
   readonly endedAt?: number
+  /** What the reducer needs besides the members above. Saved by the codec. */
   readonly [Ledger.contents]: Ledger.TaskContents
 }
 
@@ -127,6 +128,7 @@ export interface CostLedger {
    * or `updateGaps` is not 0, the total is a lower bound.
    */
   readonly outputGaps: number
+  /** What the reducer needs besides the members above. Saved by the codec. */
   readonly [Ledger.contents]: Ledger.Contents
 }
 

@@ -81,6 +81,7 @@ export interface TaskBoard {
    * appears later starts with it as its `updatesCompleteSince`.
    */
   readonly updatesCompleteSince?: number
+  /** What the reducer needs besides the members above. Saved by the codec. */
   readonly [Board.contents]: Board.Contents
 }
 

@@ -311,13 +311,14 @@ const waitFor = <A>(
  * ```ts
  * import * as Effect from "effect/Effect"
  * import * as Stream from "effect/Stream"
+ * import * as SubscriptionRef from "effect/SubscriptionRef"
  * import * as MeshClient from "@makima-stream/core/MeshClient"
  * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
  *
  * const program = Effect.gen(function* () {
  *   const client = yield* MeshClient.make()
  *   yield* client.updates().pipe(Stream.take(1), Stream.runDrain)
- *   return yield* client.subscriptions
+ *   return yield* SubscriptionRef.get(client.subscriptions)
  * })
  * const mesh = ScriptedMesh.layer({ acknowledge: "never" })
  * const { confirmed, requested } = await Effect.runPromise(Effect.scoped(Effect.provide(program, mesh)))

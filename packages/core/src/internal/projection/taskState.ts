@@ -113,6 +113,7 @@ export interface TaskState {
   readonly outputGaps: number
   /** The reason of the last gap, of either kind. */
   readonly lastGap?: ResyncReason
+  /** What the reducer needs besides the members above. Saved by the codec. */
   readonly [bookkeeping]: Bookkeeping
 }
 
@@ -424,7 +425,12 @@ const Saved = Schema.Struct({
   })
 })
 
-/** A state as JSON. */
+/**
+ * A state as JSON. Its members may change with the version of this package.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
 export type Encoded = typeof Saved.Encoded
 
 const isTaskState = (value: unknown): value is TaskState =>

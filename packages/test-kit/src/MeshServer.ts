@@ -145,7 +145,7 @@ export interface MeshServer {
   /** Ends a freeze: what was retained happens, in order. */
   readonly thaw: (connection?: number) => Effect.Effect<void>
 
-  /** Refuses the next `n` dials with an HTTP status. Faults of dials form one queue: each dial takes the oldest. */
+  /** Refuses the next `n` dials with an HTTP status; `Infinity` refuses all. Faults of dials form one queue: each dial takes the oldest. */
   readonly refuse: (n: number, status: number, headers?: Readonly<Record<string, string>>) => Effect.Effect<void>
   /** Never answers the next `n` dials. Queues like `refuse`. */
   readonly stallDial: (n: number) => Effect.Effect<void>

@@ -196,12 +196,12 @@ export interface Closed extends Stamp {
   /** Who closed it. */
   readonly by: "client" | "server"
   readonly code: number
-  /** What the close frame gave as the reason; empty where it gave none. */
+  /** The reason in the close frame; empty if it has none. */
   readonly reason: string
 }
 
 /**
- * The server cut a connection without a word.
+ * The server ended a connection without a close frame.
  *
  * @category models
  * @since 0.1.0

@@ -178,11 +178,11 @@ export const laws = {
     check: roundTrip(Array.from({ length: 5000 }, (_, n) => [`${n}`, "text"] as const))
   },
   boundaries: {
-    promise: "A batch keeps message boundaries, those of empty frames too",
+    promise: "A batch keeps message boundaries, also those of empty frames",
     check: roundTrip(["{}", "", '{"a":1}\n{"b":2}', "", "ü€𝄞", "{}"].map((frame) => [frame, "text"] as const))
   },
   binary: {
-    promise: "A text frame comes as a string and a binary frame as its bytes",
+    promise: "A text frame is pulled as a string and a binary frame as its bytes",
     check: roundTrip([
       ["text", "text"],
       [new Uint8Array([0, 255, 128, 10]), "binary"],
@@ -191,7 +191,7 @@ export const laws = {
     ])
   },
   fragments: {
-    promise: "A frame that comes in fragments is one frame",
+    promise: "A fragmented frame is pulled as one frame",
     check: roundTrip([
       ['{"type":"taskOutput","content":"in several pieces, ü among them"}', "fragmented"],
       ["whole", "text"]
@@ -206,7 +206,7 @@ export const laws = {
     ])
   },
   badText: {
-    promise: "A text frame that is not UTF-8 is passed on, and does not end the connection",
+    promise: "A text frame that is not UTF-8 is pulled, and does not end the connection",
     check: Effect.gen(function* () {
       const { server } = yield* Harness
       const connection = yield* dial
@@ -240,7 +240,7 @@ export const laws = {
     })
   },
   interruptedPull: {
-    promise: "A pull that is interrupted loses nothing",
+    promise: "An interrupted pull loses no frame",
     check: Effect.gen(function* () {
       const { server } = yield* Harness
       const connection = yield* dial
@@ -254,13 +254,13 @@ export const laws = {
     })
   },
   racedPull: {
-    promise: "A pull that loses a race with a timer loses nothing that had arrived",
+    promise: "A pull that loses a race with a timer loses no frame",
     check: Effect.gen(function* () {
       const { advance, server } = yield* Harness
       const connection = yield* dial
       const pulled: Array<string | Uint8Array> = []
       const count = 120
-      // From a rival that has finished already to one that takes longer than the frame.
+      // The timers range from one that has already fired to one that fires after the frame.
       const rivals = [Effect.void, Effect.yieldNow, Effect.repeat(Effect.yieldNow, { times: 3 }), advance("1 millis")]
       for (let n = 0; n < count; n++) {
         yield* server.send(`${n}`, "text")
@@ -279,7 +279,7 @@ export const laws = {
     })
   },
   writes: {
-    promise: "What is written arrives in order",
+    promise: "Written frames arrive in order",
     check: Effect.gen(function* () {
       const connection = yield* dial
       const failed = (error: Socket.SocketError) => broken(`a write failed: ${describe(reasonOf(error))}`)
@@ -289,7 +289,7 @@ export const laws = {
     })
   },
   close: {
-    promise: "A close by the server comes after what it sent, as ConnectionClosed with code and reason",
+    promise: "A close by the server follows the frames before it, as ConnectionClosed with code and reason",
     check: Effect.gen(function* () {
       const { server } = yield* Harness
       const connection = yield* dial
@@ -303,7 +303,7 @@ export const laws = {
     })
   },
   kill: {
-    promise: "A connection that is cut ends with ConnectionLost",
+    promise: "A killed connection ends with ConnectionLost",
     check: Effect.gen(function* () {
       const { server } = yield* Harness
       const connection = yield* dial
@@ -313,13 +313,13 @@ export const laws = {
     })
   },
   freeze: {
-    promise: "A peer that falls silent is noticed, as HeartbeatTimeout",
+    promise: "A silent peer is detected, as HeartbeatTimeout",
     waitsOut: "heartbeat",
     check: Effect.gen(function* () {
       const { server } = yield* Harness
       const connection = yield* dial
       yield* server.freeze
-      // Three times what the socket was given, for a machine that is busy.
+      // Three times the socket's own timeout, for a busy machine.
       const { interval, deadline } = short.heartbeat
       const { reason } = yield* ending(connection, Duration.times(Duration.sum(interval, deadline), 3))
       if (reason._tag !== "HeartbeatTimeout") return yield* broken(`it ended with ${describe(reason)}`)
@@ -337,7 +337,7 @@ export const laws = {
     })
   },
   stalled: {
-    promise: "A dial that is not answered fails in time, as DialTimeout",
+    promise: "An unanswered dial fails in time, as DialTimeout",
     waitsOut: "connectTimeout",
     check: Effect.gen(function* () {
       const { server } = yield* Harness
@@ -347,7 +347,7 @@ export const laws = {
     })
   },
   scope: {
-    promise: "Closing the scope closes the connection, fails a pull that waits, and leaves no fiber",
+    promise: "Closing the scope closes the connection, fails a waiting pull, and ends every fiber",
     check: Effect.gen(function* () {
       const { server } = yield* Harness
       const fibers = countFibers()
@@ -387,7 +387,7 @@ export const laws = {
     })
   },
   ownWriter: {
-    promise: "Two readers of one socket are two connections, and a writer writes to that of its own scope",
+    promise: "Two readers of one socket are two connections, and a writer writes to the connection of its own scope",
     check: Effect.gen(function* () {
       const first = yield* dial
       const second = yield* dial
@@ -398,7 +398,7 @@ export const laws = {
     })
   },
   lateWrites: {
-    promise: "What is written to a connection that has ended never reaches a later one",
+    promise: "A write to an ended connection never reaches a later one",
     check: Effect.gen(function* () {
       const old = yield* dial
       yield* old.hangUp

@@ -194,6 +194,27 @@ for (const [name, make] of [
       })
     )
 
+    it.effect(`${name} refuses every dial with an infinite count, until it heals`, () =>
+      Effect.gen(function* () {
+        const harness = yield* make()
+        const { server, socket } = harness
+        const refused = Effect.map(Effect.flip(Effect.scoped(socket.reader)), MeshError.fromSocketError)
+        yield* server.refuse(0, 500)
+        yield* server.refuse(1, 429)
+        yield* server.refuse(Number.POSITIVE_INFINITY, 503)
+        yield* server.stallDial(Number.POSITIVE_INFINITY)
+        const statuses: Array<unknown> = []
+        for (let n = 0; n < 3; n++) {
+          const reason = yield* refused
+          statuses.push(reason._tag === "HandshakeRejected" ? reason.status : reason._tag)
+        }
+        assert.deepStrictEqual(statuses, [429, 503, 503])
+        yield* server.heal
+        const { ask } = yield* dial(harness)
+        yield* ask(subscribeAll)
+      })
+    )
+
     it.effect(`${name} carries delayed requests out when it heals`, () =>
       Effect.gen(function* () {
         const harness = yield* make()

@@ -1,8 +1,8 @@
 /**
  * The key for one dial: obtained anew in each attempt, and never shown.
  *
- * The error of the effect that gives the key may hold the secret, so only the
- * kind of the failure is passed on.
+ * The error of the credentials effect may contain the secret, so only the kind
+ * of the failure is passed on.
  */
 import * as MeshError from "@makima-stream/core/MeshError"
 import type * as Cause from "effect/Cause"

@@ -55,7 +55,7 @@ export const make = (options: Options): Dial => {
     abort = Tunnel.connect({ proxy, ...target(options.url, tls), userAgent: options.headers["user-agent"] }, onSocket)
   }
   return {
-    // Node accepts a connection that comes by the callback. The type knows only one that is returned.
+    // Node accepts a connection through the callback. The type only has the returned one.
     wsOptions: { ...base, createConnection: createConnection as unknown as typeof net.connect },
     abort: () => abort()
   }

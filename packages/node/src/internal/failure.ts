@@ -65,7 +65,7 @@ const localCode = /^(ERR_OSSL_|ERR_CRYPTO_)/
 
 const alertNumber = /SSL alert number (\d+)/
 
-/** Says what broke off a TLS handshake. `undefined` for an error that is not one of TLS. */
+/** Describes why a TLS handshake failed. `undefined` for an error that is not a TLS error. */
 const tlsMessage = (error: unknown): string | undefined => {
   const code = codeOf(error) ?? ""
   if (!code.startsWith("ERR_SSL_") && code !== "EPROTO") return undefined
@@ -127,7 +127,7 @@ export interface Close {
 /** The end of an open connection, after its last frame. */
 export const fromClose = (close: Close, scrub: Scrub): Socket.SocketError => {
   const { code, credentialsMayChange, error } = close
-  // 1006 means that there was no close frame. The network's error says more than the number.
+  // 1006 means that there was no close frame. The network's error is more specific than the code.
   if (code === 1006 && error !== undefined) {
     return readFailed(new MeshError.ConnectionLost({ cause: copyOf(error, scrub) }))
   }

@@ -1,6 +1,6 @@
 /**
- * Takes whole text frames out of what the network brings before `ws` parses
- * them. Everything else goes to `ws` unchanged, so that `ws` still enforces
+ * Takes whole text frames out of the received bytes before `ws` parses them.
+ * Everything else goes to `ws` unchanged, so that `ws` still enforces
  * every rule of the protocol.
  *
  * Measured: from 0.90 to 0.72 µs an event (`docs/performance.md`), since `ws`

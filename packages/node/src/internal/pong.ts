@@ -1,8 +1,8 @@
 /**
  * Answers pings, at most once a tick.
  *
- * Pings that wait behind a pause are all read at once. `ws` takes more than 60
- * answers in a row for an attack and ends the connection, and one answer to the
+ * Pings that wait behind a pause are all read at once. `ws` treats more
+ * than 60 consecutive answers as an attack and ends the connection, and one answer to the
  * last ping is enough (RFC 6455, section 5.5.3).
  */
 

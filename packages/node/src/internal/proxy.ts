@@ -19,7 +19,7 @@ export interface Proxy {
   readonly secrets: ReadonlyArray<string>
 }
 
-/** What the option says: look into the environment, no proxy, or this one. */
+/** The normalised option: read the environment, no proxy, or this proxy. */
 export type Setting = "environment" | false | Proxy
 
 /** Reads a proxy's URL. `undefined` if it is not one. A URL without a protocol counts as `http`, as it does for curl. */

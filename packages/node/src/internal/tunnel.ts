@@ -38,7 +38,7 @@ export class ProxyRefused extends Error {
   }
 }
 
-/** Connects. The returned function gives up, and does nothing once there is a socket. */
+/** Connects. The returned function aborts the attempt, and does nothing once there is a socket. */
 export const connect = (options: Options, onSocket: OnSocket): (() => void) => {
   const { host, port, proxy } = options
   const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`
@@ -71,7 +71,7 @@ export const connect = (options: Options, onSocket: OnSocket): (() => void) => {
       socket.destroy()
       return finish(new ProxyRefused(response.statusCode ?? 0))
     }
-    // What the server says first is not lost. Only a server that speaks before the client does so.
+    // Keeps bytes that the server sent before the client's first byte.
     if (head.length > 0) socket.unshift(head)
     // From here on the request owns the socket, and receives its errors, those of TLS included.
     finish(null, options.tls === undefined ? socket : tls.connect({ ...options.tls, socket }))

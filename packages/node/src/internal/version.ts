@@ -1,2 +1,2 @@
-/** The version of this package, as the `user-agent` says it. A test holds it equal to `package.json`. */
+/** The version of this package, for the `user-agent`. A test checks that it equals `package.json`. */
 export const version = "0.1.0"

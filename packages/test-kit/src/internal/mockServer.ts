@@ -24,7 +24,7 @@ import type * as DelayLine from "./delayLine.ts"
 import * as MessageFaults from "./messageFaults.ts"
 import type { Recorder } from "./recorder.ts"
 import * as RequestHandler from "./requestHandler.ts"
-import type { Dials } from "./verbs.ts"
+import * as Verbs from "./verbs.ts"
 
 export interface Options {
   readonly path: string
@@ -78,7 +78,7 @@ export interface MockServer {
   readonly freeze: (connection: Connection) => void
   readonly thaw: (connection: Connection) => void
   /** What happens to the next handshakes. */
-  readonly dials: Dials
+  readonly dials: Verbs.Dials
 }
 
 const keyHeader = "x-makima-api-key"
@@ -100,7 +100,7 @@ export const make = (options: Options): MockServer => {
   const open = new Map<number, Connection>()
   // Open connections that were closed while frozen: their close frame leaves at the thaw.
   const closing = new Set<Connection>()
-  const dials: Dials = { faults: [], delayMillis: 0 }
+  const dials: Verbs.Dials = { faults: [], delayMillis: 0 }
   let encoding: Encoding = "text"
   let emissions = 0
 
@@ -118,7 +118,7 @@ export const make = (options: Options): MockServer => {
   })
 
   const answerDial = (request: Http.IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const fault = dials.faults.shift()
+    const fault = Verbs.takeFault(dials)
     if (fault?._tag === "Stall") {
       recorder.append({ _tag: "Stalled" })
       return

@@ -27,7 +27,7 @@ export interface Recorder {
   readonly await: <E extends Entry>(predicate: (entry: Entry) => entry is E) => Effect.Effect<E>
 }
 
-/** An empty log. `keepMessages` says whether messages are kept, or only what else happens. */
+/** An empty log. Without `keepMessages` it omits messages and keeps every other entry. */
 export const make = (options: { readonly clock: Clock; readonly keepMessages: boolean }): Recorder => {
   const { clock, keepMessages } = options
   const entries: Array<Entry> = []

@@ -22,7 +22,7 @@ import * as MessageFaults from "./messageFaults.ts"
 import * as Recorder from "./recorder.ts"
 import * as RequestHandler from "./requestHandler.ts"
 import * as SocketErrors from "./socketErrors.ts"
-import type { DialFault, Dials } from "./verbs.ts"
+import * as Verbs from "./verbs.ts"
 
 type Frame = string | Uint8Array
 
@@ -67,19 +67,19 @@ export interface ScriptedServer {
   /** Thaws every connection and ends all delays of requests. */
   readonly healConnections: () => void
   /** What happens to the next dials. */
-  readonly dials: Dials
+  readonly dials: Verbs.Dials
 
   // What the client's end does.
   /** A dial begins. */
   readonly dial: () => void
   /** Takes the fault of this dial, if there is one. */
-  readonly nextDialFault: () => DialFault | undefined
+  readonly nextDialFault: () => Verbs.DialFault | undefined
   /** A dial will not be answered. */
   readonly stalled: () => void
   readonly accept: () => Link
   readonly receive: (link: Link, frame: Frame) => void
   readonly hangUp: (link: Link, code: number, reason: string | undefined) => void
-  /** The client gives up the connection after its heartbeat failed. */
+  /** The client abandons the connection after its heartbeat failed. */
   readonly abandon: (link: Link, error: SocketError) => void
   readonly release: (link: Link) => void
   /** Takes what has arrived, `n` frames at most. */
@@ -101,7 +101,7 @@ export const make = (options: Options): ScriptedServer => {
   const { clock } = options
   const links: Array<Link> = []
   const dialTimes: Array<number> = []
-  const dials: Dials = { faults: [], delayMillis: 0 }
+  const dials: Verbs.Dials = { faults: [], delayMillis: 0 }
   const received: Array<Received> = []
   const sent: Array<Sent> = []
   const pulled: Array<Sent> = []
@@ -233,7 +233,7 @@ export const make = (options: Options): ScriptedServer => {
       changed()
     },
     nextDialFault() {
-      const fault = dials.faults.shift()
+      const fault = Verbs.takeFault(dials)
       if (fault?._tag === "Stall") self.stalled()
       if (fault?._tag === "Refuse") recorder.append({ _tag: "Refused", status: fault.status })
       return fault

@@ -16,8 +16,8 @@ export type DialFault =
 
 /** What happens to the next dials. */
 export interface Dials {
-  /** Each dial takes the oldest one. */
-  faults: Array<DialFault>
+  /** Oldest first: each dial takes one of the first. `left` may be infinite. */
+  faults: Array<{ readonly fault: DialFault; left: number }>
   delayMillis: number
 }
 
@@ -30,6 +30,15 @@ export interface Target {
   readonly acknowledge: (n: number) => void
   /** Thaws every connection and ends all delays on it. */
   readonly healConnections: () => void
+}
+
+/** Takes the oldest fault of a dial, if any. */
+export const takeFault = (dials: Dials): DialFault | undefined => {
+  const head = dials.faults[0]
+  if (head === undefined) return undefined
+  head.left--
+  if (head.left === 0) dials.faults.shift()
+  return head.fault
 }
 
 /** A duration in milliseconds. A negative one counts as 0. */
@@ -72,7 +81,8 @@ const toLimit = (limit: Settings["limit"]): Settings["limit"] =>
 export const make = ({ acknowledge, dials, healConnections, messages, settings }: Target): Pick<MeshServer, Common> => {
   const { nameTasks } = settings
   const addFaults = (n: number, fault: DialFault): void => {
-    for (let i = 0; i < Bounds.atLeast(0, n); i++) dials.faults.push(fault)
+    const left = Bounds.atLeast(0, n)
+    if (left > 0) dials.faults.push({ fault, left })
   }
   return {
     acknowledge: (n = Number.POSITIVE_INFINITY) => Effect.sync(() => acknowledge(Bounds.atLeast(0, n))),

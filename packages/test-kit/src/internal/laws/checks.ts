@@ -1,6 +1,6 @@
 /**
- * The steps that the laws are made of. Each fails with `LawBroken`, which says
- * what was seen.
+ * The steps of the laws. Each fails with `LawBroken`, which describes what was
+ * observed.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,10 +17,10 @@ export type Check<A> = Effect.Effect<A, LawBroken, Harness | Scope.Scope>
 
 export const broken = (seen: string) => new LawBroken({ seen })
 
-/** The longest that anything is waited for that should come. */
+/** The longest wait for something that should happen. */
 export const patience = Duration.seconds(5)
 
-/** Waits for something, or says that it did not come. */
+/** Waits for an effect. Fails with `seen` after `duration`. */
 export const within = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   seen: string,
@@ -28,13 +28,13 @@ export const within = <A, E, R>(
 ): Effect.Effect<A, E | LawBroken, R | Harness> =>
   Effect.gen(function* () {
     const { advance } = yield* Harness
-    // In steps: where the machine stands still for longer than that, what is waited for has its turn before the verdict.
+    // In steps: when the machine pauses for longer than the duration, the effect still runs before the verdict.
     const steps = 20
     const passes = Effect.repeat(advance(Duration.millis(Duration.toMillis(duration) / steps)), { times: steps - 1 })
     return yield* Effect.raceFirst(effect, Effect.andThen(passes, Effect.fail(broken(seen))))
   })
 
-/** Waits until something is so, or says that it never was. */
+/** Waits until a condition holds. Fails with `seen` after `patience`. */
 export const eventually = <R>(condition: Effect.Effect<boolean, never, R>, seen: string) =>
   Effect.gen(function* () {
     const { advance } = yield* Harness
@@ -94,7 +94,7 @@ export const take = (connection: Dialled, n: number): Check<Array<string | Uint8
     )
   })
 
-/** Why the connection ends, and how many frames came before. */
+/** Waits for the end of the connection. Returns its reason, and the number of frames before it. */
 export const ending = (connection: Dialled, patience?: Duration.Duration) =>
   Effect.suspend(() => {
     let frames = 0
@@ -142,7 +142,7 @@ export const roundTrip = (frames: ReadonlyArray<readonly [string | Uint8Array, E
         return yield* broken(`frame ${index} came as ${show(got[index])}, not as ${show(frame)}`)
       }
     }
-    // The last one might come twice.
+    // The last frame may arrive twice.
     yield* server.close(1000, "")
     const { frames: more } = yield* ending(connection)
     if (more > 0) return yield* broken(`${more} frames came that were not sent`)
@@ -166,7 +166,7 @@ const task = (id: string) => TaskId.make(id)
 
 export const say = (id: string): ClientMessage.ClientMessage => ({ _tag: "Subscribe", taskId: task(id) })
 
-/** What a connection said to the server, once `n` requests have come in all. */
+/** The requests of a connection, once the server has received `n` in all. */
 export const heard = (n: number) =>
   Effect.gen(function* () {
     const { server } = yield* Harness

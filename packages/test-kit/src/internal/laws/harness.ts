@@ -1,5 +1,5 @@
 /**
- * What a law is run in. Public through `TransportLaws`.
+ * The environment of a law. Public through `TransportLaws`.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -31,22 +31,22 @@ export interface Server {
   readonly stallDial: Effect.Effect<void>
   /** How many connections are open. */
   readonly open: Effect.Effect<number>
-  /** The requests that came, oldest first. `connection` counts the connections from 1. */
+  /** The received requests, oldest first. `connection` counts the connections from 1. */
   readonly received: Effect.Effect<
     ReadonlyArray<{ readonly connection: number; readonly message: ClientMessage.ClientMessage }>
   >
-  /** How much of what was sent waits because the client does not read; 0 where nothing does. */
+  /** How much of the sent data waits because the client does not read; 0 if nothing waits. */
   readonly undelivered: Effect.Effect<number>
 }
 
 /**
- * What a law is run in: the socket, its server, and time.
+ * The environment of a law: the socket, its server, and time.
  *
  * **Details**
  *
  * The socket under test is to be set up with `timings`: a dial that takes
- * `connectTimeout` fails, and a silent peer is noticed within `silence`. Where
- * it has no such setting, a law will tell.
+ * `connectTimeout` fails, and a silent peer is detected within `silence`. A
+ * socket without such a setting breaks a law.
  *
  * **Example** (Checking one law by hand)
  *
@@ -71,7 +71,7 @@ export class Harness extends Context.Service<
   {
     /** The socket under test. */
     readonly socket: Socket.Socket
-    /** The server that it leads to. */
+    /** The server that the socket connects to. */
     readonly server: Server
     /** Lets time pass: real time for a real network, virtual time for a scripted one. */
     readonly advance: (duration: Duration.Input) => Effect.Effect<void>
@@ -79,7 +79,7 @@ export class Harness extends Context.Service<
 >()("@makima-stream/test-kit/TransportLaws/Harness") {}
 
 /**
- * The timings of a harness over a real network. Short, as each is waited out.
+ * The timings of a harness over a real network. Short, because laws wait them out.
  *
  * @category models
  * @since 0.1.0
@@ -97,7 +97,7 @@ export const short: Timings = {
   heartbeat: { interval: Duration.millis(100), deadline: Duration.millis(200) }
 }
 
-/** Timings that no law waits out, so that a pause of the machine breaks no law. */
+/** Timings for laws that do not wait for them: long, so that a pause of the machine breaks no law. */
 export const long: Timings = {
   connectTimeout: Duration.minutes(1),
   heartbeat: { interval: Duration.minutes(1), deadline: Duration.minutes(1) }
@@ -125,16 +125,16 @@ export class LawBroken extends Data.TaggedError("LawBroken")<{
 }
 
 /**
- * A law: what is promised, in words for a table, and the check of it.
+ * A law: its promise, worded for a table, and its check.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Law {
-  /** What is promised. */
+  /** The promise. */
   readonly promise: string
-  /** Which of the timings the check waits out; the others may be as long as they like. */
+  /** The timing that the check waits out. The others may be long. */
   readonly waitsOut?: keyof Timings
-  /** Fails where the promise is broken. */
+  /** Fails when the promise is broken. */
   readonly check: Effect.Effect<void, LawBroken, Harness | Scope.Scope>
 }

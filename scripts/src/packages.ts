@@ -25,6 +25,7 @@ const failures: Array<string> = []
 
 interface Manifest extends Supply.Manifest {
   readonly version: string
+  readonly exports?: Readonly<Record<string, unknown>>
 }
 
 // `JSON.parse` is untyped; npm has validated the file.
@@ -87,10 +88,17 @@ const pack = async (directory: string, destination: string): Promise<Tarball> =>
   return { name, path, data, files, manifest }
 }
 
+/** The folders that `exports` hides: `dist/internal/` for `"./internal/*": null`. */
+const hiddenFolders = ({ exports = {} }: Manifest): ReadonlyArray<string> =>
+  Object.entries(exports)
+    .filter(([, target]) => target === null)
+    .map(([key]) => key.replace(/^\.\//, "dist/").replace(/\*$/, ""))
+
 /** The public modules of a package, as a program spells them: `@makima-stream/core/MeshEvent`. */
-const publicModules = ({ name, files }: Tarball): ReadonlyArray<string> =>
+const publicModules = ({ name, files, manifest }: Tarball): ReadonlyArray<string> =>
   [...files.keys()]
-    .filter((file) => file.startsWith("dist/") && file.endsWith(".d.ts") && !file.includes("/internal/"))
+    .filter((file) => file.startsWith("dist/") && file.endsWith(".d.ts"))
+    .filter((file) => !hiddenFolders(manifest).some((folder) => file.startsWith(folder)))
     .map((file) => file.slice("dist/".length, -".d.ts".length))
     .map((module) => (module === "index" ? name : `${name}/${module}`))
 

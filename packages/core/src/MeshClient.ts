@@ -4,7 +4,7 @@
  * `MeshStream.connect` opens a connection for each run of its stream. A program
  * with many parts shares one connection through this service. A stream of the
  * client is a subscription while it runs: the first consumer of a task requests
- * it from the server, the last one gives it up, and those in between cost no
+ * it from the server, the last one releases it, and those in between cost no
  * request.
  *
  * **A slow consumer.** Each consumer has a bounded queue and chooses what happens

@@ -185,7 +185,7 @@ const isFinalClose = (code: number): boolean =>
  * `true` for a handshake refused with 401 and for a close with 4401 or 3000, if
  * the transport set `credentialsMayChange`. The feed then connects once more,
  * with a fresh key and after the schedule's delay, before it fails. A second
- * such refusal in a row is final.
+ * consecutive refusal is final.
  *
  * **Example** (A key that has expired)
  *
@@ -238,7 +238,7 @@ export const defaults: ReconnectPolicy = {
  *
  * Throws on a duration that is not one, such as `"soon"`. The types exclude it.
  *
- * **Example** (At most five attempts in a row)
+ * **Example** (At most five consecutive attempts)
  *
  * ```ts
  * import * as Schedule from "effect/Schedule"

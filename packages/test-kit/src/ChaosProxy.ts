@@ -150,7 +150,7 @@ export interface ChaosProxy {
   readonly kill: (connection?: number) => Effect.Effect<void>
   /** Leaves the connections half-open: neither bytes nor the end of a side pass. */
   readonly freeze: (connection?: number) => Effect.Effect<void>
-  /** Ends a freeze. Bytes that were held back pass, in order. */
+  /** Ends a freeze. The delayed bytes are forwarded, in order. */
   readonly thaw: (connection?: number) => Effect.Effect<void>
 }
 

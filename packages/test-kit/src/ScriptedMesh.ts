@@ -79,7 +79,7 @@ export interface Sent {
 
 /**
  * A test waited for a connection or a request that did not come. The message lists
- * what came instead.
+ * what was received instead.
  *
  * @category errors
  * @since 0.1.0
@@ -90,7 +90,7 @@ export class NotReceived extends Data.TaggedError("NotReceived")<{
   /** What came instead. */
   readonly received: ReadonlyArray<Received>
 }> {
-  /** What the test waited for, and what came instead. */
+  /** What the test waited for, and what was received instead. */
   override get message(): string {
     const came = this.received.map(
       ({ connection, message }) => `  connection ${connection}: ${ClientMessage.encodeFrame(message)}`
@@ -114,7 +114,7 @@ export interface Options extends RequestOptions {
    */
   readonly connectTimeout?: Duration.Input
   /**
-   * How a frozen connection is noticed: it fails with `HeartbeatTimeout` after
+   * How a frozen connection is detected: it fails with `HeartbeatTimeout` after
    * `interval + deadline`. Defaults to 15 and 10 seconds, as the Node socket. `false`
    * for a transport without a heartbeat.
    */
@@ -181,7 +181,7 @@ export class ScriptedMesh extends Context.Service<
      */
     readonly awaitConnection: (n?: number) => Effect.Effect<Connection, NotReceived>
     /**
-     * Waits for a request, past ones included. Fails with what came instead after
+     * Waits for a request, past ones included. Fails with what was received instead after
      * 1,000 turns of the scheduler: with virtual time nothing comes later by itself.
      */
     readonly awaitReceived: (predicate: (received: Received) => boolean) => Effect.Effect<Received, NotReceived>

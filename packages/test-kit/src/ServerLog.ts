@@ -104,7 +104,7 @@ export type Encoding = "text" | "binary" | "fragmented"
  *
  * - `emission` is the same for all connections that one message went to, and
  *   grows from one message to the next.
- * - `delivered` is `false` while the frame is held back because the connection
+ * - `delivered` is `false` while the frame is retained because the connection
  *   is frozen; should the connection thaw, the entry becomes `true`. A frame that
  *   was delivered has been handed to the network, which may still lose it when
  *   the connection is killed.
@@ -170,7 +170,7 @@ export interface Frozen extends Stamp {
 }
 
 /**
- * A frozen connection goes on: what was held back has been sent.
+ * A frozen connection resumed: the retained frames have been sent.
  *
  * @category models
  * @since 0.1.0

@@ -425,9 +425,8 @@ export type LawName = keyof typeof laws
  *
  * **Details**
  *
- * `cannot` names the laws that it is known to break, and why. They are run as
- * well, and are expected to be broken: a socket that learns to keep one is
- * noticed.
+ * `cannot` names the laws that the socket is known to break, and why. They are run
+ * as well, and are expected to fail: if one passes, the suite fails.
  *
  * @category models
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
  * Counts the consumers of each key. The first consumer requests it, the last one
- * gives it up after an idle time to live, and those in between cost no request.
+ * releases it after an idle time to live, and those in between cost no request.
  * Synchronous: the caller passes the time in.
  */
 import type { Interest } from "../../Interest.ts"
@@ -13,7 +13,7 @@ export interface Demand {
   readonly release: (interest: Interest, now: number) => void
   /** As `release`, without the idle time. */
   readonly drop: (interest: Interest) => void
-  /** Gives up the keys that had no consumer for the idle time. */
+  /** Releases the keys that had no consumer for the idle time. */
   readonly sweep: (now: number) => void
   /** When `sweep` has something to do next; `undefined` if it has nothing. */
   readonly next: () => number | undefined

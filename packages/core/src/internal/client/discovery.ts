@@ -2,7 +2,7 @@
  * Which tasks are live, as far as the client has seen: what `everything()`
  * follows. A task is live from the first update that does not say it has ended,
  * until some time after an update that does. Synchronous: the caller passes the
- * time in, and requests or gives up the output in `onFound` and `onGone`.
+ * time in, and requests or releases the output in `onFound` and `onGone`.
  *
  * - The update with the highest version decides whether a task has ended. A late
  *   older update changes nothing; an update without a version counts as newer.

@@ -1,7 +1,7 @@
 /**
  * The cost and duration of a task's runs, each result counted once.
  *
- * The protocol gives a result no id, so the rules are:
+ * A result has no id in the protocol, so the rules are:
  *
  * - A run has one result. A later result of the same run replaces its cost and
  *   duration.

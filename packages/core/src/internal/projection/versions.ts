@@ -27,7 +27,7 @@ export interface Versions {
   readonly lower?: { readonly last: number; readonly count: number }
 }
 
-/** How many lower versions in a row are a new count, by default. */
+/** The default number of consecutive lower versions that start a new count. */
 export const defaultRestartAfter = 3
 
 /**

@@ -28,7 +28,7 @@ export class Recent<K, V> {
 
   /** Sets the entry and makes it the newest. Returns the entry that was evicted for it. */
   set(key: K, value: V): V | undefined {
-    // The same task several times in a row is the common case, and needs no new place.
+    // Consecutive events of one task are the common case, and do not move it.
     if (key !== this.#newest) {
       this.#entries.delete(key)
       this.#newest = key

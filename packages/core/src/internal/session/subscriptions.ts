@@ -58,7 +58,7 @@ export interface Key {
   waiting: Request | undefined
   /** Requests without their acknowledgement, oldest first, timed out ones included. */
   readonly unanswered: Array<Request>
-  /** How many subscribes in a row timed out. */
+  /** The number of consecutive subscribes that timed out. */
   timeouts: number
   /** Whether the subscribe must be sent once more. */
   resend: boolean

@@ -65,12 +65,23 @@ export interface Act<Action> {
 }
 
 /**
+ * The server refuses the next dial for good: with status 403, which ends a
+ * program that has the default policy.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Reject {
+  readonly _tag: "Reject"
+}
+
+/**
  * One step of a schedule.
  *
  * @category models
  * @since 0.1.0
  */
-export type Step<Action> = FaultSchedule.Fault | Emit | Act<Action>
+export type Step<Action> = FaultSchedule.Fault | Emit | Act<Action> | Reject
 
 /**
  * What happens in a run, and in which kind of world.
@@ -83,6 +94,13 @@ export interface Schedule<Action> {
   readonly maxBatch: number
   /** Whether acknowledgements name their task. */
   readonly nameTasks: boolean
+  /**
+   * Whether the scheduler yields at random steps of every fiber, also between two
+   * that look like one. Defaults to `false`.
+   *
+   * @since 0.2.0
+   */
+  readonly yields?: boolean
   /** What happens, one after the other. Between two steps the program comes to rest. */
   readonly steps: ReadonlyArray<Step<Action>>
 }
@@ -120,6 +138,9 @@ const cut: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
   Schema.Union([faults.Kill, faults.Close, faults.Refuse])
 )
 
+/** A refusal for good, and something that makes a program dial. */
+const fatal: Arbitrary.Arbitrary<Reject> = Arbitrary.schema(Schema.TaggedStruct("Reject", {}))
+
 const stepOf = <Action>(action: Arbitrary.Arbitrary<Action> | undefined): Arbitrary.Arbitrary<Step<Action>> => {
   const act: Arbitrary.Arbitrary<Step<Action>> =
     action === undefined ? emit : Arbitrary.map(action, (action) => ({ _tag: "Act", action }))
@@ -127,7 +148,8 @@ const stepOf = <Action>(action: Arbitrary.Arbitrary<Action> | undefined): Arbitr
     if (kind < 5) return emit
     if (kind < 9) return advance
     if (kind < 14) return act
-    return kind < 16 ? cut : fault
+    if (kind < 16) return cut
+    return kind < 17 ? fatal : fault
   })
 }
 
@@ -138,8 +160,8 @@ const scheduleOf = <Action>(program: Program<Action>): Arbitrary.Arbitrary<Sched
   // A generator likes its bounds: one part alone would be empty in every fourth schedule.
   const part = Arbitrary.array(stepOf(program.action), { maxLength: maxSteps })
   return Arbitrary.map(
-    Arbitrary.all([int(1, 8), Arbitrary.schema(Schema.Boolean), part, part, part]),
-    ([maxBatch, nameTasks, ...parts]) => ({ maxBatch, nameTasks, steps: parts.flat() })
+    Arbitrary.all([int(1, 8), Arbitrary.schema(Schema.Boolean), Arbitrary.schema(Schema.Boolean), part, part, part]),
+    ([maxBatch, nameTasks, yields, ...parts]) => ({ maxBatch, nameTasks, yields: yields && process.env.NOY === undefined, steps: parts.flat() })
   )
 }
 
@@ -156,6 +178,12 @@ const scheduleOf = <Action>(program: Program<Action>): Arbitrary.Arbitrary<Sched
 export interface World {
   /** The server. The `Socket` that leads to it is in the context. */
   readonly mesh: ScriptedMesh.ScriptedMesh["Service"]
+  /**
+   * When the program dialled, in milliseconds on the monotonic clock.
+   *
+   * @since 0.2.0
+   */
+  readonly dials: () => ReadonlyArray<number>
 }
 
 /**
@@ -314,7 +342,7 @@ export const run = <Action>(
   schedule: Schedule<Action>,
   seed: number
 ): Effect.Effect<void, Violation> =>
-  Virtual.run(seed, ({ fibers, settle }) =>
+  Virtual.run({ seed, yields: schedule.yields === true }, ({ fibers, settle }) =>
     Effect.gen(function* () {
       const { maxBatch, nameTasks, steps } = schedule
       const mesh = yield* ScriptedMesh.make({ maxBatch, nameTasks })
@@ -342,6 +370,8 @@ export const run = <Action>(
         switch (next._tag) {
           case "Emit":
             return mesh.emit(...says(next))
+          case "Reject":
+            return mesh.refuse(1, 403)
           case "Act":
             return inProgram(running.act(next.action))
           default:
@@ -349,7 +379,9 @@ export const run = <Action>(
         }
       }
 
-      const running = yield* inProgram(Effect.provideService(program.start({ mesh }), Socket.Socket, mesh.socket))
+      const running = yield* inProgram(
+        Effect.provideService(program.start({ mesh, dials: wire.dials }), Socket.Socket, wire.socket)
+      )
       yield* look("step")
       for (const next of steps) {
         yield* perform(next)
@@ -374,7 +406,7 @@ export const run = <Action>(
       step++
       const reconnect = mesh
         .kill()
-        .pipe(Effect.andThen(pass(5 * minute)), Effect.andThen(look("reconnected")), Effect.map(fibers.alive))
+        .pipe(Effect.andThen(rest), Effect.andThen(pass(5 * minute)), Effect.andThen(look("reconnected")), Effect.map(fibers.alive))
       // The first one may cost a consumer that chose to fail its life.
       const before = yield* reconnect
       const after = yield* reconnect
@@ -388,9 +420,9 @@ export const run = <Action>(
       if (fibers.alive() !== 0) {
         return yield* violation(`${fibers.alive()} fibers are left after the program's scope has closed`)
       }
-      const dials = (yield* mesh.dials).length
+      const dials = wire.dials().length
       yield* pass(60 * minute)
-      if ((yield* mesh.dials).length !== dials) {
+      if (wire.dials().length !== dials) {
         return yield* violation("somebody dials after the program's scope has closed")
       }
     })
@@ -518,7 +550,7 @@ export const format = <Action>(outcome: Outcome<Action>): string => {
     `${program}, seed ${seed}: ${violation.message}${where}`,
     `The smallest schedule found, ${steps.length} of ${generatedSteps} steps, with pulls of ${maxBatch} frames and acknowledgements that ${
       nameTasks ? "name" : "do not name"
-    } their task:`,
+    } their task${schedule.yields === true ? ", and a scheduler that yields at random" : ""}:`,
     ...lines
   ].join("\n")
 }

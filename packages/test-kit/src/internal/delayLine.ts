@@ -44,9 +44,8 @@ export const make = (clock: Clock, schedule: Schedule): DelayLine => {
       arm()
     },
     flush() {
-      const tasks = waiting
-      waiting = []
-      for (const { task } of tasks) task()
+      // One at a time: what a task adds comes after the others.
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) next.task()
     },
     clear() {
       waiting = []

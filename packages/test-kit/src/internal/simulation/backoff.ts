@@ -4,18 +4,25 @@
  *
  * The n-th attempt in a row waits between half of `min(30 s, 2 s * 2^(n-1))` and
  * the whole of it, besides a `Retry-After`; only a message and five seconds of
- * uptime begin the count anew.
+ * uptime reset the count. Times are monotonic.
  */
 import type { ConnectionReason } from "@makima-stream/core/MeshError"
 
 const stableAfter = 5000
 
+/** The shortest time between two dials that a program requests. */
+const reconnectFloor = 1000
+
+/** Whether a reason ends a program that has the default policy. */
+export const isFatal = (reason: { readonly _tag: string }): boolean =>
+  reason._tag === "HandshakeRejected" && "status" in reason && reason.status === 403
+
 export interface Judge {
   /** A connection opened. */
   readonly opened: (at: number) => void
-  /** The program started afresh: whatever it counted is gone. */
+  /** The program started again, with a count of its own. */
   readonly fresh: () => void
-  /** An end or a failed dial was reported. Gives what is wrong with it. */
+  /** An end or a failed dial was reported. Returns what is wrong with it. */
   readonly ended: (report: {
     readonly at: number
     readonly opened: boolean
@@ -25,7 +32,7 @@ export interface Judge {
     /** Whether a message had been pulled on the connection. */
     readonly heard: boolean
   }) => string | undefined
-  /** What is wrong with a dial at this time. */
+  /** Returns what is wrong with a dial at this time. */
   readonly dialled: (at: number) => string | undefined
 }
 
@@ -57,10 +64,13 @@ export const make = (): Judge => {
         return `attempt ${report.attempt} was reported, and it was attempt ${attempt} since the last stable connection`
       }
       const wait = report.retryInMillis
+      if (isFatal(report.reason)) {
+        return wait === undefined ? undefined : `the program retries after ${report.reason.message}`
+      }
       if (wait === undefined) return `the program gave up on ${report.reason._tag}`
       dialAt = report.at + wait
       if (report.reason._tag === "ReconnectRequested") {
-        return wait === 0 ? undefined : `a reconnect that was asked for waits ${wait} ms`
+        return wait <= reconnectFloor ? undefined : `a reconnect that was requested waits ${wait} ms`
       }
       step++
       const retryAfter = report.reason._tag === "HandshakeRejected" ? (report.reason.retryAfterMillis ?? 0) : 0

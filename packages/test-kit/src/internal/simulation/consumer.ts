@@ -1,15 +1,16 @@
 /**
- * One consumer of a simulated program: it can be stalled, resumed, killed and
- * sent away, and it judges what it saw by what it should have seen.
+ * One consumer of a simulated program. It can be stalled, resumed, killed and
+ * removed, and it judges what it saw by what it should have seen.
  *
- * The judge holds every explanation of the consumer's beginning that is still
- * possible: where in the reference it started, and whether it joined a
- * connection that was open. An event that no explanation allows is a violation.
+ * Two judges share the work:
  *
- * What is allowed: the elements of the reference that the consumer's route lets
- * through, in order, each once, without a hole; a `Resync` for `Overflow` stands
- * for exactly as many of them as it says.
+ * - After each step, by the reference: the elements that are for the consumer, in
+ *   order, each once, without a hole. A `Resync` for `Overflow` stands for at most
+ *   as many of them as it says. The judge keeps every position of the reference at
+ *   which the consumer may be.
+ * - At the end, by `Audit`: the marks, against the server's log.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -17,25 +18,35 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { MeshError } from "@makima-stream/core/MeshError"
-import type { MeshEvent } from "@makima-stream/core/MeshEvent"
+import type { Data, MeshEvent } from "@makima-stream/core/MeshEvent"
+import * as Audit from "../../Audit.ts"
+import type { ServerLog } from "../../ServerLog.ts"
 import * as Reference from "./reference.ts"
 
 export interface Options {
-  /** What it is, for a report. */
+  /** Its name in reports. */
   readonly name: string
   readonly stream: Stream.Stream<MeshEvent, MeshError>
-  /** Which elements are for it. */
+  /** Which elements of the reference are for it. */
   readonly admits: (element: Reference.Element) => boolean
-  /** Events that are judged elsewhere. Default: none. */
+  /** Events that are judged elsewhere. Defaults to none. */
   readonly ignores?: (event: MeshEvent) => boolean
   readonly reference: Reference.Reference
   /** Whether it may join a connection that is open already. */
   readonly joinsLate: boolean
+  /** Which messages it wants, for the audit of its marks. */
+  readonly only: (message: Data) => boolean
+  /** Whether it discovers tasks. Defaults to `false`. */
+  readonly discovers?: boolean
+  /** Runs in the consumer's fiber when its stream has failed. */
+  readonly onFailure?: Effect.Effect<void>
 }
 
 export interface Consumer {
   readonly name: string
   readonly events: ReadonlyArray<MeshEvent>
+  /** When it received each event, in monotonic milliseconds. */
+  readonly receivedAt: ReadonlyArray<number>
   readonly stall: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
   readonly isStalled: () => boolean
@@ -45,27 +56,20 @@ export interface Consumer {
   readonly leave: Effect.Effect<void>
   /** How its stream ended; `undefined` while it runs. */
   readonly exit: () => Exit.Exit<void, MeshError> | undefined
-  /** What is wrong with what it saw since the last look. */
+  /** Returns what is wrong with what it saw since the last look. */
   readonly judge: () => string | undefined
+  /** Returns what is wrong with its marks. */
+  readonly judgeMarks: (log: ServerLog) => string | undefined
   /** How many elements of the reference it has not seen yet. */
   readonly behind: () => number
-}
-
-/** How much of an earlier connection an explanation has seen: none, one `Connected` just now, or some. */
-type Past = "none" | "connected" | "some"
-
-interface Explanation {
-  /** The next element of the reference. */
-  readonly next: number
-  readonly past: Past
-  /** A `JoinedLate` must come first. */
-  readonly late: boolean
 }
 
 export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { admits, joinsLate, name, reference } = options
     const events: Array<MeshEvent> = []
+    const receivedAt: Array<number> = []
+    const clock = yield* Clock.Clock
     const gate = yield* Latch.make(true)
     let dying = false
     const startsBy = reference.elements.length
@@ -73,12 +77,19 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
     const fiber = yield* Stream.runForEach(options.stream, (event) =>
       Effect.suspend(() => {
         events.push(event)
+        receivedAt.push(Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
         return dying ? Effect.die("a consumer dies, as it was told to") : gate.await
       })
-    ).pipe(Effect.forkScoped)
+    ).pipe(
+      Effect.onExit((exit) =>
+        Exit.hasFails(exit) && options.onFailure !== undefined ? options.onFailure : Effect.void
+      ),
+      Effect.forkScoped
+    )
 
     let judged = 0
-    let explanations: ReadonlyArray<Explanation> | undefined
+    /** The next elements of the reference that the consumer may be waiting for. */
+    let positions: ReadonlySet<number> | undefined
 
     const nextAdmitted = (from: number): number => {
       let next = from
@@ -89,73 +100,33 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
       }
     }
 
-    const beginnings = (): ReadonlyArray<Explanation> => {
-      if (!joinsLate) return [{ next: startsBy, past: "none", late: false }]
-      const all: Array<Explanation> = []
-      for (let start = 0; start <= startsBy; start++) {
-        const element = reference.elements[start]
-        if (element === undefined || element._tag === "Connected" || element._tag === "Disconnected") {
-          all.push({ next: start, past: "none", late: false })
+    const beginnings = (): ReadonlySet<number> =>
+      new Set(joinsLate ? Array.from({ length: startsBy + 1 }, (_, position) => position) : [startsBy])
+
+    /** The positions after at most `count` elements. */
+    const skip = (from: ReadonlySet<number>, count: number): ReadonlySet<number> => {
+      const reached = new Set(from)
+      for (let position of from) {
+        for (let n = 0; n < count; n++) {
+          position = nextAdmitted(position)
+          if (position >= reference.elements.length) break
+          reached.add(++position)
         }
-        if (start > 0) all.push({ next: start, past: "some", late: true })
       }
-      return all
+      return reached
     }
 
-    const pass = ({ past }: Explanation, element: Reference.Element): Past => {
-      switch (element._tag) {
-        case "Connected":
-          return past === "some" ? "some" : "connected"
-        case "Disconnected":
-          return element.opened ? "some" : past === "connected" ? "some" : past
-        default:
-          return "some"
-      }
-    }
-
-    /** What may come next, and what an explanation becomes by it. */
-    const following = (explanation: Explanation): ReadonlyArray<readonly [Reference.Element, Explanation]> => {
-      const next = nextAdmitted(explanation.next)
-      const element = reference.elements[next]
-      if (element === undefined) return []
-      const step = [element, { next: next + 1, past: pass(explanation, element), late: false }] as const
-      // Who has seen nothing of an earlier connection need not be told that this is not the first.
-      return element._tag === "Reconnected" && explanation.past === "connected"
-        ? [step, ...following({ next: next + 1, past: "some", late: false })]
-        : [step]
-    }
-
-    const skip = (from: ReadonlyArray<Explanation>, count: number): ReadonlyArray<Explanation> => {
-      let current = from
-      for (let n = 0; n < count; n++) {
-        current = distinct(
-          current.flatMap((explanation) =>
-            explanation.late ? [{ ...explanation, late: false }] : following(explanation).map(([, becomes]) => becomes)
-          )
-        )
-      }
-      return current
-    }
-
-    const see = (from: ReadonlyArray<Explanation>, event: MeshEvent): ReadonlyArray<Explanation> => {
+    const see = (from: ReadonlySet<number>, event: MeshEvent): ReadonlySet<number> => {
       if (event._tag === "Resync" && event.reason._tag === "Overflow") return skip(from, event.reason.dropped)
-      if (event._tag === "Resync" && event.reason._tag === "JoinedLate") {
-        const { epoch } = event
-        return from.flatMap((explanation) =>
-          explanation.late && reference.elements[explanation.next - 1]?.epoch === epoch
-            ? [{ ...explanation, late: false }]
-            : []
-        )
+      // The other marks are not part of the reference.
+      if (event._tag === "Resync" && event.reason._tag !== "BadFrame") return from
+      const after = new Set<number>()
+      for (const position of from) {
+        const next = nextAdmitted(position)
+        const element = reference.elements[next]
+        if (element !== undefined && Reference.matches(element, event)) after.add(next + 1)
       }
-      return distinct(
-        from.flatMap((explanation) =>
-          explanation.late
-            ? []
-            : following(explanation).flatMap(([element, becomes]) =>
-                Reference.matches(element, event) ? [becomes] : []
-              )
-        )
-      )
+      return after
     }
 
     const judge = (): string | undefined => {
@@ -163,30 +134,42 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
         const event = events[judged]
         if (event === undefined) return undefined
         if (options.ignores?.(event) === true) continue
-        const before = explanations ?? beginnings()
+        const before = positions ?? beginnings()
         const after = see(before, event)
-        if (after.length === 0) {
-          const expected = new Set(before.flatMap(following).map(([element]) => Reference.show(element)))
+        if (after.size === 0) {
+          const expected = [...before].flatMap((position) => reference.elements[nextAdmitted(position)] ?? [])
           return `${name} saw ${showEvent(event)} as its event ${judged + 1}, and not ${
-            expected.size === 0 ? "nothing yet" : [...expected].slice(0, 3).join(", or ")
+            expected.length === 0 ? "nothing yet" : [...new Set(expected.map(Reference.show))].slice(0, 3).join(", or ")
           }`
         }
-        explanations = after
+        positions = after
       }
       return undefined
     }
 
-    const remaining = ({ next, past }: Explanation): number => {
-      const first = reference.elements[nextAdmitted(next)]
-      // Who need not be told of the reconnect is not waiting for it.
-      let count = first?._tag === "Reconnected" && past === "connected" ? -1 : 0
-      for (let at = nextAdmitted(next); at < reference.elements.length; at = nextAdmitted(at + 1)) count++
+    const judgeMarks = (log: ServerLog): string | undefined => {
+      const { unmarkedConnections, unmarkedGaps } = Audit.compare(log, events, {
+        connectionOf: (epoch) => reference.connectionOf.get(epoch),
+        // The reference has every connection.
+        connections: () => false,
+        only: options.only,
+        wants: options.discovers === true ? Audit.everything() : undefined
+      })
+      return unmarkedConnections + unmarkedGaps === 0
+        ? undefined
+        : `${name} has ${unmarkedConnections} connections and ${unmarkedGaps} missing messages without a mark`
+    }
+
+    const remaining = (position: number): number => {
+      let count = 0
+      for (let at = nextAdmitted(position); at < reference.elements.length; at = nextAdmitted(at + 1)) count++
       return count
     }
 
     return {
       name,
       events,
+      receivedAt,
       stall: gate.close,
       resume: Effect.asVoid(gate.open),
       isStalled: () => !gate.isOpen(),
@@ -197,16 +180,10 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
       leave: Fiber.interrupt(fiber),
       exit: () => fiber.pollUnsafe(),
       judge,
-      behind: () => (explanations === undefined ? 0 : Math.min(...explanations.map(remaining)))
+      judgeMarks,
+      behind: () => (positions === undefined ? 0 : Math.min(...[...positions].map(remaining)))
     }
   })
-
-const distinct = (explanations: ReadonlyArray<Explanation>): ReadonlyArray<Explanation> => {
-  if (explanations.length < 2) return explanations
-  const byKey = new Map<string, Explanation>()
-  for (const each of explanations) byKey.set(`${each.next} ${each.past} ${each.late}`, each)
-  return [...byKey.values()]
-}
 
 const showEvent = (event: MeshEvent): string => {
   switch (event._tag) {

@@ -1,11 +1,12 @@
 /**
- * What a program on one connection at a time should have seen, from what the
- * mesh did: each dial's outcome and each frame that was pulled, in one order.
+ * What a program on one connection at a time must see, derived from what the mesh
+ * did: the outcome of each dial and each frame that was pulled, in order. Marks
+ * are not part of it: `Audit` judges them by the server's log.
  *
- * Invariants: `elements` only ever grows; the elements of a connection stand
- * between its `Connected` and its `Disconnected`; a connection that the program
- * did not end itself gets its `Disconnected` once everything that arrived on it
- * has been pulled.
+ * Invariants: elements are only appended; the elements of a connection are between
+ * its `Connected` and its `Disconnected`; a connection that the program did not
+ * end itself gets its `Disconnected` after everything that arrived on it was
+ * pulled.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -16,7 +17,6 @@ import type { Opened, Refused, Stalled } from "../../ServerLog.ts"
 
 export type Element =
   | { readonly _tag: "Connected"; readonly epoch: number }
-  | { readonly _tag: "Reconnected"; readonly epoch: number }
   | { readonly _tag: "Disconnected"; readonly epoch: number; readonly opened: boolean }
   | { readonly _tag: "BadFrame"; readonly epoch: number }
   | { readonly _tag: "Data"; readonly epoch: number; readonly message: Data }
@@ -25,9 +25,11 @@ export interface Reference {
   readonly elements: ReadonlyArray<Element>
   /** How many messages, acknowledgements included, were pulled in each epoch. */
   readonly messages: ReadonlyMap<number, number>
-  /** The program gives up the connection that it has, and with it whatever has arrived. */
+  /** The server's number of the connection of each epoch. */
+  readonly connectionOf: ReadonlyMap<number, number>
+  /** The program abandons its connection, and with it what has arrived on it. */
   readonly abandon: Effect.Effect<void>
-  /** Reads what has happened since. Gives what is wrong, if anything is. */
+  /** Reads what has happened since. Returns what is wrong. */
   readonly update: Effect.Effect<string | undefined>
 }
 
@@ -38,6 +40,7 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
   Effect.gen(function* () {
     const elements: Array<Element> = []
     const messages = new Map<number, number>()
+    const connectionOf = new Map<number, number>()
     let logged = (yield* mesh.log).length
     let pulled = (yield* mesh.pulled).length
     const outcomes: Array<Outcome> = []
@@ -85,7 +88,7 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
           current = outcome.connection
           epoch++
           elements.push({ _tag: "Connected", epoch })
-          if (epoch > 1) elements.push({ _tag: "Reconnected", epoch })
+          connectionOf.set(epoch, outcome.connection)
         } else {
           elements.push({ _tag: "Disconnected", epoch, opened: false })
         }
@@ -96,7 +99,7 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
       abandoned = connections.length
     })
 
-    return { elements, messages, abandon, update }
+    return { elements, messages, connectionOf, abandon, update }
   })
 
 const isData = (message: ServerMessage.ServerMessage): message is Data =>
@@ -105,7 +108,7 @@ const isData = (message: ServerMessage.ServerMessage): message is Data =>
   message._tag === "ServerError" ||
   message._tag === "UnknownMessage"
 
-/** What tells one message of a simulation from every other. */
+/** What identifies a message of a simulation. */
 export const identity = (event: MeshEvent): string | undefined => {
   switch (event._tag) {
     case "TaskUpdated":
@@ -119,16 +122,15 @@ export const identity = (event: MeshEvent): string | undefined => {
   }
 }
 
-/** Whether an event is what an element stands for. */
+/** Whether an event is the one that an element stands for. */
 export const matches = (element: Element, event: MeshEvent): boolean => {
   switch (element._tag) {
     case "Connected":
       return event._tag === "Connected" && event.epoch === element.epoch
     case "Disconnected":
       return event._tag === "Disconnected" && event.epoch === element.epoch && event.opened === element.opened
-    case "Reconnected":
     case "BadFrame":
-      return event._tag === "Resync" && event.reason._tag === element._tag && event.epoch === element.epoch
+      return event._tag === "Resync" && event.reason._tag === "BadFrame" && event.epoch === element.epoch
     case "Data":
       return event._tag === element.message._tag && identity(event) === identity(element.message)
   }
@@ -142,8 +144,7 @@ export const show = (element: Element): string => {
       return `Disconnected ${element.opened ? "from" : "after"} epoch ${element.epoch}`
     case "Connected":
       return `Connected to epoch ${element.epoch}`
-    case "Reconnected":
     case "BadFrame":
-      return `Resync (${element._tag}) in epoch ${element.epoch}`
+      return `Resync (BadFrame) in epoch ${element.epoch}`
   }
 }

@@ -55,7 +55,7 @@ interface Following {
 export const program: Program<Action> = {
   name: "meshStream",
   action,
-  start: ({ mesh }) =>
+  start: ({ dials, mesh }) =>
     Effect.gen(function* () {
       const scope = yield* Effect.scope
       const socket = yield* Socket.Socket
@@ -66,13 +66,14 @@ export const program: Program<Action> = {
           const own = yield* Scope.fork(scope)
           const interest = yield* SubscriptionRef.make(Interests.toInterest(wants))
           const reference = yield* Reference.make(mesh)
-          const dialled = (yield* mesh.dials).length
+          const dialled = dials().length
           const consumer = yield* Consumer.make({
             name: "the consumer",
             stream: MeshStream.connect({ interest }).pipe(Stream.provideService(Socket.Socket, socket)),
             admits: () => true,
             reference,
-            joinsLate: false
+            joinsLate: false,
+            only: () => true
           }).pipe(Scope.provide(own))
           following = {
             consumer,
@@ -96,11 +97,13 @@ export const program: Program<Action> = {
             return connections.length === 0 ? undefined : "a connection is open without a consumer"
           }
           const { consumer, interest, judgeBackoff, reference } = following
-          const wrong =
-            (yield* reference.update) ?? consumer.judge() ?? judgeBackoff(yield* mesh.dials) ?? judgeEnd(consumer)
+          const wrong = (yield* reference.update) ?? consumer.judge() ?? judgeBackoff(dials()) ?? judgeEnd(consumer)
           if (wrong !== undefined) return wrong
-          if (consumer.exit() !== undefined) {
+          const exit = consumer.exit()
+          if (exit !== undefined) {
             yield* leave
+            // After a fatal reason it subscribes again, as a program with `retry` does.
+            if (!Exit.hasDies(exit)) yield* join({ all: true, updates: "", output: "ab" })
             return undefined
           }
           const behind = consumer.behind()
@@ -108,6 +111,8 @@ export const program: Program<Action> = {
           if (behind > maxPull + 1) return `the consumer is ${behind} events behind, with nothing to queue them`
           if (moment === "step") return undefined
           if (behind > 0) return `the consumer never saw the last ${behind} events`
+          const unmarked = consumer.judgeMarks(yield* mesh.log)
+          if (unmarked !== undefined) return unmarked
           const wanted = Interests.onWire(SubscriptionRef.getUnsafe(interest))
           const [connection] = connections
           if (connection === undefined) return "there is no connection long after everything healed"
@@ -149,9 +154,12 @@ const maxPull = 8
 const judgeEnd = (consumer: Consumer.Consumer): string | undefined => {
   const exit = consumer.exit()
   if (exit === undefined) return undefined
-  return Exit.isFailure(exit) && Cause.hasDies(exit.cause) && consumer.isDying()
-    ? undefined
-    : `${consumer.name}'s stream ended by itself: ${Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "without a failure"}`
+  if (Exit.isFailure(exit)) {
+    if (Cause.hasDies(exit.cause) && consumer.isDying()) return undefined
+    const failure = exit.cause.reasons.find(Cause.isFailReason)
+    if (failure !== undefined && Backoff.isFatal(failure.error.reason)) return undefined
+  }
+  return `${consumer.name}'s stream ended by itself: ${Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "without a failure"}`
 }
 
 /** Judges what the consumer was told of attempts, and the dials that followed. */
@@ -162,9 +170,11 @@ const attempts = (consumer: Consumer.Consumer, reference: Reference.Reference, d
   return (dials: ReadonlyArray<number>): string | undefined => {
     for (; judged < consumer.events.length; judged++) {
       const event = consumer.events[judged]
+      const receivedAt = consumer.receivedAt[judged]
+      if (receivedAt === undefined) continue
       if (event?._tag !== "Connected" && event?._tag !== "Disconnected") continue
       if (event._tag === "Connected") {
-        backoff.opened(event.at)
+        backoff.opened(receivedAt)
         continue
       }
       // Each dial ends in one of these, sooner or later.
@@ -173,7 +183,7 @@ const attempts = (consumer: Consumer.Consumer, reference: Reference.Reference, d
       const wrong =
         backoff.dialled(at) ??
         backoff.ended({
-          at: event.at,
+          at: receivedAt,
           opened: event.opened,
           attempt: event.attempt,
           reason: event.reason,

@@ -15,8 +15,8 @@ import * as TestClock from "effect/testing/TestClock"
 
 export interface World {
   /**
-   * Lets every fiber run until nothing moves without the clock. Gives `false`
-   * where they never come to rest.
+   * Lets every fiber run until nothing moves without the clock. Returns `false` if
+   * they never come to rest.
    */
   readonly settle: Effect.Effect<boolean>
   /** Counts the fibers that run with it, and that they fork. */
@@ -43,13 +43,23 @@ const countFibers = (): FiberCount => {
   }
 }
 
-/** A scheduler that counts the tasks that wait. */
-const countTasks = () => {
+/** A small generator of its own, so that a program's chance does not depend on where the scheduler yields. */
+const coin = (seed: number, outOf: number) => {
+  let state = (seed ^ 0x9e3779b9) >>> 0
+  return (): boolean => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return (state >>> 16) % outOf === 0
+  }
+}
+
+/** A scheduler that counts the tasks that wait, and that yields at random steps if `yields` is set. */
+const countTasks = (seed: number, yields: boolean) => {
+  const toss = coin(seed, 8)
   const inner = new Scheduler.MixedScheduler()
   let waiting = 0
   const scheduler: Scheduler.Scheduler = {
     executionMode: inner.executionMode,
-    shouldYield: (fiber) => inner.shouldYield(fiber),
+    shouldYield: (fiber) => inner.shouldYield(fiber) || (yields && toss()),
     makeDispatcher() {
       const dispatcher = inner.makeDispatcher()
       return {
@@ -68,11 +78,11 @@ const countTasks = () => {
 }
 
 export const run = <A, E>(
-  seed: number,
+  { seed, yields }: { readonly seed: number; readonly yields: boolean },
   body: (world: World) => Effect.Effect<A, E, Scope.Scope>
 ): Effect.Effect<A, E> =>
   Effect.suspend(() => {
-    const tasks = countTasks()
+    const tasks = countTasks(seed, yields)
     const settle = Effect.gen(function* () {
       for (let turn = 0; turn < patience; turn++) {
         yield* Effect.yieldNow

@@ -1,54 +1,88 @@
 /**
- * What any well-behaved program keeps to, judged by the server's log alone: one
- * connection at a time, and nothing asked for twice.
+ * The rules that every well-behaved program keeps on the wire: few connections at
+ * a time, nothing that is no request, and no subscription requested again unless
+ * its request was not acknowledged in time.
+ *
+ * The program dials through `socket`, which notes when it dials and what it
+ * sends. Times are monotonic.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Socket from "effect/socket/Socket"
+import { decodeFrame, type ClientMessage } from "@makima-stream/core/ClientMessage"
 import type { ScriptedMesh } from "../../ScriptedMesh.ts"
-import type { Entry } from "../../ServerLog.ts"
 
-export interface Judge {
-  /** What was wrong since the last look. */
+export interface Wire {
+  readonly socket: Socket.Socket
+  /** When the program dialled, in milliseconds. */
+  readonly dials: () => ReadonlyArray<number>
+  /** Returns what was wrong since the last look. */
   readonly look: Effect.Effect<string | undefined>
 }
 
-export const make = (mesh: ScriptedMesh["Service"], maxConnections: number): Judge => {
+/** The default `ackTimeout`. */
+const ackTimeout = 5000
+
+export const now = Effect.map(Clock.Clock, (clock) => Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
+
+export const make = (mesh: ScriptedMesh["Service"], maxConnections: number): Wire => {
+  const dials: Array<number> = []
   const open = new Set<number>()
-  const requested = new Set<string>()
   let seen = 0
+  let wrong: string | undefined
 
-  const read = (entry: Entry): string | undefined => {
-    switch (entry._tag) {
-      case "Opened":
-        open.add(entry.connection)
-        return open.size > maxConnections ? `connections ${[...open].join(", ")} were open at once` : undefined
-      case "Closed":
-      case "Killed":
-        open.delete(entry.connection)
-        return undefined
-      case "Received": {
-        const { connection, message } = entry
-        const key = `${connection} ${message._tag.replace(/^Uns|^S/, "s")} ${"taskId" in message ? message.taskId : ""}`
-        const wanted = message._tag.startsWith("S")
-        if (wanted === requested.has(key)) return `connection ${connection} got ${JSON.stringify(message)} twice`
-        if (wanted) requested.add(key)
-        else requested.delete(key)
-        return undefined
+  const socket = Socket.make({
+    reader: Effect.andThen(
+      Effect.map(now, (at) => dials.push(at)),
+      mesh.socket.reader
+    ),
+    writer: Effect.map(mesh.socket.writer, (writer) => {
+      const rules = requestRules()
+      const check = (chunks: ReadonlyArray<unknown>) =>
+        Effect.map(now, (at) => {
+          for (const chunk of chunks) wrong ??= rules(chunk, at)
+        })
+      return {
+        write: (chunk) => Effect.andThen(check([chunk]), writer.write(chunk)),
+        writeAll: (chunks) => Effect.andThen(check(chunks), writer.writeAll(chunks))
       }
-      case "Unreadable":
-        return `connection ${entry.connection} got a frame that is no request`
-      default:
-        return undefined
-    }
-  }
-
-  return {
-    look: Effect.map(mesh.log, (log) => {
-      for (; seen < log.length; seen++) {
-        const entry = log[seen]
-        const wrong = entry === undefined ? undefined : read(entry)
-        if (wrong !== undefined) return wrong
-      }
-      return undefined
     })
+  })
+
+  const look = Effect.map(mesh.log, (log) => {
+    for (; seen < log.length; seen++) {
+      const entry = log[seen]
+      if (entry?._tag === "Opened") {
+        open.add(entry.connection)
+        if (open.size > maxConnections) wrong ??= `connections ${[...open].join(", ")} were open at once`
+      } else if (entry?._tag === "Closed" || entry?._tag === "Killed") open.delete(entry.connection)
+    }
+    return wrong
+  })
+
+  return { socket, dials: () => dials, look }
+}
+
+/** The rules for the requests of one connection. */
+const requestRules = () => {
+  /** When each subscription was requested last. */
+  const requested = new Map<string, number>()
+  return (chunk: unknown, at: number): string | undefined => {
+    const decoded = typeof chunk === "string" ? Result.getOrUndefined(decodeFrame(chunk)) : undefined
+    if (decoded === undefined) return "a frame was sent that is no request"
+    const key = keyOf(decoded)
+    const before = requested.get(key)
+    if (decoded._tag.startsWith("Uns")) {
+      requested.delete(key)
+      return before === undefined ? `${JSON.stringify(decoded)} was sent without a subscription` : undefined
+    }
+    requested.set(key, at)
+    return before !== undefined && at - before < ackTimeout
+      ? `${JSON.stringify(decoded)} was sent twice within ${at - before} ms`
+      : undefined
   }
 }
+
+const keyOf = (message: ClientMessage): string =>
+  `${message._tag.replace(/^Uns|^S/, "s")} ${"taskId" in message ? message.taskId : ""}`

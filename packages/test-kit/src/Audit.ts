@@ -411,9 +411,18 @@ const names = ({ reason, taskId }: Resync, sequence: Transcript.Sequence): boole
   }
 }
 
-/** Whether a mark names the whole interest. */
-const namesAll = ({ reason, taskId }: Resync): boolean =>
-  taskId === undefined && (reason._tag === "Started" || reason._tag === "Reconnected" || reason._tag === "JoinedLate")
+/** Whether a mark names the whole interest. A consumer's queue may drop other marks, and says so with an `Overflow`. */
+const namesAll = ({ reason, taskId }: Resync): boolean => {
+  switch (reason._tag) {
+    case "Started":
+    case "Reconnected":
+    case "JoinedLate":
+    case "Overflow":
+      return taskId === undefined
+    default:
+      return false
+  }
+}
 
 /** Marks that stand where the server confirmed. */
 const standsAtConfirmation = ({ reason }: Resync): boolean =>
@@ -423,19 +432,18 @@ const standsAtConfirmation = ({ reason }: Resync): boolean =>
 const latestPlace = ({ connection, places }: Session, mark: Mark, sequence: Transcript.Sequence): number => {
   const next = places[mark.at] ?? Number.POSITIVE_INFINITY
   if (!standsAtConfirmation(mark.resync)) return next
-  const confirmed = Transcript.confirmedAt(connection, sequence) ?? Number.POSITIVE_INFINITY
+  const confirmed = Transcript.confirmedAt(connection, sequence, next) ?? Number.POSITIVE_INFINITY
   return Math.min(next, Math.max(places[mark.at - 1] ?? 0, confirmed))
 }
 
 /** Whether a mark opens a complete stretch of a sequence. */
 const opensStretch = ({ connection, places }: Session, mark: Mark, sequence: Transcript.Sequence): boolean => {
   const { reason, taskId, unconfirmed } = mark.resync
-  const confirmed = Transcript.confirmedAt(connection, sequence) ?? Number.POSITIVE_INFINITY
+  const next = places[mark.at] ?? Number.POSITIVE_INFINITY
+  const confirmed = Transcript.confirmedAt(connection, sequence, next) ?? Number.POSITIVE_INFINITY
   if (unconfirmed !== undefined) return confirmed < (places[mark.at - 1] ?? 0)
   // A mark for the whole interest names a sequence only if it was part of the interest by then.
-  return (
-    reason._tag === "Subscribed" || taskId !== undefined || confirmed < (places[mark.at] ?? Number.POSITIVE_INFINITY)
-  )
+  return reason._tag === "Subscribed" || taskId !== undefined || confirmed < next
 }
 
 /** How many messages of a session the consumer had seen before a place in the log. */
@@ -608,14 +616,17 @@ const settleUnsent = (
     if (Transcript.isSubscribed(connection, sequence, place) && sequence.kind !== "other") continue
     const isAway = place < requested
     const isWanted =
-      wanted?.has(emission) ??
-      (feed.wants(message) && (isAway || Transcript.subscribeAfter(connection, sequence, place) !== undefined))
+      wanted?.has(emission) ?? (feed.wants(message) && (isAway || isFirstRequestedAfter(connection, sequence, place)))
     if (!isWanted) continue
     if (isAway) counts.missedWhileAway++
     else counts.unheard++
     if (isUnmarkedGap(session, sequence, place)) counts.unmarkedGaps++
   }
 }
+
+/** Whether a connection requests a sequence later, and has not requested it before. */
+const isFirstRequestedAfter = (connection: Transcript.Connection, sequence: Transcript.Sequence, place: number) =>
+  (Transcript.subscribeAfter(connection, sequence, -1)?.place ?? -1) > place
 
 /** Where a session begins in the log: with the end of the previous connection, or its own handshake. */
 const startOf = (previous: Session, session: Session): number =>

@@ -160,8 +160,8 @@ const scheduleOf = <Action>(program: Program<Action>): Arbitrary.Arbitrary<Sched
   // A generator likes its bounds: one part alone would be empty in every fourth schedule.
   const part = Arbitrary.array(stepOf(program.action), { maxLength: maxSteps })
   return Arbitrary.map(
-    Arbitrary.all([int(1, 8), Arbitrary.schema(Schema.Boolean), Arbitrary.schema(Schema.Boolean), part, part, part]),
-    ([maxBatch, nameTasks, yields, ...parts]) => ({ maxBatch, nameTasks, yields: yields && process.env.NOY === undefined, steps: parts.flat() })
+    Arbitrary.all([int(1, 8), Arbitrary.schema(Schema.Boolean), part, part, part]),
+    ([maxBatch, nameTasks, ...parts]) => ({ maxBatch, nameTasks, steps: parts.flat() })
   )
 }
 
@@ -406,7 +406,12 @@ export const run = <Action>(
       step++
       const reconnect = mesh
         .kill()
-        .pipe(Effect.andThen(rest), Effect.andThen(pass(5 * minute)), Effect.andThen(look("reconnected")), Effect.map(fibers.alive))
+        .pipe(
+          Effect.andThen(rest),
+          Effect.andThen(pass(5 * minute)),
+          Effect.andThen(look("reconnected")),
+          Effect.map(fibers.alive)
+        )
       // The first one may cost a consumer that chose to fail its life.
       const before = yield* reconnect
       const after = yield* reconnect
@@ -420,9 +425,9 @@ export const run = <Action>(
       if (fibers.alive() !== 0) {
         return yield* violation(`${fibers.alive()} fibers are left after the program's scope has closed`)
       }
-      const dials = wire.dials().length
+      const dials = (yield* mesh.dials).length
       yield* pass(60 * minute)
-      if (wire.dials().length !== dials) {
+      if ((yield* mesh.dials).length !== dials) {
         return yield* violation("somebody dials after the program's scope has closed")
       }
     })

@@ -224,13 +224,17 @@ export const isSubscribed = (connection: Connection, sequence: Sequence, place: 
 export const subscribeAfter = (connection: Connection, sequence: Sequence, place: number): Request | undefined =>
   connection.requests.find(({ message, place: handled }) => handled > place && subscribes(message, sequence))
 
-/** Where the server acknowledged a subscribe that covers a sequence for the first time. */
-export const confirmedAt = (connection: Connection, sequence: Sequence): number | undefined =>
-  sequence.kind === "other"
-    ? allConfirmedAt(connection)
-    : connection.requests.find(
-        ({ acknowledgedAt, message }) => acknowledgedAt !== undefined && subscribes(message, sequence)
-      )?.acknowledgedAt
+/** Where the server acknowledged the last subscribe that covers a sequence, before a place of the log. */
+export const confirmedAt = (connection: Connection, sequence: Sequence, before: number): number | undefined => {
+  if (sequence.kind === "other") return allConfirmedAt(connection)
+  const { requests } = connection
+  for (let i = requests.length - 1; i >= 0; i--) {
+    const request = requests[i]
+    if (request === undefined || !subscribes(request.message, sequence)) continue
+    if (request.acknowledgedAt !== undefined && request.acknowledgedAt < before) return request.acknowledgedAt
+  }
+  return undefined
+}
 
 /** Where the last request of a connection was acknowledged; `undefined` if any was not, or if there was none. */
 export const allConfirmedAt = ({ requests, unanswered }: Connection): number | undefined => {

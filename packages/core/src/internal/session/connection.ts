@@ -149,6 +149,8 @@ class Loop<Extra> {
   #step: ScheduleStep | undefined
   #publishedRevision = -1
   readonly #dialNow = Latch.makeUnsafe(false)
+  /** Closed while `reconnect` closes a connection: the next dial waits for it. */
+  readonly #closing = Latch.makeUnsafe(true)
   readonly #policy: ReconnectPolicy.Resolved
   readonly #options: Options<Extra>
   readonly #parts: Parts
@@ -180,7 +182,8 @@ class Loop<Extra> {
   readonly reconnect: Effect.Effect<void> = Effect.suspend(() => {
     if (this.#state._tag === "Online") {
       this.#requested = true
-      return Scope.close(this.#state.scope, Exit.void)
+      this.#closing.closeUnsafe()
+      return Effect.ensuring(Scope.close(this.#state.scope, Exit.void), this.#closing.open)
     }
     if (this.#state._tag === "Offline") {
       const { dialAt, retryAfterUntil } = this.#state
@@ -321,6 +324,7 @@ class Loop<Extra> {
       error: MeshError.MeshError
     ) {
       yield* Scope.close(scope, Exit.void)
+      yield* this.#closing.await
       const now = this.#now()
       const requests = session.requests()
       this.#incompleteSince ??= now

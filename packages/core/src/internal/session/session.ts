@@ -104,11 +104,13 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     onAcknowledgement(message, out) {
       acknowledged = true
       const confirmation = subscriptions.acknowledge(message)
-      if (confirmation === undefined) return
-      const { inReplay, key } = confirmation
-      if (options.onConfirmed !== undefined) out.push(options.onConfirmed(key))
-      if (inReplay) appendReplayMark(out)
-      else out.push(subscribedMark(options.epoch, key, 0))
+      if (confirmation !== undefined) {
+        const { inReplay, key } = confirmation
+        if (options.onConfirmed !== undefined) out.push(options.onConfirmed(key))
+        if (!inReplay) out.push(subscribedMark(options.epoch, key, 0))
+      }
+      // Also without a confirmation: what was left of the replay may not be wanted any more.
+      appendReplayMark(out)
     }
   })
 

@@ -11,7 +11,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Interest from "@makima-stream/core/Interest"
 import * as MeshClient from "@makima-stream/core/MeshClient"
 import type { MeshError } from "@makima-stream/core/MeshError"
-import type { MeshEvent } from "@makima-stream/core/MeshEvent"
+import type { Data, MeshEvent } from "@makima-stream/core/MeshEvent"
 import type { TaskId } from "@makima-stream/core/TaskId"
 import * as TaskStatus from "@makima-stream/core/TaskStatus"
 import type { Moment, Program } from "../../Simulation.ts"
@@ -72,7 +72,7 @@ interface Member {
 export const program: Program<Action> = {
   name: "meshClient",
   action,
-  start: ({ mesh }) =>
+  start: ({ dials, mesh }) =>
     Effect.gen(function* () {
       const scope = yield* Effect.scope
       const clock = yield* Clock.Clock
@@ -80,6 +80,8 @@ export const program: Program<Action> = {
       const reference = yield* Reference.make(mesh)
       let members: ReadonlyArray<Member> = []
       let joined = 0
+      /** Whether a consumer has requested output that `everything` need not follow. */
+      let sharesOutput = false
 
       // -----------------------------------------------------------------------
       // the connection, by its status
@@ -94,7 +96,7 @@ export const program: Program<Action> = {
       const judgeStatus = (status: MeshClient.Status): string | undefined => {
         const before = last
         last = status
-        const at = clock.currentTimeMillisUnsafe()
+        const at = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
         switch (status._tag) {
           case "Idle":
             backoff.fresh()
@@ -108,7 +110,7 @@ export const program: Program<Action> = {
             return hurried ? undefined : backoff.dialled(at)
           case "Online":
             hurried = false
-            backoff.opened(status.since)
+            backoff.opened(at)
             return undefined
           case "Offline":
             hurried = false
@@ -117,11 +119,11 @@ export const program: Program<Action> = {
               opened: before._tag === "Online",
               attempt: status.attempt,
               reason: status.reason,
-              retryInMillis: status.retryAt - at,
+              retryInMillis: status.retryAt - clock.currentTimeMillisUnsafe(),
               heard: before._tag === "Online" && (reference.messages.get(before.epoch) ?? 0) > 0
             })
           case "Failed":
-            return `the client gave up: ${status.error.message}`
+            return Backoff.isFatal(status.error.reason) ? undefined : `the client gave up: ${status.error.message}`
         }
       }
 
@@ -174,6 +176,8 @@ export const program: Program<Action> = {
             name: `consumer ${++joined} (${action.stream._tag})`,
             stream,
             admits: admits(action, interest),
+            only: wantsOf(action, interest),
+            discovers: action.stream._tag === "everything",
             ...(action.stream._tag === "everything" ? { ignores: isOutput } : {}),
             reference,
             joinsLate: true
@@ -183,6 +187,16 @@ export const program: Program<Action> = {
             { consumer, scope: own, join: action, interest, judgeOutputs: discoveredOutputs(consumer, reference) }
           ]
         })
+
+      /** Which messages a consumer wants, for the audit of its marks. */
+      const wantsOf = (action: Join, interest: Interest.Interest) => {
+        const admitsElement = admits(action, interest)
+        sharesOutput ||= interest.output.size > 0
+        return (message: Data): boolean =>
+          action.stream._tag === "everything" && message._tag === "TaskOutput"
+            ? !sharesOutput
+            : admitsElement({ _tag: "Data", epoch: 0, message })
+      }
 
       const leave = (member: Member) =>
         Effect.suspend(() => {
@@ -216,7 +230,10 @@ export const program: Program<Action> = {
         )
 
       const judgeHealed = Effect.fnUntraced(function* (moment: Moment) {
+        const log = yield* mesh.log
         for (const { consumer } of members) {
+          const unmarked = consumer.judgeMarks(log)
+          if (unmarked !== undefined) return unmarked
           const behind = consumer.behind()
           if (behind > 0) return `${consumer.name} never saw the last ${behind} events`
         }
@@ -240,8 +257,9 @@ export const program: Program<Action> = {
         Effect.gen(function* () {
           const wrong = (yield* reference.update) ?? wrongStatus
           if (wrong !== undefined) return wrong
-          const dials = (yield* mesh.dials).length
-          if (dials > connecting) return `there were ${dials} dials, and ${connecting} were told of`
+          if (dials().length > connecting) {
+            return `there were ${dials().length} dials, and the status showed ${connecting}`
+          }
           for (const member of members) {
             const wrong = judgeMember(member, moment)
             if (wrong !== undefined) return wrong
@@ -305,6 +323,7 @@ const judgeEnd = ({ consumer, join }: Member): string | undefined => {
   if (Exit.isFailure(exit)) {
     if (Cause.hasDies(exit.cause) && consumer.isDying()) return undefined
     const failure = exit.cause.reasons.find(Cause.isFailReason)
+    if (failure !== undefined && Backoff.isFatal(failure.error.reason)) return undefined
     if (overflowOf(join) === "fail" && failure?.error.reason._tag === "ConsumerOverflow") return undefined
   }
   return `${consumer.name}'s stream ended by itself: ${Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "without a failure"}`

@@ -111,6 +111,9 @@ describe("MeshClient", () => {
           yield* settle
           yield* follow(client.updates(b))
           yield* settle
+          // A second for the reader to report the end, two until the next dial.
+          yield* TestClock.adjust("1 second")
+          yield* settle
           yield* TestClock.adjust("2 seconds")
           yield* settle
           assert.deepStrictEqual((yield* mesh.subscriptions).updates, new Set([a, b]))

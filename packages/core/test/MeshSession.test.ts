@@ -194,6 +194,8 @@ describe("MeshSession", () => {
       const pulling = yield* Effect.forkChild(Effect.flip(session.pull))
       yield* settle
       yield* session.setInterest(Interest.output(a))
+      yield* settle
+      yield* TestClock.adjust("1 second")
       const error = yield* Fiber.join(pulling)
       assert.strictEqual(error.reason._tag, "ConnectionLost")
       assert.isFalse((yield* mesh.connections)[0]?.open)

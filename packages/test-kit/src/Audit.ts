@@ -476,10 +476,7 @@ const isOverdue = (session: Session, from: number, place: number | undefined, is
 
 /** Whether the mark of a whole connection is missing. */
 const isUnmarked = (session: Session): boolean =>
-  isOverdue(session, 0, Transcript.allConfirmedAt(session.connection) ?? requestless(session), namesAll)
-
-/** A connection that requested nothing needs its mark before the first event. */
-const requestless = ({ connection }: Session): number | undefined => (connection.requests.length === 0 ? -1 : undefined)
+  isOverdue(session, 0, Transcript.allConfirmedAt(session.connection), namesAll)
 
 /** Whether a message that was not sent on a session's connection, at a place in the log, is not marked there. */
 const isUnmarkedGap = (session: Session, sequence: Transcript.Sequence, place: number): boolean => {

@@ -150,39 +150,33 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
       record()
     })
   )
-  const onWriteFailure = (error: Socket.SocketError): Effect.Effect<void> => {
-    writeFailure = fromSocketError(error)
-    return handoff.isWaiting() ? Scope.close(readScope, Exit.void) : Effect.void
-  }
   // A server may close the connection while the replay is written. The reader knows why, so the session opens and ends.
-  yield* Effect.catch(requester.replay, onWriteFailure)
+  const replayed = yield* Effect.result(requester.replay)
   // An interest of nothing is confirmed at once.
   const first: Array<Element> = []
   appendReplayMark(first)
   handoff.offer(first)
 
-  yield* Effect.suspend(() => (writeFailure === undefined ? requester.run(onExpired) : Effect.void)).pipe(
+  yield* Effect.andThen(Effect.fromResult(replayed), requester.run(onExpired)).pipe(
     // A transport defect also ends the session, since it can no longer subscribe.
     Effect.catchDefect((cause) =>
       Effect.fail(new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause }) }))
     ),
-    Effect.catch(onWriteFailure),
+    // What has arrived is still read, and the reader's own account of the end counts, which knows more than a failed
+    // write does, such as the code of a close frame.
+    Effect.catch((error: Socket.SocketError) =>
+      Effect.andThen(
+        reading.waitUntil(reading.now() + restTimeout),
+        Effect.suspend(() => {
+          writeFailure = fromSocketError(error)
+          return Scope.close(readScope, Exit.void)
+        })
+      )
+    ),
     Effect.forkIn(scope)
   )
 
-  // What arrived before a write failed is still read. After it, the reader's own account of the end counts, which knows
-  // more than a failed write does, such as the code of a close frame.
-  const readRest = (error: MeshError.MeshError) =>
-    Effect.raceFirst(
-      Effect.mapError(reader.pull, fromSocketError),
-      Effect.andThen(Effect.yieldNow, Effect.fail(error))
-    ).pipe(Effect.tapError(() => Scope.close(readScope, Exit.void)))
-
-  const read = Effect.suspend(() =>
-    writeFailure === undefined
-      ? Effect.mapError(reader.pull, (error) => writeFailure ?? fromSocketError(error))
-      : readRest(writeFailure)
-  )
+  const read = Effect.mapError(reader.pull, (error) => writeFailure ?? fromSocketError(error))
 
   yield* handoff.demand.pipe(
     Effect.andThen(Effect.flatMap(read, deliver)),
@@ -209,6 +203,12 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     requests: requester.requests
   }
 })
+
+/**
+ * How long the reader may wait for frames, or for the end, after a write has failed, in milliseconds. Time in which the
+ * session is not pulled does not count.
+ */
+const restTimeout = 1000
 
 interface RequesterParts {
   readonly clock: Clock.Clock

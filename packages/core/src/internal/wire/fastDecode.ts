@@ -1,6 +1,6 @@
 /**
- * Decodes the two frequent messages, and messages of an unknown type, without the schema: `decodeText` from a frame's text,
- * without `JSON.parse`, and `decode` from the object that `JSON.parse` returned.
+ * Decodes the two frequent messages, acknowledgements of one task, and messages of an unknown type, without the schema:
+ * `decodeText` from a frame's text, without `JSON.parse`, and `decode` from the object that `JSON.parse` returned.
  *
  * Invariant: each returns exactly what the `ServerMessage` schema returns for the same frame, or `undefined`, which leaves
  * the frame to the next way. Neither reports an error, so every error comes from the schema. `ServerMessage.test.ts` checks
@@ -46,16 +46,37 @@ interface Unknown {
   readonly raw: { readonly [key: string]: Schema.Json; readonly type: string }
 }
 
+type Acknowledged = "Subscribed" | "Unsubscribed" | "OutputSubscribed" | "OutputUnsubscribed"
+
+interface Acknowledgement {
+  readonly _tag: Acknowledged
+  readonly taskId?: TaskId
+}
+
 /** Returns the message in a parsed frame, or `undefined` if the schema must decide. */
-export const decode = (object: JsonObject): Update | Output | Unknown | undefined => {
+export const decode = (object: JsonObject): Update | Output | Acknowledgement | Unknown | undefined => {
   switch (object.type) {
     case "taskOutput":
       return decodeOutput(object)
     case "taskUpdated":
       return decodeUpdate(object)
+    // A reconnect with 10,000 tasks brings as many of these at once.
+    case "subscribed":
+      return decodeAcknowledgement("Subscribed", object)
+    case "unsubscribed":
+      return decodeAcknowledgement("Unsubscribed", object)
+    case "outputSubscribed":
+      return decodeAcknowledgement("OutputSubscribed", object)
+    case "outputUnsubscribed":
+      return decodeAcknowledgement("OutputUnsubscribed", object)
     default:
       return isUnknown(object) && hasFiniteNumbers(object) ? { _tag: "UnknownMessage", raw: object } : undefined
   }
+}
+
+const decodeAcknowledgement = (_tag: Acknowledged, { taskId }: JsonObject): Acknowledgement | undefined => {
+  if (taskId == null) return { _tag }
+  return isTaskId(taskId) ? { _tag, taskId } : undefined
 }
 
 const isUnknown = (object: JsonObject): object is Unknown["raw"] =>

@@ -37,7 +37,11 @@ describe("simulate", () => {
     () =>
       Effect.gen(function* () {
         const copy = copyWith("for-the-simulator", [
-          { file: "internal/client/demand.ts", from: "key.holders--\n", to: "key.holders = 0\n" }
+          {
+            file: "internal/client/demand.ts",
+            from: "key.holders--\n        if (key.holders === 0) idle.schedule",
+            to: "key.holders = 0\n        if (key.holders === 0) idle.schedule"
+          }
         ])
         for (const file of ["scripts/src/simulate.ts", "examples/src/support/cli.ts"]) {
           cpSync(join(root, file), join(copy, file))

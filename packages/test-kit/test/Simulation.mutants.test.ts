@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Stream from "effect/Stream"
+import type { ServerLog } from "../src/ServerLog.ts"
 import type * as Simulation from "../src/Simulation.ts"
-import { simulationWith, type Patch } from "./support/mutants.ts"
+import { modulesWith, type Modules, type Patch } from "./support/mutants.ts"
 
 /** How many seeds a mistake may take to be found. */
 const patience = 1000
@@ -44,6 +47,10 @@ interface Mutant {
   readonly seen: { readonly [P in Program]?: RegExp }
 }
 
+const connection = "internal/session/connection.ts"
+const session = "internal/session/session.ts"
+const consumer = "internal/client/consumer.ts"
+
 /** Mistakes that other clients of this and of other feeds have made. */
 const mutants: ReadonlyArray<Mutant> = [
   {
@@ -51,146 +58,187 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: "internal/session/subscriptions.ts",
-        from: "for (const key of held()) {",
-        to: "for (const key of held().filter(({ requested }) => !requested)) {"
+        from: "        touch(key)\n      }\n      replay++",
+        to: "        if (replay < 3) touch(key)\n      }\n      replay++"
       }
     ],
-    seen: { meshStream: /the wire has/, meshClient: /the wire has/ }
+    seen: {
+      meshStream: /the wire has|before an acknowledgement/,
+      meshClient: /the wire has|before an acknowledgement/
+    }
   },
   {
-    name: "starts its backoff anew as soon as a connection opens",
+    name: "resets its backoff as soon as a connection opens",
     patches: [
-      {
-        file: "internal/session/connection.ts",
-        from: "const openedAt = clock.currentTimeMillisUnsafe()\n    epoch++",
-        to: "const openedAt = clock.currentTimeMillisUnsafe()\n    step = yield* Schedule.toStep(policy.schedule)\n    epoch++"
-      }
+      { file: connection, from: "      this.#epoch++\n", to: "      this.#epoch++\n      yield* this.resetSchedule\n" }
     ],
-    seen: { meshStream: /waits .* ms/, meshClient: /waits .* ms/ }
+    seen: { meshStream: /attempt/, meshClient: /attempt/ }
   },
   {
     name: "replays its subscriptions twice",
     patches: [
       {
-        file: "MeshSession.ts",
-        from: "  subscriptions.reset()\n  yield* Effect.mapError(flush, fromSocketError)\n",
-        to: "  subscriptions.reset()\n  yield* Effect.mapError(flush, fromSocketError)\n  if (received === 0) {\n    subscriptions.reset()\n    yield* Effect.mapError(flush, fromSocketError)\n  }\n"
+        file: session,
+        from: "  const replayed = yield* Effect.result(requester.replay)\n",
+        to: "  yield* Effect.result(requester.replay)\n  subscriptions.reset()\n  const replayed = yield* Effect.result(requester.replay)\n"
       }
     ],
     seen: { meshStream: /twice/, meshClient: /twice/ }
   },
   {
-    name: "says nothing of the gap that a reconnect is",
+    name: "leaves a reconnect unmarked",
     patches: [
       {
-        file: "internal/session/connection.ts",
-        from: "if (lostAt === undefined) return [connected]",
-        to: "if (lostAt === undefined || epoch > 0) return [connected]"
+        file: session,
+        from: "if (unconfirmed !== undefined) out.push",
+        to: "if (unconfirmed !== undefined && options.epoch === 1) out.push"
       }
     ],
-    seen: { meshStream: /not Resync \(Reconnected\)|never saw/, meshClient: /not Resync \(Reconnected\)|never saw/ }
+    seen: { meshStream: /without a mark/, meshClient: /without a mark/ }
   },
   {
-    name: "leaves the writing fiber of each session behind",
+    name: "puts its marks where the request was sent",
+    patches: [
+      { file: session, from: "if (unconfirmed !== undefined) out.push", to: "if (unconfirmed === -1) out.push" },
+      { file: session, from: "  appendReplayMark(first)\n", to: "  first.push(options.toReplayMark(0))\n" }
+    ],
+    seen: { meshStream: /before an acknowledgement/, meshClient: /before an acknowledgement/ }
+  },
+  {
+    name: "measures durations on the wall clock",
     patches: [
       {
-        file: "MeshSession.ts",
-        from: "return pulling ? Scope.close(readScope, Exit.void) : Effect.void\n    }),\n    Effect.forkIn(scope)",
-        to: "return pulling ? Scope.close(readScope, Exit.void) : Effect.void\n    }),\n    Effect.forkDetach"
+        file: "internal/time.ts",
+        from: "Number(clock.monotonicTimeNanosUnsafe()) / 1e6",
+        to: "clock.currentTimeMillisUnsafe()"
+      }
+    ],
+    seen: { meshStream: /./, meshClient: /./ }
+  },
+  {
+    name: "leaves the requesting fiber of each session behind",
+    patches: [
+      {
+        file: session,
+        from: "        })\n      )\n    ),\n    Effect.forkIn(scope)",
+        to: "        })\n      )\n    ),\n    Effect.forkDetach"
       }
     ],
     seen: { meshStream: /fibers/, meshClient: /fibers/ }
   },
   {
-    name: "unsubscribes for everybody when one consumer leaves",
-    patches: [{ file: "internal/client/demand.ts", from: "key.holders--\n", to: "key.holders = 0\n" }],
+    name: "unsubscribes for everyone when one consumer leaves",
+    patches: [
+      {
+        file: "internal/client/demand.ts",
+        from: "key.holders--\n        if (key.holders === 0) idle.schedule",
+        to: "key.holders = 0\n        if (key.holders === 0) idle.schedule"
+      }
+    ],
     seen: { meshClient: /the wire has/ }
   },
   {
     name: "loses what does not fit into a consumer's queue",
     patches: [
       {
-        file: "internal/client/consumer.ts",
+        file: consumer,
         from: 'if (overflow === "suspend") return "full"',
         to: 'if (overflow === "suspend") return "accepted"'
       }
     ],
-    seen: { meshClient: /saw .* and not|never saw/ }
+    seen: { meshClient: /saw .* and not|never saw|without a mark/ }
   },
   {
     name: "queues without a bound for a consumer that stalls",
+    patches: [{ file: consumer, from: "if (this.size >= capacity) {", to: "if (this.size >= 1000 * capacity) {" }],
+    seen: { meshClient: /events behind/ }
+  },
+  {
+    name: "ends a live set of consumers, also those that subscribe again meanwhile",
     patches: [
       {
-        file: "internal/client/consumer.ts",
-        from: "if (this.size >= capacity) {",
-        to: "if (this.size >= 1000 * capacity) {"
+        file: "internal/client/consumers.ts",
+        from: "        for (const consumer of removed) consumer.ended ??= how\n        for (const consumer of removed) end(consumer, how)",
+        to: "        for (const consumer of removed) end(consumer, how)\n        for (const consumer of router.consumers) end(consumer, how)"
       }
     ],
-    seen: { meshClient: /events behind/ }
+    seen: { meshClient: /from before it joined/ }
   },
   {
     name: "leaves each session's scope open until its own closes",
     patches: [
       {
-        file: "internal/session/connection.ts",
-        from: "      yield* Scope.close(sessionScope, Exit.void)\n      const now",
-        to: "      const now"
+        file: connection,
+        from: "      yield* Scope.close(scope, Exit.void)\n      yield* this.#closing.await\n",
+        to: "      yield* this.#closing.await\n"
       }
     ],
-    seen: { meshStream: /fibers/, meshClient: /fibers/ }
+    seen: { meshStream: /./, meshClient: /./ }
   },
   {
-    name: "says that it lost one event where it lost several",
-    patches: [
-      {
-        file: "internal/client/consumer.ts",
-        from: "      this.dropped++\n",
-        to: "      this.dropped = 1\n"
-      }
-    ],
+    name: "reports one lost event where it lost several",
+    patches: [{ file: consumer, from: "      this.dropped++\n", to: "      this.dropped = 1\n" }],
     seen: { meshClient: /saw .* and not|never saw/ }
   },
   {
     name: "dials again too soon",
-    patches: [
-      {
-        file: "internal/session/connection.ts",
-        from: "dialAt: now + decision, lostAt",
-        to: "dialAt: now + decision / 4, lostAt"
-      }
-    ],
+    patches: [{ file: connection, from: "dialAt: now + decision,", to: "dialAt: now + decision / 4," }],
     seen: { meshStream: /had to wait/, meshClient: /had to wait/ }
   },
   {
-    name: "takes a connection for stable before it has said anything",
+    name: "takes a connection for stable before it has sent anything",
     patches: [
-      {
-        file: "internal/session/connection.ts",
-        from: "heard && now - openedAt >= stableAfter",
-        to: "now - openedAt >= stableAfter"
-      }
+      { file: connection, from: "if ((yield* session.received) > 0) {", to: "if ((yield* session.received) >= 0) {" }
     ],
     seen: { meshStream: /attempt/, meshClient: /attempt/ }
   },
   {
     name: "ends a session by a failed write before what has arrived was read",
-    patches: [
-      {
-        file: "MeshSession.ts",
-        from: "return pulling ? Scope.close(readScope, Exit.void) : Effect.void",
-        to: "return Scope.close(readScope, Exit.void)"
-      }
-    ],
+    patches: [{ file: session, from: "reading.waitUntil(reading.now() + restTimeout),", to: "Effect.void," }],
     seen: { meshStream: /./ }
   }
 ]
+
+/** Three lossless consumers of one event each, where the third waits until the first has seen the third event. */
+const waitForEachOther = ({ MeshClient, Simulation }: Modules) => {
+  let count = 0
+  let done = 0
+  const program = Simulation.fromEffect(
+    "consumers that wait for each other",
+    () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const client = yield* MeshClient.make()
+          const third = yield* Latch.make(false)
+          const updates = () =>
+            client.updates(undefined, { capacity: 1 }).pipe(Stream.filter((event) => event._tag === "TaskUpdated"))
+          const first = Stream.runForEach(updates(), () => (++count === 3 ? third.open : Effect.void))
+          const other = Stream.runForEach(updates(), () => Effect.sync(() => void done++))
+          const last = Stream.runForEach(updates(), () =>
+            Effect.andThen(
+              third.await,
+              Effect.sync(() => void done++)
+            )
+          )
+          yield* Effect.all([first, other, last], { concurrency: "unbounded" })
+        })
+      ),
+    (_, moment) =>
+      Effect.sync(() => (moment === "healed" && done < 6 ? "the consumers wait for each other" : undefined))
+  )
+  return Simulation.run(
+    program,
+    { maxBatch: 8, nameTasks: true, steps: [{ _tag: "Emit", what: "update", task: "a", times: 8 }] },
+    1
+  ).pipe(Effect.match({ onSuccess: () => undefined, onFailure: ({ message }) => message }))
+}
 
 describe("Simulation", () => {
   it.live(
     "finds nothing in a copy of core that is as it is",
     () =>
       Effect.gen(function* () {
-        const simulation = yield* Effect.promise(() => simulationWith("as-it-is", []))
+        const { Simulation: simulation } = yield* Effect.promise(() => modulesWith("as-it-is", []))
         for (const program of ["meshStream", "meshClient"] as const) {
           assert.isUndefined((yield* search(simulation, program, 200))?.report)
         }
@@ -203,7 +251,9 @@ describe("Simulation", () => {
       `sees a core that ${name}`,
       () =>
         Effect.gen(function* () {
-          const simulation = yield* Effect.promise(() => simulationWith(name.replaceAll(/\W+/g, "-"), patches))
+          const { Simulation: simulation } = yield* Effect.promise(() =>
+            modulesWith(name.replaceAll(/\W+/g, "-"), patches)
+          )
           for (const program of ["meshStream", "meshClient"] as const) {
             const expected = seen[program]
             if (expected === undefined) continue
@@ -215,4 +265,45 @@ describe("Simulation", () => {
       60_000
     )
   }
+
+  it.live(
+    "sees a core that does not wake its consumers before it waits for one of them",
+    () =>
+      Effect.gen(function* () {
+        const name = "does-not-wake-before-it-waits"
+        const file = "internal/client/consumers.ts"
+        assert.isUndefined(yield* waitForEachOther(yield* Effect.promise(() => modulesWith(`${name}-as-it-is`, []))))
+        const mutant = yield* Effect.promise(() =>
+          modulesWith(name, [
+            {
+              file,
+              from: "      wakeAll(due)\n      return Effect.flatMap(awaitRoom(waited)",
+              to: "      return Effect.flatMap(awaitRoom(waited)"
+            }
+          ])
+        )
+        assert.strictEqual(yield* waitForEachOther(mutant), "the consumers wait for each other")
+      }),
+    60_000
+  )
+
+  it.live("sees an audit that ignores connections which the consumer did not report", () =>
+    Effect.gen(function* () {
+      const log: ServerLog = [
+        { _tag: "Opened", seq: 1, at: 0, connection: 1 },
+        { _tag: "Received", seq: 2, at: 0, connection: 1, message: { _tag: "SubscribeAll" } }
+      ]
+      const judge = ({ Audit }: Modules) => Audit.isClean(Audit.compare(log, []))
+      const from = "if (reported.has(connection) || !isOwn(number) || connection.requests.length === 0) continue"
+      const modules = (name: string, patches: ReadonlyArray<Patch>) => Effect.promise(() => modulesWith(name, patches))
+      assert.isFalse(judge(yield* modules("audit-as-it-is", [])))
+      assert.isTrue(
+        judge(
+          yield* modules("audit-ignores", [
+            { part: "test-kit", file: "Audit.ts", from, to: "if (number > 0) continue" }
+          ])
+        )
+      )
+    })
+  )
 })

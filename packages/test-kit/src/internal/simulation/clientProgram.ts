@@ -33,7 +33,9 @@ const Do = Schema.TaggedUnion({
       Schema.TaggedStruct("everything", {})
     ]),
     overflow: Schema.Literals(["suspend", "shed", "sliding", "dropping", "fail"]),
-    capacity: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 6 }))
+    capacity: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 6 })),
+    /** Whether it subscribes again in the moment in which a refusal for good ends it. */
+    again: Schema.Boolean
   },
   Stall: { which },
   Resume: { which },
@@ -65,6 +67,8 @@ interface Member {
   readonly scope: Scope.Closeable
   readonly join: Join
   readonly interest: Interest.Interest
+  /** How many dials had been refused for good when it joined. */
+  readonly refusedBefore: number
   /** What is wrong with the outputs of tasks that it discovered. */
   readonly judgeOutputs: (moment: Moment) => string | undefined
 }
@@ -167,10 +171,19 @@ export const program: Program<Action> = {
         }
       }
 
-      const join = (action: Join) =>
+      /** How many dials were refused for good. */
+      const refusals = Effect.map(
+        mesh.log,
+        (log) =>
+          log.filter((entry) => entry._tag === "Refused" && Backoff.isFatal({ ...entry, _tag: "HandshakeRejected" }))
+            .length
+      )
+
+      const join = (action: Join): Effect.Effect<void> =>
         Effect.gen(function* () {
           yield* reference.update
           const own = yield* Scope.fork(scope)
+          const refusedBefore = yield* refusals
           const [stream, interest] = streamOf(action)
           const consumer = yield* Consumer.make({
             name: `consumer ${++joined} (${action.stream._tag})`,
@@ -180,11 +193,20 @@ export const program: Program<Action> = {
             discovers: action.stream._tag === "everything",
             ...(action.stream._tag === "everything" ? { ignores: isOutput } : {}),
             reference,
-            joinsLate: true
+            joinsLate: true,
+            isEmpty: () => Interest.isEmpty(interest),
+            ...(action.again ? { onFailure: Effect.suspend(() => join({ ...action, again: false })) } : {})
           }).pipe(Scope.provide(own))
           members = [
             ...members,
-            { consumer, scope: own, join: action, interest, judgeOutputs: discoveredOutputs(consumer, reference) }
+            {
+              consumer,
+              scope: own,
+              join: action,
+              interest,
+              refusedBefore,
+              judgeOutputs: discoveredOutputs(consumer, reference)
+            }
           ]
         })
 
@@ -204,17 +226,21 @@ export const program: Program<Action> = {
           return Scope.close(member.scope, Exit.void)
         })
 
-      const judgeMember = (member: Member, moment: Moment): string | undefined => {
+      const judgeMember = (member: Member, moment: Moment, refused: number): string | undefined => {
         const { consumer, join, judgeOutputs } = member
         const isEverything = join.stream._tag === "everything"
         // Whoever has ended need not have seen it all.
         const ended = consumer.exit() !== undefined
         const wrong =
-          consumer.judge() ?? judgeEnd(member) ?? (isEverything ? judgeOutputs(ended ? "step" : moment) : undefined)
+          consumer.judge() ??
+          judgeEnd(member, refused) ??
+          (isEverything ? judgeOutputs(ended ? "step" : moment) : undefined)
         if (wrong !== undefined) return wrong
         // In its queue, in its hands, and in the router's; the end of the connection may wait behind that.
         const bound = 2 * join.capacity + maxPull + 1
-        const behind = overflowOf(join) === "suspend" && !ended ? consumer.behind() : 0
+        // A refusal for good ends it as well, also while it stalls and has not seen its end.
+        const isFed = !ended && refused === member.refusedBefore
+        const behind = overflowOf(join) === "suspend" && isFed ? consumer.behind() : 0
         return behind > bound
           ? `${consumer.name} is ${behind} events behind, with a queue of ${join.capacity}`
           : undefined
@@ -260,8 +286,9 @@ export const program: Program<Action> = {
           if (dials().length > connecting) {
             return `there were ${dials().length} dials, and the status showed ${connecting}`
           }
+          const refused = yield* refusals
           for (const member of members) {
-            const wrong = judgeMember(member, moment)
+            const wrong = judgeMember(member, moment, refused)
             if (wrong !== undefined) return wrong
             if (member.consumer.exit() !== undefined) yield* leave(member)
           }
@@ -317,13 +344,15 @@ const admits =
     }
   }
 
-const judgeEnd = ({ consumer, join }: Member): string | undefined => {
+const judgeEnd = ({ consumer, join, refusedBefore }: Member, refused: number): string | undefined => {
   const exit = consumer.exit()
   if (exit === undefined) return undefined
   if (Exit.isFailure(exit)) {
     if (Cause.hasDies(exit.cause) && consumer.isDying()) return undefined
     const failure = exit.cause.reasons.find(Cause.isFailReason)
-    if (failure !== undefined && Backoff.isFatal(failure.error.reason)) return undefined
+    if (failure !== undefined && Backoff.isFatal(failure.error.reason)) {
+      return refused > refusedBefore ? undefined : `${consumer.name} ended with an error from before it joined`
+    }
     if (overflowOf(join) === "fail" && failure?.error.reason._tag === "ConsumerOverflow") return undefined
   }
   return `${consumer.name}'s stream ended by itself: ${Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "without a failure"}`
@@ -343,21 +372,17 @@ const discoveredBy = (events: ReadonlyArray<MeshEvent>): ReadonlySet<TaskId> => 
 }
 
 /**
- * Judges the outputs that `everything` brings: of tasks that were seen before, in
- * order, each once. Where they begin and end is a matter of time, so a hole is
+ * Judges the outputs that `everything` brings: in order, each once. Where they begin and end is a matter of time, so a hole is
  * none here; but at the end the newest output of every task must be there.
  */
 const discoveredOutputs = (consumer: Consumer.Consumer, reference: Reference.Reference) => {
-  const seen = new Set<TaskId>()
   const newest = new Map<TaskId, string | undefined>()
   let judged = 0
   let next = 0
   return (moment: Moment): string | undefined => {
     for (; judged < consumer.events.length; judged++) {
       const event = consumer.events[judged]
-      if (event?._tag === "TaskUpdated") seen.add(event.taskId)
       if (event?._tag !== "TaskOutput") continue
-      if (!seen.has(event.taskId)) return `${consumer.name} saw output of a task before the task itself`
       const from = next
       const found = reference.elements.findIndex((element, at) => at >= from && Reference.matches(element, event))
       if (found < 0) return `${consumer.name} saw output ${event.content} too late, or once too often`

@@ -34,6 +34,8 @@ export interface Options {
   readonly reference: Reference.Reference
   /** Whether it may join a connection that is open already. */
   readonly joinsLate: boolean
+  /** Whether it may want nothing, which is confirmed without an acknowledgement. */
+  readonly isEmpty: () => boolean
   /** Which messages it wants, for the audit of its marks. */
   readonly only: (message: Data) => boolean
   /** Whether it discovers tasks. Defaults to `false`. */
@@ -84,7 +86,7 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
       Effect.onExit((exit) =>
         Exit.hasFails(exit) && options.onFailure !== undefined ? options.onFailure : Effect.void
       ),
-      Effect.forkScoped
+      Effect.forkScoped({ startImmediately: true })
     )
 
     let judged = 0
@@ -129,6 +131,14 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
       return after
     }
 
+    /** Whether a mark of the confirmation stands before anything was confirmed. */
+    const isTooEarly = (at: ReadonlySet<number>, event: MeshEvent): boolean => {
+      if (event._tag !== "Resync" || event.unconfirmed !== undefined || options.isEmpty()) return false
+      if (event.reason._tag !== "Started" && event.reason._tag !== "Reconnected") return false
+      const confirmedAt = reference.confirmedAt.get(event.epoch) ?? Number.POSITIVE_INFINITY
+      return [...at].every((position) => nextAdmitted(position) < confirmedAt)
+    }
+
     const judge = (): string | undefined => {
       for (; judged < events.length; judged++) {
         const event = events[judged]
@@ -136,6 +146,7 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
         if (options.ignores?.(event) === true) continue
         const before = positions ?? beginnings()
         const after = see(before, event)
+        if (isTooEarly(before, event)) return `${name} saw ${showEvent(event)} before an acknowledgement`
         if (after.size === 0) {
           const expected = [...before].flatMap((position) => reference.elements[nextAdmitted(position)] ?? [])
           return `${name} saw ${showEvent(event)} as its event ${judged + 1}, and not ${

@@ -23,6 +23,8 @@ export type Element =
 
 export interface Reference {
   readonly elements: ReadonlyArray<Element>
+  /** How many elements there were when the first acknowledgement of each epoch was pulled. */
+  readonly confirmedAt: ReadonlyMap<number, number>
   /** How many messages, acknowledgements included, were pulled in each epoch. */
   readonly messages: ReadonlyMap<number, number>
   /** The server's number of the connection of each epoch. */
@@ -40,6 +42,7 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
   Effect.gen(function* () {
     const elements: Array<Element> = []
     const messages = new Map<number, number>()
+    const confirmedAt = new Map<number, number>()
     const connectionOf = new Map<number, number>()
     let logged = (yield* mesh.log).length
     let pulled = (yield* mesh.pulled).length
@@ -56,6 +59,7 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
       }
       messages.set(epoch, (messages.get(epoch) ?? 0) + 1)
       if (isData(decoded.success)) elements.push({ _tag: "Data", epoch, message: decoded.success })
+      else if (!confirmedAt.has(epoch)) confirmedAt.set(epoch, elements.length)
     }
 
     const update = Effect.gen(function* () {
@@ -99,7 +103,7 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
       abandoned = connections.length
     })
 
-    return { elements, messages, connectionOf, abandon, update }
+    return { elements, messages, confirmedAt, connectionOf, abandon, update }
   })
 
 const isData = (message: ServerMessage.ServerMessage): message is Data =>

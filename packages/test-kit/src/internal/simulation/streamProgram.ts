@@ -60,9 +60,12 @@ export const program: Program<Action> = {
       const scope = yield* Effect.scope
       const socket = yield* Socket.Socket
       let following: Following | undefined
+      /** Whether the consumer has wanted nothing at some time. */
+      let wasEmpty = false
 
       const join = (wants: Interests.Wanted) =>
         Effect.gen(function* () {
+          wasEmpty = Interest.isEmpty(Interests.toInterest(wants))
           const own = yield* Scope.fork(scope)
           const interest = yield* SubscriptionRef.make(Interests.toInterest(wants))
           const reference = yield* Reference.make(mesh)
@@ -73,7 +76,8 @@ export const program: Program<Action> = {
             admits: () => true,
             reference,
             joinsLate: false,
-            only: () => true
+            only: () => true,
+            isEmpty: () => wasEmpty
           }).pipe(Scope.provide(own))
           following = {
             consumer,
@@ -131,6 +135,7 @@ export const program: Program<Action> = {
             const { consumer, interest } = following
             switch (action._tag) {
               case "Want":
+                wasEmpty ||= Interest.isEmpty(Interests.toInterest(action.wants))
                 return SubscriptionRef.set(interest, Interests.toInterest(action.wants))
               case "Stall":
                 return consumer.stall

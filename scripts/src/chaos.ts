@@ -1,9 +1,9 @@
 /**
- * A server and a client in two processes, a bad network between them, and
- * everything that can happen to the three: connections cut, frozen, slowed and
- * split at every byte, the server killed and started again, the client stopped
- * for longer than the heartbeat's deadline. At the end, the server's log against
- * what the consumer saw.
+ * Runs a server and a client in two processes behind a network with latency in
+ * each direction, and does everything to the three that can happen: connections
+ * are cut, frozen, slowed and split at every byte, the server is killed and
+ * started again, the client is stopped for longer than the heartbeat's deadline.
+ * At the end, audits what the consumer saw against the server's log.
  *
  * `pnpm chaos`, `pnpm chaos --minutes 10`, `pnpm chaos --seed 7`
  */
@@ -24,7 +24,7 @@ import * as Exit from "effect/Exit"
 import * as Cli from "../../examples/src/support/cli.ts"
 import * as History from "./chaos/history.ts"
 import * as Lines from "./chaos/lines.ts"
-import { deadline, interval } from "./chaos/settings.ts"
+import { deadline, interval, latency } from "./chaos/settings.ts"
 import * as Child from "./child.ts"
 
 const ClientLine = Schema.fromJsonString(
@@ -37,10 +37,13 @@ const ClientLine = Schema.fromJsonString(
 )
 const decodeLine = Schema.decodeUnknownSync(ClientLine)
 
-/** How long a spell of bad weather lasts, in milliseconds. */
+/** How long a fault of the network lasts, in milliseconds. */
 const spell = 400
 
-/** How many events a run has at least: the less a machine has to spare, the fewer there are in the time of the faults. */
+/** The network between faults. */
+const calm: ChaosProxy.Shape = { latencyMillis: latency }
+
+/** The fewest events of a run. A slow machine has fewer of them in the time of the faults. */
 const enough = 1200
 
 const run = Effect.fnUntraced(function* (options: { readonly seed: number; readonly minutes: number }) {
@@ -49,7 +52,7 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
   const begin = yield* Clock.currentTimeMillis
 
   // -------------------------------------------------------------------------
-  // the three
+  // the processes
   // -------------------------------------------------------------------------
 
   const lives: Array<{ readonly file: string; killedAt: number | undefined }> = []
@@ -57,7 +60,7 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
   const startServer = Effect.fnUntraced(function* (port: number) {
     const file = `${directory}/server-${lives.length}.jsonl`
     const scope = yield* Scope.fork(yield* Effect.scope)
-    // Numbers that no other life of the server uses.
+    // Each life of the server has its own range of numbers.
     const first = 1 + lives.length * 10_000_000
     lives.push({ file, killedAt: undefined })
     const child = yield* Child.start("./chaos/server.ts", [String(port), file, String(first)]).pipe(
@@ -69,9 +72,10 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
   let server = yield* startServer(0)
   const { port } = server
   const proxy = yield* ChaosProxy.make({ target: port })
+  yield* proxy.shape(calm)
   const client = yield* Child.start("./chaos/client.ts", [proxy.url, `${directory}/client.jsonl`])
 
-  /** Waits for the client to say something in particular. */
+  /** Waits for a line of the client. */
   const await_ = (tag: (typeof ClientLine.Type)["_tag"]) =>
     Effect.gen(function* () {
       while (true) {
@@ -81,7 +85,7 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
     })
 
   // -------------------------------------------------------------------------
-  // what happens to them
+  // the faults
   // -------------------------------------------------------------------------
 
   const noticed: Array<number> = []
@@ -91,11 +95,11 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
   const slow = (shape: ChaosProxy.Shape) =>
     proxy.shape(shape).pipe(
       Effect.andThen(Effect.sleep(spell)),
-      // The next handshake goes the same way.
+      // The next handshake has the same shape.
       Effect.andThen(cut),
       Effect.andThen(await_("Heard")),
       Effect.andThen(Effect.sleep(spell)),
-      Effect.andThen(proxy.shape({}))
+      Effect.andThen(proxy.shape(calm))
     )
 
   const pause = (meanwhile: Effect.Effect<void>) =>
@@ -110,9 +114,9 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
 
   const faults = {
     cut: Effect.andThen(cut, await_("Heard")),
-    delay: slow({ latencyMillis: 100 }),
-    throttle: slow({ bytesPerSecond: 60_000 }),
-    split: slow({ pieceBytes: 1 }),
+    delay: slow({ latencyMillis: 150, jitterMillis: 50 }),
+    throttle: slow({ ...calm, bytesPerSecond: 60_000 }),
+    split: slow({ ...calm, pieceBytes: 1 }),
     halfOpen: Effect.gen(function* () {
       const frozen = (yield* proxy.connections).length
       const start = yield* Clock.currentTimeMillis
@@ -147,7 +151,7 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
   while (Lines.countEvents(`${directory}/client.jsonl`) < enough) yield* Effect.sleep(spell)
 
   // -------------------------------------------------------------------------
-  // the end, and what was seen
+  // the end, and the audit
   // -------------------------------------------------------------------------
 
   server.child.process.stdin?.write("stop\n")
@@ -158,11 +162,16 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
   yield* server.stop
 
   const links = yield* proxy.connections
-  const histories = lives.map(({ file, killedAt }) => ({ log: Lines.readLog(file), killedAt }))
+  const histories = lives.map(({ file, killedAt }) => ({
+    log: Lines.readLog(file),
+    dials: Lines.readDials(file),
+    killedAt
+  }))
+  const epochs = Lines.readDials(`${directory}/client.jsonl`)
   const log = History.join(histories, links)
   const events = Lines.readEvents(`${directory}/client.jsonl`)
-  const report = Audit.compare(log, events, { connectionOf: History.connections(log, events) })
-  const unexplained = History.unexplained(events, histories, links)
+  const report = Audit.compare(log, events, { connectionOf: History.connections(histories, epochs) })
+  const unexplained = History.unexplained(events, epochs, histories, links)
   const faultsOfClient = figures._tag === "Figures" ? figures.faults : []
   const clean = Audit.isClean(report) && unexplained.length === 0 && faultsOfClient.length === 0 && exitCode === 130
   return {

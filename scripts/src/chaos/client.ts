@@ -1,6 +1,7 @@
 /**
  * The consumer of a chaos run: follows everything, and writes what it sees to a
- * file.
+ * file. It sends the number of the dial as its key, by which the server identifies
+ * the connection.
  *
  * `node client.ts <url> <events file>`. Prints a line of JSON for each `Connected`
  * and `Disconnected`, for the first message of each connection, and, when it is
@@ -14,6 +15,8 @@ import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { openSync } from "node:fs"
@@ -22,6 +25,7 @@ import { deadline, interval, taskIds } from "./settings.ts"
 
 const [url = "", eventsFile = ""] = process.argv.slice(2)
 const file = openSync(eventsFile, "a")
+const dialsFile = openSync(Lines.dialsOf(eventsFile), "a")
 
 const faults: Array<string> = []
 process.on("unhandledRejection", (reason) => faults.push(`unhandledRejection: ${String(reason)}`))
@@ -29,13 +33,14 @@ process.on("uncaughtException", (error) => faults.push(`uncaughtException: ${Str
 
 const print = (value: object): void => console.log(JSON.stringify(value))
 
-// The default's shape, a fortieth as long: a run has no time for half a minute.
+// As the default schedule, forty times as fast.
 const schedule = Schedule.exponential("50 millis").pipe(
   Schedule.modifyDelay(({ duration }) =>
     Effect.map(Random.next, (random) => Duration.times(Duration.min(duration, Duration.millis(750)), 0.5 + random / 2))
   )
 )
 
+let dials = 0
 let silent = true
 let events = 0
 
@@ -50,6 +55,8 @@ MeshStream.connect({
       for (const event of batch) {
         if (event._tag === "Connected") {
           silent = true
+          // Nothing is dialled while a consumer handles an event.
+          Lines.writeDial(dialsFile, { dial: dials, is: event.epoch })
           print({ _tag: event._tag, epoch: event.epoch })
         } else if (event._tag === "Disconnected") {
           print({ _tag: event._tag, epoch: event.epoch, reason: event.reason._tag })
@@ -66,9 +73,12 @@ MeshStream.connect({
   Effect.provide(
     NodeMeshSocket.layer({
       url,
+      apiKey: Effect.sync(() => Redacted.make(String(++dials))),
       connectTimeout: "2 seconds",
       heartbeat: { interval: Duration.millis(interval), deadline: Duration.millis(deadline) }
     })
   ),
+  // Standard output is for the lines above.
+  Effect.provideService(References.MinimumLogLevel, "None"),
   NodeRuntime.runMain
 )

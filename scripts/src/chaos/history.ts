@@ -1,27 +1,34 @@
 /**
- * From what the processes of a chaos run wrote, and from what was done to them,
- * to one log that `Audit` can compare with the consumer's events.
+ * Turns what the processes of a chaos run wrote, and what was done to them, into
+ * one log that `Audit` can compare with the consumer's events.
+ *
+ * The identity of a connection is the number of its dial: the client sends it as
+ * its key, and the proxy numbers connections in the same order.
  */
 import type * as MeshEvent from "@makima-stream/core/MeshEvent"
-import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import type * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
 import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
+import type * as Lines from "./lines.ts"
 
 /** One life of the server process. */
 export interface Life {
   readonly log: ServerLog.ServerLog
   /** When it was killed, in milliseconds since 1970. */
   readonly killedAt: number | undefined
+  /** Which dial each of its connections is. */
+  readonly dials: ReadonlyArray<Lines.Dial>
 }
 
-/** The connection of the proxy that one of the server or the consumer went through: there is one client. */
-const linkAt = (links: ReadonlyArray<ChaosProxy.Connection>, at: number): ChaosProxy.Connection | undefined =>
-  links.findLast(({ openedAt }) => openedAt <= at)
+/** The proxy's connection of a dial. */
+const linkOf = (
+  links: ReadonlyArray<ChaosProxy.Connection>,
+  dial: Lines.Dial | undefined
+): ChaosProxy.Connection | undefined => (dial === undefined ? undefined : links.find(({ id }) => id === dial.dial))
 
 /**
- * The lives of the server as one log: numbers go on from one life to the next,
- * and a connection that was cut by the proxy, or by the end of the server's
- * process, is one that was killed.
+ * Joins the lives of the server into one log: numbers continue from one life to
+ * the next, and a connection that was cut by the proxy, or by the end of the
+ * server's process, counts as killed.
  */
 export const join = (
   lives: ReadonlyArray<Life>,
@@ -30,8 +37,8 @@ export const join = (
   const joined: Array<ServerLog.Entry> = []
   let connections = 0
   let emissions = 0
-  for (const { killedAt, log } of lives) {
-    const open = new Map<number, number>()
+  for (const { dials, killedAt, log } of lives) {
+    const open = new Set<number>()
     let lastEmission = 0
     const add = (entry: ServerLog.Entry): void => {
       joined.push({ ...entry, seq: joined.length + 1 })
@@ -43,9 +50,13 @@ export const join = (
         add({ ...moved, emission: moved.emission + emissions })
         continue
       }
-      if (moved._tag === "Opened") open.set(moved.connection, moved.at)
+      if (moved._tag === "Opened") open.add(moved.connection)
       if (moved._tag === "Closed") {
-        const link = linkAt(links, open.get(moved.connection) ?? 0)
+        const number = moved.connection - connections
+        const link = linkOf(
+          links,
+          dials.find(({ is }) => is === number)
+        )
         open.delete(moved.connection)
         if (moved.by === "client" && moved.code === 1006 && link?.injury !== undefined) {
           add({ _tag: "Killed", connection: moved.connection, at: moved.at, seq: moved.seq })
@@ -55,7 +66,7 @@ export const join = (
       add(moved)
     }
     if (killedAt !== undefined) {
-      for (const connection of open.keys()) add({ _tag: "Killed", connection, at: killedAt, seq: 0 })
+      for (const connection of open) add({ _tag: "Killed", connection, at: killedAt, seq: 0 })
     }
     connections += log.filter(({ _tag }) => _tag === "Opened").length
     emissions += lastEmission
@@ -63,37 +74,25 @@ export const join = (
   return joined
 }
 
-/** What tells a message of the run's server from every other one: it says each thing once. */
-const numberOf = (message: MeshEvent.MeshEvent | ServerMessage.ServerMessage): string | undefined =>
-  message._tag === "TaskUpdated" ? String(message.version) : message._tag === "TaskOutput" ? message.content : undefined
-
-/**
- * The server's connection of each epoch: the one on which the epoch's first message was sent. The times of two processes
- * are not to be relied on for this: a client may be online before the server has come to write that down.
- */
+/** Returns the connection of each epoch, in the joined log: the one with the same dial. */
 export const connections = (
-  log: ServerLog.ServerLog,
-  events: ReadonlyArray<MeshEvent.MeshEvent>
+  lives: ReadonlyArray<Life>,
+  epochs: ReadonlyArray<Lines.Dial>
 ): ((epoch: number) => number | undefined) => {
-  const sentOn = new Map<string, number>()
-  for (const entry of log) {
-    const number = entry._tag === "Sent" ? numberOf(entry.message) : undefined
-    if (number !== undefined && entry._tag === "Sent") sentOn.set(number, entry.connection)
+  const byDial = new Map<number, number>()
+  let before = 0
+  for (const { dials, log } of lives) {
+    for (const { dial, is } of dials) byDial.set(dial, before + is)
+    before += log.filter(({ _tag }) => _tag === "Opened").length
   }
-  const found = new Map<number, number>()
-  let epoch = 0
-  for (const event of events) {
-    if (event._tag === "Connected") epoch = event.epoch
-    const number = numberOf(event)
-    const connection = number === undefined ? undefined : sentOn.get(number)
-    if (connection !== undefined && !found.has(epoch)) found.set(epoch, connection)
-  }
-  return (epoch) => found.get(epoch)
+  const byEpoch = new Map(epochs.map(({ dial, is }) => [is, byDial.get(dial)]))
+  return (epoch) => byEpoch.get(epoch)
 }
 
-/** The ends of connections that nothing was done to, each with the reason that the consumer gave. */
+/** Returns the reasons of the consumer for the ends of connections to which nothing was done. */
 export const unexplained = (
   events: ReadonlyArray<MeshEvent.MeshEvent>,
+  epochs: ReadonlyArray<Lines.Dial>,
   lives: ReadonlyArray<Life>,
   links: ReadonlyArray<ChaosProxy.Connection>
 ): ReadonlyArray<string> => {
@@ -102,7 +101,8 @@ export const unexplained = (
   for (const event of events) {
     if (event._tag === "Connected") connectedAt = event.at
     if (event._tag !== "Disconnected" || !event.opened) continue
-    const injured = linkAt(links, connectedAt)?.injury !== undefined
+    const dial = epochs.find(({ is }) => is === event.epoch)
+    const injured = linkOf(links, dial)?.injury !== undefined
     const orphaned = lives.some(
       ({ killedAt }) => killedAt !== undefined && killedAt >= connectedAt && killedAt <= event.at
     )

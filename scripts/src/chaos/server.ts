@@ -1,9 +1,9 @@
 /**
- * The server of a chaos run: says about a thousand things a second, each of them
- * once, and writes its log to a file.
+ * The server of a chaos run: sends about a thousand distinct messages a second,
+ * and writes its log to a file.
  *
  * `node server.ts <port> <log file> <first number>`. Prints its port when it
- * listens. A line on stdin ends it in good order: what it has said arrives
+ * listens. A line on stdin ends it in good order: everything it has sent arrives
  * before its close frame.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -13,6 +13,7 @@ import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
 import * as Console from "effect/Console"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import { openSync } from "node:fs"
 import * as Lines from "./lines.ts"
 import { taskIds } from "./settings.ts"
@@ -30,10 +31,20 @@ const message = (n: number): ServerMessage.ServerMessage => {
 const program = Effect.gen(function* () {
   const server = yield* MockMeshServer.make({ port: Number(port), keepMessages: false })
   const file = openSync(logFile, "a")
-  // Who waits for what never comes is shown everything. An entry is added before its frame is sent.
+  const dialsFile = openSync(Lines.dialsOf(logFile), "a")
+  const identified = new Set<number>()
+  /** Writes which dial a connection is, at its first request. */
+  const identify = (connection: number): void => {
+    if (identified.has(connection)) return
+    identified.add(connection)
+    const apiKey = Effect.runSync(server.connections).find(({ id }) => id === connection)?.apiKey
+    if (apiKey !== undefined) Lines.writeDial(dialsFile, { dial: Number(Redacted.value(apiKey)), is: connection })
+  }
+  // A predicate that never holds is called with every entry, before the frame is sent.
   yield* Effect.forkScoped(
     server.awaitEntry((entry): entry is ServerLog.Killed => {
       Lines.writeEntry(file, entry)
+      if (entry._tag === "Received") identify(entry.connection)
       return false
     }),
     { startImmediately: true }
@@ -48,7 +59,7 @@ const program = Effect.gen(function* () {
     const garbage = n % 1000 < 10 ? server.garbage() : Effect.void
     return server.emitAll(batch).pipe(
       Effect.andThen(garbage),
-      // A network that takes nothing stops the talk.
+      // Waits while the network accepts nothing.
       Effect.andThen(server.drain(1 << 18)),
       Effect.andThen(Effect.sleep("10 millis"))
     )
@@ -56,7 +67,7 @@ const program = Effect.gen(function* () {
   yield* Effect.raceFirst(Effect.forever(emit), Deferred.await(asked))
   yield* server.drain()
   yield* server.close(1000, "the end")
-  // The close frame is answered, or the process that waits for this one ends it.
+  // Ends when the close frame is answered, or by its parent process.
   return yield* Effect.never
 })
 

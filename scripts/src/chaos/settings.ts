@@ -1,7 +1,10 @@
-/** What the processes of a chaos run must agree on. Times are in milliseconds. */
+/** What the processes of a chaos run agree on. Times are in milliseconds. */
 import * as TaskId from "@makima-stream/core/TaskId"
 
 export const interval = 400
 export const deadline = 1200
 
 export const taskIds: ReadonlyArray<TaskId.TaskId> = Array.from({ length: 10 }, (_, i) => TaskId.make(`task-${i}`))
+
+/** The delay of the network in each direction. */
+export const latency = 60

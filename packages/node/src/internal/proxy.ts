@@ -5,6 +5,7 @@
  * `tunnel.ts` connects through the proxy that is found here.
  */
 import * as Config from "effect/Config"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 
@@ -48,9 +49,10 @@ export const parse = (text: string): Proxy | undefined => {
 }
 
 /** Why the environment's proxy cannot be used. Holds nothing of its URL. */
-export class InvalidProxyVariable extends Error {
-  constructor(variable: string) {
-    super(`${variable} is not the URL of an HTTP proxy`)
+export class InvalidProxyVariable extends Data.TaggedError("InvalidProxyVariable")<{ readonly variable: string }> {
+  /** What is wrong, in one line. */
+  override get message(): string {
+    return `${this.variable} is not the URL of an HTTP proxy`
   }
 }
 
@@ -62,7 +64,7 @@ export const resolve = (setting: Setting, url: URL): Effect.Effect<Proxy | undef
     const variable = url.protocol === "wss:" ? "HTTPS_PROXY" : "HTTP_PROXY"
     const text = yield* read(variable)
     if (text === "" || isExcluded(yield* read("NO_PROXY"), url)) return undefined
-    return parse(text) ?? (yield* Effect.fail(new InvalidProxyVariable(variable)))
+    return parse(text) ?? (yield* Effect.fail(new InvalidProxyVariable({ variable })))
   })
 }
 

@@ -193,6 +193,7 @@ const scenario = Effect.fnUntraced(function* (server: MockMeshServer.Service) {
 
 const expected = [
   "Connected",
+  "Resync Started",
   "TaskUpdated running",
   "Resync BadFrame",
   "TaskOutput grüße",

@@ -119,7 +119,7 @@ const emit: Arbitrary.Arbitrary<Emit> = Arbitrary.schema(
   })
 )
 
-const { Advance: _, ...faults } = FaultSchedule.Fault.cases
+const { Advance: _, StepClock: __, ...faults } = FaultSchedule.Fault.cases
 
 /** Moments and minutes, and the times around which something happens: five seconds of uptime, a heartbeat, a backoff. */
 const advance: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
@@ -131,7 +131,14 @@ const advance: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
   })
 )
 
-const fault: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(Schema.Union(Object.values(faults)))
+/** `TestClock` delays sleeps by a step back, so these are short: whatever sleeps must wake before a run ends. */
+const StepClock = Schema.TaggedStruct("StepClock", {
+  millis: Schema.Literals([-60_000, -10_000, -1000, 1000, 10_000, 60_000, 3_600_000])
+})
+
+const fault: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
+  Schema.Union([...Object.values(faults), StepClock])
+)
 
 /** What makes a program dial, or keeps it from getting through: several in a row are what a backoff is for. */
 const cut: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
@@ -160,8 +167,8 @@ const scheduleOf = <Action>(program: Program<Action>): Arbitrary.Arbitrary<Sched
   // A generator likes its bounds: one part alone would be empty in every fourth schedule.
   const part = Arbitrary.array(stepOf(program.action), { maxLength: maxSteps })
   return Arbitrary.map(
-    Arbitrary.all([int(1, 8), Arbitrary.schema(Schema.Boolean), part, part, part]),
-    ([maxBatch, nameTasks, ...parts]) => ({ maxBatch, nameTasks, steps: parts.flat() })
+    Arbitrary.all([int(1, 8), Arbitrary.schema(Schema.Boolean), Arbitrary.schema(Schema.Boolean), part, part, part]),
+    ([maxBatch, nameTasks, yields, ...parts]) => ({ maxBatch, nameTasks, yields, steps: parts.flat() })
   )
 }
 

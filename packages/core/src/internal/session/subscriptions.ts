@@ -170,6 +170,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
   let replay = 1
   let replayOpen = 0
   let replayOverdue = 0
+  let replayConfirmed = 0
   let isReplaying = false
 
   let wantedCount = 0
@@ -286,6 +287,16 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     else replayOpen--
   }
 
+  /** Nothing of the replay is wanted any more: what is wanted now takes its place. */
+  const replaceReplay = (): void => {
+    for (const key of known()) {
+      if (!isWanted(key) || key.confirmed) continue
+      key.replay = replay
+      if (key.overdue) replayOverdue++
+      else replayOpen++
+    }
+  }
+
   /** Expects no confirmation of a key any more. */
   const abandon = (key: Key): void => {
     leaveReplay(key)
@@ -348,6 +359,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
       replay++
       replayOpen = dirty.size
       replayOverdue = 0
+      replayConfirmed = 0
       isReplaying = true
       for (const key of dirty) key.replay = replay
       if (isSettled()) self.onSettled()
@@ -400,6 +412,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
       if (key.requested && message._tag === acknowledgementOf(key) && later.every(isSame(answered))) {
         if (!key.confirmed) confirmed = { key, inReplay: isInReplay(key) }
         setConfirmed(key, true)
+        if (isInReplay(key)) replayConfirmed++
         leaveReplay(key)
         key.overdue = false
         key.timeouts = 0
@@ -457,6 +470,8 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     },
     takeReplayEnd() {
       if (!isReplaying || replayOpen > 0) return undefined
+      if (replayConfirmed + replayOverdue === 0) replaceReplay()
+      if (replayOpen > 0) return undefined
       isReplaying = false
       return replayOverdue
     },

@@ -57,6 +57,20 @@ const answer = (message: ClientMessage, named = true): Acknowledgement => {
 }
 
 describe("subscriptions", () => {
+  it("ends a replay of which nothing is wanted any more with what is wanted instead", () => {
+    const table = Subscriptions.make()
+    table.setInterest(Interest.output(a))
+    table.reset()
+    const [first] = table.take(0)
+    table.setInterest(Interest.output(b))
+    const [second] = table.take(0).filter(({ _tag }) => _tag === "SubscribeOutput")
+    assert(first !== undefined && second !== undefined)
+    table.acknowledge(answer(first))
+    assert.isUndefined(table.takeReplayEnd())
+    table.acknowledge(answer(second))
+    assert.strictEqual(table.takeReplayEnd(), 0)
+  })
+
   it("requests each wanted key once", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.union(Interest.all, Interest.output([a, b])))

@@ -194,6 +194,7 @@ export const program: Program<Action> = {
             ...(action.stream._tag === "everything" ? { ignores: isOutput } : {}),
             reference,
             joinsLate: true,
+            merges: overflowOf(action) === "shed",
             isEmpty: () => Interest.isEmpty(interest),
             ...(action.again ? { onFailure: Effect.suspend(() => join({ ...action, again: false })) } : {})
           }).pipe(Scope.provide(own))
@@ -255,7 +256,7 @@ export const program: Program<Action> = {
           )
         )
 
-      const judgeHealed = Effect.fnUntraced(function* (moment: Moment) {
+      const judgeHealed = Effect.fnUntraced(function* (moment: Moment, hasLeft: boolean) {
         const log = yield* mesh.log
         for (const { consumer } of members) {
           const unmarked = consumer.judgeMarks(log)
@@ -263,6 +264,8 @@ export const program: Program<Action> = {
           const behind = consumer.behind()
           if (behind > 0) return `${consumer.name} never saw the last ${behind} events`
         }
+        // The connection, and subscriptions, outlive a consumer by their idle time to live.
+        if (hasLeft) return undefined
         const [connection] = (yield* mesh.connections).filter(({ open }) => open)
         if (members.length === 0) {
           return connection === undefined ? undefined : "a connection is open minutes after the last consumer left"
@@ -273,8 +276,9 @@ export const program: Program<Action> = {
           return `the wire has ${Interests.show(connection.interest)} where ${Interests.show(wanted)} is wanted`
         }
         const { confirmed, requested } = yield* SubscriptionRef.get(client.subscriptions)
-        // A server that stopped acknowledging for a while never makes up for it on that connection.
-        return Interest.equals(requested, wanted) && (moment === "healed" || Interest.equals(confirmed, wanted))
+        // The client publishes an unsubscribe with the next element of the feed, so it may still show more.
+        const shows = (interest: Interest.Interest) => Interest.equals(Interest.union(interest, wanted), interest)
+        return shows(requested) && (moment === "healed" || shows(confirmed))
           ? undefined
           : `the client says that ${Interests.show(requested)} is requested and ${Interests.show(confirmed)} confirmed`
       })
@@ -287,12 +291,15 @@ export const program: Program<Action> = {
             return `there were ${dials().length} dials, and the status showed ${connecting}`
           }
           const refused = yield* refusals
+          let hasLeft = false
           for (const member of members) {
             const wrong = judgeMember(member, moment, refused)
             if (wrong !== undefined) return wrong
-            if (member.consumer.exit() !== undefined) yield* leave(member)
+            if (member.consumer.exit() === undefined) continue
+            hasLeft = true
+            yield* leave(member)
           }
-          return moment === "step" ? undefined : yield* judgeHealed(moment)
+          return moment === "step" ? undefined : yield* judgeHealed(moment, hasLeft)
         })
 
       return {

@@ -62,14 +62,15 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
       else if (!confirmedAt.has(epoch)) confirmedAt.set(epoch, elements.length)
     }
 
-    const update = Effect.gen(function* () {
-      const log = yield* mesh.log
+    // One step, so that a scheduler that yields cannot interleave two of them.
+    const update = Effect.sync((): string | undefined => {
+      const log = Effect.runSync(mesh.log)
       for (const entry of log.slice(logged)) {
         if (entry._tag === "Opened" || entry._tag === "Refused" || entry._tag === "Stalled") outcomes.push(entry)
       }
       logged = log.length
-      const frames = yield* mesh.pulled
-      const connections = yield* mesh.connections
+      const frames = Effect.runSync(mesh.pulled)
+      const connections = Effect.runSync(mesh.connections)
       for (;;) {
         for (let frame = frames[pulled]; frame !== undefined && frame.connection === current; frame = frames[pulled]) {
           pulled++
@@ -113,7 +114,7 @@ const isData = (message: ServerMessage.ServerMessage): message is Data =>
   message._tag === "UnknownMessage"
 
 /** What identifies a message of a simulation. */
-export const identity = (event: MeshEvent): string | undefined => {
+export const identity = (event: MeshEvent | ServerMessage.ServerMessage): string | undefined => {
   switch (event._tag) {
     case "TaskUpdated":
       return event.updatedBy

@@ -108,6 +108,16 @@ export interface Disconnected extends Schema.Schema.Type<typeof Disconnected> {}
  * - `Overflow`: the consumer was too slow for its overflow policy, and `dropped`
  *   events did not reach it.
  *
+ * Marks of a source that joins several feeds, or that reads a kept one:
+ *
+ * - `Unaligned`: two connections could not be aligned, and the stream continues
+ *   from one of them (see `Merge`). `cause` says why: `lost` (both connections
+ *   were lost), `window` (the elements to compare with are gone), `ambiguous`
+ *   (repeated content leaves several places) or `disagreement` (the connections
+ *   do not hold the same events).
+ * - `LogTruncated`: a kept feed does not hold the positions `from` to `to` any
+ *   more, both included.
+ *
  * @category schemas
  * @since 0.1.0
  */
@@ -118,7 +128,9 @@ export const ResyncReason = Schema.TaggedUnion({
   JoinedLate: {},
   BadFrame: { error: DecodeError },
   VersionGap: { lastVersion: Schema.Int, version: Schema.Int },
-  Overflow: { dropped: Schema.Int }
+  Overflow: { dropped: Schema.Int },
+  Unaligned: { cause: Schema.Literals(["lost", "window", "ambiguous", "disagreement"]) },
+  LogTruncated: { from: Schema.Int, to: Schema.Int }
 })
 
 /**

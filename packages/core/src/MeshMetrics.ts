@@ -267,7 +267,9 @@ const gapReasons = {
   BadFrame: Metric.withAttributes(gaps, { reason: "BadFrame" }),
   VersionGap: Metric.withAttributes(gaps, { reason: "VersionGap" }),
   Overflow: Metric.withAttributes(gaps, { reason: "Overflow" }),
-  JoinedLate: Metric.withAttributes(gaps, { reason: "JoinedLate" })
+  JoinedLate: Metric.withAttributes(gaps, { reason: "JoinedLate" }),
+  Unaligned: Metric.withAttributes(gaps, { reason: "Unaligned" }),
+  LogTruncated: Metric.withAttributes(gaps, { reason: "LogTruncated" })
 } satisfies Record<GapReason, unknown>
 
 /**

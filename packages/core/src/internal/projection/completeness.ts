@@ -63,7 +63,7 @@ export const read = (event: Resync): Mark => {
     case "BadFrame":
     case "Overflow":
       return { updates: true, output: true, effect: "hole", isFirst: false }
-    // `Reconnected`, `JoinedLate`.
+    // `Reconnected`, `JoinedLate`, `Unaligned`, `LogTruncated`.
     default:
       return { updates: true, output: true, effect: opening, isFirst: false }
   }

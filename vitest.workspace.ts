@@ -29,6 +29,10 @@ export default defineConfig({
       project("core", "packages/core"),
       project("node", "packages/node"),
       project("test-kit", "packages/test-kit"),
+      project("log", "packages/log"),
+      project("nats", "packages/nats"),
+      project("gateway", "packages/gateway"),
+      project("cli", "packages/cli"),
       project("examples", "examples"),
       project("scripts", "scripts")
     ]

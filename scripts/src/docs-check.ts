@@ -132,7 +132,9 @@ writeFileSync(
       noUnusedLocals: false
     },
     include: ["*.ts"],
-    references: ["core", "node", "test-kit"].map((name) => ({ path: `../../packages/${name}` }))
+    references: ["core", "node", "test-kit", "log", "nats", "gateway", "cli"].map((name) => ({
+      path: `../../packages/${name}`
+    }))
   })
 )
 

@@ -17,7 +17,13 @@ export interface Installed extends Omit<Manifest, "name"> {
 }
 
 /** The only code of others that runs in a program which uses the packages: the README says why each is there. */
-export const runtime: ReadonlyArray<string> = ["effect", "ws"]
+export const runtime: ReadonlyArray<string> = [
+  "effect",
+  "ws",
+  "@nats-io/transport-node",
+  "@nats-io/jetstream",
+  "@nats-io/kv"
+]
 
 const own = "@makima-stream/"
 

@@ -1,12 +1,12 @@
 /**
  * Compares a server's log with the events of a consumer, connection by
- * connection: is everything there, and is everything that is missing marked?
+ * connection, and reports lost messages that are not marked.
  *
  * The server replays nothing, so the feed promises that losses are marked, not
  * that nothing is lost. A `Resync` opens a complete stretch: for the tasks and
  * kinds that it names, everything that the server sent from there on is in the
  * stream, in order, once, until the next `Disconnected` or the next `Resync` that
- * names them. That is what an audit verifies.
+ * names them. An audit verifies this promise.
  *
  * `MockMeshServer` and `ScriptedMesh` keep the log. The events are those of
  * `MeshStream.connect` or of a client's consumer, in order and complete,
@@ -33,9 +33,9 @@ import type { ServerLog } from "./ServerLog.ts"
 export interface Report {
   /**
    * Messages that are missing from a connection although the consumer saw a later
-   * one of the same connection, or saw it end in good order, or ended it itself
-   * without a fault of the server or the network. A mark does not excuse them:
-   * events that a slow consumer's overflow policy dropped are counted too.
+   * message of that connection, saw it close properly, or closed it itself without a
+   * fault of the server or the network. A mark does not excuse them: events that an
+   * overflow policy dropped are counted too.
    */
   readonly lostWhileConnected: number
   /** Events that the consumer saw more often than the server sent them. */
@@ -45,10 +45,10 @@ export interface Report {
   /** Events that the server never sent to this consumer. */
   readonly unexpected: number
   /**
-   * Messages that are missing inside a complete stretch, or that no `Resync`
-   * followed by the time the server's confirmation had arrived. Covers messages
-   * that were lost, missed while away, and `unheard`; and frames that could not be
-   * decoded without a `Resync` for `BadFrame` in their place.
+   * Messages that are missing inside a complete stretch, or without a `Resync` at or
+   * before the place of the server's confirmation. Includes messages that were lost,
+   * missed while away, or `unheard`, and frames that could not be decoded without a
+   * `Resync` for `BadFrame` in their place.
    */
   readonly unmarkedGaps: number
   /**
@@ -75,10 +75,10 @@ export interface Report {
    */
   readonly unheard: number
   /**
-   * Messages that the consumer rightly missed: they were in flight when a
-   * connection was cut, were emitted before the next connection had requested
-   * anything, or came before the first mark of a connection. A `Resync` must mark
-   * them; otherwise they are in `unmarkedGaps` too.
+   * Messages that the consumer could not receive: they were in flight when a
+   * connection was cut, were emitted before the next connection had sent a request,
+   * or were sent before the first mark of a connection. A `Resync` must mark them;
+   * otherwise they are in `unmarkedGaps` too.
    */
   readonly missedWhileAway: number
   /** Messages that were in flight when the run ended. */
@@ -139,16 +139,15 @@ export const everything = (): Wants => {
  */
 export interface Options {
   /**
-   * Returns the server's number of the connection of an epoch. Defaults to the
-   * same number, which is right if the consumer is the only client and every
-   * handshake that the server answered became a connection. See also
-   * `connectionsByTime`.
+   * Returns the server's connection number for an epoch. Defaults to the same
+   * number, which is correct if the consumer is the only client and every handshake
+   * that the server answered became a connection. See also `connectionsByTime`.
    */
   readonly connectionOf?: ((epoch: number) => number | undefined) | undefined
   /**
-   * Whether a connection of the server, by its number, is this consumer's.
-   * Connections that are, and on which something was requested, must have been
-   * reported. Defaults to all connections.
+   * Whether a connection, by the server's number, belongs to this consumer. The
+   * consumer must report each such connection on which it sent a request. Defaults to
+   * all connections.
    *
    * @since 0.2.0
    */
@@ -161,8 +160,8 @@ export interface Options {
   /**
    * Which messages the consumer wants, whether they were requested or not. Pass
    * `Audit.everything()` for a consumer that discovers tasks. Defaults to what was
-   * requested: on a new connection, what the one before had requested, until the
-   * server handles the request again.
+   * requested; on a new connection, what the previous connection had requested,
+   * until the server handles the new request.
    *
    * @since 0.2.0
    */
@@ -183,26 +182,26 @@ export interface Options {
  * - *Marks*: a mark excuses only what it names (task and kind), only what comes
  *   before it, and nothing before the previous mark of the same task and kind.
  *   What comes between `Connected` and its mark may have holes.
- * - *Confirmation*: a mark must be there before the first event that follows the
- *   server's acknowledgement. Without an acknowledgement there is no such place.
+ * - *Confirmation*: a mark must come before the first event after the server's
+ *   acknowledgement. Without an acknowledgement no mark is required.
  * - *`unconfirmed`*: such a mark opens no complete stretch for keys without an
  *   acknowledgement.
  * - *The tail* of a connection, after the last message seen, may be missing if the
- *   server killed or closed it; after a freeze or a frame that cannot be decoded,
- *   what came after that may be missing. If the consumer's `Disconnected` has the
- *   code that the server closed with, nothing may be missing. The tail of the last
+ *   server killed or closed the connection. After a freeze or a frame that cannot be
+ *   decoded, later messages may be missing. If the consumer's `Disconnected` has the
+ *   code with which the server closed, nothing may be missing. The tail of the last
  *   connection is `inFlight`.
  * - *Unreported connections*: every connection on which something was requested is
  *   judged. Connections before the first one that the consumer saw are not, if it
  *   joined later.
  *
- * Takes time in proportion to the log and the events.
+ * The running time is proportional to the size of the log and of the events.
  *
  * **Gotchas**
  *
- * Equal messages on one connection can only be told apart by their order, so a
- * fault among them may be counted under another name. `Workload` numbers its
- * texts for that reason.
+ * Equal messages on one connection are distinguished only by their order, so a fault
+ * among them may be counted in another field. `Workload` numbers its texts for that
+ * reason.
  *
  * **Example** (A consumer that lost a message and did not notice)
  *
@@ -318,7 +317,7 @@ const follow = (
     const found = session?.follower.see(key)
     if (found?._tag === "InOrder") session?.places.push(found.place)
     else if (found?._tag === "Late") counts.outOfOrder++
-    // Before the stragglers: a message that went to two connections and was seen on one is no straggler of the other.
+    // Checked before late messages: a message that was sent on two connections and seen on one is not late on the other.
     else if (seen.has(key)) counts.duplicates++
     else if (sessions.some(({ follower }) => follower.seeStraggler(key))) counts.outOfOrder++
     else counts.unexpected++
@@ -382,7 +381,7 @@ const judgeUnreported = (
   for (const [number, connection] of connections) {
     if (reported.has(connection) || !isOwn(number) || connection.requests.length === 0) continue
     if ((connection.opened ?? 0) < from) continue
-    // It may have been cut before the client had sent everything, which is a failed attempt.
+    // It may have been cut before the client had sent its whole interest, which counts as a failed attempt.
     if (connection.cut && excused > 0) {
       excused--
       continue
@@ -397,7 +396,7 @@ const judgeUnreported = (
 // marks
 // ---------------------------------------------------------------------------
 
-/** Whether a mark names a sequence. That of an undecodable frame names nothing else. */
+/** Whether a mark names a sequence. A `BadFrame` mark names only its own frame. */
 const names = ({ reason, taskId }: Resync, sequence: Transcript.Sequence): boolean => {
   switch (reason._tag) {
     case "BadFrame":
@@ -411,7 +410,7 @@ const names = ({ reason, taskId }: Resync, sequence: Transcript.Sequence): boole
   }
 }
 
-/** Whether a mark names the whole interest. A consumer's queue may drop other marks, and says so with an `Overflow`. */
+/** Whether a mark names the whole interest. A queue may drop other marks, and replaces them with an `Overflow`. */
 const namesAll = ({ reason, taskId }: Resync): boolean => {
   switch (reason._tag) {
     case "Started":
@@ -465,7 +464,7 @@ const isClaimed = (session: Session, sequence: Transcript.Sequence, place: numbe
   return mark !== undefined && latestPlace(session, mark, sequence) < place && opensStretch(session, mark, sequence)
 }
 
-/** Whether the consumer saw an event after a place in the log, and no mark before it that `isMark` accepts. */
+/** Whether the consumer saw an event after a place in the log, without an earlier mark that `isMark` accepts. */
 const isOverdue = (session: Session, from: number, place: number | undefined, isMark: (mark: Resync) => boolean) => {
   if (place === undefined) return false
   const seen = seenBefore(session, place)
@@ -478,7 +477,7 @@ const isOverdue = (session: Session, from: number, place: number | undefined, is
 const isUnmarked = (session: Session): boolean =>
   isOverdue(session, 0, Transcript.allConfirmedAt(session.connection), namesAll)
 
-/** Whether a message that was not sent on a session's connection, at a place in the log, is not marked there. */
+/** Whether a message that was emitted but not sent on a session's connection lacks a mark. */
 const isUnmarkedGap = (session: Session, sequence: Transcript.Sequence, place: number): boolean => {
   if (isClaimed(session, sequence, place)) return true
   const from = seenBefore(session, place)
@@ -515,14 +514,14 @@ const settle = (
 ): Missing => {
   const counts: Missing = { lostWhileConnected: 0, unmarkedGaps: 0, unheard: 0, missedWhileAway: 0, inFlight: 0 }
   const wanted = wants === undefined ? undefined : wantedBy(wants, sessions, emissions)
-  // What the connections up to here had requested.
+  // The subscriptions of the latest connection with a request.
   let feed = Feed.make()
   let previous: Session | undefined
   for (const [i, session] of sessions.entries()) {
     const next = sessions[i + 1]
     settleSkipped(session, counts)
     settleUnsent({ session, previous, next, feed, wanted, emissions }, counts)
-    // A connection on which nothing was requested leaves the consumer wanting what it wanted before.
+    // A connection without requests does not change what the consumer wants.
     if (session.connection.requests.length > 0) feed = session.connection.feed
     settleTail(session, next, counts)
     previous = session
@@ -555,7 +554,7 @@ const settleSkipped = (session: Session, counts: Missing): void => {
       if (!isClaimedHere && first === undefined) counts.unmarkedGaps++
       continue
     }
-    // Before the first mark of a connection nothing is claimed.
+    // Before the first mark of a connection, completeness is not claimed.
     if (first !== undefined && place <= latestPlace(session, first, sequence)) counts.missedWhileAway++
     else {
       counts.lostWhileConnected++
@@ -585,7 +584,7 @@ const settleTail = (session: Session, next: Session | undefined, counts: Missing
   }
 }
 
-/** Counts what was emitted and sent on no connection of the consumer. */
+/** Counts messages that were emitted but sent on no connection of the consumer. */
 const settleUnsent = (
   options: {
     readonly session: Session
@@ -675,7 +674,7 @@ export const isClean = (report: Report): boolean =>
   report.unreported === 0
 
 /**
- * Returns a report in one line, for a person.
+ * Returns a report as one line of text.
  *
  * **Details**
  *
@@ -722,11 +721,11 @@ export const format = (report: Report): string => {
  *
  * **Gotchas**
  *
- * The server and the consumer must tell time by one clock and run in one
- * process, and the consumer must be the only client. In two processes, give each dial
- * an identity instead, such as a header.
+ * The server and the consumer must use the same clock in one process, and the
+ * consumer must be the only client. With two processes, identify each dial instead,
+ * for example by a header.
  *
- * **Example** (The server counted one that never came to be)
+ * **Example** (A handshake that failed after the server had answered)
  *
  * ```ts
  * import * as Audit from "@makima-stream/test-kit/Audit"

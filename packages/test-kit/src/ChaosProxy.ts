@@ -1,11 +1,11 @@
 /**
- * A bad network between a client and a server: a TCP proxy on 127.0.0.1 that
+ * Simulates a bad network between a client and a server: a TCP proxy on 127.0.0.1 that
  * delays, throttles and splits bytes, cuts connections, and leaves them
  * half-open.
  *
- * `MockMeshServer` injects faults on the server's side, where it knows the
- * frames. The proxy does not know frames. It shows what happens between two
- * healthy processes, in the middle of a frame or of a handshake.
+ * `MockMeshServer` injects faults into frames, on the server's side. The proxy does
+ * not know frames: its faults occur between two healthy processes, also in the
+ * middle of a frame or of a handshake.
  *
  * @since 0.1.0
  */
@@ -22,7 +22,7 @@ import * as Proxy from "./internal/proxy.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** The port at 127.0.0.1 that connections are passed on to. The server may start later. */
+  /** The server's port at 127.0.0.1. The server may start later. */
   readonly target: number
   /** The port to listen on, at 127.0.0.1. Defaults to 0: a free port. */
   readonly port?: number
@@ -30,8 +30,8 @@ export interface Options {
    * The most bytes in flight in each direction of each connection; a chunk of up
    * to 64 KiB may exceed it. At least 1. Defaults to 16 MiB.
    *
-   * Latency lets at most this many bytes pass per latency: 16 MiB at 150 ms are
-   * 112 MB/s.
+   * With latency, at most this many bytes pass in the time of one latency: 16 MiB at
+   * 150 ms is 112 MB/s.
    *
    * @since 0.2.0
    */
@@ -48,8 +48,7 @@ export interface Options {
 export type Direction = "toServer" | "toClient"
 
 /**
- * How bytes travel in one direction. An option that is missing does not restrict
- * anything.
+ * How bytes travel in one direction. A missing option restricts nothing.
  *
  * **Details**
  *
@@ -65,16 +64,15 @@ export interface Shape {
    */
   readonly latencyMillis?: number
   /**
-   * The most by which a chunk is delayed on top of the latency, in milliseconds:
-   * a random share of it for each chunk. The order of bytes is kept, so a late
-   * chunk delays those behind it.
+   * The longest random delay of a chunk in addition to the latency, in milliseconds.
+   * The order of bytes is kept, so a late chunk delays those behind it.
    *
    * @since 0.2.0
    */
   readonly jitterMillis?: number
   /** The most bytes per second, in each direction of each connection. */
   readonly bytesPerSecond?: number
-  /** The most bytes that are written at once. 1 cuts every frame, and every handshake, at every byte. */
+  /** The most bytes that are written at once. 1 splits every frame and handshake at every byte. */
   readonly pieceBytes?: number
 }
 
@@ -128,7 +126,7 @@ export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream
  * **Details**
  *
  * `kill`, `freeze` and `thaw` take the number of a connection. Without a number they
- * apply to every connection that is open at the time of the call.
+ * apply to every open connection.
  *
  * @category models
  * @since 0.1.0
@@ -165,7 +163,7 @@ export interface ChaosProxy {
  * **Details**
  *
  * - If the target refuses the connection, the client's connection is reset.
- * - The end of one side is passed on after all bytes before it.
+ * - When one side ends, the other side is ended after all bytes before it.
  * - Backpressure passes through: while the receiver does not read, the proxy stops
  *   reading from the sender. At most `maxInFlightBytes` are in flight; without
  *   latency it is one chunk (at most 64 KiB).
@@ -177,7 +175,7 @@ export interface ChaosProxy {
  * A frozen connection stays open on the far side after the near side has left. It
  * ends by `kill`, by `thaw`, or when the scope closes.
  *
- * **Example** (Every byte by itself)
+ * **Example** (Every byte in its own segment)
  *
  * ```ts
  * import * as Effect from "effect/Effect"

@@ -1,6 +1,5 @@
 /**
- * Faults and the time between them, as a value: the verbs of a `ScriptedMesh` as
- * data.
+ * Faults and the time between them as data: each fault is a verb of `ScriptedMesh`.
  *
  * A schedule can be printed, stored, generated (`MeshArbitrary.faults`), shrunk
  * and run again. `Simulation` runs whole programs under generated schedules.
@@ -32,9 +31,9 @@ const between = (minimum: number, maximum: number) => Schema.Int.check(Schema.is
  * @since 0.1.0
  */
 export const Fault = Schema.TaggedUnion({
-  /** Virtual time passes, in milliseconds. */
+  /** Virtual time passes. */
   Advance: {
-    /** How long. */
+    /** How long, in milliseconds. */
     millis: between(1, 120_000)
   },
   /** The server closes every connection with a close frame. */
@@ -53,7 +52,7 @@ export const Fault = Schema.TaggedUnion({
   Thaw: {},
   /** The next dials are refused with an HTTP status. */
   Refuse: {
-    /** How many dials. */
+    /** The number of dials. */
     times: between(1, 8),
     /** The HTTP status. */
     status: Schema.Literals([429, 500, 502, 503]),
@@ -62,7 +61,7 @@ export const Fault = Schema.TaggedUnion({
   },
   /** The next dials are never answered. */
   StallDial: {
-    /** How many. */
+    /** The number of dials. */
     times: between(1, 4)
   },
   /** Every later dial takes this long. */
@@ -72,17 +71,17 @@ export const Fault = Schema.TaggedUnion({
   },
   /** The next messages are lost. */
   DropNext: {
-    /** How many. */
+    /** The number of messages. */
     times: between(1, 3)
   },
   /** The next messages arrive twice. */
   DuplicateNext: {
-    /** How many. */
+    /** The number of messages. */
     times: between(1, 3)
   },
   /** The next messages arrive together, in reverse. */
   Reorder: {
-    /** How many. */
+    /** The number of messages. */
     times: between(2, 4)
   },
   /** Changes when requests are acknowledged. */
@@ -128,7 +127,7 @@ export const Fault = Schema.TaggedUnion({
   },
   /** Retained acknowledgements are sent. */
   Acknowledge: {
-    /** How many. */
+    /** The number of acknowledgements. */
     times: between(1, 3)
   },
   /** Every connection receives a frame that cannot be decoded. */

@@ -427,7 +427,7 @@ export const history: Arbitrary.Arbitrary<ReadonlyArray<MeshEvent>> = Arbitrary.
 // ---------------------------------------------------------------------------
 
 /**
- * One fault, or a time in which nothing happens.
+ * One fault, or a period of time.
  *
  * @category faults
  * @since 0.1.0

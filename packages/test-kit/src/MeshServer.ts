@@ -1,6 +1,6 @@
 /**
- * The verbs that `MockMeshServer` and `ScriptedMesh` have in common: what a test
- * can make a server of the feed do, over real sockets or in memory.
+ * The verbs that `MockMeshServer` and `ScriptedMesh` have in common: the actions
+ * and faults that a test can cause on a server, over real sockets or in memory.
  *
  * A test that only uses these verbs runs over either server.
  *
@@ -32,8 +32,8 @@ export type AcknowledgeMode = "auto" | "manual" | "never"
  */
 export interface RequestLimit {
   /**
-   * The most requests that one connection may send within any second. One more
-   * closes the connection, and does not take effect. At least 1.
+   * The most requests that one connection may send within any second. The next
+   * request closes the connection and does not take effect. At least 1.
    */
   readonly perSecond: number
   /** The close code. Defaults to 1008. */
@@ -81,7 +81,7 @@ export interface Received {
  * **Details**
  *
  * - `close`, `kill`, `freeze` and `thaw` take the number of a connection. Without
- *   one they apply to all open connections.
+ *   a number they apply to all open connections.
  * - Counts below 0 and `NaN` count as 0, and so do negative durations.
  *
  * **Example** (One test over both servers)
@@ -107,11 +107,11 @@ export interface Received {
  */
 export interface MeshServer {
   /**
-   * Sends a message to every connection that subscribed to it. Returns on how
-   * many connections it was sent.
+   * Sends a message to every connection that subscribed to it. Returns the number
+   * of these connections.
    */
   readonly emit: (message: ServerMessage) => Effect.Effect<number>
-  /** Sends a frame to every connection as it is: a string as text, bytes as binary. */
+  /** Sends a raw frame to every connection: a string as text, bytes as binary. Returns the number of connections. */
   readonly emitRaw: (frame: string | Uint8Array) => Effect.Effect<number>
   /** Sends a frame that cannot be decoded to every connection. Defaults to `InvalidJson`. */
   readonly garbage: (problem?: DecodeError["problem"]) => Effect.Effect<number>
@@ -123,26 +123,26 @@ export interface MeshServer {
   /** Changes whether acknowledgements name their task. */
   readonly setNameTasks: (named: boolean) => Effect.Effect<void>
   /**
-   * Late acknowledgements: a request takes effect at once, and its
-   * acknowledgement is sent after this time, in order with the data. Only for
-   * `auto`.
+   * Delays acknowledgements: a request takes effect at once, and its
+   * acknowledgement is sent after this time, in order with the data. Applies only in
+   * the mode `auto`.
    */
   readonly delayAcknowledgements: (duration: Duration.Input) => Effect.Effect<void>
   /**
-   * Late requests: a request takes effect after this time, and is acknowledged
+   * Delays requests: a request takes effect after this time, and is acknowledged
    * then.
    */
   readonly delayRequests: (duration: Duration.Input) => Effect.Effect<void>
   /** Closes connections that send more requests than this; `undefined` ends the limit. */
   readonly limitRequests: (limit: RequestLimit | undefined) => Effect.Effect<void>
 
-  /** Closes with a close frame. On a frozen connection it leaves at the thaw. */
+  /** Closes with a close frame. On a frozen connection the frame is sent at the thaw. */
   readonly close: (code: number, reason?: string, connection?: number) => Effect.Effect<void>
   /** Cuts the connection without a close frame. */
   readonly kill: (connection?: number) => Effect.Effect<void>
   /** Leaves the connection half-open: nothing is read or sent, and no ping is answered. */
   readonly freeze: (connection?: number) => Effect.Effect<void>
-  /** Ends a freeze: what was retained happens, in order. */
+  /** Ends a freeze: retained frames are sent and retained requests take effect, in order. */
   readonly thaw: (connection?: number) => Effect.Effect<void>
 
   /** Refuses the next `n` dials with an HTTP status; `Infinity` refuses all. Faults of dials form one queue: each dial takes the oldest. */
@@ -160,18 +160,18 @@ export interface MeshServer {
   readonly reorder: (n: number) => Effect.Effect<void>
 
   /**
-   * Ends every fault: thaws, forgets what was to happen to later dials and
+   * Ends every fault: thaws all connections, removes the faults of later dials and
    * messages, sends what `reorder` retains, and ends the delays and the limit of
-   * requests. Acknowledgements are named and sent by `auto` again, those that were
-   * retained first.
+   * requests. Sends retained acknowledgements, and returns to the mode `auto` with
+   * named tasks.
    */
   readonly heal: Effect.Effect<void>
 
   /** The requests that were received, oldest first. */
   readonly received: Effect.Effect<ReadonlyArray<Received>>
-  /** The subscriptions of the newest open connection; none if no connection is open. */
+  /** The subscriptions of the newest open connection; empty if no connection is open. */
   readonly subscriptions: Effect.Effect<Interest>
-  /** What the server did and what happened to it, oldest first: the input of `Audit`. */
+  /** The server's log, oldest first: the input of `Audit`. */
   readonly log: Effect.Effect<ServerLog>
   /** Waits for a request, past ones included. It has taken effect by then. */
   readonly awaitReceived: (predicate: (received: Received) => boolean) => Effect.Effect<Received, Error>

@@ -2,15 +2,15 @@
  * A server of the task feed over real WebSockets, for tests and demos.
  *
  * It implements the server's side of the protocol, logs everything that it does,
- * and injects faults: connections are killed, frozen, closed, refused or never
- * answered, frames come damaged or in fragments, requests and acknowledgements
- * come late. `Workload` makes what it plays, `Audit` compares its log with what a
- * consumer saw.
+ * and injects faults: it kills, freezes, closes or refuses connections or never
+ * answers them, damages or fragments frames, and delays requests and
+ * acknowledgements. It plays a `Workload`; `Audit` compares its log with the events
+ * of a consumer.
  *
  * Use it if the network itself is under test, or for a demo. For a test of a
  * program on top of the feed use `ScriptedMesh`: it runs in memory under
- * `TestClock`, faster and deterministic. `MeshServer` has the verbs that both have
- * in common.
+ * `TestClock`, and is faster and deterministic. `MeshServer` has the verbs that both
+ * have in common.
  *
  * @since 0.1.0
  */
@@ -137,9 +137,9 @@ export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream
  *
  * **Details**
  *
- * `kill`, `close`, `freeze` and `thaw` take the number of a connection. Without one
- * they apply to all open connections. A verb has changed the server's state and its
- * log when it returns; only the network is late.
+ * `kill`, `close`, `freeze` and `thaw` take the number of a connection. Without a
+ * number they apply to all open connections. When a verb returns, the server's state
+ * and its log have changed; only the network may take longer.
  *
  * **Gotchas**
  *
@@ -171,8 +171,9 @@ export interface Service extends Omit<MeshServer, "emit" | "emitRaw" | "close" |
   readonly received: Effect.Effect<ReadonlyArray<Received>>
 
   /**
-   * Sends a message to every connection that subscribed to it. Returns on how many
-   * connections it was sent. A message for no connection is logged as `Unheard`.
+   * Sends a message to every connection that subscribed to it. Returns the number of
+   * these connections. A message that no connection subscribed to is logged as
+   * `Unheard`.
    */
   readonly emit: (message: ServerMessage, options?: SendOptions) => Effect.Effect<number>
   /**
@@ -181,13 +182,13 @@ export interface Service extends Omit<MeshServer, "emit" | "emitRaw" | "close" |
    * It does not wait for the network: use `drain` between large numbers of messages.
    */
   readonly emitAll: (messages: Iterable<ServerMessage>, options?: SendOptions) => Effect.Effect<number>
-  /** Sends a frame as it is to every connection: a string as text, bytes as binary. Returns the number of connections. */
+  /** Sends a raw frame to every connection: a string as text, bytes as binary. Returns the number of connections. */
   readonly emitRaw: (frame: string | Uint8Array, options?: SendOptions) => Effect.Effect<number>
-  /** Sends frames as they are to every connection. Returns the number of sends. */
+  /** Sends raw frames to every connection. Returns the number of sends. */
   readonly emitRawAll: (frames: Iterable<string | Uint8Array>, options?: SendOptions) => Effect.Effect<number>
   /**
-   * Emits a workload at its times. While more than 1 MiB is buffered on a
-   * connection it waits for the network, and then sends what is late at once.
+   * Emits a workload at its times. Waits for the network while more than 1 MiB is
+   * buffered on a connection, and then sends all messages that are due at once.
    */
   readonly play: (workload: Workload, options?: PlayOptions) => Effect.Effect<void>
   /**
@@ -196,9 +197,9 @@ export interface Service extends Omit<MeshServer, "emit" | "emitRaw" | "close" |
    */
   readonly drain: (limit?: number) => Effect.Effect<void>
   /**
-   * Begins the closing handshake; nothing is sent afterwards. A code that may not
-   * be sent (1005, 1006 and the like) is a defect. On a frozen connection the close
-   * frame leaves at the thaw. Defaults to 1000 without a reason.
+   * Begins the closing handshake; nothing is sent afterwards. A code that must not
+   * be sent (such as 1005 and 1006) is a defect. On a frozen connection the close
+   * frame is sent at the thaw. Defaults to 1000 without a reason.
    */
   readonly close: (code?: number, reason?: string, connection?: number) => Effect.Effect<void>
 
@@ -207,8 +208,8 @@ export interface Service extends Omit<MeshServer, "emit" | "emitRaw" | "close" |
   /** Waits for a request, past ones included. It has taken effect by then. */
   readonly awaitReceived: (predicate: (received: Received) => boolean) => Effect.Effect<Received>
   /**
-   * Waits for the first entry of the log that matches, past or future. An entry
-   * that the log does not keep matches only if it comes later.
+   * Waits for the first matching entry of the log, past or future. An entry that the
+   * log does not keep (`keepMessages: false`) matches only if it is added later.
    */
   readonly awaitEntry: <E extends Entry>(predicate: (entry: Entry) => entry is E) => Effect.Effect<E>
 }
@@ -238,9 +239,9 @@ export class MockMeshServer extends Context.Service<MockMeshServer, Service>()(
   "@makima-stream/test-kit/MockMeshServer"
 ) {}
 
-/** How much may be buffered on a connection before `play` waits, in bytes. */
+/** The number of bytes that may be buffered on a connection before `play` waits. */
 const highWaterMark = 1 << 20
-/** How many messages `play` emits at most before it checks what is buffered. */
+/** The most messages that `play` emits between two checks of the buffers. */
 const batchSize = 512
 
 /**
@@ -339,7 +340,7 @@ export const make = Effect.fnUntraced(function* (
       const start = now()
       let next = 0
 
-      /** Emits what is due. Returns the time until the next message is due; 0 if it stopped before. */
+      /** Emits messages that are due. Returns the time until the next one; 0 if it stopped earlier. */
       const emitDue = (): number => {
         const elapsed = now() - start
         for (let emitted = 0; emitted < batchSize; emitted++) {
@@ -402,7 +403,7 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-/** The host of a URL that leads to a server on this machine. */
+/** Returns the host under which a server on this machine can be reached. */
 const toUrlHost = (host: string): string => {
   if (host === "0.0.0.0") return "127.0.0.1"
   if (host === "::") return "[::1]"

@@ -41,7 +41,7 @@ export { Entry, Header, type Played, RecordingError, type Write } from "./intern
 // ---------------------------------------------------------------------------
 
 /**
- * The lines of a recording: a stream, such as the one of `fromFile`, or an iterable.
+ * The lines of a recording: a stream, such as that of `fromFile`, or an iterable.
  *
  * @category models
  * @since 0.1.0
@@ -130,10 +130,10 @@ export const read = <E = never, R = never>(lines: Lines<E, R>): Stream.Stream<Pl
  *
  * **Details**
  *
- * A frame is recorded before the program sees it, and before it is sent. A slow
- * `write` slows the feed, so nothing piles up. The recording ends with the scope:
- * the last line is written then, and later frames are not recorded. Times are
- * measured on the monotonic clock.
+ * A frame is recorded before the program receives it, and before it is sent. A slow
+ * `write` slows the feed, so no lines accumulate in memory. When the scope closes,
+ * the last line is written and the recording ends. Times are measured on the
+ * monotonic clock.
  *
  * **Example** (Keeping the lines of a session)
  *
@@ -221,7 +221,7 @@ export const toFile = (
 /**
  * The lines of a recording in a file.
  *
- * **Example** (A program on what was recorded)
+ * **Example** (A socket that plays a file)
  *
  * ```ts
  * import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
@@ -269,8 +269,8 @@ export interface Replay<E = never> {
   /** The socket that plays it. */
   readonly socket: Socket.Socket
   /**
-   * Waits until the recording has been played. Fails if it could not be played to
-   * its end.
+   * Waits until the recording has been played. Fails if the recording cannot be
+   * read to its end.
    */
   readonly finished: Effect.Effect<void, RecordingError | E>
 }
@@ -288,16 +288,16 @@ const unreadable = 4498
  * - The remaining frames of a connection that the program closes early are skipped. A
  *   connection that the recorded program closed ends with code 1000.
  * - At the end of the recording the connection, or the next dial, ends with close
- *   code 4499. If the recording cannot be read, it ends with 4498, after all entries
- *   before, with the message of the `RecordingError` as reason. The default
- *   `ReconnectPolicy` retries neither, so a `MeshStream` fails with them. `isOver`
- *   recognises the first.
+ *   code 4499. If the recording cannot be read any further, it ends with code 4498
+ *   after all valid entries, with the message of the `RecordingError` as reason. The
+ *   default `ReconnectPolicy` retries neither, so a `MeshStream` fails. `isOver`
+ *   recognises code 4499.
  *
  * **Gotchas**
  *
- * With recorded timing a dial takes until the time at which the recorded one
- * was answered. A program that dials later than the recorded one receives the frames
- * that are due at once.
+ * With recorded timing, a dial is answered at the time at which the recorded dial was
+ * answered. A program that dials later receives all frames that are already due at
+ * once.
  *
  * **Example** (A recorded session as the server of a program)
  *

@@ -1,6 +1,6 @@
 /**
- * The server's side of the feed in memory, behind Effect's `Socket` service,
- * under the control of a test: no port and no real time.
+ * A server of the feed in memory, behind Effect's `Socket` service. A test controls
+ * it, without a port and without real time.
  *
  * Without faults it behaves like the real server, so the program under test runs
  * on it unchanged, under `TestClock`. `MockMeshServer` is the same server on real
@@ -46,7 +46,7 @@ export interface Connection {
   /** The client's subscriptions. */
   readonly interest: Interest.Interest
   /**
-   * How many frames have arrived at the program's side and have not been pulled.
+   * How many frames have arrived and have not been pulled by the program.
    */
   readonly unread: number
 }
@@ -78,7 +78,7 @@ export interface Sent {
 }
 
 /**
- * A test waited for a connection or a request that did not come. The message lists
+ * A test waited for a connection or a request that did not arrive. The message lists
  * what was received instead.
  *
  * @category errors
@@ -87,7 +87,7 @@ export interface Sent {
 export class NotReceived extends Data.TaggedError("NotReceived")<{
   /** What the test waited for, in words. */
   readonly waitedFor: string
-  /** What came instead. */
+  /** The requests that were received instead. */
   readonly received: ReadonlyArray<Received>
 }> {
   /** What the test waited for, and what was received instead. */
@@ -110,13 +110,13 @@ export class NotReceived extends Data.TaggedError("NotReceived")<{
 export interface Options extends RequestOptions {
   /**
    * How long a dial may take before it fails with `DialTimeout`. Defaults to 10
-   * seconds, as the Node socket.
+   * seconds, as in the Node socket.
    */
   readonly connectTimeout?: Duration.Input
   /**
    * How a frozen connection is detected: it fails with `HeartbeatTimeout` after
-   * `interval + deadline`. Defaults to 15 and 10 seconds, as the Node socket. `false`
-   * for a transport without a heartbeat.
+   * `interval + deadline`. Defaults to 15 and 10 seconds, as in the Node socket.
+   * `false` simulates a transport without a heartbeat.
    */
   readonly heartbeat?: { readonly interval: Duration.Input; readonly deadline: Duration.Input } | false
   /**
@@ -127,8 +127,8 @@ export interface Options extends RequestOptions {
 }
 
 /**
- * The service of a scripted mesh: the verbs of `MeshServer`, what a test can
- * observe, and the `socket` that the program under test dials.
+ * The service of a scripted mesh: the verbs of `MeshServer`, records of what
+ * happened, and the `socket` that the program under test dials.
  *
  * **Gotchas**
  *
@@ -161,11 +161,11 @@ export interface Options extends RequestOptions {
 export class ScriptedMesh extends Context.Service<
   ScriptedMesh,
   Omit<MeshServer, "emit" | "kill" | "awaitReceived"> & {
-    /** The socket that leads to this mesh. */
+    /** The socket that connects to this mesh. */
     readonly socket: Socket.Socket
     /** Sends messages, in order, to every connection that subscribed to them. Returns the number of sends. */
     readonly emit: (...messages: ReadonlyArray<ServerMessage.ServerMessage>) => Effect.Effect<number>
-    /** Cuts the connection without a close frame. `drop` loses what has not been pulled. Defaults to `false`. */
+    /** Cuts the connection without a close frame. `drop` discards frames that have not been pulled, and defaults to `false`. */
     readonly kill: (connection?: number, options?: { readonly drop?: boolean }) => Effect.Effect<void>
     /** All connections, ended ones included, oldest first. */
     readonly connections: Effect.Effect<ReadonlyArray<Connection>>
@@ -176,13 +176,14 @@ export class ScriptedMesh extends Context.Service<
     /** Every frame that the program has pulled, oldest first. */
     readonly pulled: Effect.Effect<ReadonlyArray<Sent>>
     /**
-     * Waits until there have been `n` connections, and returns the n-th. It has no
-     * subscriptions yet: wait with `awaitReceived` before you emit. Defaults to 1.
+     * Waits until there have been `n` connections, and returns the n-th. `n` defaults
+     * to 1. The connection has no subscriptions yet: use `awaitReceived` before you
+     * emit.
      */
     readonly awaitConnection: (n?: number) => Effect.Effect<Connection, NotReceived>
     /**
-     * Waits for a request, past ones included. Fails with what was received instead after
-     * 1,000 turns of the scheduler: with virtual time nothing comes later by itself.
+     * Waits for a request, past ones included. Fails with `NotReceived` after 1,000
+     * turns of the scheduler: with virtual time nothing arrives later by itself.
      */
     readonly awaitReceived: (predicate: (received: Received) => boolean) => Effect.Effect<Received, NotReceived>
   }
@@ -333,7 +334,7 @@ export const layer = (options?: Options): Layer.Layer<ScriptedMesh | Socket.Sock
     Effect.map(make(options), (mesh) => Context.make(ScriptedMesh, mesh).pipe(Context.add(Socket.Socket, mesh.socket)))
   )
 
-/** How many turns of the scheduler a waiter grants the program under test. */
+/** The number of scheduler turns that a waiter waits for the program under test. */
 const patience = 1000
 
 const toConnection = (link: ScriptedServer.Link): Connection => ({

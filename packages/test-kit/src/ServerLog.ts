@@ -1,9 +1,8 @@
 /**
- * What a server did and what happened to it, in one order.
+ * The log of a test server: what it did and what happened to it, in one order.
  *
- * A log is what a test compares a consumer with: `Audit` does that for whole
- * runs. `MockMeshServer` keeps one; whatever else plays the server in a test may
- * keep one too.
+ * `Audit` compares a log with the events of a consumer. `MockMeshServer` and
+ * `ScriptedMesh` keep one; another test server can keep one in the same format.
  *
  * @since 0.1.0
  */
@@ -12,8 +11,8 @@ import type { DecodeError } from "@makima-stream/core/DecodeError"
 import type { ServerMessage } from "@makima-stream/core/ServerMessage"
 
 /**
- * What every entry has: its number in the log, from 1 and without a gap, and
- * the clock's time in milliseconds since 1970.
+ * The members of every entry: its number in the log, from 1 without a gap, and its
+ * wall-clock time.
  *
  * @category models
  * @since 0.1.0
@@ -51,7 +50,7 @@ export interface Refused extends Stamp {
 }
 
 /**
- * A handshake is left without an answer.
+ * A handshake is never answered.
  *
  * @category models
  * @since 0.1.0
@@ -61,7 +60,7 @@ export interface Stalled extends Stamp {
 }
 
 /**
- * A request came, and has been carried out.
+ * A request was received and has taken effect.
  *
  * @category models
  * @since 0.1.0
@@ -75,7 +74,7 @@ export interface Received extends Stamp {
 }
 
 /**
- * A frame came that is no request.
+ * A received frame is not a request.
  *
  * @category models
  * @since 0.1.0
@@ -84,12 +83,12 @@ export interface Unreadable extends Stamp {
   readonly _tag: "Unreadable"
   /** The number of the connection. */
   readonly connection: number
-  /** Why it is none. */
+  /** Why it cannot be decoded. */
   readonly error: DecodeError
 }
 
 /**
- * How a frame travels: as text, as bytes that hold the same, or as text in
+ * How a frame travels: as text, as binary with the same content, or as text in
  * three fragments.
  *
  * @category models
@@ -102,10 +101,10 @@ export type Encoding = "text" | "binary" | "fragmented"
  *
  * **Details**
  *
- * - `emission` is the same for all connections that one message went to, and
- *   grows from one message to the next.
+ * - `emission` numbers the emitted messages. It is the same on all connections to
+ *   which one message was sent.
  * - `delivered` is `false` while the frame is retained because the connection
- *   is frozen; should the connection thaw, the entry becomes `true`. A frame that
+ *   is frozen, and becomes `true` if the connection thaws. A frame that
  *   was delivered has been handed to the network, which may still lose it when
  *   the connection is killed.
  *
@@ -125,8 +124,7 @@ export interface Sent extends Stamp {
 }
 
 /**
- * A frame was sent on a connection as it is: a message or not. For the members
- * see `Sent`.
+ * A raw frame was sent on a connection. For the members see `Sent`.
  *
  * @category models
  * @since 0.1.0
@@ -144,21 +142,21 @@ export interface SentRaw extends Stamp {
 }
 
 /**
- * A message was emitted that no connection wanted: it is gone.
+ * A message was emitted to which no connection had subscribed. It is lost.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Unheard extends Stamp {
   readonly _tag: "Unheard"
-  /** The number of the message among all that were emitted. */
+  /** The number of the message among all emitted messages. */
   readonly emission: number
   /** The message. */
   readonly message: ServerMessage
 }
 
 /**
- * No frame leaves the connection, and nothing that comes is read.
+ * A connection was frozen: it neither sends nor reads.
  *
  * @category models
  * @since 0.1.0
@@ -182,9 +180,9 @@ export interface Thawed extends Stamp {
 }
 
 /**
- * A connection was closed: by the server, at the moment when it said so, or by
- * the client, at the moment when the server saw it. `code` is 1006 where a
- * client left without a close frame.
+ * A connection was closed: by the server, when it sent its close frame, or by the
+ * client, when the server noticed. `code` is 1006 if the client left without a
+ * close frame.
  *
  * @category models
  * @since 0.1.0

@@ -1,14 +1,14 @@
 /**
- * A search for the faults that nobody thought of: whole programs, run in virtual
- * time against a `ScriptedMesh` under generated schedules, with what must always
- * hold checked after every step.
+ * Searches for unknown faults: runs whole programs in virtual time against a
+ * `ScriptedMesh` under generated schedules, and checks invariants after every
+ * step.
  *
- * A run is a pure function of its seed: the schedule, the program's own chance
- * and the clock come from it. A failure is made smaller until no part of its
- * schedule can be left out, and is reported with the seed that repeats it.
+ * A run is a pure function of its seed, which determines the schedule, the
+ * program's random numbers and the clock. A failing schedule is shrunk until
+ * every remaining part is needed, and is reported with the seed that repeats it.
  *
- * `meshStream` and `meshClient` are the toolkit's own programs. A program of
- * your own takes part by saying how it starts (`Program`).
+ * `meshStream` and `meshClient` are the toolkit's own programs. To simulate a
+ * program of your own, describe how it starts (`Program`).
  *
  * @since 0.1.0
  */
@@ -36,8 +36,8 @@ import * as ScriptedMesh from "./ScriptedMesh.ts"
 // ---------------------------------------------------------------------------
 
 /**
- * The server says something. Each message is told from every other by a number:
- * `updatedBy` of an update, `content` of an output, `message` of an error.
+ * The server emits messages. Each message has a unique number: in `updatedBy` of
+ * an update, `content` of an output, `message` of an error.
  *
  * @category models
  * @since 0.1.0
@@ -46,27 +46,27 @@ export interface Emit {
   readonly _tag: "Emit"
   /** An update (`running`), the last update of a task (`done`), an output, a partial output, or a server's error. */
   readonly what: "update" | "done" | "output" | "partial" | "error"
-  /** The task that it is about. */
+  /** The task of the messages. */
   readonly task: "a" | "b" | "c"
   /** How many messages. */
   readonly times: number
 }
 
 /**
- * The program does something of its own: a consumer comes, goes, stalls.
+ * The program itself acts: for example, a consumer joins, leaves or stalls.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Act<Action> {
   readonly _tag: "Act"
-  /** What it does, in the program's own terms. */
+  /** The action, a value that the program defines. */
   readonly action: Action
 }
 
 /**
- * The server refuses the next dial for good: with status 403, which ends a
- * program that has the default policy.
+ * The server refuses the next dial with status 403, which ends a program with the
+ * default policy.
  *
  * @category models
  * @since 0.2.0
@@ -84,28 +84,28 @@ export interface Reject {
 export type Step<Action> = FaultSchedule.Fault | Emit | Act<Action> | Reject
 
 /**
- * What happens in a run, and in which kind of world.
+ * The steps of a run, and the settings of its server and scheduler.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Schedule<Action> {
-  /** How many frames a pull brings at most. */
+  /** The most frames that one pull returns. */
   readonly maxBatch: number
   /** Whether acknowledgements name their task. */
   readonly nameTasks: boolean
   /**
-   * Whether the scheduler yields at random steps of every fiber, also between two
-   * that look like one. Defaults to `false`.
+   * Whether the scheduler yields at random steps of every fiber. Shows races between
+   * operations that normally run without a yield. Defaults to `false`.
    *
    * @since 0.2.0
    */
   readonly yields?: boolean
-  /** What happens, one after the other. Between two steps the program comes to rest. */
+  /** The steps, in order. Before each step, all fibers run until they wait. */
   readonly steps: ReadonlyArray<Step<Action>>
 }
 
-/** One of twenty, each as often as the others. */
+/** One of twenty numbers, each with the same probability. */
 const kind = Arbitrary.schema(Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]))
 
 const int = (minimum: number, maximum: number): Arbitrary.Arbitrary<number> =>
@@ -121,7 +121,7 @@ const emit: Arbitrary.Arbitrary<Emit> = Arbitrary.schema(
 
 const { Advance: _, StepClock: __, ...faults } = FaultSchedule.Fault.cases
 
-/** Moments and minutes, and the times around which something happens: five seconds of uptime, a heartbeat, a backoff. */
+/** Short and long times, and those around a threshold: five seconds of uptime, a heartbeat, a backoff. */
 const advance: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
   Schema.TaggedStruct("Advance", {
     millis: Schema.Literals([
@@ -131,7 +131,7 @@ const advance: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
   })
 )
 
-/** `TestClock` delays sleeps by a step back, so these are short: whatever sleeps must wake before a run ends. */
+/** `TestClock` delays sleeps by a step back, so these are short: every sleep must end before the run does. */
 const StepClock = Schema.TaggedStruct("StepClock", {
   millis: Schema.Literals([-60_000, -10_000, -1000, 1000, 10_000, 60_000, 3_600_000])
 })
@@ -140,12 +140,12 @@ const fault: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
   Schema.Union([...Object.values(faults), StepClock])
 )
 
-/** What makes a program dial, or keeps it from getting through: several in a row are what a backoff is for. */
+/** Faults that make a program dial, or that fail its dials. Consecutive ones exercise the backoff. */
 const cut: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
   Schema.Union([faults.Kill, faults.Close, faults.Refuse])
 )
 
-/** A refusal for good, and something that makes a program dial. */
+/** A fatal refusal of the next dial. */
 const fatal: Arbitrary.Arbitrary<Reject> = Arbitrary.schema(Schema.TaggedStruct("Reject", {}))
 
 const stepOf = <Action>(action: Arbitrary.Arbitrary<Action> | undefined): Arbitrary.Arbitrary<Step<Action>> => {
@@ -164,7 +164,7 @@ const stepOf = <Action>(action: Arbitrary.Arbitrary<Action> | undefined): Arbitr
 const maxSteps = 14
 
 const scheduleOf = <Action>(program: Program<Action>): Arbitrary.Arbitrary<Schedule<Action>> => {
-  // A generator likes its bounds: one part alone would be empty in every fourth schedule.
+  // Generators prefer their bounds: a single part would be empty in every fourth schedule.
   const part = Arbitrary.array(stepOf(program.action), { maxLength: maxSteps })
   return Arbitrary.map(
     Arbitrary.all([int(1, 8), Arbitrary.schema(Schema.Boolean), Arbitrary.schema(Schema.Boolean), part, part, part]),
@@ -177,7 +177,7 @@ const scheduleOf = <Action>(program: Program<Action>): Arbitrary.Arbitrary<Sched
 // ---------------------------------------------------------------------------
 
 /**
- * What a program under simulation finds around it.
+ * The environment of a program under simulation.
  *
  * @category models
  * @since 0.1.0
@@ -186,7 +186,7 @@ export interface World {
   /** The server. The `Socket` that leads to it is in the context. */
   readonly mesh: ScriptedMesh.ScriptedMesh["Service"]
   /**
-   * When the program dialled, in milliseconds on the monotonic clock.
+   * The times at which the program dialled, in milliseconds on the monotonic clock.
    *
    * @since 0.2.0
    */
@@ -194,9 +194,9 @@ export interface World {
 }
 
 /**
- * When a program is judged: after a step; at the end, when every fault is over,
- * minutes have passed, and the server has said something of every task since
- * (`healed`); and once more after a reconnect without faults (`reconnected`).
+ * When a program is judged: after a step (`step`); at the end, after every fault
+ * was healed, minutes have passed, and the server has sent messages of every task
+ * (`healed`); and again after a reconnect without faults (`reconnected`).
  *
  * @category models
  * @since 0.1.0
@@ -204,46 +204,46 @@ export interface World {
 export type Moment = "step" | "healed" | "reconnected"
 
 /**
- * A program that runs.
+ * A running program.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Running<Action> {
-  /** Does something of the program's own. */
+  /** Performs an action of the program. */
   readonly act: (action: Action) => Effect.Effect<void>
-  /** Looks for what is wrong, in words. */
+  /** Checks the program. Returns a description of the first violation, or `undefined`. */
   readonly judge: (moment: Moment) => Effect.Effect<string | undefined>
-  /** Ends whatever keeps the program itself from going on, such as consumers that stall. */
+  /** Ends what the program's own actions block, such as stalled consumers. */
   readonly release: Effect.Effect<void>
 }
 
 /**
- * A program, and how to start it. Its scope is the run's: when it closes,
- * nothing of the program may be left.
+ * A program, and how to start it. Its scope is that of the run: when it closes, no
+ * fiber and no connection of the program may be left.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Program<Action> {
-  /** What it is called in a report. */
+  /** Its name in reports. */
   readonly name: string
-  /** What it may be told to do in the middle of a run. Default: nothing. */
+  /** The actions that a schedule may contain. Defaults to none. */
   readonly action?: Arbitrary.Arbitrary<Action>
-  /** Starts it, in the background of the scope. */
+  /** Starts it in the background, in the current scope. */
   readonly start: (world: World) => Effect.Effect<Running<Action>, never, Socket.Socket | Scope.Scope>
-  /** How many connections it may have at a time. Default: 1. */
+  /** The most connections that it may have at the same time. Defaults to 1. */
   readonly maxConnections?: number
 }
 
 /**
- * A program that is one effect, and is told nothing.
+ * Makes a program without actions from an effect.
  *
  * **Details**
  *
- * The effect runs in the background of each run. `judge` is what must hold after
- * every step, besides what holds for every program: it gives what is wrong, in
- * words. An effect that ends, whatever with, is no violation by itself.
+ * The effect runs in the background of each run. `judge` is called after every
+ * step, in addition to the checks for every program, and returns a description of
+ * what is wrong. It is no violation if the effect ends, successfully or not.
  *
  * **Example** (A program that must never lose count)
  *
@@ -282,18 +282,18 @@ export const fromEffect = <E>(
 // ---------------------------------------------------------------------------
 
 /**
- * Something that must always hold did not.
+ * An invariant was violated.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Violation extends Data.TaggedError("Violation")<{
-  /** After how many steps of the schedule; the number of steps and more for what comes after them. */
+  /** The number of completed steps. Above the length of the schedule for the phases after it. */
   readonly step: number
-  /** What was wrong. */
+  /** A description of the violation. */
   readonly detail: string
 }> {
-  /** What was wrong. */
+  /** A description of the violation. */
   override get message(): string {
     return this.detail
   }
@@ -304,16 +304,16 @@ export class Violation extends Data.TaggedError("Violation")<{
  *
  * **Details**
  *
- * Checked after every step: what the program judges; no more than
- * `maxConnections` connections at a time; nothing is asked for twice on a
- * connection; the program comes to rest while time stands still.
+ * Checked after every step: the program's own `judge`; at most `maxConnections`
+ * connections at a time; no request is repeated on a connection; all fibers
+ * eventually wait while the clock stands still.
  *
- * After the last step every fault is healed and minutes pass. Then the program
- * has to be back in order, by its own judgement; a reconnect must leave as many
- * fibers as there were; and when its scope closes, no connection, no fiber and
- * no dial may be left, an hour long.
+ * After the last step every fault is healed and minutes pass. Then the program's
+ * own `judge` must be satisfied; a reconnect must not change the number of fibers;
+ * and after its scope has closed, no connection and no fiber may be left, and no
+ * dial may follow within an hour.
  *
- * **Example** (A schedule of one's own)
+ * **Example** (A hand-written schedule)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -338,7 +338,7 @@ export class Violation extends Data.TaggedError("Violation")<{
  *   },
  *   1
  * )
- * Effect.runPromise(run).then(() => console.log("well")) // well
+ * Effect.runPromise(run).then(() => console.log("no violation")) // no violation
  * ```
  *
  * @category running
@@ -419,7 +419,7 @@ export const run = <Action>(
           Effect.andThen(look("reconnected")),
           Effect.map(fibers.alive)
         )
-      // The first one may cost a consumer that chose to fail its life.
+      // The first reconnect may end a consumer with the policy `fail`.
       const before = yield* reconnect
       const after = yield* reconnect
       if (after !== before) return yield* violation(`a reconnect turned ${before} fibers into ${after}`)
@@ -435,7 +435,7 @@ export const run = <Action>(
       const dials = (yield* mesh.dials).length
       yield* pass(60 * minute)
       if ((yield* mesh.dials).length !== dials) {
-        return yield* violation("somebody dials after the program's scope has closed")
+        return yield* violation("the program dials after its scope has closed")
       }
     })
   ).pipe(
@@ -456,13 +456,13 @@ export const run = <Action>(
  * @since 0.1.0
  */
 export interface CheckOptions {
-  /** How many smaller schedules are tried at most once one has failed. Default: 1,000. */
+  /** The most smaller schedules to try after a failure. Defaults to 1,000. */
   readonly maxShrinks?: number
 }
 
 /**
- * What a search found: nothing, or a schedule under which something that must
- * always hold did not, and the smallest one found from there.
+ * The result of a search: no violation, or the smallest failing schedule that was
+ * found.
  *
  * @category models
  * @since 0.1.0
@@ -473,19 +473,19 @@ export type Outcome<Action> =
       readonly _tag: "Failed"
       /** The program's name. */
       readonly program: string
-      /** The seed that shows it. */
+      /** The seed that reproduces the violation. */
       readonly seed: number
-      /** What was wrong, under the smallest schedule. */
+      /** The violation under the smallest schedule. */
       readonly violation: Violation
       /** The smallest schedule found. */
       readonly schedule: Schedule<Action>
-      /** How many steps the schedule had before it was made smaller. */
+      /** The number of steps before shrinking. */
       readonly generatedSteps: number
     }
 
 /**
- * Runs a program under the schedule of a seed. The same seed gives the same run,
- * and the same outcome.
+ * Runs a program under the schedule that a seed generates. The same seed returns
+ * the same outcome.
  *
  * **Example** (The toolkit's own stream under the schedule of seed 1)
  *
@@ -524,8 +524,8 @@ export const check = <Action>(
   )
 
 /**
- * What was found, for a person: what was wrong, and the smallest schedule that
- * shows it.
+ * Returns an outcome as readable text: the violation, and the smallest schedule
+ * that shows it.
  *
  * **Example** (A search through many seeds)
  *
@@ -555,9 +555,7 @@ export const format = <Action>(outcome: Outcome<Action>): string => {
     return `  ${String(index + 1).padStart(2)}. ${showStep(step)}${here}`
   })
   const where =
-    violation.step < 0 || violation.step <= steps.length
-      ? ""
-      : " (in what follows every schedule: healing, and the end)"
+    violation.step < 0 || violation.step <= steps.length ? "" : " (after the schedule: while healing, or at the end)"
   return [
     `${program}, seed ${seed}: ${violation.message}${where}`,
     `The smallest schedule found, ${steps.length} of ${generatedSteps} steps, with pulls of ${maxBatch} frames and acknowledgements that ${
@@ -580,16 +578,19 @@ const toRecord = (action: unknown): object => (typeof action === "object" && act
 // ---------------------------------------------------------------------------
 
 /**
- * A `MeshStream` whose consumer comes, goes, stalls, dies and changes what it
- * wants.
+ * A `MeshStream` with a consumer that joins, leaves, stalls, dies and changes its
+ * interest.
  *
  * **Details**
  *
- * Judged besides what holds for every program: the consumer saw every frame that
- * it pulled, in order, once, with `Connected`, `Disconnected` and `Resync` where
- * they belong; it is never further behind than one pull; what arrived before the
- * end of a connection was seen before it; attempts are counted and spaced as the
- * default policy says; when all is well, the wire has what is wanted.
+ * Checked in addition to the invariants of every program:
+ *
+ * - The consumer saw every frame that it pulled, in order, once, with `Connected`,
+ *   `Disconnected` and `Resync` in their places.
+ * - It is never further behind than one pull.
+ * - It saw what arrived on a connection before the end of that connection.
+ * - Attempts are counted and delayed as the default policy defines.
+ * - After healing, the server's subscriptions are those that the consumer wants.
  *
  * @category programs
  * @since 0.1.0
@@ -598,16 +599,19 @@ export const meshStream: Program<StreamProgram.Action> = StreamProgram.program
 
 /**
  * A `MeshClient` with up to four consumers of all kinds and overflow policies,
- * that come, go, stall and die, and a `reconnect` now and then.
+ * which join, leave, stall and die, and with occasional calls of `reconnect`.
  *
  * **Details**
  *
- * Judged besides what holds for every program: each consumer saw what was for it
- * of the frames that were pulled, in order, once, where a `Resync` for `Overflow`
- * stands for as many as it says; a consumer that suspends is never further behind
- * than its queue; nobody fails but who chose to; attempts are counted and spaced
- * as the default policy says; when all is well, the wire has the union of what
- * the consumers want, and with no consumer left there is no connection.
+ * Checked in addition to the invariants of every program:
+ *
+ * - Each consumer saw the pulled frames that it wants, in order, once. A `Resync`
+ *   for `Overflow` stands for as many of them as it counts.
+ * - A consumer with the policy `suspend` is never further behind than its queue.
+ * - Only a consumer with the policy `fail` fails.
+ * - Attempts are counted and delayed as the default policy defines.
+ * - After healing, the server's subscriptions are the union of what the consumers
+ *   want; without consumers there is no connection.
  *
  * @category programs
  * @since 0.1.0
@@ -616,7 +620,7 @@ export const meshClient: Program<ClientProgram.Action> = ClientProgram.program
 
 const minute = 60_000
 
-/** Makes the messages of a run, each with a number of its own. */
+/** Makes the messages of a run, each with a unique number. */
 const speaker = () => {
   const versions = new Map<string, number>()
   let number = 0

@@ -49,8 +49,8 @@ import * as ScriptedMesh from "./ScriptedMesh.ts"
 export { Harness, type Law, LawBroken, type Server, type Timings } from "./internal/laws/harness.ts"
 
 /**
- * Makes a harness with short timings only where the law waits them out, and
- * checks the law in it.
+ * Checks a law in a new harness. The harness has short timings only where the law
+ * waits for a timeout.
  *
  * **Example** (One law over a scripted mesh)
  *
@@ -76,7 +76,7 @@ export const checkIn = <E>(law: Law, harness: Layer.Layer<Harness, E>): Effect.E
   )
 
 /**
- * A harness of a scripted mesh, in virtual time: it needs the `TestClock`.
+ * A harness on a scripted mesh in virtual time. Needs the `TestClock`.
  *
  * @category layers
  * @since 0.1.0
@@ -88,7 +88,7 @@ export const layerScripted: Layer.Layer<Harness> = Layer.effect(
     (mesh) => ({
       socket: mesh.socket,
       server: {
-        // In memory a frame has no fragments, and text is a string.
+        // In memory, frames have no fragments and text is a string.
         send: (frame) => mesh.emitRaw(frame),
         close: mesh.close,
         kill: mesh.kill(),
@@ -106,11 +106,11 @@ export const layerScripted: Layer.Layer<Harness> = Layer.effect(
   )
 )
 
-/** Lets fibers run that were woken. */
+/** Lets woken fibers run. */
 const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }))
 
 /**
- * A harness of a socket over the network, with a mock server of its own.
+ * A harness for a socket over the network, with its own mock server.
  *
  * **Example** (Effect's own WebSocket over `ws`)
  *
@@ -133,9 +133,9 @@ const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }))
  */
 export const layerMock = <E>(
   socket: (options: {
-    /** Such as `ws://127.0.0.1:1234/api/v1/mesh/tasks/subscribe`. */
+    /** The feed's URL, such as `ws://127.0.0.1:1234/api/v1/mesh/tasks/subscribe`. */
     readonly wsUrl: string
-    /** Such as `http://127.0.0.1:1234`. */
+    /** The server's URL, such as `http://127.0.0.1:1234`. */
     readonly url: string
     readonly timings: Timings
   }) => Layer.Layer<Socket.Socket, E>
@@ -213,7 +213,7 @@ export const laws = {
       yield* server.send(new Uint8Array([0x7b, 0xff, 0x7d]), "text")
       yield* server.send("after", "text")
       const [, after] = yield* take(connection, 2)
-      if (after !== "after") return yield* broken(`after it came ${show(after)}`)
+      if (after !== "after") return yield* broken(`the next frame was ${show(after)}`)
     })
   },
   backpressure: {
@@ -250,7 +250,7 @@ export const laws = {
       yield* server.send("1", "text")
       yield* server.send("2", "text")
       const frames = yield* take(connection, 2)
-      if (frames.join() !== "1,2") return yield* broken(`came ${frames.map(show).join()}`)
+      if (frames.join() !== "1,2") return yield* broken(`the frames were ${frames.map(show).join()}`)
     })
   },
   racedPull: {
@@ -275,7 +275,7 @@ export const laws = {
       const missing = Array.from({ length: count }, (_, n) => `${n}`).filter((frame) => !pulled.includes(frame))
       if (missing.length > 0)
         return yield* broken(`${missing.length} of ${count} frames were lost: ${missing[0]} first`)
-      if (pulled.length !== count + 1) return yield* broken(`${pulled.length - 1} frames came of ${count}`)
+      if (pulled.length !== count + 1) return yield* broken(`${pulled.length - 1} of ${count} frames arrived`)
     })
   },
   writes: {
@@ -296,7 +296,7 @@ export const laws = {
       yield* server.send("last words", "text")
       yield* server.close(4242, "enough")
       const { frames, reason } = yield* ending(connection)
-      if (frames !== 1) return yield* broken(`${frames} frames came before the end`)
+      if (frames !== 1) return yield* broken(`${frames} frames arrived before the end`)
       if (reason._tag !== "ConnectionClosed" || reason.code !== 4242 || reason.closeReason !== "enough") {
         return yield* broken(`it ended with ${describe(reason)}`)
       }
@@ -383,7 +383,7 @@ export const laws = {
       )
       yield* server.send("new", "text")
       const [first] = yield* take(connection, 1)
-      if (first !== "new") return yield* broken(`first came ${show(first)}`)
+      if (first !== "new") return yield* broken(`the first frame was ${show(first)}`)
     })
   },
   ownWriter: {
@@ -432,17 +432,17 @@ export type LawName = keyof typeof laws
  * @since 0.1.0
  */
 export interface Transport<E = never> {
-  /** What it is called in tests and tables. */
+  /** Its name in tests and tables. */
   readonly name: string
   /** Makes a fresh harness around the socket. */
   readonly harness: Layer.Layer<Harness, E>
   readonly cannot?: { readonly [Name in LawName]?: string }
-  /** `test` for a harness in virtual time. Default: `live`. */
+  /** `test` for a harness in virtual time. Defaults to `live`. */
   readonly clock?: "test" | "live"
 }
 
 /**
- * Every law, for iterating.
+ * The names of all laws.
  *
  * @category laws
  * @since 0.1.0
@@ -450,8 +450,8 @@ export interface Transport<E = never> {
 export const names: ReadonlyArray<LawName> = Object.keys(laws).filter((name): name is LawName => name in laws)
 
 /**
- * Which transport keeps which law, as a table in Markdown, with the reasons
- * below it.
+ * Returns a Markdown table of the laws that each transport keeps, followed by the
+ * reasons for the others.
  *
  * **Example** (A table of one transport)
  *

@@ -1,10 +1,10 @@
 /**
- * Task histories as values: what a server would send, made from a seed.
+ * Generated task histories: the messages that a server would send, from a seed.
  *
  * A workload is a list of messages with the time at which each is sent. The same
  * options return the same list on every machine. `MockMeshServer` plays a workload
- * over real sockets; a test can also iterate over it. `endless` returns messages
- * without end, for a benchmark.
+ * over real sockets; a test can also iterate over it. `endless` returns an infinite
+ * sequence of messages, for a benchmark.
  *
  * @since 0.1.0
  */
@@ -52,7 +52,7 @@ export type Workload = ReadonlyArray<Entry>
  * @since 0.1.0
  */
 export interface TaskOptions {
-  /** Another seed returns another workload. Defaults to 1. */
+  /** The seed of the generator. Defaults to 1. */
   readonly seed?: string | number
   /** The number of tasks. Defaults to 24. */
   readonly tasks?: number
@@ -63,9 +63,8 @@ export interface TaskOptions {
  *
  * **Details**
  *
- * Ratios go from 0 (never) to 1 (always), and are clamped to that. Counts are whole
- * numbers: fractions are rounded down, and a value that is too small or `NaN` counts
- * as the least possible one.
+ * Ratios are clamped to the range from 0 (never) to 1 (always). Counts are rounded
+ * down, and a count that is too small or `NaN` becomes the smallest valid one.
  *
  * @category options
  * @since 0.1.0
@@ -128,7 +127,7 @@ const names = (options: TaskOptions | undefined): { readonly seed: string; reado
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0").slice(-digits)
 
-/** Shaped like a UUID of version 4; its last group is the task's number, which keeps ids apart and logs readable. */
+/** Makes an id in the form of a UUID version 4. Its last group is the task's number, for uniqueness and readable logs. */
 const makeTaskId = (seed: string, index: number): TaskId.TaskId => {
   const random = Random.make(`${seed}/task`)
   const [first, second, third] = [random.bits(), random.bits(), random.bits()]
@@ -144,14 +143,14 @@ const makeTaskId = (seed: string, index: number): TaskId.TaskId => {
  *
  * **When to use**
  *
- * Use to subscribe to the output of the tasks before the server plays them.
+ * Use it to subscribe to the output of the tasks before the server plays them.
  *
  * **Details**
  *
  * The ids are shaped like UUIDs, depend on the seed, and end with the task's
  * number, from 1.
  *
- * **Example** (Everything about every task of a workload)
+ * **Example** (An interest in every task of a workload)
  *
  * ```ts
  * import * as Interest from "@makima-stream/core/Interest"
@@ -181,16 +180,15 @@ export const taskIds = (options?: TaskOptions): ReadonlyArray<TaskId.TaskId> => 
  * - Its outputs start with a `system` message and end with one `result`, right
  *   before the last update. Between them are `assistant` messages and pairs of
  *   `tool_use` and `tool_result`.
- * - A message in pieces is a run of outputs with `isPartial`, each with the
- *   next piece of the text and nothing of the ones before it (a delta), and then
- *   the whole text in one output without `isPartial`. No other message of the
- *   task stands between them.
+ * - A message in pieces is a sequence of outputs with `isPartial`, each with only
+ *   the next piece of the text (a delta), followed by one output with the whole text
+ *   without `isPartial`. No other message of the task is between them.
  * - A `result` has `costUsd`, a whole multiple of 1/1024 dollar, so that costs
  *   add up to the same sum in any order, and `durationMs` since the task first
  *   ran.
  * - `concurrency` tasks run at the same time, interleaved; when one ends the
- *   next starts. A task's messages depend on the seed and its number alone, so
- *   more tasks leave the earlier ones as they were.
+ *   next starts. A task's messages depend only on the seed and its number, so a
+ *   larger number of tasks does not change the earlier ones.
  *
  * **Example** (The same seed, the same workload)
  *
@@ -215,7 +213,7 @@ export const make = (options?: Options): Workload => {
     meanInterval: Bounds.notNegative(options?.meanIntervalMillis ?? 50),
     contentSize: Bounds.atLeast(0, options?.contentSize ?? 80)
   }
-  // When each of the tasks that run at the same time has ended, and the next one may start.
+  // The end time of the last task on each of the concurrent lanes, when the next task may start.
   const lanes = Array.from({ length: Math.min(Bounds.atLeast(1, options?.concurrency ?? 8), tasks) }, () => 0)
   const workload: Array<Entry> = []
   for (let index = 0; index < tasks; index++) {
@@ -320,7 +318,7 @@ const makeHistory = (
   update("starting", "supervisor", "daemonId")
   update("running", "daemon", "startedAt")
   const runningSince = now
-  // After how many outputs the task is paused or blocked, if it is.
+  // The number of outputs before the task is paused or blocked, if it is.
   const restAfter = random.chance(knobs.pauseRatio) ? 1 + random.below(knobs.outputs - 1) : undefined
   let rested = false
 
@@ -433,19 +431,19 @@ export const summary = (workload: Workload): Summary => {
 }
 
 /**
- * Messages without end, for a benchmark: four outputs to one update, each a
- * frame of 150 to 250 bytes.
+ * Returns an infinite sequence of messages for a benchmark: four outputs for each
+ * update, each a frame of 150 to 250 bytes.
  *
  * **Details**
  *
- * The tasks take turns at random and never end: each moves between `running`,
- * `paused` and `blocked`, with a `version` that starts at 1 and grows by 1.
- * There is no `result`. Every iterator starts from the beginning, with the same
+ * Each message belongs to a random task. Tasks never end: they alternate between
+ * `running`, `paused` and `blocked`, with a `version` that starts at 1 and grows by
+ * 1. There is no `result`. Every iterator starts from the beginning with the same
  * messages.
  *
  * **Gotchas**
  *
- * It has no end: take a number of messages, never collect it.
+ * The sequence is infinite: take a number of messages, and never collect all of it.
  *
  * **Example** (The first thousand)
  *
@@ -496,7 +494,7 @@ export const endless = (options?: TaskOptions): Iterable<Message> => ({
   }
 })
 
-// A character of it is a byte of a frame.
+// Each character takes one byte in a frame.
 const ascii = words.replaceAll(/[^ -~]|"/g, "-").repeat(3)
 
 const frameSize = (message: Message): number => Result.getOrThrow(encodeFrame(message)).length

@@ -187,7 +187,7 @@ describe("Simulation", () => {
             )
           })
         )
-        assert.strictEqual(yield* violationOf(program, nothing), "somebody dials after the program's scope has closed")
+        assert.strictEqual(yield* violationOf(program, nothing), "the program dials after its scope has closed")
       })
     )
 

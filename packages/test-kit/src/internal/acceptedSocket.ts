@@ -3,7 +3,7 @@
  *
  * Invariants: a frozen socket neither sends nor reads. Frames that were sent while
  * it was frozen leave in order at the thaw, and are lost if it ends. `onDrained`
- * calls back when it ends or freezes, since it would never drain.
+ * also calls back when the socket ends or freezes, since it would never drain.
  */
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
@@ -13,12 +13,12 @@ export interface AcceptedSocket {
   /** Whether frames may be sent on it: neither side has begun to close it. */
   readonly isOpen: () => boolean
   readonly isFrozen: () => boolean
-  /** How many bytes this process has not handed to the network yet. */
+  /** The number of bytes that this process has not passed to the network yet. */
   readonly buffered: () => number
   readonly send: (frame: string | Uint8Array, as: Encoding) => void
   readonly freeze: () => void
   readonly thaw: () => void
-  /** Ends it without a close frame. */
+  /** Ends the connection without a close frame. */
   readonly kill: () => void
   /** Begins the closing handshake. */
   readonly close: (code: number, reason: string) => void
@@ -30,7 +30,7 @@ export const make = (webSocket: WebSocket, socket: Duplex): AcceptedSocket => {
   let frozen = false
   const waiting = new Set<{ readonly limit: number; readonly callback: () => void }>()
 
-  /** Nothing leaves, or not until a thaw. */
+  /** Nothing can be sent, at least until a thaw. */
   const isStuck = (): boolean => frozen || webSocket.readyState === webSocket.CLOSED
 
   const flushed = (): void => {
@@ -54,7 +54,7 @@ export const make = (webSocket: WebSocket, socket: Duplex): AcceptedSocket => {
       const bytes = Buffer.from(frame)
       const binary = typeof frame !== "string"
       const third = Math.ceil(bytes.length / 3)
-      // Cut by bytes: a character may lie in two fragments, as the protocol allows.
+      // Split by bytes: a character may be in two fragments, as the protocol allows.
       webSocket.send(bytes.subarray(0, third), { binary, fin: false })
       webSocket.send(bytes.subarray(third, 2 * third), { binary, fin: false })
       webSocket.send(bytes.subarray(2 * third), { binary, fin: true }, flushed)
@@ -62,7 +62,7 @@ export const make = (webSocket: WebSocket, socket: Duplex): AcceptedSocket => {
     freeze() {
       if (frozen) return
       frozen = true
-      // Paused, it receives no ping and sends no pong; corked, the socket keeps what is written to it.
+      // A paused WebSocket reads no ping and sends no pong. A corked socket buffers its writes.
       webSocket.pause()
       socket.cork()
       flushed()

@@ -8,7 +8,7 @@ import type { Clock } from "effect/Clock"
 import * as Monotonic from "./monotonic.ts"
 
 export interface DelayLine {
-  /** Runs a task after `millis`, and after all tasks before it. Runs it at once if there is nothing to wait for. */
+  /** Runs a task after `millis`, and after all tasks before it. Without a delay and waiting tasks it runs at once. */
   readonly add: (millis: number, task: () => void) => void
   /** Runs all waiting tasks now. */
   readonly flush: () => void
@@ -30,7 +30,7 @@ export const make = (clock: Clock, schedule: Schedule): DelayLine => {
     isArmed = true
     schedule(Math.max(0, Math.ceil(head.dueAt - now())), () => {
       isArmed = false
-      // A wake-up may be early by the rounding of the timer.
+      // A timer may fire slightly early because of rounding.
       while (waiting[0] !== undefined && waiting[0].dueAt - now() < 0.001) waiting.shift()?.task()
       arm()
     })
@@ -44,7 +44,7 @@ export const make = (clock: Clock, schedule: Schedule): DelayLine => {
       arm()
     },
     flush() {
-      // One at a time: what a task adds comes after the others.
+      // One at a time, so that a task that is added meanwhile runs after the others.
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) next.task()
     },
     clear() {

@@ -1,7 +1,7 @@
 /**
  * The server's side of the protocol for one connection: the client's
- * subscriptions, their acknowledgements, and which messages match them. No Effect,
- * no clock, no socket. Both servers of the kit use it.
+ * subscriptions, their acknowledgements, and which messages match them. Uses no
+ * Effect, no clock and no socket. Both servers of the kit use it.
  *
  * Invariants:
  *

@@ -1,7 +1,8 @@
 /**
- * A text that is equal for equal messages, whatever order their members are in.
+ * A text that is the same for equal messages, independent of the order of members.
  *
- * Invariant: a message and what its frame decodes to have the same fingerprint.
+ * Invariant: a message and the message decoded from its frame have the same
+ * fingerprint.
  */
 import * as Predicate from "effect/Predicate"
 import type { Data } from "@makima-stream/core/MeshEvent"
@@ -38,12 +39,12 @@ export const fingerprint = (message: Data): string => {
   }
 }
 
-/** The same JSON value with the members of each object in one order, as pairs. */
+/** The same JSON value, with each object as a sorted list of pairs. */
 const sorted = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(sorted)
   if (!Predicate.isObject(value)) return value
   const members = Object.entries(value).filter(([, member]) => member !== undefined)
   members.sort(([a], [b]) => (a < b ? -1 : 1))
-  // Marked, so that an object is never taken for the array of its pairs.
+  // Wrapped, so that an object differs from an array of the same pairs.
   return { members: members.map(([key, member]) => [key, sorted(member)]) }
 }

@@ -1,31 +1,31 @@
 /**
  * Matches the events of one consumer with the frames of one connection, and
- * notes which frames it skipped.
+ * records the skipped frames.
  *
  * Invariants:
  *
  * 1. A frame is matched at most once.
- * 2. A consumer that sees the frames one after the other, from the first, never
- *    skips one, whatever they contain.
- * 3. Time is proportional to the frames and the events, also where many are
- *    equal.
+ * 2. For a consumer that sees all frames in order, from the first, no frame is
+ *    skipped, whatever they contain.
+ * 3. The running time is proportional to the number of frames and events, even if
+ *    many are equal.
  */
 import { badFrameKey, type Connection, type Slot } from "./transcript.ts"
 
-/** How an event was matched: with the next equal frame, at its place of the log; or with one that was skipped before. */
+/** How an event was matched: with the next equal frame, at its place in the log; or with a frame that was skipped before. */
 export type Match = { readonly _tag: "InOrder"; readonly place: number } | { readonly _tag: "Late" }
 
 export interface Follower {
   /** Matches an event of the consumer. Returns `undefined` if no frame is left for it. */
   readonly see: (key: string) => Match | undefined
   /**
-   * Matches an event that came after the connection ended. Returns whether there
-   * was a frame for it. Only for events that have not been seen on any connection.
+   * Matches an event that came after the end of the connection. Returns whether a
+   * frame was left for it. Only for events that have not been seen on any connection.
    */
   readonly seeStraggler: (key: string) => boolean
-  /** Matches the mark of a frame that cannot be decoded. Each mark stands for one frame. */
+  /** Matches a `BadFrame` mark with a frame that cannot be decoded. Each mark matches one frame. */
   readonly seeBadFrame: () => Match | undefined
-  /** The consumer joined late: it need not have seen what comes before its next event. */
+  /** The consumer joined late: frames before its next event are not expected. */
   readonly joinLate: () => void
   /** The frames that were skipped and never seen. */
   readonly skipped: () => ReadonlyArray<Slot>
@@ -39,7 +39,7 @@ export const make = ({ slots }: Connection): Follower => {
   const skipped: Array<number> = []
   /** Frames that were matched out of order. */
   const late = new Set<number>()
-  /** `skipped` by key, oldest first; `next` is the first that has not been matched since. */
+  /** Skipped frames by key, oldest first; `next` is the first that has not been matched. */
   const skippedByKey = new Map<string, { readonly positions: Array<number>; next: number }>()
   let index: Map<string, ReadonlyArray<number>> | undefined
 
@@ -105,7 +105,7 @@ export const make = ({ slots }: Connection): Follower => {
         const slot = slots[at]
         return slot === undefined || late.has(at) ? [] : [slot]
       }),
-    // A consumer that joined late and saw nothing may have joined after all of it.
+    // A consumer that joined late and saw nothing may have joined after the last frame.
     tail: () => (joinedLate ? [] : slots.filter((_, at) => at >= cursor && !late.has(at)))
   }
 }

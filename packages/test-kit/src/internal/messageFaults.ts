@@ -1,6 +1,6 @@
 /**
- * What happens to the next messages that a server emits: they are dropped,
- * sent twice, or retained and sent in reverse.
+ * Faults of the next messages that a server emits: they are dropped, sent twice, or
+ * retained and sent in reverse.
  *
  * Invariant: a message takes one fault, in this order: drop, reorder, duplicate.
  */
@@ -10,9 +10,9 @@ export interface MessageFaults {
   readonly dropNext: (n: number) => void
   readonly duplicateNext: (n: number) => void
   readonly reorder: (n: number) => void
-  /** Emits a message with the faults that wait for it. Returns on how many connections something was sent. */
+  /** Emits a message and applies the next fault to it. Returns the number of sends. */
   readonly emit: (message: ServerMessage) => number
-  /** Forgets all faults, and sends what is retained for `reorder`. */
+  /** Removes all faults, and sends what `reorder` retains. */
   readonly heal: () => void
 }
 

@@ -1,11 +1,11 @@
 /**
  * The mock server without Effect: `node:http` and `ws`, the state of each
- * connection, the faults, the log. `MockMeshServer` puts Effects around it.
+ * connection, the faults, the log. `MockMeshServer` wraps it in Effects.
  *
  * Invariants:
  *
- * 1. A verb has changed the server's own state when it returns: the next `emit`
- *    sees it, and so does the log. Only the network is late.
+ * 1. When a verb returns, the server's own state and the log have changed: the next
+ *    `emit` sees it. Only the network may take longer.
  * 2. Nothing is sent on a connection that the server has killed or closed. Its
  *    end is logged once.
  * 3. Faults of handshakes form one queue: each upgrade on the feed's path takes
@@ -65,7 +65,7 @@ export interface MockServer {
   readonly get: (id: number) => Connection
   /** Sends a message to every connection that subscribed to it. Returns the number of sends. */
   readonly emit: (message: ServerMessage.ServerMessage, as: Encoding) => number
-  /** What happens to the next emitted messages. */
+  /** Faults of the next emitted messages. */
   readonly messages: MessageFaults.MessageFaults
   /** Sends the next `n` acknowledgements that `manual` retains, on each connection. */
   readonly acknowledge: (n: number) => void
@@ -77,7 +77,7 @@ export interface MockServer {
   readonly close: (connection: Connection, code: number, reason: string) => void
   readonly freeze: (connection: Connection) => void
   readonly thaw: (connection: Connection) => void
-  /** What happens to the next handshakes. */
+  /** Faults of the next handshakes. */
   readonly dials: Verbs.Dials
 }
 
@@ -89,7 +89,7 @@ export const make = (options: Options): MockServer => {
   // The types of `ws` do not know all of its options yet.
   const upgraderOptions: ServerOptions & { readonly maxPendingAutoPongs: number } = {
     noServer: true,
-    // Pings that came while a connection was frozen are read at once, and are no attack.
+    // At a thaw, many pings are read at once. They are not an attack.
     maxPendingAutoPongs: 0,
     clientTracking: false,
     perMessageDeflate: options.perMessageDeflate
@@ -110,7 +110,7 @@ export const make = (options: Options): MockServer => {
   })
 
   http.on("upgrade", (request, socket, head) => {
-    // A client may cut a handshake short at any time.
+    // A client may abort a handshake at any time.
     socket.on("error", () => {})
     if (request.url?.split("?", 1)[0] !== options.path) return refuse(socket, 404, {})
     if (dials.delayMillis === 0) answerDial(request, socket, head)
@@ -253,7 +253,7 @@ export const make = (options: Options): MockServer => {
     reachable,
     get(id) {
       const connection = known[id - 1]
-      if (connection === undefined) throw new RangeError(`There has been no connection ${id}`)
+      if (connection === undefined) throw new RangeError(`There is no connection ${id}`)
       return connection
     },
     emit(message, as) {
@@ -296,7 +296,7 @@ export const make = (options: Options): MockServer => {
   }
 }
 
-// Throws for a value that is not a message: a mistake of the test.
+// Throws for a value that is not a message, which is a mistake in the test.
 const encode = (message: ServerMessage.ServerMessage): string => Result.getOrThrow(ServerMessage.encodeFrame(message))
 
 const toBytes = (data: RawData): Buffer =>

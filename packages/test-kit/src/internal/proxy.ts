@@ -31,7 +31,7 @@ export interface Proxy {
   readonly setShape: (shape: Shape, direction: Direction | undefined) => void
 }
 
-/** Sets every option. A value that makes no sense counts as the least that does. */
+/** Normalises the options. An invalid value becomes the smallest valid one. */
 const toConditions = (shape: Shape): ShapedPipe.Conditions => ({
   latencyMillis: Bounds.notNegative(shape.latencyMillis ?? 0),
   jitterMillis: Bounds.notNegative(shape.jitterMillis ?? 0),
@@ -62,7 +62,7 @@ const read = (from: Net.Socket): Effect.Effect<Buffer | undefined> =>
     return Effect.sync(detach)
   })
 
-/** Waits until the network has taken what is written, or the socket has closed. */
+/** Writes data. Waits until the network has accepted it, or the socket has closed. */
 const write = (to: Net.Socket, data: Uint8Array): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     if (to.destroyed || to.write(data)) return resume(Effect.void)
@@ -75,7 +75,7 @@ const write = (to: Net.Socket, data: Uint8Array): Effect.Effect<void> =>
     to.on("close", done)
   })
 
-/** Starts listening. Fails with what `node:net` failed with. */
+/** Starts listening. Fails with the error of `node:net`. */
 export const make = Effect.fnUntraced(function* (options: {
   readonly target: number
   readonly port: number
@@ -130,7 +130,7 @@ export const make = Effect.fnUntraced(function* (options: {
       socket.on("close", () => {
         if (!near.destroyed || !far.destroyed) return
         record.closedAt ??= clock.currentTimeMillisUnsafe()
-        // Nothing can arrive any more: end the fibers that still wait out a delay.
+        // Nothing can arrive any more, so fibers that wait for a delay are ended.
         Effect.runForkWith(context)(Effect.flatMap(Fiber.join(passing), Fiber.interrupt))
       })
     }

@@ -1,6 +1,6 @@
 /**
  * A small seeded generator of pseudo-random numbers (sfc32), for values that must be the same on every machine and in every
- * run. Effect's `Random` is for effects, and a workload is a value.
+ * run. Effect's `Random` needs an effect, but a workload is a plain value.
  *
  * Invariant: the numbers depend only on the seed. Two generators with the same seed return the same numbers in the same
  * order.
@@ -31,7 +31,7 @@ export const make = (seed: string): Random => {
     c = (c + t) | 0
     return t >>> 0
   }
-  // The first numbers still depend visibly on the seed.
+  // The first numbers are correlated with the seed, so they are skipped.
   for (let i = 0; i < 12; i++) bits()
 
   const next = (): number => bits() / 0x1_0000_0000

@@ -2,8 +2,8 @@
  * A socket that records its frames: the decorator behind `Recording.record`.
  *
  * Invariants: lines are written in order, one batch at a time, and the program
- * continues when its batch is written. A pull that is interrupted while its frames
- * are being written loses none of them.
+ * continues after its batch was written. A pull that is interrupted while its frames
+ * are written loses none of them.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -27,7 +27,7 @@ export interface Options {
 const toFrame = (frame: string | Uint8Array) =>
   typeof frame === "string" ? { text: frame } : { base64: Base64.encode(frame) }
 
-/** A reason without the error of the platform, which may contain anything. */
+/** A reason without the platform's error, which may contain sensitive data. */
 const withoutCause = (reason: MeshError.ConnectionReason): MeshError.ConnectionReason => {
   switch (reason._tag) {
     case "DialFailed":
@@ -59,7 +59,7 @@ export const make = (socket: Socket.Socket, options: Options): Effect.Effect<Soc
       finished = entry._tag === "Finished"
       unwritten.push(options.encode(entry))
     }
-    // Whole batches, one after the other, in order.
+    // Whole batches, in order.
     const flush = one
       .withPermits(1)(
         Effect.suspend(() => {
@@ -96,7 +96,7 @@ export const make = (socket: Socket.Socket, options: Options): Effect.Effect<Soc
       yield* Effect.addFinalizer(() => end())
       yield* flush
 
-      // Frames that were still being written when the pull was interrupted.
+      // Frames that were not completely written when the pull was interrupted.
       let read: NonEmptyReadonlyArray<string | Uint8Array> | undefined
       const give = Effect.suspend(() => {
         const frames = read

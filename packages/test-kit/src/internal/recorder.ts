@@ -1,22 +1,22 @@
 /**
  * Keeps a server's log, and resumes fibers that wait for an entry.
  *
- * Invariants: entries are numbered from 1 without a gap, also if they are not
- * kept; an entry never changes (a later state of it replaces it in the log).
+ * Invariants: entries are numbered from 1 without a gap, even if they are not kept;
+ * an entry is never mutated (a later state replaces it in the log).
  */
 import * as Effect from "effect/Effect"
 import type { Clock } from "effect/Clock"
 import type { Entry, ServerLog, Stamp } from "../ServerLog.ts"
 
-/** An entry without what the recorder adds. */
+/** An entry without the members that the recorder adds. */
 export type Body = Entry extends infer E ? (E extends Entry ? Omit<E, keyof Stamp> : never) : never
 
 export interface Recorder {
   /** Adds an entry. Returns its place in the log; `undefined` if it is not kept. */
   readonly append: (body: Body) => number | undefined
   /**
-   * Runs a function, and resumes the fibers that wait for its entries afterwards:
-   * a resumed fiber runs at once, and must not act between two of them.
+   * Runs a function, and resumes fibers that wait for its entries afterwards. A
+   * resumed fiber runs at once, and must not act between two of the entries.
    */
   readonly together: (run: () => void) => void
   /** Marks the entries at these places as delivered. */
@@ -33,7 +33,7 @@ export const make = (options: { readonly clock: Clock; readonly keepMessages: bo
   const entries: Array<Entry> = []
   const watchers = new Set<(entry: Entry) => void>()
   let seq = 0
-  /** The entries whose watchers are still to be called, inside of `together`. */
+  /** Inside of `together`: the entries whose watchers have not been called yet. */
   let pending: Array<Entry> | undefined
 
   const notify = (entry: Entry): void => {

@@ -51,7 +51,7 @@ export const make = <E>(
 
     const isToBePlayed = (entry: Played): boolean => entry._tag !== "Sent" && (isDial(entry) || !left.has(entry.epoch))
 
-    // Read in a separate fiber, so that an interrupted pull loses nothing.
+    // A separate fiber reads, so that an interrupted pull loses nothing.
     const readOn = entries.pipe(
       Pull.matchEffect({
         onSuccess: (batch) =>

@@ -1,8 +1,8 @@
 /**
- * How a server treats the requests of one connection: the rate limit, the
- * delays, the acknowledgements. Both servers use it, so they cannot differ.
+ * How a server handles the requests of one connection: the rate limit, the delays,
+ * the acknowledgements. Both servers use it, so that they behave the same.
  *
- * Invariants: requests take effect in the order in which they came, and are
+ * Invariants: requests take effect in the order in which they arrived, and are
  * acknowledged in that order. Nothing happens after the connection has ended.
  */
 import type { Clock } from "effect/Clock"
@@ -15,7 +15,7 @@ import * as Feed from "./feed.ts"
 import * as Monotonic from "./monotonic.ts"
 import type { Recorder } from "./recorder.ts"
 
-/** What the verbs change; shared by all connections of a server. */
+/** The settings that the verbs change. All connections of a server share them. */
 export interface Settings {
   acknowledge: AcknowledgeMode
   nameTasks: boolean
@@ -53,7 +53,7 @@ export const make = (options: Options): RequestHandler => {
   const requests = DelayLine.make(clock, schedule)
   const acknowledgements = DelayLine.make(clock, schedule)
   let retained: Array<ServerMessage.Acknowledgement> = []
-  /** When the latest requests came, at most as many as the limit allows. */
+  /** The arrival times of the latest requests, at most as many as the limit allows. */
   let arrivals: Array<number> = []
 
   const isOverLimit = (limit: RequestLimit): boolean => {
@@ -81,7 +81,7 @@ export const make = (options: Options): RequestHandler => {
       return send({ _tag: "ServerError", code: "BAD_REQUEST", message: decoded.failure.message })
     }
     const answers = feed.handle(decoded.success)
-    // A test that waits for the request runs after the acknowledgement: nothing can be emitted between the two.
+    // A test that waits for the request resumes after the acknowledgement, so that it cannot emit between the two.
     recorder.together(() => {
       recorder.append({ _tag: "Received", connection, message: decoded.success })
       for (const acknowledgement of answers) answer(acknowledgement)

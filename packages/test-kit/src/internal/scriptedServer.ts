@@ -1,14 +1,13 @@
 /**
- * The server behind a scripted mesh, without Effect: its connections, its
- * faults, its log. `scriptedSocket` is the client's end of it.
+ * The server of a scripted mesh, without Effect: its connections, its faults, its
+ * log. `scriptedSocket` is the client's end of it.
  *
  * Invariants:
  *
- * 1. What happens to a frozen connection from either side is retained and happens
- *    at the thaw, in order. A cut, and what the client does to its own end, do not
- *    wait.
- * 2. A connection ends once, and nothing is sent on it afterwards. What had
- *    arrived by then can still be taken, until the client releases it.
+ * 1. Sends and requests on a frozen connection are retained and take effect at the
+ *    thaw, in order. A cut, and a close by the client, take effect at once.
+ * 2. A connection ends once, and nothing is sent on it afterwards. Frames that
+ *    arrived before the end can still be taken, until the client releases it.
  * 3. Each dial takes the oldest fault of dials.
  * 4. Every change calls the watchers, after it has been made.
  */
@@ -36,10 +35,10 @@ export interface Options {
 export interface Link {
   readonly id: number
   readonly requests: RequestHandler.RequestHandler
-  /** Frames at the program's side, not pulled yet. */
+  /** Frames that have arrived and have not been pulled. */
   inbox: Array<Sent>
   frozen: boolean
-  /** What happens once the connection thaws. */
+  /** Actions that run at the thaw. */
   retained: Array<() => void>
   /** The places in the log of the frames that a freeze retains. */
   retainedPlaces: Array<number>
@@ -49,13 +48,13 @@ export interface Link {
   endedBy: Connection["endedBy"]
   closeCode: number | undefined
   error: SocketError | undefined
-  /** Resumes the pull that is suspended, if there is one. */
+  /** Resumes the suspended pull, if there is one. */
   notify: (() => void) | undefined
 }
 
 export interface ScriptedServer {
-  // What a test does.
-  /** What happens to the next emitted messages. */
+  // Called by a test.
+  /** Faults of the next emitted messages. */
   readonly messages: MessageFaults.MessageFaults
   /** Sends a frame to every open connection. Returns their number. */
   readonly emitRaw: (frame: Frame) => number
@@ -66,10 +65,10 @@ export interface ScriptedServer {
   readonly thaw: (id: number | undefined) => void
   /** Thaws every connection and ends all delays of requests. */
   readonly healConnections: () => void
-  /** What happens to the next dials. */
+  /** Faults of the next dials. */
   readonly dials: Verbs.Dials
 
-  // What the client's end does.
+  // Called by the client's end.
   /** A dial begins. */
   readonly dial: () => void
   /** Takes the fault of this dial, if there is one. */
@@ -85,7 +84,7 @@ export interface ScriptedServer {
   /** Takes what has arrived, `n` frames at most. */
   readonly take: (link: Link, n: number) => ReadonlyArray<Frame>
 
-  // What a test can observe.
+  // Read by a test.
   readonly links: ReadonlyArray<Link>
   readonly newestOpen: () => Link | undefined
   /** The time of each dial. */

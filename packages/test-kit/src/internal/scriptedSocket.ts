@@ -86,7 +86,7 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
   const reader: Socket.Socket["reader"] = Effect.gen(function* () {
     const scope = yield* Effect.scope
     yield* handshake
-    // `accept` wakes a test that waits for the connection, and the test may interrupt this dial before `accept` returns.
+    // `accept` wakes a test that waits for the connection. That test may interrupt this dial before `accept` returns.
     const link = yield* Effect.acquireRelease(Effect.sync(server.accept), (link) =>
       Effect.sync(() => server.release(link))
     )

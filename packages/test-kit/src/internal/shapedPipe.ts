@@ -1,6 +1,6 @@
 /**
  * One direction of a proxied connection: bytes arrive, stay in flight for the
- * latency, and leave. No sockets here: `proxy` connects it to two of them.
+ * latency, and leave. It knows no sockets: `proxy` connects it to two of them.
  *
  * Invariants:
  *
@@ -8,9 +8,10 @@
  *    last byte.
  * 2. Latency does not limit the rate: chunks are in flight at the same time, and
  *    each one is delayed from its own arrival.
- * 3. The bytes in flight are bounded. Nothing is read while a chunk whose delay
- *    has passed waits to leave (the far side does not read, the gate is closed,
- *    the rate is used up), nor while `maxInFlightBytes` or more are in flight.
+ * 3. The bytes in flight are bounded. The pipe stops reading while a chunk cannot
+ *    leave although its delay has passed (the far side does not read, the gate is
+ *    closed, the rate limit is reached), and while `maxInFlightBytes` or more are in
+ *    flight.
  */
 import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -48,24 +49,24 @@ export interface Options {
 export interface ShapedPipe {
   /** Passes bytes on until the end. */
   readonly run: Effect.Effect<void>
-  /** Changes how bytes travel, for those in flight too. */
+  /** Changes how bytes travel. Applies to bytes in flight too. */
   readonly setConditions: (conditions: Conditions) => void
   /** How many bytes are in flight. */
   readonly inFlight: () => number
 }
 
 interface Chunk {
-  /** `undefined` is the end. */
+  /** The bytes; `undefined` for the end. */
   readonly data: Uint8Array | undefined
   readonly arrivedAt: number
-  /** Which share of the jitter it is delayed by. */
+  /** Its share of the jitter, from 0 to 1. */
   readonly luck: number
 }
 
-/** The longest pause, in milliseconds, that is caught up with by a higher rate afterwards. */
+/** The longest pause, in milliseconds, after which a higher rate makes up for the lost time. */
 const catchUp = 20
 
-/** One turn of the event loop, so that what was written becomes a segment of its own. */
+/** One turn of the event loop, so that a written piece becomes its own TCP segment. */
 const turn = Effect.callback<void>((resume) => {
   const immediate = setImmediate(() => resume(Effect.void))
   return Effect.sync(() => clearImmediate(immediate))
@@ -77,7 +78,7 @@ export const make = (ends: Ends, options: Options): ShapedPipe => {
   const chunks: Array<Chunk> = []
   let conditions = options.conditions
   let bytes = 0
-  /** When the rate allows the next piece. */
+  /** The time from which the rate allows the next piece. */
   let rateFreeAt = Number.NEGATIVE_INFINITY
   // Signals: a waiter checks its condition again each time one opens.
   const arrived = Latch.makeUnsafe(false)

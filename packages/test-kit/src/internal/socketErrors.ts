@@ -2,7 +2,7 @@
 import * as Socket from "effect/socket/Socket"
 import type { ConnectionReason } from "@makima-stream/core/MeshError"
 
-/** The end of a connection by a close frame; 1006 without one. */
+/** The end of a connection by a close frame; code 1006 without a close frame. */
 export const closed = (code: number, closeReason?: string): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketCloseError({ code, closeReason }) })
 

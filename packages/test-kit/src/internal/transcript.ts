@@ -1,8 +1,8 @@
 /**
- * A server's log in the form that an audit needs: for each connection what was
- * requested, acknowledged and sent, and all messages that were emitted.
+ * A server's log in the form that an audit needs: the requests, acknowledgements and
+ * frames of each connection, and all emitted messages.
  *
- * Places are indices of the log. They order everything that the server did.
+ * A place is an index in the log. Places order everything that the server did.
  */
 import * as Result from "effect/Result"
 import type { ClientMessage } from "@makima-stream/core/ClientMessage"
@@ -13,7 +13,7 @@ import type { ServerLog } from "../ServerLog.ts"
 import * as Feed from "./feed.ts"
 import { fingerprint } from "./fingerprint.ts"
 
-/** The key of every frame that cannot be decoded. No message has it. */
+/** The key of all frames that cannot be decoded. No message has it. */
 export const badFrameKey = "bad frame"
 
 /** A sequence of the server: the updates of a task, the output of a task, or everything that names no task. */
@@ -45,19 +45,19 @@ export interface Connection {
   /** What is subscribed at the end of the log. */
   readonly feed: Feed.Feed
   readonly requests: Array<Request>
-  /** Those without an acknowledgement, oldest first. */
+  /** The requests without an acknowledgement, oldest first. */
   readonly unanswered: Set<Request>
   opened: number | undefined
   ended: number | undefined
-  /** Whether the server or the network ended it, which may cost everything that was in flight. */
+  /** Whether the server or the network ended it. Frames in flight may then be lost. */
   cut: boolean
-  /** Where a fault began that may cost what comes after it: a freeze, or a frame that cannot be decoded. */
+  /** Where a fault began after which frames may be lost: a freeze, or a frame that cannot be decoded. */
   faultAt: number
   /** The code that the server closed it with. */
   closeCode: number | undefined
 }
 
-/** A message that was emitted, on any number of connections. */
+/** An emitted message, sent on any number of connections. */
 export interface Emission {
   readonly emission: number
   readonly place: number
@@ -66,7 +66,7 @@ export interface Emission {
 
 export interface Transcript {
   readonly connections: ReadonlyMap<number, Connection>
-  /** In the order of the log. */
+  /** All emitted messages, in the order of the log. */
   readonly emissions: ReadonlyArray<Emission>
 }
 
@@ -97,7 +97,7 @@ export const sequenceOf = (message: Data): Sequence => {
 
 const other: Sequence = { kind: "other", taskId: undefined }
 
-/** Reads a log; `only` says which messages count. */
+/** Reads a log. `only` selects the messages that count. */
 export const read = (log: ServerLog, only: (message: Data) => boolean): Transcript => {
   const connections = new Map<number, Connection>()
   const emissions: Array<Emission> = []
@@ -169,7 +169,7 @@ export const read = (log: ServerLog, only: (message: Data) => boolean): Transcri
   return { connections, emissions }
 }
 
-/** Notes where the oldest matching request was acknowledged. */
+/** Records where the oldest matching request was acknowledged. */
 const acknowledge = ({ unanswered }: Connection, message: Acknowledgement, place: number): void => {
   const named = "taskId" in message ? message.taskId : undefined
   for (const request of unanswered) {
@@ -236,7 +236,7 @@ export const confirmedAt = (connection: Connection, sequence: Sequence, before: 
   return undefined
 }
 
-/** Where the last request of a connection was acknowledged; `undefined` if any was not, or if there was none. */
+/** Where the last request of a connection was acknowledged; `undefined` without requests, or if one was not acknowledged. */
 export const allConfirmedAt = ({ requests, unanswered }: Connection): number | undefined => {
   if (requests.length === 0 || unanswered.size > 0) return undefined
   return requests.reduce((last, { acknowledgedAt }) => Math.max(last, acknowledgedAt ?? 0), 0)

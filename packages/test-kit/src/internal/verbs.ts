@@ -9,19 +9,19 @@ import * as Bounds from "./bounds.ts"
 import type { MessageFaults } from "./messageFaults.ts"
 import type { Settings } from "./requestHandler.ts"
 
-/** What happens to a dial instead of a connection. */
+/** The outcome of a dial that does not become a connection. */
 export type DialFault =
   | { readonly _tag: "Stall" }
   | { readonly _tag: "Refuse"; readonly status: number; readonly headers: Readonly<Record<string, string>> }
 
-/** What happens to the next dials. */
+/** The faults of the next dials. */
 export interface Dials {
-  /** Oldest first: each dial takes one of the first. `left` may be infinite. */
+  /** Oldest first: each dial uses the first fault. `left` is the number of dials that it applies to; may be `Infinity`. */
   faults: Array<{ readonly fault: DialFault; left: number }>
   delayMillis: number
 }
 
-/** What the common verbs act on. */
+/** The parts of a server that the common verbs change. */
 export interface Target {
   readonly settings: Settings
   readonly dials: Dials

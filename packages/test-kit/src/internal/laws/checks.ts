@@ -28,7 +28,7 @@ export const within = <A, E, R>(
 ): Effect.Effect<A, E | LawBroken, R | Harness> =>
   Effect.gen(function* () {
     const { advance } = yield* Harness
-    // In steps: when the machine pauses for longer than the duration, the effect still runs before the verdict.
+    // In steps, so that the effect still runs before the verdict when the machine pauses for longer than the duration.
     const steps = 20
     const passes = Effect.repeat(advance(Duration.millis(Duration.toMillis(duration) / steps)), { times: steps - 1 })
     return yield* Effect.raceFirst(effect, Effect.andThen(passes, Effect.fail(broken(seen))))
@@ -59,7 +59,7 @@ export const reasonOf = (error: Socket.SocketError) => MeshError.fromSocketError
 
 export const describe = (reason: MeshError.ConnectionReason): string => `${reason._tag} (${reason.message})`
 
-/** One connection, in a scope of its own, as `MeshSession` makes it. */
+/** One connection in its own scope, as `MeshSession` makes it. */
 export const dial: Check<Dialled> = Effect.gen(function* () {
   const { socket } = yield* Harness
   const scope = yield* Scope.fork(yield* Effect.scope)
@@ -88,8 +88,8 @@ export const take = (connection: Dialled, n: number): Check<Array<string | Uint8
     return connection.pull.pipe(
       Effect.map((batch) => frames.push(...batch)),
       Effect.repeat({ until: (count) => count >= n }),
-      Effect.mapError((error) => broken(`after ${frames.length} of ${n} frames came ${describe(reasonOf(error))}`)),
-      (pulling) => within(pulling, `of ${n} frames not all came`, Duration.times(patience, 4)),
+      Effect.mapError((error) => broken(`${describe(reasonOf(error))} came after ${frames.length} of ${n} frames`)),
+      (pulling) => within(pulling, `fewer than ${n} frames arrived`, Duration.times(patience, 4)),
       Effect.as(frames)
     )
   })
@@ -136,16 +136,16 @@ export const roundTrip = (frames: ReadonlyArray<readonly [string | Uint8Array, E
     const connection = yield* dial
     for (const [frame, as] of frames) yield* server.send(frame, as)
     const got = yield* take(connection, frames.length)
-    if (got.length !== frames.length) return yield* broken(`${got.length} frames came of ${frames.length}`)
+    if (got.length !== frames.length) return yield* broken(`${got.length} of ${frames.length} frames arrived`)
     for (const [index, [frame]] of frames.entries()) {
       if (!same(got[index], frame)) {
-        return yield* broken(`frame ${index} came as ${show(got[index])}, not as ${show(frame)}`)
+        return yield* broken(`frame ${index} arrived as ${show(got[index])} instead of ${show(frame)}`)
       }
     }
     // The last frame may arrive twice.
     yield* server.close(1000, "")
     const { frames: more } = yield* ending(connection)
-    if (more > 0) return yield* broken(`${more} frames came that were not sent`)
+    if (more > 0) return yield* broken(`${more} frames arrived that were not sent`)
   })
 
 /** Counts the fibers that run with it. */
@@ -166,7 +166,7 @@ const task = (id: string) => TaskId.make(id)
 
 export const say = (id: string): ClientMessage.ClientMessage => ({ _tag: "Subscribe", taskId: task(id) })
 
-/** The requests of a connection, once the server has received `n` in all. */
+/** The received requests, once the server has received at least `n`. */
 export const heard = (n: number) =>
   Effect.gen(function* () {
     const { server } = yield* Harness
@@ -184,7 +184,7 @@ export const expectHeard = (...expected: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const got = yield* heard(expected.length)
     if (got.join(" ") !== expected.join(" ")) {
-      return yield* broken(`the server heard [${got.join(" ")}] and not [${expected.join(" ")}]`)
+      return yield* broken(`the server received [${got.join(" ")}] instead of [${expected.join(" ")}]`)
     }
   })
 

@@ -35,7 +35,7 @@ export interface Server {
   readonly received: Effect.Effect<
     ReadonlyArray<{ readonly connection: number; readonly message: ClientMessage.ClientMessage }>
   >
-  /** How much of the sent data waits because the client does not read; 0 if nothing waits. */
+  /** The amount of sent data that waits because the client does not read; 0 if none waits. */
   readonly undelivered: Effect.Effect<number>
 }
 
@@ -44,9 +44,9 @@ export interface Server {
  *
  * **Details**
  *
- * The socket under test is to be set up with `timings`: a dial that takes
- * `connectTimeout` fails, and a silent peer is detected within `silence`. A
- * socket without such a setting breaks a law.
+ * Configure the socket under test with `timings`: a dial fails after
+ * `connectTimeout`, and `heartbeat` detects a silent peer. A socket without such
+ * settings breaks a law.
  *
  * **Example** (Checking one law by hand)
  *
@@ -79,7 +79,7 @@ export class Harness extends Context.Service<
 >()("@makima-stream/test-kit/TransportLaws/Harness") {}
 
 /**
- * The timings of a harness over a real network. Short, because laws wait them out.
+ * The timings of a harness over a real network.
  *
  * @category models
  * @since 0.1.0
@@ -91,13 +91,13 @@ export interface Timings {
   readonly heartbeat: { readonly interval: Duration.Duration; readonly deadline: Duration.Duration }
 }
 
-/** Timings that a law waits out. */
+/** Timings for laws that wait for a timeout. */
 export const short: Timings = {
   connectTimeout: Duration.millis(300),
   heartbeat: { interval: Duration.millis(100), deadline: Duration.millis(200) }
 }
 
-/** Timings for laws that do not wait for them: long, so that a pause of the machine breaks no law. */
+/** Timings for the other laws: long, so that a pause of the machine breaks no law. */
 export const long: Timings = {
   connectTimeout: Duration.minutes(1),
   heartbeat: { interval: Duration.minutes(1), deadline: Duration.minutes(1) }
@@ -115,17 +115,17 @@ export const CurrentTimings = Context.Reference<Timings>("@makima-stream/test-ki
  * @since 0.1.0
  */
 export class LawBroken extends Data.TaggedError("LawBroken")<{
-  /** What was seen instead of what the law wants. */
+  /** What was observed instead of what the law requires. */
   readonly seen: string
 }> {
-  /** What was seen instead of what the law wants. */
+  /** What was observed instead of what the law requires. */
   override get message(): string {
     return this.seen
   }
 }
 
 /**
- * A law: its promise, worded for a table, and its check.
+ * A law: its promise, in words, and its check.
  *
  * @category models
  * @since 0.1.0
@@ -133,7 +133,7 @@ export class LawBroken extends Data.TaggedError("LawBroken")<{
 export interface Law {
   /** The promise. */
   readonly promise: string
-  /** The timing that the check waits out. The others may be long. */
+  /** The timeout that the check waits for. The others may be long. */
   readonly waitsOut?: keyof Timings
   /** Fails when the promise is broken. */
   readonly check: Effect.Effect<void, LawBroken, Harness | Scope.Scope>

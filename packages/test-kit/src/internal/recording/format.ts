@@ -32,16 +32,16 @@ export const Header = Schema.TaggedStruct("Recording", {
 })
 
 /**
- * Every other line.
+ * A line after the header.
  *
  * **Details**
  *
- * - `Opened`, `DialFailed`, `Ended`: a connection's life. A dial that failed has
- *   the epoch of the connection before it. `Ended` has no `reason` where it was
- *   the program that hung up.
- * - `Received`, `Sent`: a `frame` from the server, and one to it. A frame that was
- *   sent was handed to the socket, which says nothing of its arrival.
- * - `Finished`: the last line of a recording that was not cut off.
+ * - `Opened`, `DialFailed`, `Ended`: the lifecycle of a connection. A failed dial has
+ *   the epoch of the previous connection. `Ended` has no `reason` if the program
+ *   closed the connection.
+ * - `Received`, `Sent`: a `frame` from the server, and a frame to it. A sent frame was
+ *   passed to the socket; it may not have arrived.
+ * - `Finished`: the last line of a complete recording.
  *
  * `at` is in milliseconds since the recording began.
  *
@@ -58,7 +58,7 @@ export const Entry = Schema.TaggedUnion({
 })
 
 /**
- * A line of a recording but for the first.
+ * A line of a recording after the header.
  *
  * @category models
  * @since 0.1.0

@@ -1,16 +1,16 @@
 /**
- * The rules of the default backoff, as a judge of the attempts that a program
- * reports and of the times at which it dials.
+ * Checks the attempts that a program reports, and the times of its dials, against
+ * the rules of the default backoff.
  *
- * The n-th attempt in a row waits between half of `min(30 s, 2 s * 2^(n-1))` and
- * the whole of it, besides a `Retry-After`; only a message and five seconds of
- * uptime reset the count. Times are monotonic.
+ * The n-th consecutive attempt waits between half of `min(30 s, 2 s * 2^(n-1))` and
+ * all of it, after a `Retry-After` if there is one. Only a message and five seconds
+ * of uptime reset the count. Times are monotonic.
  */
 import type { ConnectionReason } from "@makima-stream/core/MeshError"
 
 const stableAfter = 5000
 
-/** The shortest time between two dials that a program requests. */
+/** The shortest time between two requested reconnects. */
 const reconnectFloor = 1000
 
 /** Whether a reason ends a program that has the default policy. */
@@ -20,7 +20,7 @@ export const isFatal = (reason: { readonly _tag: string }): boolean =>
 export interface Judge {
   /** A connection opened. */
   readonly opened: (at: number) => void
-  /** The program started again, with a count of its own. */
+  /** The program started again, with a new count of attempts. */
   readonly fresh: () => void
   /** An end or a failed dial was reported. Returns what is wrong with it. */
   readonly ended: (report: {
@@ -29,7 +29,7 @@ export interface Judge {
     readonly attempt: number
     readonly reason: ConnectionReason
     readonly retryInMillis: number | undefined
-    /** Whether a message had been pulled on the connection. */
+    /** Whether a message was pulled on the connection. */
     readonly heard: boolean
   }) => string | undefined
   /** Returns what is wrong with a dial at this time. */
@@ -61,7 +61,7 @@ export const make = (): Judge => {
       }
       attempt++
       if (report.attempt !== attempt) {
-        return `attempt ${report.attempt} was reported, and it was attempt ${attempt} since the last stable connection`
+        return `attempt ${report.attempt} was reported instead of ${attempt}, counted from the last stable connection`
       }
       const wait = report.retryInMillis
       if (isFatal(report.reason)) {
@@ -82,6 +82,6 @@ export const make = (): Judge => {
         : undefined
     },
     dialled: (at) =>
-      at < dialAt - tolerance ? `a dial was made at ${at} ms that had to wait until ${dialAt} ms` : undefined
+      at < dialAt - tolerance ? `a dial was made at ${at} ms, but not allowed before ${dialAt} ms` : undefined
   }
 }

@@ -23,7 +23,7 @@ import * as Reference from "./reference.ts"
 const which = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 }))
 
 const Do = Schema.TaggedUnion({
-  /** A consumer comes, if there are fewer than four. */
+  /** A consumer joins, if there are fewer than four. */
   Join: {
     stream: Schema.Union([
       Schema.TaggedStruct("events", { wants: Interests.Wanted }),
@@ -34,7 +34,7 @@ const Do = Schema.TaggedUnion({
     ]),
     overflow: Schema.Literals(["suspend", "shed", "sliding", "dropping", "fail"]),
     capacity: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 6 })),
-    /** Whether it subscribes again in the moment in which a refusal for good ends it. */
+    /** Whether it subscribes again immediately after a fatal refusal has ended it. */
     again: Schema.Boolean
   },
   Stall: { which },
@@ -49,7 +49,7 @@ export type Action = typeof Do.Type
 
 const cases = Do.cases
 
-/** Mostly consumers that come and stall: without them there is not much to see. */
+/** Mostly consumers that join and stall, since the other actions need them. */
 const action: Arbitrary.Arbitrary<Action> = Arbitrary.flatMap(
   Arbitrary.schema(Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])),
   (kind): Arbitrary.Arbitrary<Action> => {
@@ -67,9 +67,9 @@ interface Member {
   readonly scope: Scope.Closeable
   readonly join: Join
   readonly interest: Interest.Interest
-  /** How many dials had been refused for good when it joined. */
+  /** The number of fatal refusals before it joined. */
   readonly refusedBefore: number
-  /** What is wrong with the outputs of tasks that it discovered. */
+  /** Returns what is wrong with the outputs of discovered tasks. */
   readonly judgeOutputs: (moment: Moment) => string | undefined
 }
 
@@ -84,7 +84,7 @@ export const program: Program<Action> = {
       const reference = yield* Reference.make(mesh)
       let members: ReadonlyArray<Member> = []
       let joined = 0
-      /** Whether a consumer has requested output that `everything` need not follow. */
+      /** Whether a consumer has requested output that `everything` does not have to follow. */
       let sharesOutput = false
 
       // -----------------------------------------------------------------------
@@ -133,7 +133,7 @@ export const program: Program<Action> = {
 
       yield* SubscriptionRef.changes(client.status).pipe(
         Stream.runForEach((status) =>
-          // What was pulled before this is what `heard` goes by.
+          // `heard` depends on the messages that were pulled before this.
           Effect.map(reference.update, () => {
             wrongStatus ??= judgeStatus(status)
           })
@@ -166,12 +166,12 @@ export const program: Program<Action> = {
           case "task":
             return [client.task(Interests.taskOf(stream.task), options), Interest.task(Interests.taskOf(stream.task))]
           case "everything":
-            // Whose output is wanted depends on what the consumer saw, so nothing may be lost on the way to it.
+            // The output that is wanted depends on the events that the consumer saw, so its queue may lose none.
             return [client.everything({ capacity, overflow: "suspend" }), Interest.all]
         }
       }
 
-      /** How many dials were refused for good. */
+      /** The number of fatal refusals. */
       const refusals = Effect.map(
         mesh.log,
         (log) =>
@@ -230,16 +230,16 @@ export const program: Program<Action> = {
       const judgeMember = (member: Member, moment: Moment, refused: number): string | undefined => {
         const { consumer, join, judgeOutputs } = member
         const isEverything = join.stream._tag === "everything"
-        // Whoever has ended need not have seen it all.
+        // A consumer that has ended does not have to see the rest.
         const ended = consumer.exit() !== undefined
         const wrong =
           consumer.judge() ??
           judgeEnd(member, refused) ??
           (isEverything ? judgeOutputs(ended ? "step" : moment) : undefined)
         if (wrong !== undefined) return wrong
-        // In its queue, in its hands, and in the router's; the end of the connection may wait behind that.
+        // Events in its queue, those it is handling, and a batch in the router; the connection's end may follow them.
         const bound = 2 * join.capacity + maxPull + 1
-        // A refusal for good ends it as well, also while it stalls and has not seen its end.
+        // A fatal refusal ends it too, even while it is stalled and has not seen the end.
         const isFed = !ended && refused === member.refusedBefore
         const behind = overflowOf(join) === "suspend" && isFed ? consumer.behind() : 0
         return behind > bound
@@ -264,7 +264,7 @@ export const program: Program<Action> = {
           const behind = consumer.behind()
           if (behind > 0) return `${consumer.name} never saw the last ${behind} events`
         }
-        // The connection, and subscriptions, outlive a consumer by their idle time to live.
+        // The connection and the subscriptions stay open after the last consumer for their idle time to live.
         if (hasLeft) return undefined
         const [connection] = (yield* mesh.connections).filter(({ open }) => open)
         if (members.length === 0) {
@@ -276,11 +276,11 @@ export const program: Program<Action> = {
           return `the wire has ${Interests.show(connection.interest)} where ${Interests.show(wanted)} is wanted`
         }
         const { confirmed, requested } = yield* SubscriptionRef.get(client.subscriptions)
-        // The client publishes an unsubscribe with the next element of the feed, so it may still show more.
+        // The client publishes an unsubscribe with the next element of the feed, so it may still list more.
         const shows = (interest: Interest.Interest) => Interest.equals(Interest.union(interest, wanted), interest)
         return shows(requested) && (moment === "healed" || shows(confirmed))
           ? undefined
-          : `the client says that ${Interests.show(requested)} is requested and ${Interests.show(confirmed)} confirmed`
+          : `the client lists ${Interests.show(requested)} as requested and ${Interests.show(confirmed)} as confirmed`
       })
 
       const judge = (moment: Moment) =>
@@ -329,13 +329,13 @@ export const program: Program<Action> = {
     })
 }
 
-/** The most frames that a pull brings in any schedule. */
+/** The most frames that one pull returns in any schedule. */
 const maxPull = 8
 
 const overflowOf = ({ overflow, stream }: Join): Join["overflow"] =>
   stream._tag === "everything" ? "suspend" : overflow
 
-/** Which elements are for a consumer. Those of discovered outputs are judged apart. */
+/** Which elements a consumer must see. Discovered outputs are judged separately. */
 const admits =
   ({ stream }: Join, interest: Interest.Interest) =>
   (element: Reference.Element): boolean => {
@@ -379,8 +379,8 @@ const discoveredBy = (events: ReadonlyArray<MeshEvent>): ReadonlySet<TaskId> => 
 }
 
 /**
- * Judges the outputs that `everything` brings: in order, each once. Where they begin and end is a matter of time, so a hole is
- * none here; but at the end the newest output of every task must be there.
+ * Judges the outputs of discovered tasks in `everything`: in order, each once. Holes are allowed, since it depends on timing
+ * where they begin and end; but at the end the newest output of every task must have arrived.
  */
 const discoveredOutputs = (consumer: Consumer.Consumer, reference: Reference.Reference) => {
   const newest = new Map<TaskId, string | undefined>()
@@ -392,7 +392,7 @@ const discoveredOutputs = (consumer: Consumer.Consumer, reference: Reference.Ref
       if (event?._tag !== "TaskOutput") continue
       const from = next
       const found = reference.elements.findIndex((element, at) => at >= from && Reference.matches(element, event))
-      if (found < 0) return `${consumer.name} saw output ${event.content} too late, or once too often`
+      if (found < 0) return `${consumer.name} saw output ${event.content} out of order or twice`
       next = found + 1
       newest.set(event.taskId, event.content)
     }

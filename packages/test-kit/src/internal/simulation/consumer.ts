@@ -1,13 +1,13 @@
 /**
  * One consumer of a simulated program. It can be stalled, resumed, killed and
- * removed, and it judges what it saw by what it should have seen.
+ * removed. It compares the events that it saw with those that it should have seen.
  *
- * Two judges share the work:
+ * There are two checks:
  *
  * - After each step, by the reference: the elements that are for the consumer, in
- *   order, each once, without a hole. A `Resync` for `Overflow` stands for at most
- *   as many of them as it says. The judge keeps every position of the reference at
- *   which the consumer may be.
+ *   order, each once, without a hole. A `Resync` for `Overflow` replaces at most as
+ *   many of them as it counts. The check tracks every position in the reference that
+ *   the consumer may have reached.
  * - At the end, by `Audit`: the marks, against the server's log.
  */
 import * as Clock from "effect/Clock"
@@ -27,7 +27,7 @@ export interface Options {
   /** Its name in reports. */
   readonly name: string
   readonly stream: Stream.Stream<MeshEvent, MeshError>
-  /** Which elements of the reference are for it. */
+  /** Which elements of the reference it must see. */
   readonly admits: (element: Reference.Element) => boolean
   /** Events that are judged elsewhere. Defaults to none. */
   readonly ignores?: (event: MeshEvent) => boolean
@@ -35,11 +35,11 @@ export interface Options {
   /** Whether it may join a connection that is open already. */
   readonly joinsLate: boolean
   /**
-   * Whether its queue merges updates: one that was merged into the event after an
-   * `Overflow` may have come after that event.
+   * Whether its queue merges updates. An update that was merged into the event after
+   * an `Overflow` may be newer than that event in the reference.
    */
   readonly merges?: boolean
-  /** Whether it may want nothing, which is confirmed without an acknowledgement. */
+  /** Whether its interest may be empty, which needs no acknowledgement. */
   readonly isEmpty: () => boolean
   /** Which messages it wants, for the audit of its marks. */
   readonly only: (message: Data) => boolean
@@ -61,9 +61,9 @@ export interface Consumer {
   readonly die: Effect.Effect<void>
   readonly isDying: () => boolean
   readonly leave: Effect.Effect<void>
-  /** How its stream ended; `undefined` while it runs. */
+  /** The exit of its stream; `undefined` while it runs. */
   readonly exit: () => Exit.Exit<void, MeshError> | undefined
-  /** Returns what is wrong with what it saw since the last look. */
+  /** Returns what is wrong with the events since the last call. */
   readonly judge: () => string | undefined
   /** Returns what is wrong with its marks. */
   readonly judgeMarks: (log: ServerLog) => string | undefined
@@ -84,13 +84,13 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
     const fiber = yield* Stream.runForEach(options.stream, (event) =>
       Effect.suspend(() => {
         if (joinsLate && events.length === 0) {
-          // The scheduler may yield between here and the client's own bookkeeping.
+          // The scheduler may yield before the client updates its own state.
           Effect.runSync(reference.update)
           startsBy = reference.elements.length
         }
         events.push(event)
         receivedAt.push(Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
-        return dying ? Effect.die("a consumer dies, as it was told to") : gate.await
+        return dying ? Effect.die("the schedule killed this consumer") : gate.await
       })
     ).pipe(
       Effect.onExit((exit) =>
@@ -132,7 +132,7 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
 
     const see = (from: ReadonlySet<number>, event: MeshEvent): ReadonlySet<number> => {
       if (event._tag === "Resync" && event.reason._tag === "Overflow") return skip(from, event.reason.dropped)
-      // The other marks are not part of the reference.
+      // Other marks are not part of the reference.
       if (event._tag === "Resync" && event.reason._tag !== "BadFrame") return from
       const after = new Set<number>()
       for (const position of from) {
@@ -143,7 +143,7 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
       return after
     }
 
-    /** Whether a mark of the confirmation stands before anything was confirmed. */
+    /** Whether a mark of a confirmation comes before the first acknowledgement. */
     const isTooEarly = (at: ReadonlySet<number>, event: MeshEvent): boolean => {
       if (event._tag !== "Resync" || event.unconfirmed !== undefined || options.isEmpty()) return false
       if (event.reason._tag !== "Started" && event.reason._tag !== "Reconnected") return false
@@ -173,11 +173,11 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
     }
 
     const judgeMarks = (log: ServerLog): string | undefined => {
-      // The audit cannot tell which of two equal messages a late consumer saw first.
+      // The audit cannot determine which of two equal messages a late consumer saw first.
       if (joinsLate && hasRepeats(log)) return undefined
       const { unmarkedConnections, unmarkedGaps } = Audit.compare(log, events, {
         connectionOf: (epoch) => reference.connectionOf.get(epoch),
-        // The reference has every connection.
+        // The reference already checks that every connection is reported.
         connections: () => false,
         only: options.only,
         wants: options.discovers === true ? Audit.everything() : undefined

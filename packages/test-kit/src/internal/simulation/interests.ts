@@ -1,4 +1,4 @@
-/** The interests of simulated consumers, over a handful of tasks, and what they come to on the wire. */
+/** The interests of simulated consumers, over three tasks, and the subscriptions that they become on the wire. */
 import * as Schema from "effect/Schema"
 import * as Interest from "@makima-stream/core/Interest"
 import * as TaskId from "@makima-stream/core/TaskId"
@@ -9,7 +9,7 @@ export const taskOf = (name: (typeof taskNames)[number]): TaskId.TaskId => TaskI
 
 const some = Schema.Literals(["", "a", "b", "c", "ab", "bc", "abc"])
 
-/** An interest as a value that can be printed: `ab` stands for the tasks a and b. */
+/** An interest as a printable value: `ab` means the tasks a and b. */
 export const Wanted = Schema.Struct({ all: Schema.Boolean, updates: some, output: some })
 
 export type Wanted = typeof Wanted.Type
@@ -23,7 +23,7 @@ export const toInterest = ({ all, output, updates }: Wanted): Interest.Interest 
   output: tasksOf(output)
 })
 
-/** What the wire should have: while all updates are subscribed, those of single tasks are not. */
+/** The expected subscriptions: with `all`, the updates of single tasks are not subscribed. */
 export const onWire = (interest: Interest.Interest): Interest.Interest =>
   interest.all ? { ...interest, updates: new Set() } : interest
 

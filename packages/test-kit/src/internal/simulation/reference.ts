@@ -1,12 +1,11 @@
 /**
- * What a program on one connection at a time must see, derived from what the mesh
- * did: the outcome of each dial and each frame that was pulled, in order. Marks
- * are not part of it: `Audit` judges them by the server's log.
+ * The elements that a program with one connection at a time must see, derived from
+ * the mesh: the outcome of each dial and each pulled frame, in order. Marks are not
+ * part of it: `Audit` judges them by the server's log.
  *
  * Invariants: elements are only appended; the elements of a connection are between
- * its `Connected` and its `Disconnected`; a connection that the program did not
- * end itself gets its `Disconnected` after everything that arrived on it was
- * pulled.
+ * its `Connected` and its `Disconnected`; if the program did not end a connection
+ * itself, its `Disconnected` follows after everything that arrived was pulled.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -29,9 +28,9 @@ export interface Reference {
   readonly messages: ReadonlyMap<number, number>
   /** The server's number of the connection of each epoch. */
   readonly connectionOf: ReadonlyMap<number, number>
-  /** The program abandons its connection, and with it what has arrived on it. */
+  /** The program abandons its connection and the frames that have arrived on it. */
   readonly abandon: Effect.Effect<void>
-  /** Reads what has happened since. Returns what is wrong. */
+  /** Reads what has happened since the last call. Returns what is wrong. */
   readonly update: Effect.Effect<string | undefined>
 }
 
@@ -62,7 +61,7 @@ export const make = (mesh: ScriptedMesh["Service"]): Effect.Effect<Reference> =>
       else if (!confirmedAt.has(epoch)) confirmedAt.set(epoch, elements.length)
     }
 
-    // One step, so that a scheduler that yields cannot interleave two of them.
+    // One synchronous step, so that a scheduler that yields cannot interleave two updates.
     const update = Effect.sync((): string | undefined => {
       const log = Effect.runSync(mesh.log)
       for (const entry of log.slice(logged)) {
@@ -113,7 +112,7 @@ const isData = (message: ServerMessage.ServerMessage): message is Data =>
   message._tag === "ServerError" ||
   message._tag === "UnknownMessage"
 
-/** What identifies a message of a simulation. */
+/** Returns the unique number of a simulated message. */
 export const identity = (event: MeshEvent | ServerMessage.ServerMessage): string | undefined => {
   switch (event._tag) {
     case "TaskUpdated":

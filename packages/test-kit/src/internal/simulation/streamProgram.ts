@@ -17,7 +17,7 @@ import * as Interests from "./interests.ts"
 import * as Reference from "./reference.ts"
 
 const Do = Schema.TaggedUnion({
-  /** A consumer comes, if there is none. */
+  /** A consumer joins, if there is none. */
   Join: { wants: Interests.Wanted },
   Want: { wants: Interests.Wanted },
   Stall: {},
@@ -31,7 +31,7 @@ export type Action = typeof Do.Type
 
 const cases = Do.cases
 
-/** Mostly a consumer that is there. */
+/** Chosen so that there is a consumer most of the time. */
 const action: Arbitrary.Arbitrary<Action> = Arbitrary.flatMap(
   Arbitrary.schema(Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])),
   (kind): Arbitrary.Arbitrary<Action> => {
@@ -48,7 +48,7 @@ interface Following {
   readonly reference: Reference.Reference
   readonly interest: SubscriptionRef.SubscriptionRef<Interest.Interest>
   readonly scope: Scope.Closeable
-  /** What is wrong with the attempts since the last look. */
+  /** Returns what is wrong with the attempts since the last call. */
   readonly judgeBackoff: (dials: ReadonlyArray<number>) => string | undefined
 }
 
@@ -60,7 +60,7 @@ export const program: Program<Action> = {
       const scope = yield* Effect.scope
       const socket = yield* Socket.Socket
       let following: Following | undefined
-      /** Whether the consumer has wanted nothing at some time. */
+      /** Whether the consumer's interest was ever empty. */
       let wasEmpty = false
 
       const join = (wants: Interests.Wanted) =>
@@ -111,8 +111,8 @@ export const program: Program<Action> = {
             return undefined
           }
           const behind = consumer.behind()
-          // One pull is in the consumer's hands, and the connection's end may wait behind it.
-          if (behind > maxPull + 1) return `the consumer is ${behind} events behind, with nothing to queue them`
+          // The consumer handles one pull, and the end of the connection may follow it.
+          if (behind > maxPull + 1) return `the consumer is ${behind} events behind, but there is no queue`
           if (moment === "step") return undefined
           if (behind > 0) return `the consumer never saw the last ${behind} events`
           const unmarked = consumer.judgeMarks(yield* mesh.log)
@@ -153,7 +153,7 @@ export const program: Program<Action> = {
     })
 }
 
-/** The most frames that a pull brings in any schedule. */
+/** The most frames that one pull returns in any schedule. */
 const maxPull = 8
 
 const judgeEnd = (consumer: Consumer.Consumer): string | undefined => {
@@ -167,7 +167,7 @@ const judgeEnd = (consumer: Consumer.Consumer): string | undefined => {
   return `${consumer.name}'s stream ended by itself: ${Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "without a failure"}`
 }
 
-/** Judges what the consumer was told of attempts, and the dials that followed. */
+/** Checks the attempts that the consumer saw, and the dials that followed. */
 const attempts = (consumer: Consumer.Consumer, reference: Reference.Reference, dialledBefore: number) => {
   const backoff = Backoff.make()
   let judged = 0
@@ -182,9 +182,9 @@ const attempts = (consumer: Consumer.Consumer, reference: Reference.Reference, d
         backoff.opened(receivedAt)
         continue
       }
-      // Each dial ends in one of these, sooner or later.
+      // Each dial eventually ends in one of these.
       const at = dials[dialled++]
-      if (at === undefined) return "a connection ended, or a dial failed, that was never dialled"
+      if (at === undefined) return "the consumer saw the result of a dial that was not made"
       const wrong =
         backoff.dialled(at) ??
         backoff.ended({

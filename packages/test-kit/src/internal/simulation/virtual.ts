@@ -1,9 +1,9 @@
 /**
- * A world without real time: virtual clock, seeded chance, and a scheduler that
- * knows when nothing moves any more.
+ * An environment without real time: a virtual clock, seeded random numbers, and a
+ * scheduler that detects when all fibers wait.
  *
- * A run in it is a pure function of what it does and of its seed, so it can be
- * repeated exactly, and it takes as long as its work takes.
+ * A run in it is a pure function of its program and its seed, so it can be repeated
+ * exactly.
  */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
@@ -15,11 +15,11 @@ import * as TestClock from "effect/testing/TestClock"
 
 export interface World {
   /**
-   * Lets every fiber run until nothing moves without the clock. Returns `false` if
-   * they never come to rest.
+   * Lets every fiber run until all of them wait for the clock. Returns `false` if this
+   * never happens.
    */
   readonly settle: Effect.Effect<boolean>
-  /** Counts the fibers that run with it, and that they fork. */
+  /** Counts the fibers that run with it, and those that they fork. */
   readonly fibers: FiberCount
 }
 
@@ -27,7 +27,7 @@ export interface FiberCount extends Metric.FiberRuntimeMetricsService {
   readonly alive: () => number
 }
 
-/** How often fibers may hand over to each other between two steps. */
+/** The most turns of the scheduler between two steps. */
 const patience = 20_000
 
 const countFibers = (): FiberCount => {
@@ -43,7 +43,7 @@ const countFibers = (): FiberCount => {
   }
 }
 
-/** A small generator of its own, so that a program's chance does not depend on where the scheduler yields. */
+/** A separate random generator, so that a program's random numbers do not depend on where the scheduler yields. */
 const coin = (seed: number, outOf: number) => {
   let state = (seed ^ 0x9e3779b9) >>> 0
   return (): boolean => {
@@ -52,7 +52,7 @@ const coin = (seed: number, outOf: number) => {
   }
 }
 
-/** A scheduler that counts the tasks that wait, and that yields at random steps if `yields` is set. */
+/** A scheduler that counts waiting tasks, and that yields at random steps if `yields` is set. */
 const countTasks = (seed: number, yields: boolean) => {
   const toss = coin(seed, 8)
   const inner = new Scheduler.MixedScheduler()
@@ -92,7 +92,7 @@ export const run = <A, E>(
     })
     return body({ settle, fibers: countFibers() }).pipe(
       Effect.scoped,
-      // The clock's warnings go by real time, of which there is none to speak of.
+      // Avoids the clock's warnings, which depend on real time.
       Effect.provide(TestClock.layer({ warningDelay: "1 hour" })),
       Effect.provideService(Scheduler.Scheduler, tasks.scheduler),
       Effect.provideService(References.MinimumLogLevel, "None"),

@@ -1,10 +1,10 @@
 /**
- * The rules that every well-behaved program keeps on the wire: few connections at
- * a time, nothing that is no request, and no subscription requested again unless
- * its request was not acknowledged in time.
+ * The rules that every program must keep on the wire: at most `maxConnections`
+ * connections at a time, only valid requests, and no repeated request unless it was
+ * not acknowledged in time.
  *
- * The program dials through `socket`, which notes when it dials and what it
- * sends. Times are monotonic.
+ * The program dials through `socket`, which records its dials and its requests.
+ * Times are monotonic.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -15,9 +15,9 @@ import type { ScriptedMesh } from "../../ScriptedMesh.ts"
 
 export interface Wire {
   readonly socket: Socket.Socket
-  /** When the program dialled, in milliseconds. */
+  /** The times of the dials, in milliseconds. */
   readonly dials: () => ReadonlyArray<number>
-  /** Returns what was wrong since the last look. */
+  /** Returns what was wrong since the last call. */
   readonly look: Effect.Effect<string | undefined>
 }
 
@@ -66,11 +66,11 @@ export const make = (mesh: ScriptedMesh["Service"], maxConnections: number): Wir
 
 /** The rules for the requests of one connection. */
 const requestRules = () => {
-  /** When each subscription was requested last. */
+  /** The time of the last request for each subscription. */
   const requested = new Map<string, number>()
   return (chunk: unknown, at: number): string | undefined => {
     const decoded = typeof chunk === "string" ? Result.getOrUndefined(decodeFrame(chunk)) : undefined
-    if (decoded === undefined) return "a frame was sent that is no request"
+    if (decoded === undefined) return "a frame was sent that is not a request"
     const key = keyOf(decoded)
     const before = requested.get(key)
     if (decoded._tag.startsWith("Uns")) {

@@ -31,8 +31,8 @@ export const lines = (taskId: TaskId.TaskId) =>
   MeshStream.connect({ interest: Interest.task(taskId) }).pipe(
     MeshStream.untilTerminal(taskId),
     MeshStream.lines({ keep: "resync" }),
-    Stream.filter((line) => line._tag !== "Resync" || isGap(line)),
-    Stream.map((line) => (line._tag === "Resync" ? gap : line.text))
+    Stream.filter((line) => line._tag === "TaskLine" || isGap(line)),
+    Stream.map((line) => (line._tag === "TaskLine" ? line.text : gap))
   )
 
 const command = Command.make(

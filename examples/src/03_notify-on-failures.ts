@@ -21,6 +21,7 @@ import * as Command from "effect/cli/Command"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as TaskStatus from "@makima-stream/core/TaskStatus"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
@@ -34,9 +35,9 @@ export const messages = Stream.unwrap(
       // An update of another field repeats the status. Each failure has one message, not each update.
       MeshStream.statusChanges({ keep: "resync" }),
       MeshStream.filterStatus(TaskStatus.defaultFailed, { keep: "resync" }),
-      Stream.filter((event) => event._tag !== "Resync" || isGap(event)),
+      Stream.filter((event) => !MeshEvent.isLifecycle(event) || isGap(event)),
       Stream.map((event) =>
-        event._tag === "Resync"
+        MeshEvent.isLifecycle(event)
           ? "The feed had a gap: a failure may be missing"
           : `Task ${event.taskId} is ${event.status}`
       )

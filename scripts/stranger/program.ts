@@ -29,7 +29,7 @@ const followed = Effect.gen(function* () {
     Stream.takeUntil((event) => event._tag === "TaskUpdated" && isTerminal(event.status ?? "")),
     Stream.runCollect
   )
-  return events.map((event) => (event._tag === "TaskUpdated" ? event.status : event.content))
+  return events.map((event) => (event._tag === "TaskOutput" ? event.content : event.status))
 })
 
 const inMemory = Effect.gen(function* () {

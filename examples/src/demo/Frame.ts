@@ -36,6 +36,16 @@ export const line = (event: MeshEvent.MeshEvent): string | undefined => {
     }
     case "Resync":
       return `resync: ${event.reason._tag}${event.taskId === undefined ? "" : ` of ${short(event.taskId)}`}`
+    case "Restated":
+      return event.gone === true
+        ? `task ${short(event.taskId)} does not exist any more`
+        : event.status === undefined
+          ? undefined
+          : `task ${short(event.taskId)} ${event.status}, by a snapshot`
+    case "Repaired":
+      return `repaired: ${event.restated} tasks restated`
+    case "RepairFailed":
+      return `not repaired after ${event.attempts} attempts: ${event.error}`
     case "TaskUpdated":
       return event.status === undefined ? undefined : `task ${short(event.taskId)} ${event.status}`
     case "TaskOutput":

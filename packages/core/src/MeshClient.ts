@@ -45,7 +45,7 @@ import type { Route } from "./internal/client/router.ts"
 import type { Status } from "./internal/client/status.ts"
 import * as Pushdown from "./internal/pushdown.ts"
 import type * as MeshError from "./MeshError.ts"
-import type { Lifecycle, MeshEvent } from "./MeshEvent.ts"
+import type { Lifecycle, MeshEvent, Restated } from "./MeshEvent.ts"
 import type * as MeshSession from "./MeshSession.ts"
 import type { TaskOutput, TaskUpdated } from "./ServerMessage.ts"
 import type { TaskId } from "./TaskId.ts"
@@ -109,7 +109,7 @@ export class MeshClient extends Context.Service<
     readonly updates: (
       taskId?: TaskId,
       options?: ConsumerOptions
-    ) => Stream.Stream<TaskUpdated | Lifecycle, MeshError.MeshError>
+    ) => Stream.Stream<TaskUpdated | Restated | Lifecycle, MeshError.MeshError>
     /** Streams the output of one task. */
     readonly output: (
       taskId: TaskId,
@@ -119,7 +119,7 @@ export class MeshClient extends Context.Service<
     readonly task: (
       taskId: TaskId,
       options?: ConsumerOptions
-    ) => Stream.Stream<TaskUpdated | TaskOutput | Lifecycle, MeshError.MeshError>
+    ) => Stream.Stream<TaskUpdated | TaskOutput | Restated | Lifecycle, MeshError.MeshError>
     /**
      * Streams the updates of all tasks, and the output of each live task that the
      * client knows: from the task's first update until `endedTimeToLive` after its
@@ -188,7 +188,7 @@ export const make = Effect.fnUntraced(function* (
         options: consumerOptions
       }),
     updates: (taskId, consumerOptions) =>
-      consume<TaskUpdated | Lifecycle>(client, {
+      consume<TaskUpdated | Restated | Lifecycle>(client, {
         name: taskId === undefined ? "updates" : `updates of ${taskId}`,
         route: { interest: taskId === undefined ? Interest.all : Interest.updates(taskId), untargeted: false },
         options: consumerOptions
@@ -200,7 +200,7 @@ export const make = Effect.fnUntraced(function* (
         options: consumerOptions
       }),
     task: (taskId, consumerOptions) =>
-      consume<TaskUpdated | TaskOutput | Lifecycle>(client, {
+      consume<TaskUpdated | TaskOutput | Restated | Lifecycle>(client, {
         name: `task ${taskId}`,
         route: { interest: Interest.task(taskId), untargeted: false },
         options: consumerOptions

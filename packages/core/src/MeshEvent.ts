@@ -1,6 +1,7 @@
 /**
- * The elements of the feed: the server's data messages, and the connection's own
- * `Connected`, `Disconnected` and `Resync`, in one order.
+ * The elements of the feed: the server's data messages, the connection's own
+ * `Connected`, `Disconnected` and `Resync`, and what a `Repair` adds (`Restated`,
+ * `Repaired` and `RepairFailed`), in one order.
  *
  * The server replays nothing, so a gap is an element. A `Resync` opens every
  * complete stretch: for the tasks and kinds that it names, the stream holds
@@ -15,6 +16,7 @@
  */
 import { dual } from "effect/Function"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import { DecodeError } from "./DecodeError.ts"
 import { ConnectionReason } from "./MeshError.ts"
 import * as ServerMessage from "./ServerMessage.ts"
@@ -173,12 +175,145 @@ export const Resync = Schema.TaggedStruct("Resync", {
 export interface Resync extends Schema.Schema.Type<typeof Resync> {}
 
 /**
- * The elements that describe the connection.
+ * The tag of a `ResyncReason`.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const ResyncReasonTag = Schema.Literals(Struct.keys(ResyncReason.cases))
+
+/**
+ * The tag of a `ResyncReason`.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type ResyncReasonTag = typeof ResyncReasonTag.Type
+
+/**
+ * What a snapshot says of a task, where it is newer than the feed. `Repair` emits
+ * it, never the server.
+ *
+ * **Details**
+ *
+ * It is knowledge of the task, like an update: fold it, compare its version and
+ * read its status in the same way. Filters of tasks, of updates and of statuses
+ * keep it.
+ *
+ * - `version`, `status`, `updatedFields`: as in `TaskUpdated`. Absent if the
+ *   snapshot does not say.
+ * - `costUsd`: what the task has cost so far, in US dollars.
+ * - `gone`: `true` if the task does not exist any more. Its `version` is the
+ *   highest that was seen, so only something newer revives the task. Absent
+ *   otherwise.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const Restated = Schema.TaggedStruct("Restated", {
+  taskId: TaskId,
+  version: Schema.optionalKey(Schema.Int),
+  status: Schema.optionalKey(Schema.String),
+  updatedFields: Schema.optionalKey(Schema.Array(Schema.String)),
+  costUsd: Schema.optionalKey(Schema.Finite),
+  gone: Schema.optionalKey(Schema.Literal(true))
+})
+
+/**
+ * What a snapshot says of a task. See the schema of the same name.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Restated extends Schema.Schema.Type<typeof Restated> {}
+
+/**
+ * A snapshot closed the gaps of updates before it. Follows the `Restated` of the
+ * same snapshot.
+ *
+ * **Details**
+ *
+ * - `epoch`: the connection on which the fetch began.
+ * - `reasons`: the tag of each `Resync` that it repairs, each tag once, in the order
+ *   of the marks. The fetch began after these marks. Empty if the fetch was a
+ *   periodic one.
+ * - `restated`: how many `Restated` the snapshot led to.
+ * - `unconfirmed`: how many keys of the repaired marks the server had not confirmed
+ *   (see `Resync`). Their updates may be missing from the fetch on. Each emits a
+ *   `Subscribed` of its own once confirmed, which is repaired in turn.
+ * - `absent`: how many known tasks without an end the fetch asked for and the
+ *   snapshot did not contain. Their gaps are not closed. 0 if the snapshot was
+ *   complete: then such tasks are `gone`.
+ * - `open`: how many marks before this element the snapshot does not repair: each
+ *   `Disconnected`, and each `Resync` of updates, since the fetch began. If it is 0, no
+ *   gap of updates before this element is open.
+ *
+ * Output cannot be repaired.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const Repaired = Schema.TaggedStruct("Repaired", {
+  epoch: Schema.Int,
+  reasons: Schema.Array(ResyncReasonTag),
+  restated: Schema.Int,
+  unconfirmed: Schema.Int,
+  absent: Schema.Int,
+  open: Schema.Int
+})
+
+/**
+ * A snapshot closed the gaps of updates before it. See the schema of the same name.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Repaired extends Schema.Schema.Type<typeof Repaired> {}
+
+/**
+ * No snapshot could be fetched, so gaps stay open. The next fetch asks for them
+ * again.
+ *
+ * **Details**
+ *
+ * - `epoch`: the connection on which the fetch began.
+ * - `reasons`: the tag of each `Resync` that stays open, each tag once.
+ * - `attempts`: how often the fetch was tried.
+ * - `error`: the tag or the name of the last error, and its message.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const RepairFailed = Schema.TaggedStruct("RepairFailed", {
+  epoch: Schema.Int,
+  reasons: Schema.Array(ResyncReasonTag),
+  attempts: Schema.Int,
+  error: Schema.String
+})
+
+/**
+ * No snapshot could be fetched. See the schema of the same name.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface RepairFailed extends Schema.Schema.Type<typeof RepairFailed> {}
+
+/**
+ * The elements that a `Repair` adds. Without them, its output equals its input.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type RepairElement = Restated | Repaired | RepairFailed
+
+/**
+ * The elements that describe the connection and the completeness of the feed.
  *
  * @category models
  * @since 0.1.0
  */
-export type Lifecycle = Connected | Disconnected | Resync
+export type Lifecycle = Connected | Disconnected | Resync | Repaired | RepairFailed
 
 /**
  * The elements that the server sent.
@@ -206,7 +341,10 @@ export const MeshEvent = Schema.Union([
   Schema.toType(ServerMessage.UnknownMessage),
   Connected,
   Disconnected,
-  Resync
+  Resync,
+  Restated,
+  Repaired,
+  RepairFailed
 ])
 
 /**
@@ -215,7 +353,7 @@ export const MeshEvent = Schema.Union([
  * @category models
  * @since 0.1.0
  */
-export type MeshEvent = Data | Lifecycle
+export type MeshEvent = Data | Restated | Lifecycle
 
 /** A guard for one tag. Narrows to the members of `E` that have it. */
 const guard =
@@ -288,7 +426,42 @@ export const isDisconnected = guard("Disconnected")
 export const isResync = guard("Resync")
 
 /**
- * Returns `true` for an element that describes the connection.
+ * Returns `true` for what a snapshot says of a task.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isRestated = guard("Restated")
+
+/**
+ * Returns `true` for a `Repaired`.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isRepaired = guard("Repaired")
+
+/**
+ * Returns `true` for a `RepairFailed`.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isRepairFailed = guard("RepairFailed")
+
+/**
+ * Returns `true` for an element that a `Repair` added: `Restated`, `Repaired` or
+ * `RepairFailed`.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isRepairElement = <E extends MeshEvent>(event: E): event is Extract<E, RepairElement> =>
+  event._tag === "Restated" || event._tag === "Repaired" || event._tag === "RepairFailed"
+
+/**
+ * Returns `true` for an element that describes the connection or the completeness of
+ * the feed.
  *
  * **Example** (Separating the lifecycle from the data)
  *
@@ -302,10 +475,18 @@ export const isResync = guard("Resync")
  * @since 0.1.0
  */
 export const isLifecycle = <E extends MeshEvent>(event: E): event is Extract<E, Lifecycle> =>
-  event._tag === "Connected" || event._tag === "Disconnected" || event._tag === "Resync"
+  event._tag === "Connected" ||
+  event._tag === "Disconnected" ||
+  event._tag === "Resync" ||
+  event._tag === "Repaired" ||
+  event._tag === "RepairFailed"
 
 /**
  * Returns `true` for an element that the server sent.
+ *
+ * **Details**
+ *
+ * A `Restated` comes from a snapshot, so it is neither data nor lifecycle.
  *
  * **Example** (Keeping the data)
  *
@@ -318,7 +499,8 @@ export const isLifecycle = <E extends MeshEvent>(event: E): event is Extract<E, 
  * @category guards
  * @since 0.2.0
  */
-export const isData = <E extends MeshEvent>(event: E): event is Exclude<E, Lifecycle> => !isLifecycle(event)
+export const isData = <E extends MeshEvent>(event: E): event is Exclude<E, Restated | Lifecycle> =>
+  event._tag !== "Restated" && !isLifecycle(event)
 
 /**
  * One function for each element, by its tag.
@@ -346,7 +528,10 @@ export type Cases<E extends MeshEvent, Z> = {
  *   UnknownMessage: () => "unknown message",
  *   Connected: ({ epoch }) => `connection ${epoch}`,
  *   Disconnected: ({ reason }) => reason.message,
- *   Resync: ({ reason }) => `resync: ${reason._tag}`
+ *   Resync: ({ reason }) => `resync: ${reason._tag}`,
+ *   Restated: ({ status }) => `restated: ${status}`,
+ *   Repaired: ({ restated }) => `repaired: ${restated} tasks`,
+ *   RepairFailed: ({ error }) => `not repaired: ${error}`
  * })
  * console.log(line({ _tag: "Connected", epoch: 1, at: 0 })) // connection 1
  * ```

@@ -355,6 +355,11 @@ const follow = (
       case "Resync":
         mark(event)
         break
+      case "Restated":
+      case "Repaired":
+      case "RepairFailed":
+        // They come from a snapshot, and the feed has to be right without them.
+        break
       default:
         see(event)
     }

@@ -8,7 +8,17 @@
  */
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import { isLifecycle, isResync, type Lifecycle, type MeshEvent, type Resync } from "../MeshEvent.ts"
+import {
+  isLifecycle,
+  isRepaired,
+  isRepairFailed,
+  isResync,
+  type Lifecycle,
+  type MeshEvent,
+  type Repaired,
+  type RepairFailed,
+  type Resync
+} from "../MeshEvent.ts"
 import type { KeepOptions, Selector } from "../operators/options.ts"
 import * as Pushdown from "./pushdown.ts"
 
@@ -26,7 +36,7 @@ export type Kept<O> = "keep" extends keyof O
   ? "lifecycle" extends O["keep"]
     ? Lifecycle
     : "resync" extends O["keep"]
-      ? Resync
+      ? Resync | Repaired | RepairFailed
       : never
   : never
 
@@ -52,6 +62,10 @@ export interface NoSuchOption<in out Name> {
 }
 declare const noSuchOption: unique symbol
 
+/** Whether an element says where the feed is complete. */
+const isCompleteness = (event: MeshEvent): event is Resync | Repaired | RepairFailed =>
+  isResync(event) || isRepaired(event) || isRepairFailed(event)
+
 /** The predicate of the lifecycle elements that the options keep; `undefined` if they keep none. */
 export const keptBy = (options: KeepOptions | undefined): ((event: MeshEvent) => event is Lifecycle) | undefined => {
   const keep = options?.keep
@@ -59,7 +73,7 @@ export const keptBy = (options: KeepOptions | undefined): ((event: MeshEvent) =>
     case undefined:
       return undefined
     case "resync":
-      return isResync
+      return isCompleteness
     case "lifecycle":
       return isLifecycle
     default:

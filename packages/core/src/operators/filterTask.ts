@@ -4,7 +4,7 @@
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import type { Lifecycle } from "../MeshEvent.ts"
+import { isLifecycle, type Lifecycle } from "../MeshEvent.ts"
 import type * as ServerMessage from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import { isDataFirst, keptBy, toPredicate, type Kept, type NoUnknownOptions } from "../internal/operators.ts"
@@ -40,9 +40,9 @@ export type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.Unk
  * **Details**
  *
  * - An element with a `taskId` passes where that task is meant. This goes for
- *   updates, output, and for what other operators make (`ToolUse`, `TaskLine`).
- * - `Connected`, `Disconnected` and `Resync` are dropped, unless `keep` asks for
- *   them. A `Resync` that is kept passes if it names such a task, or no task.
+ *   updates, output, `Restated`, and for what other operators make (`ToolUse`, `TaskLine`).
+ * - `Connected`, `Disconnected`, `Resync`, `Repaired` and `RepairFailed` are dropped,
+ *   unless `keep` asks for them. A `Resync` that is kept passes if it names such a task, or no task.
  * - `ServerError` and `UnknownMessage` name no task and are dropped. Take them
  *   from the feed itself with `serverErrors`.
  *
@@ -104,6 +104,5 @@ export const filterTask: {
   }
 )
 
-/** Elements of other operators have other tags, so the tag decides. */
-const isLifecycleElement = (element: MaybeOfTask | Lifecycle): element is Lifecycle =>
-  element._tag === "Connected" || element._tag === "Disconnected" || element._tag === "Resync"
+/** Elements of other operators have other tags, so the tag decides, and the cast is safe. */
+const isLifecycleElement = (element: MaybeOfTask | Lifecycle): element is Lifecycle => isLifecycle(element as Lifecycle)

@@ -6,8 +6,8 @@
  */
 import { constFalse, constTrue, dual } from "effect/Function"
 import type * as Stream from "effect/Stream"
-import { isData, isLifecycle, isServerError, isTaskOutput, isTaskUpdated } from "../MeshEvent.ts"
-import type { Data, Lifecycle, MeshEvent } from "../MeshEvent.ts"
+import { isData, isLifecycle, isRestated, isServerError, isTaskOutput, isTaskUpdated } from "../MeshEvent.ts"
+import type { Data, Lifecycle, MeshEvent, Restated } from "../MeshEvent.ts"
 import type * as ServerMessage from "../ServerMessage.ts"
 import { isDataFirst, narrow, outputs, updates } from "../internal/operators.ts"
 import type { Events, Kept, NoUnknownOptions } from "../internal/operators.ts"
@@ -86,7 +86,7 @@ const narrowing = <D extends MeshEvent>(
 export const outputOnly: Narrowing<ServerMessage.TaskOutput> = narrowing(outputs, isTaskOutput)
 
 /**
- * Keeps the task updates.
+ * Keeps the task updates, and what a `Repair` restated of tasks.
  *
  * **When to use**
  *
@@ -114,7 +114,7 @@ export const outputOnly: Narrowing<ServerMessage.TaskOutput> = narrowing(outputs
  *   { _tag: "TaskUpdated", taskId, version: 1, status: "running" }
  * ])
  *
- * // Stream<TaskUpdated>
+ * // Stream<TaskUpdated | Restated>
  * const updates = feed.pipe(MeshStream.updatesOnly)
  * console.log(Effect.runSync(Stream.runCollect(updates))[0]?.status) // running
  * ```
@@ -122,7 +122,10 @@ export const outputOnly: Narrowing<ServerMessage.TaskOutput> = narrowing(outputs
  * @category filters
  * @since 0.1.0
  */
-export const updatesOnly: Narrowing<ServerMessage.TaskUpdated> = narrowing(updates, isTaskUpdated)
+export const updatesOnly: Narrowing<ServerMessage.TaskUpdated | Restated> = narrowing(
+  updates,
+  (event): event is ServerMessage.TaskUpdated | Restated => isTaskUpdated(event) || isRestated(event)
+)
 
 /**
  * Keeps the errors that the server reports.
@@ -163,7 +166,8 @@ export const updatesOnly: Narrowing<ServerMessage.TaskUpdated> = narrowing(updat
 export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(constFalse, isServerError)
 
 /**
- * Keeps the events that the server sent, and drops the lifecycle elements.
+ * Keeps the events that the server sent and what a `Repair` restated, and drops the
+ * lifecycle elements.
  *
  * **When to use**
  *
@@ -189,7 +193,7 @@ export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(cons
  *   { _tag: "TaskUpdated", taskId: TaskId.make("7f1c") }
  * ])
  *
- * // Stream<TaskUpdated | TaskOutput | ServerError | UnknownMessage>
+ * // Stream<TaskUpdated | TaskOutput | ServerError | UnknownMessage | Restated>
  * const data = feed.pipe(MeshStream.dataOnly)
  * console.log(Effect.runSync(Stream.runCollect(data)).length) // 1
  * ```
@@ -197,13 +201,16 @@ export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(cons
  * @category filters
  * @since 0.1.0
  */
-export const dataOnly: Narrowing<Data> = narrowing(constTrue, isData)
+export const dataOnly: Narrowing<Data | Restated> = narrowing(
+  constTrue,
+  (event): event is Data | Restated => isData(event) || isRestated(event)
+)
 
 const lifecycle = narrowing(constFalse, isLifecycle)
 
 /**
- * Keeps the lifecycle elements: `Connected`, `Disconnected` and
- * `Resync`.
+ * Keeps the lifecycle elements: `Connected`, `Disconnected`, `Resync`, `Repaired`
+ * and `RepairFailed`.
  *
  * **When to use**
  *
@@ -227,7 +234,7 @@ const lifecycle = narrowing(constFalse, isLifecycle)
  *   { _tag: "TaskUpdated", taskId: TaskId.make("7f1c") }
  * ])
  *
- * // Stream<Connected | Disconnected | Resync>
+ * // Stream<Connected | Disconnected | Resync | Repaired | RepairFailed>
  * const lifecycle = feed.pipe(MeshStream.lifecycleOnly)
  * console.log(Effect.runSync(Stream.runCollect(lifecycle))[0]?._tag) // Connected
  * ```

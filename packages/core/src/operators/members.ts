@@ -6,7 +6,7 @@
  */
 import { dual } from "effect/Function"
 import type * as Stream from "effect/Stream"
-import type { MeshEvent } from "../MeshEvent.ts"
+import type { MeshEvent, Restated } from "../MeshEvent.ts"
 import type * as ServerMessage from "../ServerMessage.ts"
 import { isDataFirst, narrow, outputs, toPredicate, unlessCalled, updates } from "../internal/operators.ts"
 import type { From, Kept, NoUnknownOptions } from "../internal/operators.ts"
@@ -24,13 +24,15 @@ export interface StatusUpdated extends ServerMessage.TaskUpdated {
 }
 
 /**
- * What an operator of statuses makes of the elements `A`: `never` if they hold no
- * updates (as behind `filterMessageType`), because then no status can come.
+ * A `Restated` that says the task's status.
  *
  * @category models
  * @since 0.2.0
  */
-export type StatusUpdates<A> = From<A, ServerMessage.TaskUpdated, StatusUpdated>
+export interface StatusRestated extends Restated {
+  /** As the snapshot says it: an open set. */
+  readonly status: string
+}
 
 /**
  * Keeps the updates whose status is the given one, one of the given ones, or one
@@ -44,7 +46,7 @@ export type StatusUpdates<A> = From<A, ServerMessage.TaskUpdated, StatusUpdated>
  *
  * **Details**
  *
- * Drops every other event, and updates that say no status. `Connected` and
+ * A `Restated` counts as an update. Drops every other event, and updates that say no status. `Connected` and
  * `Disconnected` are dropped, and so is `Resync`, unless `keep` asks for it.
  * Statuses are compared as they stand on the wire.
  *
@@ -64,7 +66,7 @@ export type StatusUpdates<A> = From<A, ServerMessage.TaskUpdated, StatusUpdated>
  *   { _tag: "TaskUpdated", taskId, version: 2, status: "failed" }
  * ])
  *
- * // Stream<StatusUpdated>
+ * // Stream<StatusUpdated | StatusRestated>
  * const failures = feed.pipe(MeshStream.filterStatus(TaskStatus.defaultFailed))
  * console.log(Effect.runSync(Stream.runCollect(failures))[0]?.version) // 2
  * ```
@@ -77,13 +79,13 @@ export const filterStatus: {
     self: Stream.Stream<A, E, R>,
     statuses: Selector<string>,
     options?: O & NoUnknownOptions<O, KeepOptions>
-  ): Stream.Stream<StatusUpdates<A> | Extract<A, Kept<O>>, E, R>
+  ): Stream.Stream<From<A, ServerMessage.TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<O>>, E, R>
   <O extends KeepOptions = {}>(
     statuses: Selector<string>,
     options?: O & NoUnknownOptions<O, KeepOptions>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
-  ) => Stream.Stream<StatusUpdates<A> | Extract<A, Kept<O>>, E, R>
+  ) => Stream.Stream<From<A, ServerMessage.TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<O>>, E, R>
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, statuses: Selector<string>, options?: KeepOptions) => {
@@ -91,7 +93,10 @@ export const filterStatus: {
     return narrow(
       self,
       unlessCalled(statuses, updates),
-      (event) => event._tag === "TaskUpdated" && event.status !== undefined && isMeant(event.status),
+      (event) =>
+        (event._tag === "TaskUpdated" || event._tag === "Restated") &&
+        event.status !== undefined &&
+        isMeant(event.status),
       options
     )
   }
@@ -222,13 +227,13 @@ export const fieldsChanged: {
     self: Stream.Stream<A, E, R>,
     fields: Selector<string>,
     options?: O & NoUnknownOptions<O, FieldsChangedOptions>
-  ): Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Kept<O>>, E, R>
+  ): Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Restated | Kept<O>>, E, R>
   <O extends FieldsChangedOptions = {}>(
     fields: Selector<string>,
     options?: O & NoUnknownOptions<O, FieldsChangedOptions>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
-  ) => Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Kept<O>>, E, R>
+  ) => Stream.Stream<Extract<A, ServerMessage.TaskUpdated | Restated | Kept<O>>, E, R>
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, fields: Selector<string>, options?: FieldsChangedOptions) => {
@@ -238,7 +243,7 @@ export const fieldsChanged: {
       self,
       unlessCalled(fields, updates),
       (event) =>
-        event._tag === "TaskUpdated" &&
+        (event._tag === "TaskUpdated" || event._tag === "Restated") &&
         // A predicate of the caller's gets the field alone, not the index that `some` adds.
         (event.updatedFields?.some((field) => isMeant(field)) ?? keepUnspecified),
       options

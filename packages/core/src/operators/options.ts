@@ -12,8 +12,9 @@ export { isDataFirst, toPredicate, type NoUnknownOptions } from "../internal/ope
 export interface KeepOptions {
   /**
    * Which lifecycle elements stay in the stream, at their places: `"resync"` keeps
-   * `Resync`; `"lifecycle"` keeps `Connected`, `Disconnected` and `Resync`. The
-   * element type shows what is kept. By default all are dropped.
+   * `Resync`, and `Repaired` and `RepairFailed` of a `Repair`; `"lifecycle"` keeps
+   * `Connected` and `Disconnected` as well. The element type shows what is kept. By
+   * default all are dropped.
    */
   readonly keep?: "resync" | "lifecycle" | undefined
 }

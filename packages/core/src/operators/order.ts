@@ -8,12 +8,13 @@
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
-import type { MeshEvent, Resync } from "../MeshEvent.ts"
+import type { MeshEvent, Restated, Resync } from "../MeshEvent.ts"
 import * as MeshMetrics from "../MeshMetrics.ts"
+import type { TaskUpdated } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import { isDataFirst, keptBy } from "../internal/operators.ts"
-import type { Events, Kept, NoUnknownOptions } from "../internal/operators.ts"
-import type { StatusUpdates } from "./members.ts"
+import type { Events, From, Kept, NoUnknownOptions } from "../internal/operators.ts"
+import type { StatusRestated, StatusUpdated } from "./members.ts"
 import type { KeepOptions, RestartOptions } from "./options.ts"
 import { atLeast } from "../internal/bounds.ts"
 import * as Versions from "../internal/projection/versions.ts"
@@ -325,7 +326,7 @@ interface Known {
  *   { _tag: "TaskUpdated", taskId, version: 2, status: "failed", updatedFields: ["name"] }
  * ])
  *
- * // Stream<StatusUpdated>
+ * // Stream<StatusUpdated | StatusRestated>
  * const failures = feed.pipe(MeshStream.statusChanges, MeshStream.filterStatus("failed"))
  * console.log(Effect.runSync(Stream.runCollect(failures)).length) // 1
  * ```
@@ -337,10 +338,10 @@ export const statusChanges: <Arg extends Events | StatusChangesOptions = {}, O e
   selfOrOptions?: Arg & NoUnknownOptions<Arg, StatusChangesOptions>,
   options?: O & NoUnknownOptions<O, StatusChangesOptions>
 ) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-  ? Stream.Stream<StatusUpdates<A> | Extract<A, Kept<O>>, E, R>
+  ? Stream.Stream<From<A, TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<O>>, E, R>
   : <A extends MeshEvent, E, R>(
       self: Stream.Stream<A, E, R>
-    ) => Stream.Stream<StatusUpdates<A> | Extract<A, Kept<Arg>>, E, R> = dual(
+    ) => Stream.Stream<From<A, TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<Arg>>, E, R> = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: StatusChangesOptions) =>
     Stream.suspend(() => {

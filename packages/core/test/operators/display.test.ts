@@ -39,16 +39,16 @@ describe("what an editor shows", () => {
       Effect.gen(function* () {
         assert.deepStrictEqual(yield* displayed, {
           outputOnly: "Stream<TaskOutput, MeshError, Socket>",
-          outputWithResync: "Stream<Resync | TaskOutput, MeshError, Socket>",
-          ofTask: "Stream<TaskUpdated, MeshError, Socket>",
+          outputWithResync: "Stream<RepairFailed | Repaired | Resync | TaskOutput, MeshError, Socket>",
+          ofTask: "Stream<Restated | TaskUpdated, MeshError, Socket>",
           dedupeUpdates: "Stream<MeshEvent, MeshError, Socket>",
           markGaps: "Stream<MeshEvent, MeshError, Socket>",
-          statusChanges: "Stream<MeshStream.StatusUpdated, MeshError, Socket>",
+          statusChanges: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
           untilTerminal: "Stream<MeshEvent, MeshError, Socket>",
           takeResult: "Effect<MeshStream.TaskResult, MeshError | MeshStream.NoResult | MeshStream.TaskFailed, Socket>",
           joinPartials: "Stream<MeshStream.JoinedOutput, MeshError, Socket>",
           text: "Stream<string, MeshError, Socket>",
-          lines: "Stream<Resync | MeshStream.TaskLine, MeshError, Socket>",
+          lines: "Stream<RepairFailed | Repaired | Resync | MeshStream.TaskLine, MeshError, Socket>",
           toolUse:
             'Stream<MeshStream.ToolUse<{ readonly command: string; }, "Bash"> | MeshStream.ToolUseMismatch<"Bash">, MeshError, Socket>'
         })

@@ -21,7 +21,9 @@ type Equal<X, Y> = (<T>() => T extends X ? 1 : 2) extends <T>() => T extends Y ?
 declare const same: <X, Y>(..._: Equal<X, Y> extends true ? [] : ["these types differ"]) => void
 
 type Feed<A> = Stream.Stream<A, MeshError.MeshError, Socket.Socket>
-type Resync = MeshEvent.Resync
+type Resync = MeshEvent.Resync | MeshEvent.Repaired | MeshEvent.RepairFailed
+type Updated = ServerMessage.TaskUpdated | MeshEvent.Restated
+type Status = MeshStream.StatusUpdated | MeshStream.StatusRestated
 
 declare const perhaps: "resync" | undefined
 declare const needy: Schema.Codec<string, string, Socket.Socket>
@@ -57,12 +59,12 @@ const markedErrors = MeshStream.serverErrors(feed, { keep: "resync" })
 const data = feed.pipe(MeshStream.dataOnly)
 const markedData = feed.pipe(MeshStream.dataOnly({ keep: "resync" }))
 const lifecycle = feed.pipe(MeshStream.lifecycleOnly)
-same<typeof updates, Feed<ServerMessage.TaskUpdated>>()
-same<typeof markedUpdates, Feed<ServerMessage.TaskUpdated | Resync>>()
+same<typeof updates, Feed<Updated>>()
+same<typeof markedUpdates, Feed<Updated | Resync>>()
 same<typeof errors, Feed<ServerMessage.ServerError>>()
 same<typeof markedErrors, Feed<ServerMessage.ServerError | Resync>>()
-same<typeof data, Feed<MeshEvent.Data>>()
-same<typeof markedData, Feed<MeshEvent.Data | Resync>>()
+same<typeof data, Feed<MeshEvent.Data | MeshEvent.Restated>>()
+same<typeof markedData, Feed<MeshEvent.Data | MeshEvent.Restated | Resync>>()
 same<typeof lifecycle, Feed<MeshEvent.Lifecycle>>()
 
 // One after another: what was taken out of the type stays out.
@@ -79,11 +81,11 @@ same<typeof composed, Feed<ServerMessage.TaskOutput>>()
 const nothing = feed.pipe(MeshStream.updatesOnly, MeshStream.outputOnly)
 same<typeof nothing, Feed<never>>()
 const pure = bare.pipe(MeshStream.updatesOnly)
-same<typeof pure, Stream.Stream<ServerMessage.TaskUpdated>>()
+same<typeof pure, Stream.Stream<Updated>>()
 
 // By task: the data that names none is gone. Takes what other operators make.
 
-type OfTask = ServerMessage.TaskUpdated | ServerMessage.TaskOutput
+type OfTask = Updated | ServerMessage.TaskOutput
 const one = feed.pipe(MeshStream.filterTask(id))
 const many = MeshStream.filterTask(feed, new Set([id]))
 const some = feed.pipe(MeshStream.filterTask((id) => id.startsWith("7")))
@@ -107,21 +109,21 @@ const firstChanges = MeshStream.statusChanges(feed, { maxTasks: 10 })
 const results = feed.pipe(MeshStream.filterMessageType("result"))
 const plans = MeshStream.fieldsChanged(feed, "plan", { keepUnspecified: true })
 const markedPlans = feed.pipe(MeshStream.fieldsChanged("plan", { keep: "resync" }))
-same<typeof failures, Feed<MeshStream.StatusUpdated>>()
-same<typeof markedFailures, Feed<MeshStream.StatusUpdated | Resync>>()
-same<typeof changes, Feed<MeshStream.StatusUpdated>>()
-same<typeof markedChanges, Feed<MeshStream.StatusUpdated | Resync>>()
-same<typeof firstChanges, Feed<MeshStream.StatusUpdated>>()
+same<typeof failures, Feed<Status>>()
+same<typeof markedFailures, Feed<Status | Resync>>()
+same<typeof changes, Feed<Status>>()
+same<typeof markedChanges, Feed<Status | Resync>>()
+same<typeof firstChanges, Feed<Status>>()
 same<typeof results, Feed<ServerMessage.TaskOutput>>()
-same<typeof plans, Feed<ServerMessage.TaskUpdated>>()
-same<typeof markedPlans, Feed<ServerMessage.TaskUpdated | Resync>>()
+same<typeof plans, Feed<Updated>>()
+same<typeof markedPlans, Feed<Updated | Resync>>()
 same<MeshStream.StatusUpdated["status"], string>()
 
 // A predicate's parameter has its type, also beside options.
 
 const byPredicate = feed.pipe(MeshStream.filterStatus((status) => status.startsWith("f"), { keep: "resync" }))
 const taskByPredicate = feed.pipe(MeshStream.filterTask((taskId) => taskId.startsWith("f"), { keep: "resync" }))
-same<typeof byPredicate, Feed<MeshStream.StatusUpdated | Resync>>()
+same<typeof byPredicate, Feed<Status | Resync>>()
 same<typeof taskByPredicate, Feed<OfTask | Resync>>()
 
 // What cannot match anything has no elements.
@@ -164,9 +166,9 @@ const onceFirst = MeshStream.dedupeUpdates(updates)
 const marked = feed.pipe(MeshStream.markGaps)
 const markedUpdatesOnly = updates.pipe(MeshStream.markGaps({ maxTasks: 10 }))
 same<typeof once, Feed<MeshEvent.MeshEvent>>()
-same<typeof onceFirst, Feed<ServerMessage.TaskUpdated>>()
+same<typeof onceFirst, Feed<Updated>>()
 same<typeof marked, Feed<MeshEvent.MeshEvent>>()
-same<typeof markedUpdatesOnly, Feed<ServerMessage.TaskUpdated | Resync>>()
+same<typeof markedUpdatesOnly, Feed<Updated | MeshEvent.Resync>>()
 
 // Ends.
 
@@ -174,8 +176,8 @@ const until = updates.pipe(MeshStream.untilTerminal(id))
 const untilFirst = MeshStream.untilTerminal(updates, [id], { terminal: "archived" })
 const result = feed.pipe(MeshStream.takeResult(id))
 const resultFirst = MeshStream.takeResult(bare, id, { endedTimeToLive: "1 second" })
-same<typeof until, Feed<ServerMessage.TaskUpdated>>()
-same<typeof untilFirst, Feed<ServerMessage.TaskUpdated>>()
+same<typeof until, Feed<Updated>>()
+same<typeof untilFirst, Feed<Updated>>()
 same<
   typeof result,
   Effect.Effect<MeshStream.TaskResult, MeshError.MeshError | MeshStream.TaskFailed | MeshStream.NoResult, Socket.Socket>

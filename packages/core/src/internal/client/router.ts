@@ -84,6 +84,7 @@ export const make = <C extends object>(): Router<C> => {
           visitTask(output, event.taskId, visit)
           break
         case "TaskUpdated":
+        case "Restated":
           if (allUpdates.size > 0) allUpdates.forEach(visit)
           visitTask(updates, event.taskId, visit)
           break
@@ -94,6 +95,8 @@ export const make = <C extends object>(): Router<C> => {
         case "Connected":
         case "Disconnected":
         case "Resync":
+        case "Repaired":
+        case "RepairFailed":
           consumers.forEach(visit)
       }
     }

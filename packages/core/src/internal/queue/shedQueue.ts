@@ -9,7 +9,7 @@
  *    content is merged into the other one (`mergeUpdates`);
  * 2. with `shed: "partials"` or `"anything"`, a partial output: *shed*;
  * 3. with `shed: "anything"`, other data (whole outputs, server errors, unknown
- *    messages), then updates of different tasks, then lifecycle elements, the
+ *    messages, `Restated`), then updates of different tasks, then lifecycle elements, the
  *    oldest first.
  *
  * Invariants:
@@ -283,6 +283,8 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
       case "Connected":
       case "Disconnected":
       case "Resync":
+      case "Repaired":
+      case "RepairFailed":
         if (!roomForLifecycle()) return "full"
         epoch = event.epoch
         append(event)

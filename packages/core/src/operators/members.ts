@@ -79,13 +79,21 @@ export const filterStatus: {
     self: Stream.Stream<A, E, R>,
     statuses: Selector<string>,
     options?: O & NoUnknownOptions<O, KeepOptions>
-  ): Stream.Stream<From<A, ServerMessage.TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<O>>, E, R>
+  ): Stream.Stream<
+    From<A, ServerMessage.TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<O>>,
+    E,
+    R
+  >
   <O extends KeepOptions = {}>(
     statuses: Selector<string>,
     options?: O & NoUnknownOptions<O, KeepOptions>
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
-  ) => Stream.Stream<From<A, ServerMessage.TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<O>>, E, R>
+  ) => Stream.Stream<
+    From<A, ServerMessage.TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<O>>,
+    E,
+    R
+  >
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, statuses: Selector<string>, options?: KeepOptions) => {

@@ -341,30 +341,32 @@ export const statusChanges: <Arg extends Events | StatusChangesOptions = {}, O e
   ? Stream.Stream<From<A, TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<O>>, E, R>
   : <A extends MeshEvent, E, R>(
       self: Stream.Stream<A, E, R>
-    ) => Stream.Stream<From<A, TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<Arg>>, E, R> = dual(
-  isDataFirst,
-  <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: StatusChangesOptions) =>
-    Stream.suspend(() => {
-      const tasks = recent<Known>(options)
-      const restartAfter = restartAfterOf(options)
-      let connections = 0
-      const isKept = keptBy(options)
-      return Stream.filter(self, (event) => {
-        if (event._tag !== "TaskUpdated") {
-          if (Versions.isNewConnection(event)) connections++
-          return isKept?.(event) === true
-        }
-        const { status, taskId, version } = event
-        const known = tasks.get(taskId) ?? { versions: undefined, status: undefined }
-        const before = known.versions
-        if (version !== undefined) known.versions = Versions.next(before, version, connections, restartAfter)
-        tasks.set(taskId, known)
-        if (version !== undefined && known.versions !== undefined && !Versions.isNewer(before, known.versions)) {
-          return false
-        }
-        if (status === undefined || status === known.status) return false
-        known.status = status
-        return true
-      })
+    ) => Stream.Stream<
+      From<A, TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<Arg>>,
+      E,
+      R
+    > = dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: StatusChangesOptions) =>
+  Stream.suspend(() => {
+    const tasks = recent<Known>(options)
+    const restartAfter = restartAfterOf(options)
+    let connections = 0
+    const isKept = keptBy(options)
+    return Stream.filter(self, (event) => {
+      if (event._tag !== "TaskUpdated") {
+        if (Versions.isNewConnection(event)) connections++
+        return isKept?.(event) === true
+      }
+      const { status, taskId, version } = event
+      const known = tasks.get(taskId) ?? { versions: undefined, status: undefined }
+      const before = known.versions
+      if (version !== undefined) known.versions = Versions.next(before, version, connections, restartAfter)
+      tasks.set(taskId, known)
+      if (version !== undefined && known.versions !== undefined && !Versions.isNewer(before, known.versions)) {
+        return false
+      }
+      if (status === undefined || status === known.status) return false
+      known.status = status
+      return true
     })
+  })
 )

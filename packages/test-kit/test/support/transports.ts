@@ -2,6 +2,7 @@ import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as NodeWS from "@effect/platform-node/NodeWS"
 import * as Layer from "effect/Layer"
 import * as Socket from "effect/socket/Socket"
+import * as MeshSocket from "@makima-stream/core/MeshSocket"
 import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as TransportLaws from "../../src/TransportLaws.ts"
 
@@ -15,6 +16,8 @@ const noPing = "No heartbeat: the WebSocket API has no ping, so a silent peer is
 
 const strictText = "The WebSocket library ends the connection at the first bad byte."
 
+const cannotPause = "The WebSocket API cannot be paused: frames pile up in memory."
+
 /** Every socket that the laws run over: the columns of the table in `docs/transports.md`. */
 export const transports = [
   {
@@ -25,6 +28,11 @@ export const transports = [
   {
     name: "`NodeMeshSocket`",
     harness: TransportLaws.layerMock(({ timings, url }) => NodeMeshSocket.layer({ url, ...timings }))
+  },
+  {
+    name: "`MeshSocket`",
+    harness: TransportLaws.layerMock(({ timings, url }) => MeshSocket.layer({ url, ...timings })),
+    cannot: { refused: noStatus, freeze: noPing, badText: strictText, backpressure: cannotPause }
   },
   {
     name: "Effect's `Socket` on `NodeWS`",
@@ -46,7 +54,7 @@ export const transports = [
       refused: noStatus,
       freeze: noPing,
       badText: strictText,
-      backpressure: "The WebSocket API cannot be paused: frames pile up in memory."
+      backpressure: cannotPause
     }
   }
 ] as const satisfies ReadonlyArray<TransportLaws.Transport<unknown>>

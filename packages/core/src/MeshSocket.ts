@@ -1,0 +1,372 @@
+/**
+ * The network for browsers, workers, Deno and Bun: Effect's `Socket` service on
+ * the platform's own `WebSocket`.
+ *
+ * `NodeMeshSocket` of `@makima-stream/node` does more where it runs: it pauses
+ * reads, notices a silent server by pings, sends headers and reports why a
+ * handshake was refused. The WebSocket API of browsers can do none of these.
+ * What it can do is here: the same spellings of the server's URL, one writer for
+ * each connection, typed reasons as far as the platform reports them, and a
+ * bound on what waits to be read.
+ *
+ * @since 0.2.0
+ */
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as Endpoint from "./Endpoint.ts"
+import { atLeast } from "./internal/bounds.ts"
+import * as MeshError from "./MeshError.ts"
+
+/**
+ * Options of the socket.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface Options {
+  /** The server's URL, in any spelling that `Endpoint.fromString` accepts. */
+  readonly url: string
+  /**
+   * Parameters that are added to the URL, for a gateway that asks for them. An
+   * effect runs in each attempt to connect, so that a position or a token can
+   * change; if it fails, the attempt fails with `CredentialsFailed` and is
+   * repeated. Servers and proxies log URLs: do not put the server's key here.
+   * Defaults to none.
+   */
+  readonly query?: Query | Effect.Effect<Query, unknown> | undefined
+  /** The WebSocket subprotocols to offer. Defaults to none. */
+  readonly protocols?: string | ReadonlyArray<string> | undefined
+  /**
+   * The time limit of one attempt to connect, once for `query` and once for the
+   * connection. Zero, a negative number and `NaN` count as the default. Defaults
+   * to 10 seconds.
+   */
+  readonly connectTimeout?: Duration.Input | undefined
+  /**
+   * How many bytes of frames may wait to be pulled: bytes of a binary frame, UTF-16
+   * code units of a text frame. The WebSocket API cannot be paused, so beyond the
+   * bound the connection ends with `ConnectionLost`, after the frames that wait;
+   * the feed then connects again and marks the gap. A whole number of at least 1:
+   * fractions are cut off, and a number below 1 or `NaN` counts as 1. Defaults to
+   * 16 MiB.
+   */
+  readonly maxBufferedBytes?: number | undefined
+  /** Makes the WebSocket. Defaults to `new globalThis.WebSocket(url, protocols)`. */
+  readonly webSocket?: ((url: string, protocols: Array<string>) => Socket.WebSocketLike) | undefined
+}
+
+/**
+ * Parameters of a URL, by name.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export type Query = Readonly<Record<string, string>>
+
+/**
+ * Makes a socket to a task feed. Nothing is dialled yet: each acquisition of its
+ * `reader` is a connection of its own.
+ *
+ * **When to use**
+ *
+ * Use in a browser, a worker, Bun or Deno. On Node, use `NodeMeshSocket`.
+ *
+ * **Details**
+ *
+ * - Frames that arrive together are pulled together: text as strings, binary as
+ *   `Uint8Array`.
+ * - The reader's scope owns the connection. Closing it sends close code 1000, or
+ *   aborts the handshake, and does not wait.
+ * - A writer writes to the connection of the reader that was acquired in the same
+ *   scope. It fails without one, and once that connection has ended.
+ * - A failed dial is `DialFailed` or `DialTimeout`; the end of a connection is
+ *   `ConnectionClosed` with its code, or `ConnectionLost`.
+ *
+ * **Gotchas**
+ *
+ * - The WebSocket API sends no headers, so it sends no key: connect to a gateway
+ *   that holds it.
+ * - The API reports no status of a refused handshake. A refused key is
+ *   `DialFailed`, and is retried.
+ * - The API has no ping and cannot be paused. What the browser has received and
+ *   not handed over yet is not bounded by `maxBufferedBytes`.
+ * - A text frame that is not UTF-8 ends the connection.
+ *
+ * **Example** (A socket for a page that the gateway serves)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as MeshSocket from "@makima-stream/core/MeshSocket"
+ *
+ * const program = Effect.gen(function* () {
+ *   const socket = yield* MeshSocket.make({ url: "http://localhost:8080" })
+ *   const { pull } = yield* socket.reader
+ *   return yield* pull
+ * }).pipe(Effect.scoped)
+ * console.log(Effect.isEffect(program)) // true
+ * ```
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = (options: Options): Effect.Effect<Socket.Socket, Endpoint.InvalidUrl> =>
+  Effect.map(Effect.fromResult(Endpoint.fromString(options.url)), (endpoint) => {
+    const connectTimeout = timeoutOf(options.connectTimeout)
+    const settings: Settings = {
+      endpoint,
+      connectTimeout,
+      query: queryOf(options.query, connectTimeout),
+      protocols: typeof options.protocols === "string" ? [options.protocols] : [...(options.protocols ?? [])],
+      maxBufferedBytes: atLeast(1, options.maxBufferedBytes ?? 16 * 1024 * 1024),
+      webSocket: options.webSocket ?? ((url, protocols) => new globalThis.WebSocket(url, protocols))
+    }
+    const connections = new WeakMap<Scope.Scope, Connection>()
+    const reader: Socket.Socket["reader"] = Effect.gen(function* () {
+      const scope = yield* Effect.scope
+      const connection = yield* open(settings)
+      connections.set(scope, connection)
+      return { pull: connection.pull, upgrade: Socket.SocketUpgradeError.unsupported }
+    })
+    const writer: Socket.Socket["writer"] = Effect.map(Effect.scope, (scope) => {
+      const withConnection = (write: (connection: Connection) => void): Effect.Effect<void, Socket.SocketError> =>
+        Effect.suspend(() => {
+          const connection = connections.get(scope)
+          const end = connection === undefined ? notConnected : connection.end()
+          if (connection === undefined || end !== undefined) return Effect.fail(writeFailed(end))
+          return Effect.try({ try: () => write(connection), catch: writeFailed })
+        })
+      return {
+        write: (chunk) => withConnection((connection) => connection.write(chunk)),
+        writeAll: (chunks) => withConnection((connection) => chunks.forEach(connection.write))
+      }
+    })
+    return Socket.make({ reader, writer })
+  })
+
+/**
+ * Provides the socket.
+ *
+ * **Example** (The shared client in a page)
+ *
+ * ```ts
+ * import * as Layer from "effect/Layer"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
+ * import * as MeshSocket from "@makima-stream/core/MeshSocket"
+ *
+ * const live = MeshClient.layer().pipe(Layer.provide(MeshSocket.layer({ url: "http://localhost:8080" })))
+ * console.log(Layer.isLayer(live)) // true
+ * ```
+ *
+ * @category layers
+ * @since 0.2.0
+ */
+export const layer = (options: Options): Layer.Layer<Socket.Socket, Endpoint.InvalidUrl> =>
+  Layer.effect(Socket.Socket, make(options))
+
+// ---------------------------------------------------------------------------
+// settings
+// ---------------------------------------------------------------------------
+
+interface Settings {
+  readonly endpoint: Endpoint.Endpoint
+  readonly connectTimeout: number
+  readonly query: Effect.Effect<Query, Socket.SocketError>
+  readonly protocols: Array<string>
+  readonly maxBufferedBytes: number
+  readonly webSocket: NonNullable<Options["webSocket"]>
+}
+
+const defaultConnectTimeout = 10_000
+
+const timeoutOf = (input: Duration.Input | undefined): number => {
+  const millis = input === undefined ? Number.NaN : Duration.toMillis(Duration.fromInputUnsafe(input))
+  return millis > 0 ? millis : defaultConnectTimeout
+}
+
+const queryOf = (query: Options["query"], timeout: number): Settings["query"] =>
+  Effect.isEffect(query)
+    ? query.pipe(
+        Effect.timeout(timeout),
+        Effect.catchCause((cause) =>
+          Effect.fail(openFailed(new MeshError.CredentialsFailed({ cause: Cause.squash(cause) })))
+        )
+      )
+    : Effect.succeed(query ?? {})
+
+const urlOf = (endpoint: Endpoint.Endpoint, query: Query): string => {
+  const parameters = new URLSearchParams(query).toString()
+  return parameters === "" ? endpoint : `${endpoint}?${parameters}`
+}
+
+// ---------------------------------------------------------------------------
+// one connection
+// ---------------------------------------------------------------------------
+
+type Frame = string | Uint8Array
+
+interface Connection {
+  /** The next frames. For one fiber at a time. */
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Frame>, Socket.SocketError>
+  readonly write: (chunk: Frame | Socket.CloseEvent) => void
+  /** Why the connection ended, once it has. */
+  readonly end: () => Socket.SocketError | undefined
+}
+
+const lost = new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
+
+const openFailed = (cause: MeshError.ConnectionReason): Socket.SocketError =>
+  new Socket.SocketError({
+    reason: new Socket.SocketOpenError({ kind: cause._tag === "DialTimeout" ? "Timeout" : "Unknown", cause })
+  })
+
+const notConnected = new Error("The socket is not connected")
+
+const writeFailed = (cause: unknown): Socket.SocketError =>
+  new Socket.SocketError({
+    reason: new Socket.SocketWriteError({
+      cause: Socket.isSocketError(cause) ? MeshError.fromSocketError(cause) : cause
+    })
+  })
+
+const tooSlow = (maxBufferedBytes: number): Socket.SocketError =>
+  new Socket.SocketError({
+    reason: new Socket.SocketReadError({
+      cause: new MeshError.ConnectionLost({
+        cause: new Error(`more than ${maxBufferedBytes} bytes of frames waited for a slow consumer`)
+      })
+    })
+  })
+
+/** Dials, and waits for the handshake. The scope owns the connection. */
+const open = Effect.fnUntraced(function* (
+  settings: Settings
+): Effect.fn.Return<Connection, Socket.SocketError, Scope.Scope> {
+  const url = urlOf(settings.endpoint, yield* settings.query)
+  const scope = yield* Effect.scope
+  // A scope of its own, closed when the attempt fails: the caller's scope may see many more attempts.
+  const attempt = yield* Scope.fork(scope)
+  const dial = Effect.try({
+    try: () => listen(settings.webSocket(url, settings.protocols), settings.maxBufferedBytes),
+    catch: (cause) => openFailed(new MeshError.DialFailed({ cause }))
+  })
+  return yield* Effect.acquireRelease(dial, ({ release }) => Effect.sync(release)).pipe(
+    Effect.tap(({ opened }) =>
+      Effect.timeoutOrElse(opened, {
+        duration: settings.connectTimeout,
+        orElse: () => Effect.fail(openFailed(new MeshError.DialTimeout({ timeoutMillis: settings.connectTimeout })))
+      })
+    ),
+    Scope.provide(attempt),
+    Effect.onError((cause) => Scope.close(attempt, Exit.failCause(cause)))
+  )
+})
+
+interface Listening extends Connection {
+  /** Waits for the handshake. */
+  readonly opened: Effect.Effect<void, Socket.SocketError>
+  /** Closes the connection, and fails a pull that waits. */
+  readonly release: () => void
+}
+
+/** A WebSocket as a buffer that one fiber pulls from. */
+const listen = (ws: Socket.WebSocketLike, maxBufferedBytes: number): Listening => {
+  const opened = Deferred.makeUnsafe<void, Socket.SocketError>()
+  let frames: Array<Frame> = []
+  let buffered = 0
+  let ended: Socket.SocketError | undefined
+  let waiter: ((effect: Connection["pull"]) => void) | undefined
+  let isScheduled = false
+  let platformError: unknown
+
+  const wake = () => {
+    isScheduled = false
+    const resume = waiter
+    waiter = undefined
+    resume?.(pull)
+  }
+  const finish = (error: Socket.SocketError) => {
+    if (ended !== undefined) return
+    ended = error
+    for (const [type, listener] of listeners) ws.removeEventListener(type, listener)
+    // An error after the end is of no interest, but without a listener some platforms raise it.
+    ws.addEventListener("error", constVoid)
+    Deferred.doneUnsafe(opened, Effect.fail(error))
+    wake()
+  }
+
+  const onMessage = ({ data }: Socket.WebSocketEvent) => {
+    // `binaryType` is "arraybuffer".
+    const frame = typeof data === "string" ? data : new Uint8Array(data as ArrayBuffer)
+    frames.push(frame)
+    buffered += frame.length
+    if (buffered > maxBufferedBytes && waiter === undefined) {
+      finish(tooSlow(maxBufferedBytes))
+      ws.close()
+    } else if (!isScheduled) {
+      // Frames that arrive in one tick are pulled as one batch.
+      isScheduled = true
+      queueMicrotask(wake)
+    }
+  }
+  const onError = (event: Socket.WebSocketEvent) => {
+    platformError = event
+  }
+  const onClose = ({ code = 1006, reason }: Socket.WebSocketEvent) => {
+    if (!isOpen) return finish(openFailed(new MeshError.DialFailed({ cause: platformError })))
+    finish(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code, closeReason: reason || undefined }) }))
+  }
+  let isOpen = false
+  const onOpen = () => {
+    isOpen = true
+    Deferred.doneUnsafe(opened, Effect.void)
+  }
+  const listeners = [
+    ["open", onOpen],
+    ["message", onMessage],
+    ["error", onError],
+    ["close", onClose]
+  ] as const
+  if ("binaryType" in ws) ws.binaryType = "arraybuffer"
+  for (const [type, listener] of listeners) ws.addEventListener(type, listener)
+
+  const take = Effect.sync(() => {
+    const taken = frames
+    frames = []
+    buffered = 0
+    return taken
+  })
+  const wait = Effect.callback<NonEmptyReadonlyArray<Frame>, Socket.SocketError>((resume) => {
+    waiter = resume
+    return Effect.sync(() => {
+      if (waiter === resume) waiter = undefined
+    })
+  })
+  const pull: Connection["pull"] = Effect.suspend(() => {
+    if (frames.length > 0)
+      return Effect.flatMap(take, (taken) => (isReadonlyArrayNonEmpty(taken) ? Effect.succeed(taken) : pull))
+    return ended === undefined ? wait : Effect.fail(ended)
+  })
+
+  return {
+    opened: Deferred.await(opened),
+    pull,
+    write(chunk) {
+      if (Socket.isCloseEvent(chunk)) ws.close(chunk.code, chunk.reason)
+      // The API takes no view of a shared buffer, which the type of a `Uint8Array` may be.
+      else ws.send(typeof chunk === "string" ? chunk : new Uint8Array(chunk))
+    },
+    end: () => ended,
+    release() {
+      finish(lost)
+      ws.close(1000)
+    }
+  }
+}

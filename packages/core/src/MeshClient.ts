@@ -124,6 +124,7 @@ export class MeshClient extends Context.Service<
      * Streams the updates of all tasks, and the output of each live task that the
      * client knows: from the task's first update until `endedTimeToLive` after its
      * end. A late consumer receives the output of every known live task at once.
+     * A task is known after an update that any consumer of the client received.
      * Where the output of a task begins to be complete stands a `Resync` with
      * reason `Subscribed` and its `taskId`. Output from before a task's first
      * update is missing: the protocol cannot request it.

@@ -8,7 +8,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Interest from "../src/Interest.ts"
 import type * as MeshError from "../src/MeshError.ts"
 import type { MeshEvent } from "../src/MeshEvent.ts"
-import { a, b, data, said, setup, updated } from "./support/client.ts"
+import { a, b, data, requests, said, setup, updated } from "./support/client.ts"
 import { follow, settle, type Following } from "./support/follow.ts"
 import { itLeavesNothing } from "./support/leaves.ts"
 
@@ -238,6 +238,70 @@ describe("MeshClient", () => {
         yield* settle
         assert.deepStrictEqual(shown(late.events), ["JoinedLate", "a: x"])
         assert.deepStrictEqual(shown(other.events), ["JoinedLate", "a: x"])
+      })
+    )
+
+    itLeavesNothing("delivers the output of live tasks that only a consumer of updates has seen", () =>
+      Effect.gen(function* () {
+        const { client, mesh } = yield* setup()
+        yield* follow(client.updates())
+        yield* settle
+        // A later end, and a late older update of it, count as for a consumer of everything.
+        yield* mesh.emit(updated(1, a), updated(4, b, "done"), updated(3, b))
+        yield* settle
+        const late = yield* follow(client.everything())
+        yield* settle
+        yield* mesh.emit(said("x", a), said("y", b))
+        yield* settle
+        assert.deepStrictEqual(shown(late.events), ["JoinedLate", "a: x"])
+        assert.deepStrictEqual((yield* requests(mesh)).slice(1), ["SubscribeOutput a"])
+      })
+    )
+
+    itLeavesNothing("counts the silence after a reconnect from before it joined", () =>
+      Effect.gen(function* () {
+        const { client, mesh } = yield* setup({ subscriptionIdleTimeToLive: 0 })
+        yield* follow(client.updates())
+        yield* follow(client.output(b))
+        yield* settle
+        yield* mesh.emit(updated(1, a), updated(1, b))
+        yield* settle
+        yield* mesh.kill()
+        yield* TestClock.adjust("5 seconds")
+        yield* settle
+        yield* TestClock.adjust("10 minutes")
+        // A sign of life.
+        yield* mesh.emit(said("x", b))
+        yield* settle
+        yield* follow(client.everything())
+        yield* settle
+        assert.deepStrictEqual([...(yield* mesh.subscriptions).output].sort(), [a, b])
+        yield* TestClock.adjust("5 minutes")
+        yield* settle
+        assert.deepStrictEqual([...(yield* mesh.subscriptions).output], [b])
+        // With a longer silence behind it, a task is not followed at all.
+        yield* follow(client.everything({ staleAfter: "14 minutes" }))
+        yield* settle
+        assert.deepStrictEqual([...(yield* mesh.subscriptions).output], [b])
+      })
+    )
+
+    itLeavesNothing("suspects what it knew before a time in which it did not receive all updates", () =>
+      Effect.gen(function* () {
+        const { client, mesh } = yield* setup({ subscriptionIdleTimeToLive: 0, keepAlive: true })
+        const { fiber } = yield* follow(client.updates())
+        yield* settle
+        yield* mesh.emit(updated(1, a))
+        yield* settle
+        yield* Fiber.interrupt(fiber)
+        yield* TestClock.adjust("1 hour")
+        yield* settle
+        yield* follow(client.everything())
+        yield* settle
+        assert.deepStrictEqual([...(yield* mesh.subscriptions).output], [a])
+        yield* TestClock.adjust("15 minutes")
+        yield* settle
+        assert.deepStrictEqual([...(yield* mesh.subscriptions).output], [])
       })
     )
 

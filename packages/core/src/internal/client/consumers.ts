@@ -306,11 +306,11 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       if (element._tag === "Confirmed") return
       event = element
       router.visit(element, visit)
-      if (element._tag === "TaskOutput" && !discoveries.isEmpty()) discoveries.visitOutput(element.taskId, visit)
+      if (element._tag === "TaskOutput") discoveries.visitOutput(element.taskId, visit)
     }
     /** What follows an element, after its consumers have it. */
     const offerFollowing = (element: Element): void => {
-      if (element._tag !== "TaskUpdated" || discoveries.isEmpty()) return
+      if (element._tag !== "TaskUpdated") return
       const marks = discovered(element)
       if (marks !== undefined) deliver(marks)
     }
@@ -368,7 +368,10 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     end,
     route,
     replayed: () => openings.replayed(router.consumers),
-    retained: openings.retained,
+    retained(key) {
+      if (key.kind === "all" && !key.wanted) discoveries.resumed()
+      openings.retained(key)
+    },
     giveUp(key) {
       if (key.kind !== "all") return
       openings.covered(subscriptions.keys({ all: false, updates: new Set(router.updateTasks()), output: new Set() }))

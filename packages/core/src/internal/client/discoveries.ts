@@ -1,7 +1,7 @@
 /**
  * The discoveries of a client, shared by its consumers of everything. Consumers
- * with equal options share one, so a late consumer follows every live task that
- * the client knows at once. A discovery retains one output subscription for each
+ * with equal options share one. A new one starts from the tasks that the client
+ * knows, so a late consumer follows every live one at once. A discovery retains one output subscription for each
  * live task, and outlives its last consumer by the idle time of subscriptions.
  */
 import type * as Context from "effect/Context"
@@ -10,6 +10,7 @@ import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as Discovery from "./discovery.ts"
+import * as Known from "./known.ts"
 import type { DiscoverySettings } from "./options.ts"
 import type { Timed } from "./timers.ts"
 
@@ -44,14 +45,14 @@ export interface Discoveries<C> extends Timed {
   readonly removeMembers: () => void
   /** The discovery of a consumer. */
   readonly of: (consumer: C) => Shared<C> | undefined
-  /** Whether there is no discovery: the router can skip all of this. */
-  readonly isEmpty: () => boolean
-  /** Notes an update. Returns the discoveries for which its task has become live. */
+  /** Notes an update, also without a discovery. Returns the discoveries for which its task has become live. */
   readonly observe: (update: TaskUpdated) => ReadonlyArray<Shared<C>>
   /** Notes output of a task, and calls `visit` with each consumer that follows the task. */
   readonly visitOutput: (taskId: TaskId, visit: (consumer: C) => void) => void
   /** Calls `visit` with each consumer that follows a task. */
   readonly visitFollowers: (taskId: TaskId, visit: (consumer: C) => void) => void
+  /** All updates are received from now on, and were not before. */
+  readonly resumed: () => void
   readonly connected: () => void
   readonly disconnected: () => void
   /** Called when `next` may have become earlier. */
@@ -68,6 +69,7 @@ const none: ReadonlyArray<never> = []
 
 export const make = <C>({ context, demand, idleMillis, now }: Options): Discoveries<C> => {
   const all: Array<Shared<C>> = []
+  const known = Known.make()
   let isConnected = false
 
   const record = (): void => {
@@ -90,12 +92,11 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
       }
     })
     if (isConnected) discovery.connected(now())
-    // What the client knows already, as far as it is live for another discovery.
-    for (const other of all) {
-      for (const taskId of other.discovery.live()) discovery.observe({ _tag: "TaskUpdated", taskId }, now())
-    }
+    for (const [taskId, task] of known.tasks(now())) discovery.adopt(taskId, task, now())
     const shared: Shared<C> = { discovery, settings, members: new Set(), endsAt: Infinity }
     all.push(shared)
+    // A task may have been suspect for some time.
+    self.onChanged()
     return shared
   }
 
@@ -123,8 +124,9 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
       self.onChanged()
     },
     of: (consumer) => all.find(({ members }) => members.has(consumer)),
-    isEmpty: () => all.length === 0,
     observe(update) {
+      known.observe(update)
+      if (all.length === 0) return none
       let found: Array<Shared<C>> | undefined
       for (const shared of all) {
         if (shared.discovery.observe(update, now())) (found ??= []).push(shared)
@@ -134,19 +136,23 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
       return found ?? none
     },
     visitOutput(taskId, visit) {
+      known.touch(taskId)
       for (const { discovery, members } of all) if (discovery.touch(taskId)) members.forEach(visit)
     },
     visitFollowers(taskId, visit) {
       for (const { discovery, members } of all) if (discovery.isLive(taskId)) members.forEach(visit)
     },
+    resumed: () => known.resumed(now()),
     connected() {
       isConnected = true
+      known.connected(now())
       for (const { discovery } of all) discovery.connected(now())
       self.onChanged()
     },
     disconnected() {
       if (!isConnected) return
       isConnected = false
+      known.disconnected(now())
       for (const { discovery } of all) discovery.disconnected(now())
     },
     next() {

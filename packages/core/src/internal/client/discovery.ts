@@ -22,6 +22,7 @@
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as Expiry from "./expiry.ts"
+import type { Task } from "./known.ts"
 import type { DiscoverySettings } from "./options.ts"
 import type { Timed } from "./timers.ts"
 
@@ -37,6 +38,8 @@ export interface Options {
 }
 
 export interface Discovery extends Timed {
+  /** Notes what the client knows of a task. The tasks that have been suspect for longest come first. */
+  readonly adopt: (taskId: TaskId, known: Task, now: number) => void
   /** Notes an update. Returns whether it makes its task live. */
   readonly observe: (update: TaskUpdated, now: number) => boolean
   /** Notes output of a task. Returns whether the task is live. */
@@ -143,13 +146,25 @@ export const make = ({ onFound, onGone, settings }: Options): Discovery => {
       rememberEnd(taskId, version)
       return false
     }
-    if (live.size >= maxTasks) evictSilent(now)
-    live.set(taskId, { version, hasEnded: false, isSuspect: false, lastSeen: ++seen })
-    onFound(taskId)
+    follow(taskId, version, false, now)
     return true
   }
 
+  const follow = (taskId: TaskId, version: number | undefined, isSuspect: boolean, now: number): void => {
+    if (live.size >= maxTasks) evictSilent(now)
+    live.set(taskId, { version, hasEnded: false, isSuspect, lastSeen: ++seen })
+    onFound(taskId)
+  }
+
   return {
+    adopt(taskId, { status, suspectMillis, version }, now) {
+      if (status !== undefined && isTerminal(status)) return rememberEnd(taskId, version)
+      if (suspectMillis !== undefined) {
+        if (suspectMillis >= staleMillis) return
+        suspects.schedule(taskId, connectedTime(now) - suspectMillis)
+      }
+      follow(taskId, version, suspectMillis !== undefined, now)
+    },
     observe(update, now) {
       const task = live.get(update.taskId)
       if (task === undefined) return observeUnknown(update, now)

@@ -62,6 +62,21 @@ describe("discovery", () => {
     assert.deepStrictEqual(log, [])
   })
 
+  it("adopts what the client knows: no ended task, and a silent one for what is left of its time", () => {
+    const { discovery, log } = setup()
+    discovery.connected(1000)
+    const task = { status: "running", version: undefined, suspectMillis: undefined }
+    discovery.adopt(TaskId.make("stale"), { ...task, suspectMillis: 100 }, 1000)
+    discovery.adopt(a, { ...task, suspectMillis: 60 }, 1000)
+    discovery.adopt(b, task, 1000)
+    discovery.adopt(TaskId.make("over"), { ...task, status: "done", version: 3 }, 1000)
+    discovery.observe({ ...update(TaskId.make("over"), "running"), version: 2 }, 1000)
+    assert.deepStrictEqual(log, ["+a", "+b"])
+    assert.strictEqual(discovery.next(), 1040)
+    discovery.sweep(2000)
+    assert.deepStrictEqual(log, ["+a", "+b", "-a stale 2000"])
+  })
+
   it("does not let a late older update revoke an end, before and after the task was forgotten", () => {
     const { discovery, log } = setup()
     discovery.observe(update(a, "running", 1), 0)

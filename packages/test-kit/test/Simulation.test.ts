@@ -136,7 +136,7 @@ describe("Simulation", () => {
               yield* (yield* socket.writer).write("hello")
             })
           ),
-        /no request/
+        /not a request/
       ],
       ["never comes to rest", () => Effect.forever(Effect.yieldNow), /never comes to rest/],
       [

@@ -1,10 +1,10 @@
 /**
- * What the operators' implementations and types have in common.
+ * Helpers that the implementations and types of the operators share.
  *
- * An operator whose arguments are all optional can be used bare in a pipe, called
- * with options, or called data-first. Overloads cannot do the first (TypeScript
- * infers from the last overload alone and loses `E` and `R`), so such an operator
- * has one signature with a conditional result, as `Effect.forkChild` has.
+ * An operator whose arguments are all optional can be used without a call in a pipe,
+ * called with options, or called data-first. Overloads do not support the first form
+ * (TypeScript infers only from the last overload and loses `E` and `R`), so such an
+ * operator has one signature with a conditional result, like `Effect.forkChild`.
  */
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
@@ -29,8 +29,8 @@ export type Events = Stream.Stream<MeshEvent, unknown, unknown>
 export const isDataFirst = (args: IArguments): boolean => Stream.isStream(args[0])
 
 /**
- * The lifecycle elements that the options `O` keep; `never` without `keep`. A
- * value that is known at run time only counts as all that it may be.
+ * The lifecycle elements that the options `O` keep; `never` without `keep`. If the
+ * type of `keep` is a union, the result covers every member of it.
  */
 export type Kept<O> = "keep" extends keyof O
   ? "lifecycle" extends O["keep"]
@@ -41,15 +41,15 @@ export type Kept<O> = "keep" extends keyof O
   : never
 
 /**
- * What an operator makes of the elements `A`: `Made`, or `never` if no element of `A`
- * is a `Source`, because then nothing can come out.
+ * The elements that an operator makes from `A`: `Made`, or `never` if no element of
+ * `A` is a `Source`, because the result is then empty.
  */
 export type From<A, Source extends MeshEvent, Made> = A extends Source ? Made : never
 
 /**
- * Refuses options that are not keys of `Options`, and says which. TypeScript does not
- * look for them by itself where the type of the options is inferred, as it is wherever
- * they show in the element type. A stream passes.
+ * Rejects options that are not keys of `Options`, with an error that names them.
+ * TypeScript does not check this by itself if the type of the options is inferred,
+ * which is so wherever the options determine the element type. Accepts a stream.
  */
 export type NoUnknownOptions<Arg, Options> =
   Arg extends Stream.Stream<infer _A, infer _E, infer _R>
@@ -90,11 +90,11 @@ export const toPredicate = <T extends string>(selector: Selector<T>): ((value: T
   return (value) => values.has(value)
 }
 
-/** Whether output, or updates, are the only messages that a filter wants. */
+/** For filters that want only output, or only updates. */
 export const outputs: Pushdown.MayBeWanted = (type) => type === "TaskOutput"
 export const updates: Pushdown.MayBeWanted = (type) => type === "TaskUpdated"
 
-/** `mayBeWanted`, unless the caller's own function has to be called for every element. */
+/** Returns `mayBeWanted`, or `undefined` if a function of the caller must be called for every element. */
 export const unlessCalled = (
   selector: Selector<string>,
   mayBeWanted: Pushdown.MayBeWanted
@@ -102,7 +102,7 @@ export const unlessCalled = (
 
 /**
  * Keeps the events that satisfy a predicate, and the lifecycle elements that the
- * options keep; at the source, if `mayBeWanted` is given.
+ * options keep. With `mayBeWanted`, the filter runs at the source.
  */
 export const narrow = <E, R>(
   self: Stream.Stream<MeshEvent, E, R>,

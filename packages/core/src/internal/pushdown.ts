@@ -3,9 +3,9 @@
  * not decode a message that a filter drops, and does not wake a consumer of
  * `MeshClient` for it.
  *
- * Only the predicates of this toolkit run at the source, which may call them earlier,
- * later or not at all. A function of the caller is called for every element instead.
- * A stream that another operator returned has no link to its source, because that
+ * Only predicates of this toolkit run at the source, which may call them earlier,
+ * later or not at all. A function of the caller is always called for every element.
+ * The stream that another operator returns has no link to the source, because that
  * operator may need every element.
  */
 import * as Stream from "effect/Stream"
@@ -28,7 +28,7 @@ export interface Wanted {
   readonly mayBeWanted?: MayBeWanted
 }
 
-// Not `Symbol.for`: another version of this package must not call what is behind it.
+// Not `Symbol.for`, because another version of this package must not call the function behind it.
 const TypeId = Symbol("@makima-stream/core/wanted")
 
 interface Source<A, E, R> extends Stream.Stream<A, E, R> {

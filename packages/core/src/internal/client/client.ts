@@ -1,7 +1,7 @@
 /**
- * The parts of a client, wired: consumers, demand, discovery, timers, and the
- * lifecycle of the connection loop. `MeshClient` makes streams of `join` and
- * `leave`.
+ * Connects the parts of a client: consumers, demand, discovery, timers, and the
+ * lifecycle of the connection loop. `MeshClient` turns `join` and `leave` into
+ * streams.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -118,7 +118,7 @@ export const make = Effect.fnUntraced(function* (
   lifecycle.onChanged = stalls.onChanged = discoveries.onChanged = timers.changed
 
   yield* Effect.forkIn(timers.run, scope)
-  // The connection is shared: it has neither the span nor the log annotations of the consumer that was first.
+  // The connection is shared, so it does not inherit the span and the log annotations of the first consumer.
   yield* lifecycle.run.pipe(
     Effect.updateContext<never, never>(() => context),
     Effect.forkIn(scope)
@@ -159,7 +159,7 @@ const connectionLoop = (parts: {
   readonly consumers: Consumers.Consumers
 }) => {
   const { consumers, policy, session, socket, status, subscriptions, subscriptionState } = parts
-  // Epochs go on from one loop to the next.
+  // Each loop continues the epochs of the previous one.
   let epoch = 0
 
   const routed = (batch: NonEmptyReadonlyArray<Consumers.Element>): Effect.Effect<void> => {
@@ -195,27 +195,27 @@ const connectionLoop = (parts: {
     }).pipe(
       Effect.scoped,
       Effect.provideService(Socket.Socket, socket),
-      // A loop that was stopped has not said that nothing is requested any more.
+      // A stopped loop did not publish that nothing is requested any more.
       Effect.ensuring(
         Effect.suspend(() => SubscriptionRef.set(subscriptionState, { epoch, ...subscriptions.current() }))
       )
     )
 }
 
-/** Ends every consumer of a loop that has failed. Consumers that join from now on belong to the next loop. */
+/** Ends every consumer of a failed loop. Consumers that join afterwards belong to the next loop. */
 const endConsumers = (
   cause: Cause.Cause<MeshError.MeshError>,
   status: SubscriptionRef.SubscriptionRef<Status>,
   consumers: Consumers.Consumers
 ): Effect.Effect<void> => {
-  // Before the status changes: a program that sees it may join at once.
+  // Before the status changes, because a program that sees the new status may join at once.
   const end = consumers.removeAll()
   const error = Cause.findError(cause)
   const next: Status = error._tag === "Success" ? { _tag: "Failed", error: error.success } : { _tag: "Idle" }
   return Effect.map(SubscriptionRef.set(status, next), () => end(Effect.failCause(cause)))
 }
 
-/** How consumers join and leave. Both are one synchronous step, so the scheduler cannot separate what belongs together. */
+/** How consumers join and leave. Each is one synchronous step, so no other fiber can see a half-joined consumer. */
 const membership = (parts: {
   readonly consumers: Consumers.Consumers
   readonly demand: Demand.Demand

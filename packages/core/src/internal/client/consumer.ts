@@ -2,14 +2,13 @@
  * One consumer of a shared connection: a bounded queue with an overflow policy,
  * which is also the `Pull` of its stream.
  *
- * Ten thousand consumers are a common case, and waking one reads its memory from
- * far away. So a consumer is one object, an effect itself, and keeps as little as
- * possible while it waits.
+ * With ten thousand consumers, waking one causes cache misses. So a consumer is a
+ * single object, which is itself an effect, and it keeps as little as possible while
+ * it waits.
  *
- * Invariants: a queue never holds more than `capacity` events, besides at most one
- * mark between two of them; events are taken in the order of the offers; every
- * lost event is counted in a `Resync` with reason `Overflow`, which stands where
- * the event would have been.
+ * Invariants: a queue never contains more than `capacity` events, and at most one
+ * mark between two of them; events are taken in the order of the offers; every lost
+ * event is counted in a `Resync` with reason `Overflow` at the event's place.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
@@ -42,16 +41,16 @@ export interface Options extends ConsumerSettings {
  */
 export type Offer = "accepted" | "full" | "overflow"
 
-/** Resumes a router that waits. Has no effect after the first call. */
+/** Resumes the waiting router. Has no effect after the first call. */
 type Resume = (go: Effect.Effect<void>) => void
 
 /** State shared by all consumers of one connection. */
 export interface Shared {
   /** The newest epoch, for marks. */
   epoch: number
-  /** How many consumers wait for events. Reading on is only useful for them. */
+  /** How many consumers wait for events. Reading more frames is only useful for them. */
   waiting: number
-  /** Resumes the router that waits until a consumer waits for events. */
+  /** Resumes the router, which waits until a consumer waits for events. */
   resume: Resume | undefined
 }
 
@@ -61,13 +60,13 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
   /** Takes all queued events, with marks where events are missing. */
   abstract takeAll(): Array<MeshEvent>
 
-  // In this order, so that what a wake reads is adjacent in memory.
+  // In this order, so that the members that a wake reads are adjacent in memory.
   /** Set once no more events will be offered. */
   ended: End | undefined = undefined
   readonly isWanted: Options["isWanted"]
   /** Whether it has received events of the current batch and was not woken for them. */
   isDue = false
-  /** Resumes the pull that waits. Has no effect on a pull that was interrupted. */
+  /** Resumes the waiting pull. Has no effect on a pull that was interrupted. */
   resume: ((pull: Pull) => void) | undefined = undefined
   protected readonly shared: Shared
   /** Resumes the router that waits for room in this queue. */
@@ -92,7 +91,7 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
       return isReadonlyArrayNonEmpty(events) ? Effect.succeed(events) : this
     }
     if (this.ended !== undefined) return this.ended
-    // No cleanup on interruption: a `resume` that is left behind has no effect, and the next pull replaces it.
+    // No cleanup on interruption: an obsolete `resume` has no effect, and the next pull replaces it.
     return Effect.callback((resume) => {
       // The scheduler can yield before this runs.
       if (this.size > 0 || this.ended !== undefined) return resume(this)
@@ -120,9 +119,9 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
     room?.(Effect.void)
   }
 
-  /** Resumes a pull that waits. */
+  /** Resumes a waiting pull. */
   wake(): void {
-    // The fiber runs here and now, so it takes exactly what is queued now.
+    // The fiber runs synchronously, so it takes exactly what is queued now.
     this.stopWaiting()?.(this)
   }
 
@@ -148,7 +147,7 @@ export const make = (options: Options, shared: Shared): Consumer =>
  */
 class FifoConsumer extends Consumer {
   private events: Array<MeshEvent> | undefined = undefined
-  // The index of the oldest event: shifting an array for every dropped event would cost the whole queue each time.
+  // The index of the oldest event. Shifting the array instead would take time proportional to its length for each event.
   private start = 0
   private dropped = 0
 
@@ -193,7 +192,7 @@ class FifoConsumer extends Consumer {
   }
 }
 
-/** The epoch at the place before some events, if they tell it: the next `Connected` starts another epoch. */
+/** The epoch at the place before some events, derived from the first event with an epoch; `undefined` if there is none. */
 const epochBefore = (events: ReadonlyArray<MeshEvent>): number | undefined => {
   for (const event of events) {
     if ("epoch" in event) return event._tag === "Connected" ? event.epoch - 1 : event.epoch

@@ -9,8 +9,9 @@
  *    left. Before the router waits, it wakes every consumer that has new events,
  *    and it offers the event to each consumer as soon as that one has room. So a
  *    consumer never waits for an event that is in another consumer's queue.
- * 3. When a batch leaves a lossless consumer `readAhead` events behind, the next
- *    batch is read once that consumer has taken them or another one waits.
+ * 3. When a lossless consumer is `readAhead` events behind after a batch, the next
+ *    batch is read only after that consumer has taken its events, or when another
+ *    consumer waits for events.
  * 4. A consumer that has ended receives no more events, and sees its end after
  *    its queued events.
  * 5. No live collection is iterated while consumers are woken: a woken fiber runs
@@ -51,9 +52,9 @@ export interface Consumers {
   readonly replayed: () => void
   /** A key is about to be retained. */
   readonly retained: (key: Key) => void
-  /** A key is about to be given up. */
+  /** A key is about to be released. */
   readonly giveUp: (key: Key) => void
-  /** The connection loop has ended, and nothing more of it is routed. */
+  /** The connection loop has ended. None of its events are routed any more. */
   readonly disconnected: () => void
   /**
    * Removes all consumers, and returns a function that ends them. Consumers that
@@ -70,7 +71,7 @@ export interface Options {
   readonly stalls: StallObserver
 }
 
-/** Where the router reports the consumers for which it waits. */
+/** Receives the consumers for which the router waits. */
 export interface StallObserver {
   readonly begin: (consumer: Consumer.Consumer) => void
   readonly end: (consumer: Consumer.Consumer) => void
@@ -78,8 +79,8 @@ export interface StallObserver {
 }
 
 /**
- * How many events are decoded ahead for a lossless consumer while no other consumer waits. Decoding more would speed up
- * nothing, and a decoded event takes more memory than its bytes in the socket.
+ * How many events are decoded ahead for a lossless consumer while no other consumer waits. Decoding more would not be
+ * faster, and a decoded event takes more memory than its bytes in the socket.
  */
 const readAhead = 64
 
@@ -95,7 +96,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   const router = Router.make<Consumer.Consumer>()
   const openings = Openings.make<Consumer.Consumer>(subscriptions)
   const shared: Consumer.Shared = { epoch: 0, waiting: 0, resume: undefined }
-  // The epoch whose `Connected` was routed and whose end was not: a consumer that joins now has missed its beginning.
+  // The epoch whose `Connected` was routed and whose end was not. A consumer that joins now has missed its beginning.
   let liveEpoch: number | undefined
   /** The newest `Disconnected`, while the loop is offline. */
   let offline: Disconnected | undefined
@@ -115,7 +116,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
           return false
         case "overflow": {
           const { capacity } = consumer.options
-          // It is woken with the others: waking it here would iterate the router's live tables.
+          // Woken later with the others: waking it here would iterate the router's live tables.
           consumer.ended = Effect.fail(
             new MeshError.MeshError({ reason: new MeshError.ConsumerOverflow({ capacity }) })
           )
@@ -162,8 +163,8 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     Effect.callback<void>((resume) => {
       // The scheduler can yield before this runs.
       if (shared.waiting > 0 || !isBehind(behind) || !isPresent(behind)) return resume(Effect.void)
-      // Not a closure of its own: V8 puts one that is stored in an object into old space at once, where it keeps what it
-      // refers to through many collections. One that an interruption leaves here has no effect.
+      // No separate closure: V8 moves a closure that is stored in an object to old space at once, where it retains what
+      // it refers to for many collections. An obsolete `resume`, after an interruption, has no effect.
       behind.room = shared.resume = resume
     })
 
@@ -186,12 +187,12 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       stalls.end(consumer)
       return false
     })
-    // Also those that have just taken the event: a consumer that is still blocked may wait for them.
+    // Includes consumers that have just received the event: a blocked consumer may depend on them.
     wakeAll(due)
     return still.length === 0 ? Effect.void : Effect.flatMap(awaitRoom(still), () => offerAgain(still, due))
   }
 
-  /** Keeps account of what an element says about the connection, before it is routed. */
+  /** Updates the state of the connection from an element, before the element is routed. */
   const note = (element: Element): void => {
     if (element._tag === "Connected") {
       liveEpoch = shared.epoch = element.epoch
@@ -219,7 +220,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     if (followed !== undefined) yield* subscriptions.keys(Interest.output(followed.discovery.live()))
   }
 
-  /** The replay mark, with the number of each consumer's own keys that are unconfirmed. */
+  /** The replay mark for each consumer, with the number of its own keys that are unconfirmed. */
   const replayMarks = (mark: Resync): Array<Delivery> => {
     const deliveries: Array<Delivery> = []
     for (const consumer of router.consumers) {
@@ -236,7 +237,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     return deliveries
   }
 
-  /** The mark of one key, for the consumers whose stretch it opens. */
+  /** The mark of one key, for the consumers whose complete stretch it opens. */
   const keyMarks = (mark: Resync, kind: "updates" | "output"): Array<Delivery> => {
     const deliveries: Array<Delivery> = []
     const visit = (consumer: Consumer.Consumer): void => {
@@ -250,7 +251,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   const overdueMarks = (): Array<Delivery> =>
     openings.overdue().map(([consumer, unconfirmed]) => joinedLate(consumer, unconfirmed))
 
-  /** The marks that open stretches; `undefined` for an element that is the same for all of its consumers. */
+  /** The marks that an element becomes, one for each consumer; `undefined` for an element that is routed unchanged. */
   const marksOf = (element: Element): Array<Delivery> | undefined => {
     if (element._tag === "Confirmed") {
       return openings.confirmed(element.key).map((consumer) => joinedLate(consumer, 0))
@@ -271,7 +272,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     }
   }
 
-  /** Marks for the consumers of everything that follow a task which has become live, if its output is confirmed already. */
+  /** The marks for consumers of everything when a task becomes live whose output is already confirmed. */
   const discovered = (update: TaskUpdated): Array<Delivery> | undefined => {
     const found = discoveries.observe(update)
     if (found.length === 0) return undefined
@@ -308,7 +309,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       router.visit(element, visit)
       if (element._tag === "TaskOutput") discoveries.visitOutput(element.taskId, visit)
     }
-    /** What follows an element, after its consumers have it. */
+    /** Offers the elements that follow an element, after its consumers have received it. */
     const offerFollowing = (element: Element): void => {
       if (element._tag !== "TaskUpdated") return
       const marks = discovered(element)
@@ -321,10 +322,10 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       wakeAll(due)
       return Effect.flatMap(awaitRoom(waited), () => Effect.flatMap(offerAgain(waited, due), next))
     }
-    // Everything that needs no wait is done in one go. Only a consumer without room costs an effect.
+    // Runs in one synchronous loop as long as every consumer has room. Only a consumer without room costs an effect.
     const from = (start: number): Effect.Effect<void> => {
       for (let i = start; i < batch.length; i++) {
-        // Within bounds, which the type of an index does not say.
+        // `i` is within bounds, but the type does not say so.
         const element = batch[i] as Element
         offerElement(element)
         const wait = waitForRoom(() => after(element, i + 1))
@@ -343,7 +344,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     return from(0)
   }
 
-  /** What a consumer that joins receives first: where it stands. */
+  /** The first element of a consumer that joins: the state of the connection. */
   const greeting = (consumer: Consumer.Consumer): MeshEvent | undefined => {
     const unconfirmed = openings.join(consumer, keysOf(consumer), liveEpoch !== undefined)
     return unconfirmed === undefined ? offline : joinedLate(consumer, unconfirmed).event
@@ -388,7 +389,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       for (const consumer of removed) router.remove(consumer, consumer.options.route)
       discoveries.removeMembers()
       return (how) => {
-        // All of them first: a consumer that is woken may wait for the end of another.
+        // Set for all before the first is woken: a woken consumer may wait for the end of another.
         for (const consumer of removed) consumer.ended ??= how
         for (const consumer of removed) end(consumer, how)
       }

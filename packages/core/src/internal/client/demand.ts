@@ -1,7 +1,7 @@
 /**
- * Counts the consumers of each key. The first consumer requests it, the last one
- * releases it after an idle time to live, and those in between cost no request.
- * Synchronous: the caller passes the time in.
+ * Counts the consumers of each key. The key is requested for the first consumer, and
+ * released an idle time to live after the last one has left. Consumers in between
+ * cause no request. Synchronous: the caller passes the time in.
  */
 import type { Interest } from "../../Interest.ts"
 import * as Expiry from "./expiry.ts"
@@ -9,13 +9,13 @@ import type { Key, Subscriptions } from "../session/subscriptions.ts"
 
 export interface Demand {
   readonly retain: (interest: Interest) => void
-  /** Undoes one `retain` of the same interest. The keys outlive their last consumer by the idle time to live. */
+  /** Undoes one `retain` of the same interest. Keys stay subscribed for the idle time to live after their last consumer. */
   readonly release: (interest: Interest, now: number) => void
-  /** As `release`, without the idle time. */
+  /** Like `release`, but without the idle time. */
   readonly drop: (interest: Interest) => void
   /** Releases the keys that had no consumer for the idle time. */
   readonly sweep: (now: number) => void
-  /** When `sweep` has something to do next; `undefined` if it has nothing. */
+  /** The time at which `sweep` must run next; `undefined` if it has nothing to do. */
   readonly next: () => number | undefined
 }
 
@@ -24,7 +24,7 @@ export interface Options {
   readonly idleMillis: number
   /** Called before a key is retained. */
   readonly onRetain: (key: Key) => void
-  /** Called before a key is given up: its last consumer has left, and its idle time has passed. */
+  /** Called before a key is released: its last consumer has left, and its idle time has passed. */
   readonly onGiveUp: (key: Key) => void
 }
 
@@ -34,7 +34,7 @@ export const make = ({ idleMillis, onGiveUp, onRetain, subscriptions }: Options)
     subscriptions.setWanted(key, false)
   }
 
-  // Keys in here are still wanted, so the table of subscriptions still has them.
+  // These keys are still wanted, so they are still in the table of subscriptions.
   const idle = Expiry.make<Key>(idleMillis)
   return {
     retain(interest) {

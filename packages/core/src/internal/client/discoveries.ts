@@ -1,8 +1,9 @@
 /**
- * The discoveries of a client, shared by its consumers of everything. Consumers
- * with equal options share one. A new one starts from the tasks that the client
- * knows, so a late consumer follows every live one at once. A discovery retains one output subscription for each
- * live task, and outlives its last consumer by the idle time of subscriptions.
+ * The discoveries of a client, for its consumers of everything. Consumers with equal
+ * options share one discovery. A new discovery starts with the tasks that the client
+ * knows, so a late consumer at once follows every live task. A discovery retains one
+ * output subscription for each live task. It ends an idle time to live after its last
+ * consumer has left.
  */
 import type * as Context from "effect/Context"
 import * as Interest from "../../Interest.ts"
@@ -14,11 +15,11 @@ import * as Known from "./known.ts"
 import type { DiscoverySettings } from "./options.ts"
 import type { Timed } from "./timers.ts"
 
-/** Where the output of live tasks is requested and given up. */
+/** Requests and releases the output of live tasks. */
 export interface Demand {
   readonly retain: (interest: Interest.Interest) => void
   readonly release: (interest: Interest.Interest, now: number) => void
-  /** As `release`, without an idle time. */
+  /** Like `release`, but without an idle time. */
   readonly drop: (interest: Interest.Interest) => void
 }
 
@@ -34,7 +35,7 @@ export interface Shared<C> {
   readonly discovery: Discovery.Discovery
   readonly settings: DiscoverySettings
   readonly members: Set<C>
-  /** When it ends without members; `Infinity` while it has some. */
+  /** The time at which it ends without members; `Infinity` while it has members. */
   endsAt: number
 }
 
@@ -45,9 +46,9 @@ export interface Discoveries<C> extends Timed {
   readonly removeMembers: () => void
   /** The discovery of a consumer. */
   readonly of: (consumer: C) => Shared<C> | undefined
-  /** Notes an update, also without a discovery. Returns the discoveries for which its task has become live. */
+  /** Records an update, even if there is no discovery. Returns the discoveries for which its task has become live. */
   readonly observe: (update: TaskUpdated) => ReadonlyArray<Shared<C>>
-  /** Notes output of a task, and calls `visit` with each consumer that follows the task. */
+  /** Records output of a task, and calls `visit` with each consumer that follows the task. */
   readonly visitOutput: (taskId: TaskId, visit: (consumer: C) => void) => void
   /** Calls `visit` with each consumer that follows a task. */
   readonly visitFollowers: (taskId: TaskId, visit: (consumer: C) => void) => void
@@ -95,7 +96,7 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
     for (const [taskId, task] of known.tasks(now())) discovery.adopt(taskId, task, now())
     const shared: Shared<C> = { discovery, settings, members: new Set(), endsAt: Infinity }
     all.push(shared)
-    // A task may have been suspect for some time.
+    // A task may already have been suspect for some time, so `next` may be earlier.
     self.onChanged()
     return shared
   }
@@ -130,7 +131,7 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
       let found: Array<Shared<C>> | undefined
       for (const shared of all) {
         if (shared.discovery.observe(update, now())) (found ??= []).push(shared)
-        // Only an end makes something due earlier.
+        // Only the end of a task makes the next sweep earlier.
         if (update.status !== undefined && shared.settings.isTerminal(update.status)) self.onChanged()
       }
       return found ?? none

@@ -1,8 +1,9 @@
 /**
- * Which tasks are live, as far as the client has seen: what `everything()`
- * follows. A task is live from the first update that does not say it has ended,
- * until some time after an update that does. Synchronous: the caller passes the
- * time in, and requests or releases the output in `onFound` and `onGone`.
+ * Tracks which tasks are live, from the updates that the client has seen:
+ * `everything()` follows these. A task is live from its first update with a status
+ * that does not end it, until `endedMillis` after an update with a status that does.
+ * Synchronous: the caller passes the time in, and requests or releases the output in
+ * `onFound` and `onGone`.
  *
  * - The update with the highest version decides whether a task has ended. A late
  *   older update changes nothing; an update without a version counts as newer.
@@ -12,12 +13,12 @@
  *   reconnect every live task is suspect until its next message. A task that stays
  *   suspect for `staleMillis` of connected time is forgotten. Its next update makes
  *   it live again.
- * - At most `maxTasks` tasks are live, and at most as many ended ones are
- *   remembered. The one that was silent for longest goes first.
+ * - At most `maxTasks` tasks are live, and at most as many ended tasks are
+ *   remembered. The task that was silent for longest is removed first.
  *
- * With `n` tasks really live and `k` lost ends in `staleMillis` of connected time,
- * at most `n + k` tasks are followed, besides those that ended less than
- * `endedMillis` ago.
+ * If `n` tasks are really live, and the ends of `k` tasks were lost within
+ * `staleMillis` of connected time, then at most `n + k` tasks are followed, in
+ * addition to those that ended less than `endedMillis` ago.
  */
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
@@ -38,11 +39,11 @@ export interface Options {
 }
 
 export interface Discovery extends Timed {
-  /** Notes what the client knows of a task. The tasks that have been suspect for longest come first. */
+  /** Adds a task that the client knows. Must be called first with the task that has been suspect for longest. */
   readonly adopt: (taskId: TaskId, known: Task, now: number) => void
-  /** Notes an update. Returns whether it makes its task live. */
+  /** Records an update. Returns whether it makes its task live. */
   readonly observe: (update: TaskUpdated, now: number) => boolean
-  /** Notes output of a task. Returns whether the task is live. */
+  /** Records output of a task. Returns whether the task is live. */
   readonly touch: (taskId: TaskId) => boolean
   readonly isLive: (taskId: TaskId) => boolean
   readonly live: () => Iterable<TaskId>
@@ -56,11 +57,11 @@ export interface Discovery extends Timed {
 /** A live task. */
 interface Live {
   version: number | undefined
-  /** Whether the newest update says that it has ended. */
+  /** Whether the newest update has a status that ends the task. */
   hasEnded: boolean
   /** Whether its end may have been lost. */
   isSuspect: boolean
-  /** Grows with each message of any task. */
+  /** The number of the last message of the task. Numbers count the messages of all tasks. */
   lastSeen: number
 }
 
@@ -70,10 +71,10 @@ export const make = ({ onFound, onGone, settings }: Options): Discovery => {
   const ended = Expiry.make<TaskId>(endedMillis)
   /** The versions of tasks that have ended and are no longer live, the oldest first. */
   const over = new Map<TaskId, number | undefined>()
-  /** On the clock of connected time. */
+  /** Due times are in connected time. */
   const suspects = Expiry.make<TaskId>(staleMillis)
   let seen = 0
-  /** Connected time up to `connectedSince`, and the time since then. */
+  /** The connected time before `connectedSince`. */
   let connectedBefore = 0
   let connectedSince: number | undefined
 
@@ -136,7 +137,7 @@ export const make = ({ onFound, onGone, settings }: Options): Discovery => {
     if (over.has(taskId)) {
       const lastVersion = over.get(taskId)
       if (isOlder(version, lastVersion)) return false
-      // Without a status it says nothing about the end.
+      // An update without a status does not show whether the task has ended.
       if (status === undefined || isTerminal(status)) {
         rememberEnd(taskId, version ?? lastVersion)
         return false

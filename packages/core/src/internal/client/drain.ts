@@ -1,12 +1,12 @@
 /**
- * Consumers that end with an effect which is interrupted, instead of being
- * interrupted themselves: see `MeshClient.drainOnInterrupt`.
+ * Consumers whose streams end when the effect that runs them is interrupted, so that
+ * they can handle their queued events: see `MeshClient.drainOnInterrupt`.
  */
 import * as Context from "effect/Context"
 
 /** The consumers that an effect runs. */
 export interface Drain {
-  /** Adds a consumer, by the function that ends it. Returns a function that removes it. */
+  /** Adds a consumer: `end` ends its stream. Returns a function that removes the consumer. */
   readonly add: (end: () => void) => () => void
   /** Ends all of its consumers, and each one that is added later. */
   readonly start: () => void

@@ -1,13 +1,13 @@
 /**
  * Keys that become due a fixed time after they were scheduled, unless they are
- * cancelled before. One ordered queue replaces a timer for each key, so ten
- * thousand consumers that leave cost one timer.
+ * cancelled first. One ordered queue replaces a timer for each key, so ten thousand
+ * consumers that leave need only one timer.
  *
  * Synchronous: the caller passes the time in. All keys of one queue have the same
  * time to live, so insertion order is due order.
  */
 export interface Expiry<K> {
-  /** Starts the time of `key`, or starts it again. */
+  /** Schedules `key`, or schedules it again from now. */
   readonly schedule: (key: K, now: number) => void
   /** Removes `key`. Returns whether it was scheduled. */
   readonly cancel: (key: K) => boolean
@@ -15,7 +15,7 @@ export interface Expiry<K> {
   readonly has: (key: K) => boolean
   /** Removes and returns the keys that are due. */
   readonly due: (now: number) => ReadonlyArray<K>
-  /** When the next key is due; `undefined` if none is scheduled. */
+  /** The time at which the next key is due; `undefined` if none is scheduled. */
   readonly next: () => number | undefined
   readonly clear: () => void
 }
@@ -24,7 +24,7 @@ export const make = <K>(ttlMillis: number): Expiry<K> => {
   const entries = new Map<K, number>()
   return {
     schedule(key, now) {
-      // Deleting first moves a key that is scheduled already to the end, where its new time belongs.
+      // Deleting first moves a key that is already scheduled to the end, where its new time belongs.
       entries.delete(key)
       entries.set(key, now + ttlMillis)
     },

@@ -1,7 +1,7 @@
 /**
- * The life of the client's connection loop, as one value. One fiber, `run`, makes
- * every transition that takes time, so starting, stopping and closing cannot
- * overlap; everything else is synchronous.
+ * The lifecycle of the client's connection loop, as one state machine. One fiber,
+ * `run`, makes every transition that takes time, so starting, stopping and closing
+ * cannot overlap. All other transitions are synchronous.
  *
  * ```
  * Idle ──request──▶ Starting ──▶ Running ──close──▶ Closing
@@ -14,9 +14,8 @@
  * - `Idle`: no loop. A request wakes `run`.
  * - `Starting`: the loop starts and has no connection object yet.
  * - `Running`: the loop is connected, dials, or waits to dial.
- * - `Closing`: as `Running`, but consumers are refused, and requests too.
- * - `Stopping`: the loop is being ended. A request that arrives now starts the
- *   next loop.
+ * - `Closing`: like `Running`, but new consumers and requests are refused.
+ * - `Stopping`: the loop is ending. A request that arrives now starts the next loop.
  * - `Closed`: final.
  *
  * Invariants: at most one loop runs; a loop that is in `Stopping` routes nothing;
@@ -39,7 +38,7 @@ export type State<C> =
   | { readonly _tag: "Closed" }
 
 export interface Options<C> {
-  /** One loop. Calls `started` with its connection and ends only by an error. */
+  /** Runs one loop. Calls `started` with its connection. Ends only with an error. */
   readonly loop: (started: (connection: C) => void) => Effect.Effect<never, MeshError>
   /** Called before a loop starts. */
   readonly onStarting: Effect.Effect<void>
@@ -49,7 +48,7 @@ export interface Options<C> {
   readonly onStopped: Effect.Effect<void>
   /** Called after a loop has ended by itself, with the reason. */
   readonly onFailed: (cause: Cause.Cause<MeshError>) => Effect.Effect<void>
-  /** How long the loop outlives the last consumer. */
+  /** How long the loop continues after the last consumer has left. */
   readonly idleMillis: number
   readonly now: () => number
 }
@@ -63,19 +62,19 @@ export interface Lifecycle<C> extends Timed {
   readonly release: () => void
   /** Starts a loop if something retains the connection and none runs. */
   readonly start: () => void
-  /** Refuses requests from now on. The loop goes on until `stop`. */
+  /** Refuses requests from now on. The loop continues until `stop`. */
   readonly close: () => void
-  /** Ends the loop of a client that is closing, and returns once it has ended. */
+  /** Ends the loop of a closing client. Returns after it has ended. */
   readonly stop: Effect.Effect<void>
-  /** Final, at once: for the end of the scope that also ends `run`. */
+  /** Makes the state `Closed` at once. Called when the scope of `run` closes. */
   readonly abandon: () => void
-  /** Why the loop of a request has ended; `undefined` if it runs or has yet to start. */
+  /** The cause with which the loop of a request ended; `undefined` if it runs or has not started. */
   readonly endOf: (loop: number) => Cause.Cause<MeshError> | undefined
-  /** Whether the loop that runs serves a request. */
+  /** Whether the running loop serves a request. */
   readonly serves: (loop: number) => boolean
-  /** Makes every transition. Ends once closed. */
+  /** Runs the loops and makes the transitions. Ends in the state `Closed`. */
   readonly run: Effect.Effect<void>
-  /** Called when `next` has become earlier. */
+  /** Called when `next` may have become earlier. */
   onChanged: () => void
 }
 
@@ -86,12 +85,12 @@ export const make = <C>(options: Options<C>): Lifecycle<C> => {
   let holders = 0
   /** How many loops have started. */
   let loops = 0
-  /** When the idle connection closes; `Infinity` while something retains it. */
+  /** The time at which the idle connection closes; `Infinity` while something retains it. */
   let stopAt = Infinity
   let lastEnd: { readonly loop: number; readonly cause: Cause.Cause<MeshError> } | undefined
-  /** Open when `run` has a transition to make from `Idle`. */
+  /** Open when `run` must leave the state `Idle`. */
   const requested = Latch.makeUnsafe(false)
-  /** Open while the loop, or the next one, has to end. */
+  /** Open while the current or the next loop must end. */
   const stopping = Latch.makeUnsafe(false)
   /** Open while no loop runs. */
   const ended = Latch.makeUnsafe(true)
@@ -105,7 +104,7 @@ export const make = <C>(options: Options<C>): Lifecycle<C> => {
   }
 
   const onExit = (exit: Exit.Exit<void, MeshError>): Effect.Effect<void> => {
-    // `stop` has begun the transition if it was stopped.
+    // If the loop was stopped, `stop` has already begun the transition.
     if (!isActive() || exit._tag === "Success") return options.onStopped
     beginStop(state._tag === "Closing" ? "Closed" : "Idle")
     lastEnd = { loop: loops, cause: exit.cause }
@@ -200,9 +199,9 @@ export const make = <C>(options: Options<C>): Lifecycle<C> => {
       beginStop(state._tag === "Closing" ? "Closed" : "Idle")
       stopping.openUnsafe()
     },
-    // The fiber that requests goes on first: an open latch would run the loop inside of it.
+    // Yields, so that the requesting fiber continues first: opening the latch runs this fiber synchronously.
     run: Effect.suspend(() => Effect.andThen(requested.await, Effect.yieldNow)).pipe(
-      // What was requested may have been given up before this fiber runs.
+      // The request may have been released before this fiber runs.
       Effect.andThen(Effect.suspend(() => (state._tag === "Idle" && requested.isOpen() ? oneLoop : Effect.void))),
       Effect.repeat({ while: () => state._tag !== "Closed" }),
       Effect.asVoid

@@ -1,11 +1,11 @@
 /**
- * Which mark opens the complete stretch of each consumer, and where.
+ * Decides which mark opens the complete stretch of each consumer, and where.
  *
- * A consumer that is present when a connection requests its interest has all of
- * its keys in that replay: the connection's own mark is for it. A consumer that
- * joins later is a late one: it gets a `JoinedLate` as soon as all of its keys are
- * confirmed. Confirmations count in the order of routing, not when the table of
- * subscriptions learns of them: the events in between have not been routed yet.
+ * If a consumer is present when a connection requests its interest, all of its keys
+ * are in that replay, and the mark of the replay opens its stretch. A consumer that
+ * joins later is *late*: it receives a `JoinedLate` as soon as all of its keys are
+ * confirmed. A confirmation counts when it is routed, not when the table of
+ * subscriptions receives it, because the events before it are routed in between.
  *
  * Synchronous, no Effect.
  */
@@ -28,15 +28,15 @@ export interface Openings<C> {
    */
   readonly join: (consumer: C, keys: Iterable<Key>, isLive: boolean) => number | undefined
   readonly leave: (consumer: C) => void
-  /** A key is about to be retained: what is known of an earlier subscription of it no longer counts. */
+  /** A key is about to be retained. A confirmation of an earlier subscription of it no longer counts. */
   readonly retained: (key: Key) => void
-  /** All updates are about to be given up: these keys are requested before that, so their updates stay complete. */
+  /** All updates are about to be released. These keys are requested before that, so their updates stay complete. */
   readonly covered: (keys: Iterable<Key>) => void
   /** A confirmation was routed. Returns the late consumers whose stretch opens here. */
   readonly confirmed: (key: Key) => ReadonlyArray<C>
-  /** Keys were reported as overdue. Returns the late consumers whose stretch opens here, with how many keys are unconfirmed. */
+  /** Keys were reported as overdue. Returns the late consumers whose stretch opens here, with the number of unconfirmed keys. */
   readonly overdue: () => ReadonlyArray<readonly [C, number]>
-  /** Whether the replay mark of this connection is for a consumer. The answer is yes at most once. */
+  /** Whether the replay mark of this connection is for a consumer. Returns `true` at most once for each consumer. */
   readonly takeReplay: (consumer: C) => boolean
   /** Whether the mark of a key that was just confirmed, or reported as overdue, is for a consumer. */
   readonly passesMark: (consumer: C) => boolean
@@ -46,7 +46,7 @@ export interface Openings<C> {
 export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
   const all: Key = allKeyOf(subscriptions)
   let routed = new WeakSet<Key>()
-  /** Updates that `all` has covered until now, whose own confirmation is on its way. */
+  /** Keys of updates that `all` has covered until now, and whose own confirmation has not arrived. */
   let continued = new WeakSet<Key>()
   /** Whether a connection has requested its replay. */
   let isReplayed = false
@@ -54,7 +54,7 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
   /** Late consumers, with their keys that are not confirmed. */
   const late = new Map<C, Set<Key>>()
   const waiting = new Map<Key, Set<C>>()
-  /** The consumers for which the mark that follows is not meant. `undefined` for all of them. */
+  /** The consumers that the next mark is not for; `undefined` for all consumers. */
   let excluded: ReadonlySet<C> | undefined = new Set()
 
   const isConfirmed = (key: Key): boolean =>
@@ -96,7 +96,7 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
       for (const key of keys) if (!isConfirmed(key)) missing.add(key)
       if (missing.size === 0 || isOverdue(missing)) {
         if (isLive) return missing.size
-        // Nothing of this connection was routed yet, so its replay mark is still to come.
+        // Nothing of this connection was routed yet, so its replay mark will follow.
         inReplay.add(consumer)
         return undefined
       }
@@ -122,11 +122,11 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
       if (routed.has(all)) for (const key of keys) continued.add(key)
     },
     confirmed(key) {
-      // Its updates were complete all along.
+      // Its updates were complete without interruption.
       const wasCovered = continued.delete(key)
       routed.add(key)
       const opened: Array<C> = []
-      // Confirming all updates confirms those of single tasks, too.
+      // The confirmation of all updates also confirms those of single tasks.
       const keys = key === all ? [...waiting.keys()].filter(isConfirmed) : [key]
       const excludes = new Set<C>()
       for (const each of keys) {
@@ -157,7 +157,7 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
   }
 }
 
-/** The key of all updates, of which there is one for each table. */
+/** The key of all updates. Each table has exactly one. */
 const allKeyOf = (subscriptions: Subscriptions): Key => {
   for (const key of subscriptions.keys({ all: true, updates: new Set(), output: new Set() })) return key
   throw new Error("unreachable: the key of all updates always exists")

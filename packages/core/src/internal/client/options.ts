@@ -24,9 +24,9 @@ import { defaultMaxTasks } from "../queue/recent.ts"
  * | `dropping` | never | the newest event |
  * | `fail` | never | everything after the overflow: its stream fails with `ConsumerOverflow` |
  *
- * Every lost event is counted in a `Resync` with reason `Overflow`, which stands
- * where the event would have been. A queue never holds more than `capacity`
- * events, besides these marks.
+ * Every lost event is counted in a `Resync` with reason `Overflow` at the place of
+ * the event. A queue never contains more than `capacity` events; these marks are not
+ * counted.
  *
  * @category options
  * @since 0.1.0
@@ -45,14 +45,14 @@ export interface ConsumerOptions {
   /** What happens when the queue is full. Defaults to `suspend`. Any other string is a defect. */
   readonly overflow?: Overflow | undefined
   /**
-   * How many events the queue holds. A fraction is rounded down; a value that is
-   * not at least 1 counts as 1. Defaults to 256. With `suspend`, reading stops at
-   * 64 queued events while no other consumer waits for events.
+   * How many events the queue can contain. A fraction is rounded down; a value below
+   * 1 or `NaN` counts as 1. Defaults to 256. With `suspend`, reading stops at 64
+   * queued events while no other consumer waits for events.
    */
   readonly capacity?: number | undefined
   /**
-   * The name of the consumer in warnings. Defaults to what it consumes, such as
-   * `updates` or `output of 7f1c`.
+   * The name of the consumer in warnings. Defaults to a description of what it
+   * consumes, such as `updates` or `output of 7f1c`.
    */
   readonly name?: string | undefined
 }
@@ -65,8 +65,9 @@ export interface ConsumerOptions {
  */
 export interface EverythingOptions extends ConsumerOptions {
   /**
-   * Which output the stream has besides all updates: that of each live task that
-   * the client knows (`discovered`), or none (`none`). Defaults to `discovered`.
+   * Which output the stream contains in addition to all updates: that of each live
+   * task that the client knows (`discovered`), or none (`none`). Defaults to
+   * `discovered`.
    */
   readonly output?: "discovered" | "none" | undefined
   /** The statuses that end a task. Defaults to `TaskStatus.defaultTerminal`. */
@@ -77,16 +78,16 @@ export interface EverythingOptions extends ConsumerOptions {
    */
   readonly endedTimeToLive?: Duration.Input | undefined
   /**
-   * How long a live task may be silent after a reconnect before its output is given
-   * up: its end may have been lost while there was no connection. Time without a
-   * connection does not count. Its next update brings it back. At least 1
-   * millisecond. Defaults to 15 minutes.
+   * How long a live task may be silent after a reconnect before its output is
+   * unsubscribed, since its end may have been lost while there was no connection. Time
+   * without a connection does not count. The task is followed again at its next
+   * update. At least 1 millisecond. Defaults to 15 minutes.
    */
   readonly staleAfter?: Duration.Input | undefined
   /**
-   * How many live tasks are followed at most. When there are more, the one that has
-   * been silent for longest is given up. A fraction is rounded down; a value that is
-   * not at least 1 counts as 1. Defaults to 10,000.
+   * The most live tasks that are followed. When there are more, the task that has
+   * been silent for longest is unsubscribed. A fraction is rounded down; a value below
+   * 1 or `NaN` counts as 1. Defaults to 10,000.
    */
   readonly maxTasks?: number | undefined
 }
@@ -101,11 +102,11 @@ export interface Options extends MeshSession.Options {
   /** How the client reconnects. Defaults to `ReconnectPolicy.defaults`. */
   readonly policy?: ReconnectPolicy.Options | undefined
   /**
-   * How long a subscription outlives its last consumer. A consumer that comes back
-   * within this time costs no request. Defaults to 5 seconds.
+   * How long a subscription stays active after its last consumer has left. A consumer
+   * that joins within this time causes no request. Defaults to 5 seconds.
    */
   readonly subscriptionIdleTimeToLive?: Duration.Input | undefined
-  /** How long the connection outlives the last consumer. Defaults to 30 seconds. */
+  /** How long the connection stays open after the last consumer has left. Defaults to 30 seconds. */
   readonly connectionIdleTimeToLive?: Duration.Input | undefined
   /** Whether the client dials at once and stays connected without consumers. Defaults to `false`. */
   readonly keepAlive?: boolean | undefined
@@ -135,7 +136,7 @@ export const clientSettings = (options: Options | undefined): ClientSettings => 
   subscriptionIdleMillis: millis(options?.subscriptionIdleTimeToLive ?? "5 seconds"),
   connectionIdleMillis: millis(options?.connectionIdleTimeToLive ?? "30 seconds"),
   closeMillis: millis(options?.closeTimeout ?? "5 seconds"),
-  // A warning after no time would be logged for every full queue.
+  // With 0, every full queue would log a warning.
   stallWarningMillis: Math.max(1, millis(options?.stallWarning ?? "5 seconds")),
   keepAlive: options?.keepAlive === true
 })
@@ -157,7 +158,7 @@ export const consumerSettings = (defaultName: string, options: ConsumerOptions |
 
 /** Normalised options of discovery. Times in milliseconds. */
 export interface DiscoverySettings {
-  /** The option, by which settings are compared. */
+  /** The option itself. Two settings are equal if it is the same value. */
   readonly terminal: Selector<string>
   readonly isTerminal: (status: string) => boolean
   readonly endedMillis: number
@@ -171,7 +172,7 @@ export const discoverySettings = (options: EverythingOptions | undefined): Disco
     terminal,
     isTerminal: toPredicate(terminal),
     endedMillis: millis(options?.endedTimeToLive ?? "30 seconds"),
-    // After no time, every task would be given up at each reconnect.
+    // With 0, every task would be unsubscribed at each reconnect.
     staleMillis: Math.max(1, millis(options?.staleAfter ?? "15 minutes")),
     maxTasks: atLeast(1, options?.maxTasks ?? defaultMaxTasks)
   }

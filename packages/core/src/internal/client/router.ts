@@ -1,6 +1,6 @@
 /**
- * Which consumers receive an event. Routing is by task: an event costs the
- * consumers of its task, not all consumers. Synchronous, no Effect.
+ * Finds the consumers of an event. Routing is by task: the cost of an event depends
+ * on the consumers of its task, not on all consumers. Synchronous, no Effect.
  */
 import type { Interest } from "../../Interest.ts"
 import type { MeshEvent } from "../../MeshEvent.ts"
@@ -16,7 +16,7 @@ export interface Route {
 export interface Router<C> {
   readonly add: (consumer: C, route: Route) => void
   readonly remove: (consumer: C, route: Route) => void
-  /** The tasks whose updates have consumers of their own. */
+  /** The tasks whose updates have their own consumers. */
   readonly updateTasks: () => Iterable<TaskId>
   /** Calls `visit` with each consumer of a key: the updates or the output of a task, or all updates. */
   readonly visitKey: (kind: "updates" | "output", taskId: TaskId | undefined, visit: (consumer: C) => void) => void
@@ -26,8 +26,8 @@ export interface Router<C> {
   readonly consumers: ReadonlySet<C>
 }
 
-// Most tasks have one consumer, which is in the table itself: with ten thousand tasks, a set for each would cost a cache
-// miss for every event.
+// Most tasks have one consumer, which is stored in the table directly. With ten thousand tasks, a set for each would cause
+// a cache miss for every event.
 export const make = <C extends object>(): Router<C> => {
   const consumers = new Set<C>()
   const untargeted = new Set<C>()
@@ -61,7 +61,7 @@ export const make = <C extends object>(): Router<C> => {
     add(consumer, route) {
       consumers.add(consumer)
       if (route.untargeted) untargeted.add(consumer)
-      // A consumer of all updates is not in the table of single tasks, so it receives an update once.
+      // A consumer of all updates is not in the table of single tasks, so it receives each update once.
       if (route.interest.all) allUpdates.add(consumer)
       else for (const taskId of route.interest.updates) put(updates, taskId, consumer)
       for (const taskId of route.interest.output) put(output, taskId, consumer)

@@ -1,7 +1,7 @@
 /**
- * Finds consumers that block the others: a lossless consumer with a full queue
- * stops the whole connection, and a program that waits in a circle stops for
- * ever. After `warningMillis` a warning names the consumer, once for each stall.
+ * Detects consumers that block the others: a lossless consumer with a full queue
+ * stops the whole connection, and consumers that wait for each other stop forever.
+ * After `warningMillis` a warning names the consumer, once for each stall.
  * Synchronous, except for the log message.
  */
 import type * as Context from "effect/Context"
@@ -10,18 +10,18 @@ import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { Timed } from "./timers.ts"
 
 export interface Options<C> {
-  /** How long a consumer may block the others without a warning. `Infinity` for no warnings. */
+  /** How long a consumer may block the others before the warning. `Infinity` for no warnings. */
   readonly warningMillis: number
   readonly now: () => number
   readonly context: Context.Context<never>
   /** The name of a consumer, for the warning. */
   readonly nameOf: (consumer: C) => string
-  /** How many consumers there are. A single consumer blocks only itself. */
+  /** The number of consumers. A single consumer blocks only itself. */
   readonly count: () => number
 }
 
 export interface Stalls<C> extends Timed {
-  /** The router begins to wait for a consumer. Has no effect while it waits for it already. */
+  /** The router begins to wait for a consumer. Has no effect while it already waits for it. */
   readonly begin: (consumer: C) => void
   /** The router no longer waits for a consumer. */
   readonly end: (consumer: C) => void
@@ -34,8 +34,7 @@ export interface Stalls<C> extends Timed {
 export const make = <C>({ context, count, nameOf, now, warningMillis }: Options<C>): Stalls<C> => {
   /** When the wait for each consumer began; `undefined` after its warning. */
   const blocked = new Map<C, number | undefined>()
-  // Outlives the stall that it was made for, so that a consumer that is slow at every event costs one check in all of
-  // `warningMillis`.
+  // Kept when its stall ends, so that a consumer that is slow at every event causes at most one check in `warningMillis`.
   let checkAt: number | undefined
 
   const self: Stalls<C> = {

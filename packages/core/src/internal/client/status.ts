@@ -8,13 +8,13 @@ import type { MeshEvent } from "../../MeshEvent.ts"
  *
  * **Details**
  *
- * - `Idle`: no consumer, or the client was closed, or every stream ended with a
- *   defect of the program, such as a `classify` that throws.
+ * - `Idle`: there is no consumer, or the client was closed, or every stream ended
+ *   with a defect of the program, such as a `classify` that throws.
  * - `Connecting`: a dial is in progress, after `attempt` consecutive failures.
  * - `Online`: connected. `epoch` counts the connections, `since` is when this one
  *   opened.
- * - `Offline`: waits until `retryAt` for the next dial, because of `reason`.
- * - `Failed`: has given up with `error`. The next consumer dials again.
+ * - `Offline`: not connected because of `reason`. The next dial is at `retryAt`.
+ * - `Failed`: the client gave up with `error`. The next consumer dials again.
  *
  * @category models
  * @since 0.1.0

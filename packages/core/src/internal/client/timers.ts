@@ -1,23 +1,22 @@
 /**
- * One fiber for everything in the client that is due at some time: idle
- * subscriptions, the idle connection, ended and stale tasks, stalled consumers.
- * Times are monotonic milliseconds.
+ * One fiber for all timers of the client: idle subscriptions, the idle connection,
+ * ended and stale tasks, stalled consumers. Times are monotonic milliseconds.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 
-/** Something that is due at some time. */
+/** A part of the client with timers. */
 export interface Timed {
-  /** When `sweep` has something to do next; `undefined` if it has nothing. */
+  /** The time at which `sweep` must run next; `undefined` if it has nothing to do. */
   readonly next: () => number | undefined
-  /** Does what is due. Returns an effect for what cannot be done synchronously. */
+  /** Performs the actions that are due. Returns an effect for actions that are not synchronous. */
   readonly sweep: (now: number) => Effect.Effect<void> | void
 }
 
 export interface Timers {
-  /** Call this when the `next` of something may have become earlier. */
+  /** Must be called when the `next` of a part may have become earlier. */
   readonly changed: () => void
-  /** Sweeps whatever is due, for ever. */
+  /** Sweeps each part at its time. Never ends. */
   readonly run: Effect.Effect<never>
 }
 
@@ -34,8 +33,8 @@ export const make = (now: () => number, timed: ReadonlyArray<Timed>): Timers => 
     changes.closeUnsafe()
     const next = Math.min(...timed.map((each) => each.next() ?? Infinity))
     if (next === Infinity) return changes.await
-    // Whole milliseconds: a sleep that ends a rounding error too early would be followed by a sleep of no time, again and
-    // again on a clock that stands still.
+    // Whole milliseconds: a sleep that ends slightly too early because of rounding would be followed by a sleep of 0 ms,
+    // repeatedly if the clock stands still.
     const wait = Math.ceil(Math.max(0, next - now()))
     return Effect.andThen(Effect.raceFirst(Effect.sleep(wait), changes.await), sweep)
   })

@@ -1,12 +1,12 @@
 /**
  * The reducer of `TaskBoard`, event by event.
  *
- * Invariant: the state in an entry lacks only the holes of everything since the
- * task's last event (`Contents.holes` minus `Entry.holes`, and whether a
- * `Disconnected` came). They are applied when the task is read or updated, so that
- * a feed with many holes and many tasks costs no more than one with few. A mark
- * that opens a complete stretch for all tasks is applied to each at once: it is
- * rare, and what follows depends on what each task knew.
+ * A *hole* is a mark or a `Disconnected` that names no task. Invariant: the state in
+ * an entry lacks only the holes since the task's last event (`Contents.holes` minus
+ * `Entry.holes`, and whether there was a `Disconnected`). They are applied when the
+ * task is read or updated, so that a hole costs no time for each task. A mark that
+ * opens a complete stretch for all tasks is applied to each at once: it is rare, and
+ * its effect depends on the state of each task.
  */
 import type * as Duration from "effect/Duration"
 import * as HashMap from "effect/HashMap"
@@ -23,7 +23,7 @@ import * as Line from "./line.ts"
 import * as Roster from "./roster.ts"
 import * as State from "./taskState.ts"
 
-/** The key of what a board needs besides its public data. */
+/** The key of a board's internal data. */
 export const contents: unique symbol = Symbol.for("@makima-stream/core/board")
 
 export interface Options extends State.Options {
@@ -39,11 +39,11 @@ interface Settings extends Roster.Limits, State.StatusRules {
 
 export interface Entry extends Roster.Entry {
   readonly state: State.TaskState
-  /** How many holes of everything `state` includes. */
+  /** The number of holes that `state` includes. */
   readonly holes: number
-  /** How many `Disconnected` `state` includes. */
+  /** The number of `Disconnected` elements that `state` includes. */
   readonly disconnects: number
-  /** When the last output came, and how many characters of it are kept. */
+  /** The time of the last output, and the number of its characters that are kept. */
   readonly outputAt: number
   readonly outputChars: number
 }
@@ -54,7 +54,7 @@ export interface Contents extends Roster.Roster<Entry> {
   readonly holes: number
   readonly disconnects: number
   readonly lastHole: State.Holes["last"]
-  /** The tasks of which output is kept, about in the order of their outputs, with the time of the output when they were put there. */
+  /** The tasks with a kept output, approximately in the order of their outputs, with the time of the output at insertion. */
   readonly outputs: Line.Line
   readonly outputChars: number
 }
@@ -99,7 +99,7 @@ export const make = (options: Options = {}): Board => ({
   }
 })
 
-/** The board with other options: those that are given replace the board's own. */
+/** The board with other options. The given options replace those of the board. */
 export const withOptions = (self: Board, given: Options): Board => {
   const changed = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
   if (Object.keys(changed).length === 0) return self
@@ -204,7 +204,7 @@ const onDisconnected = (self: Board): Board => {
     : withTable(rest, { disconnects: table.disconnects + 1 })
 }
 
-/** Removes the text of outputs that are about the oldest, until the rest is within the bound. */
+/** Removes the text of approximately the oldest outputs, until the rest is within the bound. */
 const limitOutputs = (self: Board, newest: TaskId | undefined): Board => {
   const table = self[contents]
   const max = table.settings.maxTotalOutputChars
@@ -227,7 +227,7 @@ const limitOutputs = (self: Board, newest: TaskId | undefined): Board => {
   return withTable(self, { tasks, outputs, outputChars })
 }
 
-/** Evicts the tasks that the limits do not allow. */
+/** Evicts the tasks that exceed the limits. */
 const evict = (self: Board, at: number, newest: TaskId | undefined): Board => {
   const table = self[contents]
   let { evicted, forgotten } = self

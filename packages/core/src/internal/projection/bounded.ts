@@ -1,21 +1,21 @@
 /**
- * Strings and outputs cut to a bound, so that what a projection keeps of a task
- * has a bound too: one frame may be 16 MiB.
+ * Cuts strings and outputs to a bound, since one frame may be 16 MiB. So the memory
+ * that a projection uses for a task is bounded.
  */
 import type * as Schema from "effect/Schema"
 import type { TaskOutput } from "../../ServerMessage.ts"
 
-/** Statuses, message types and tool names are kept up to this length. */
+/** The longest status, message type or tool name that is kept. */
 export const maxNameChars = 256
 
 /** A copy of a string's beginning. A plain `slice` would keep the whole string in memory. */
 const beginningOf = (text: string, maxChars: number): string =>
   text.length <= maxChars ? text : (JSON.parse(JSON.stringify(text.slice(0, maxChars))) as string)
 
-/** A status, message type or tool name as it is kept. */
+/** A status, message type or tool name, cut to its bound. */
 export const name = (text: string): string => beginningOf(text, maxNameChars)
 
-/** How many characters a JSON value has, about: counting stops once there are more than `limit`. */
+/** The approximate number of characters of a JSON value. Counting stops above `limit`. */
 const charsOfJson = (value: Schema.Json, limit: number): number => {
   const pending: Array<Schema.Json> = [value]
   let chars = 0
@@ -37,13 +37,14 @@ const charsOfJson = (value: Schema.Json, limit: number): number => {
   return chars
 }
 
-/** How many characters of an output are kept, about. */
+/** The approximate number of characters of a kept output. */
 export const charsOf = ({ content, toolInput }: TaskOutput): number =>
   content.length + (toolInput === undefined ? 0 : charsOfJson(toolInput, Infinity))
 
 /**
  * An output with at most `maxChars` characters of `content`. A `toolInput` that
- * does not fit besides it is left out. Returns the same object if all fits.
+ * exceeds the rest of `maxChars` is omitted. Returns the same object if nothing is
+ * cut.
  */
 export const output = (self: TaskOutput, maxChars: number): TaskOutput => {
   const isShort =

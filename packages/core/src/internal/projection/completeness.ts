@@ -1,16 +1,17 @@
 /**
- * From where the knowledge of a task is complete, and how many gaps it has: for
+ * Tracks from when the knowledge of a task is complete, and how many gaps it has, for
  * updates and for output separately.
  *
- * A `Resync` ends the stretch of what it names, and opens the next one there. It
- * counts as a gap of a kind if an event of that kind came before it, or if that kind
- * was complete before; `Started` and `Subscribed` only if both are so.
+ * A `Resync` ends the complete stretch of what it names, and opens the next one at
+ * its place. It counts as a gap of a kind if an event of that kind came before it, or
+ * if that kind was complete before. `Started` and `Subscribed` count only if both are
+ * true.
  */
 import type { Resync, ResyncReason } from "../../MeshEvent.ts"
 
-/** What came of one kind so far. */
+/** The history of one kind. */
 export interface Knowledge {
-  /** Whether an event came. */
+  /** Whether an event was seen. */
   readonly seen: boolean
   /** Whether a mark opened a complete stretch. */
   readonly opened: boolean
@@ -25,7 +26,7 @@ export interface Completeness {
   readonly lastGap?: ResyncReason
 }
 
-/** What the counting needs besides. */
+/** The internal part, which the counting needs. */
 export interface Known {
   readonly updates: Knowledge
   readonly output: Knowledge
@@ -39,11 +40,11 @@ export interface Mark {
   readonly updates: boolean
   readonly output: boolean
   /**
-   * What follows the mark: `opens` begins a complete stretch, `ends` begins none
-   * because keys are unconfirmed, `hole` goes on as before.
+   * What follows the mark: `opens` begins a complete stretch; `ends` begins none,
+   * because keys are unconfirmed; `hole` restarts a complete stretch if there was one.
    */
   readonly effect: "opens" | "ends" | "hole"
-  /** Whether it counts only where the kind was complete before. */
+  /** Whether it counts as a gap only if the kind was complete before. */
   readonly isFirst: boolean
 }
 
@@ -69,7 +70,7 @@ export const read = (event: Resync): Mark => {
   }
 }
 
-/** Whether a mark is a gap in what is known of a kind. */
+/** Whether a mark counts as a gap of a kind. */
 export const isGap = ({ opened, seen }: Knowledge, isFirst: boolean): boolean =>
   isFirst ? opened && seen : opened || seen
 
@@ -77,10 +78,10 @@ export const isGap = ({ opened, seen }: Knowledge, isFirst: boolean): boolean =>
 export const since = (before: number | undefined, { effect }: Mark, at: number): number | undefined =>
   effect === "ends" || (effect === "hole" && before === undefined) ? undefined : at
 
-/** What is known of a kind after a mark. */
+/** The history of a kind after a mark. */
 export const after = (knowledge: Knowledge, { effect }: Mark): Knowledge =>
   effect === "opens" && !knowledge.opened ? { ...knowledge, opened: true } : knowledge
 
-/** What is known of a kind after an event of it. */
+/** The history of a kind after an event of it. */
 export const afterEvent = (knowledge: Knowledge): Knowledge =>
   knowledge.seen ? knowledge : { ...knowledge, seen: true }

@@ -1,9 +1,9 @@
 /**
  * Sums of floating-point numbers without rounding: adding and then subtracting a
- * number leaves exactly what was there before.
+ * number returns exactly the previous sum.
  *
  * Every finite double is a whole multiple of 2^-1074, so a sum is a `bigint` that
- * counts these. One addition costs well under a microsecond, whatever the sum is.
+ * counts these. One addition takes well under a microsecond for any sum.
  */
 
 /** An exact sum, as a multiple of 2^-1074. */
@@ -27,7 +27,7 @@ export const fromNumber = (value: number): ExactSum => {
 export const toNumber = (sum: ExactSum): number => {
   if (sum === 0n) return 0
   const magnitude = sum < 0n ? -sum : sum
-  // Keeps more than 60 leading bits, and the last of them says whether anything follows: so `Number` rounds correctly.
+  // Keeps more than 60 leading bits. The last one is set if any lower bit is, so that `Number` rounds correctly.
   const shift = Math.max(0, (magnitude.toString(16).length - 16) * 4)
   const top = magnitude >> BigInt(shift)
   const isCut = top << BigInt(shift) !== magnitude

@@ -25,7 +25,7 @@ import * as Roster from "./roster.ts"
 import { isSame, SavedVersions } from "./taskState.ts"
 import * as Versions from "./versions.ts"
 
-/** The key of what a ledger and its entries need besides their public data. */
+/** The key of the internal data of a ledger and its entries. */
 export const contents: unique symbol = Symbol.for("@makima-stream/core/ledger")
 
 export interface Options {
@@ -47,7 +47,7 @@ export interface TaskContents {
   /** Which kinds a `Subscribed` of this task opened. */
   readonly openedUpdates: boolean
   readonly openedOutput: boolean
-  /** How many marks had opened a stretch for all tasks when the entry was made. */
+  /** The value of `Contents.openings` when the entry was made. */
   readonly openings: number
 }
 
@@ -66,9 +66,9 @@ export interface Contents {
   readonly settings: Settings
   readonly total: ExactSum.ExactSum
   readonly rolled: ExactSum.ExactSum
-  /** How many marks opened a stretch for all tasks. */
+  /** The number of marks that opened a stretch for all tasks. */
   readonly openings: number
-  /** How many marks of a new connection came. */
+  /** The number of marks of a new connection. */
   readonly connections: number
 }
 
@@ -110,7 +110,7 @@ export const make = (options: Options = {}): Ledger => ({
   }
 })
 
-/** The ledger with other options: those that are given replace the ledger's own. */
+/** The ledger with other options. The given options replace those of the ledger. */
 export const withOptions = (self: Ledger, given: Options): Ledger => {
   const changed = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
   if (Object.keys(changed).length === 0) return self
@@ -221,7 +221,7 @@ const onResult = (self: Entry, output: TaskOutput, at: number): Entry => {
       }
 }
 
-/** A `Resync`: a gap if the ledger knew something of what it names, by the rule of `TaskState`. */
+/** Handles a `Resync`. It is a gap by the same rule as in `TaskState`. */
 const onMark = (self: Ledger, event: Resync): Ledger => {
   const hidden = self[contents]
   const mark = Completeness.read(event)

@@ -1,7 +1,7 @@
 /**
  * A persistent queue of tasks from which any task can be removed: a doubly linked
- * list whose links are entries of a map. Each operation takes constant time but
- * for the logarithm of the map.
+ * list whose links are entries of a map. Each operation takes a constant number of
+ * map operations.
  */
 import * as HashMap from "effect/HashMap"
 import type { TaskId } from "../../TaskId.ts"

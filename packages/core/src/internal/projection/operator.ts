@@ -1,6 +1,6 @@
 /**
- * `scan` and `run` of the projections whose arguments are all optional, from
- * their reducer.
+ * Makes `scan` and `run` of a projection from its reducer, for projections whose
+ * arguments are all optional.
  */
 import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -10,7 +10,7 @@ import type { MeshEvent } from "../../MeshEvent.ts"
 import { isDataFirst, type NoUnknownOptions } from "../../operators/options.ts"
 import * as Projection from "../../Projection.ts"
 
-/** A stream operator that can be used bare in a pipe, with options, or data-first. */
+/** A stream operator that can be used without a call in a pipe, with options, or data-first. */
 export interface Scan<S, Options> {
   <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = Options>(
     selfOrOptions?: Arg & NoUnknownOptions<Arg, Options>,
@@ -20,7 +20,7 @@ export interface Scan<S, Options> {
     : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<S, E, R>
 }
 
-/** As `Scan`, for the projection that runs in a fiber. */
+/** Like `Scan`, for a projection that runs in a fiber. */
 export interface Run<S, Options> {
   <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | Options = Options>(
     selfOrOptions?: Arg & NoUnknownOptions<Arg, Options>,

@@ -1,14 +1,14 @@
 /**
- * The cost and duration of a task's runs, each result counted once.
+ * The cost and duration of a task's runs, with each result counted once.
  *
- * A result has no id in the protocol, so the rules are:
+ * The protocol gives results no id, so these rules apply:
  *
  * - A run has one result. A later result of the same run replaces its cost and
  *   duration.
- * - A run begins when the status goes from a terminal one to another. Only then
- *   is a result added to the earlier ones.
- * - A result that equals the last one of the previous run is a repeat of it,
- *   whenever it comes.
+ * - A run begins when the status changes from a terminal to a non-terminal one. The
+ *   results of different runs are added.
+ * - A result that equals the last result of the previous run counts as a repetition
+ *   of it.
  *
  * Results are compared by cost, duration, `isError`, and the length and hash of
  * the content, so no content is kept.
@@ -17,19 +17,19 @@ import * as Hash from "effect/Hash"
 import * as Schema from "effect/Schema"
 import type { TaskOutput } from "../../ServerMessage.ts"
 
-/** Sums of results, and the fingerprints by which a repeat is recognised. */
+/** Sums of results, and the fingerprints that identify a repeated result. */
 export const Results = Schema.Struct({
   /** US dollars, in all runs. */
   costUsd: Schema.Finite,
   /** Milliseconds, in all runs. */
   durationMs: Schema.Finite,
-  /** US dollars, in the runs before this one. */
+  /** US dollars, in the earlier runs. */
   earlierCostUsd: Schema.Finite,
-  /** Milliseconds, in the runs before this one. */
+  /** Milliseconds, in the earlier runs. */
   earlierDurationMs: Schema.Finite,
   /** The fingerprint of this run's latest result. */
   fingerprint: Schema.optionalKey(Schema.String),
-  /** The fingerprint of the last result of the runs before. */
+  /** The fingerprint of the last result of the earlier runs. */
   earlierFingerprint: Schema.optionalKey(Schema.String)
 })
 
@@ -43,11 +43,11 @@ export const isResult = (output: TaskOutput): boolean => output.messageType === 
 const fingerprintOf = ({ content, costUsd, durationMs, isError }: TaskOutput): string =>
   `${costUsd ?? ""}|${durationMs ?? ""}|${isError === true}|${content.length}|${Hash.string(content)}`
 
-/** A sum within the range of a finite number, so that one absurd value cannot turn it into `Infinity` or `NaN`. */
+/** Adds two numbers. Keeps the sum finite, so that one extreme value cannot turn it into `Infinity` or `NaN`. */
 const plus = (earlier: number, value: number): number =>
   Number.isNaN(value) ? earlier : Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, earlier + value))
 
-/** Adds a result. Returns the same object when that changes nothing. */
+/** Adds a result. Returns the same object if nothing changes. */
 export const add = (self: Results, output: TaskOutput): Results => {
   const fingerprint = fingerprintOf(output)
   if (fingerprint === self.fingerprint || fingerprint === self.earlierFingerprint) return self

@@ -1,18 +1,21 @@
 /**
- * A persistent table of tasks with a bound: `TaskBoard` and `CostLedger` keep
- * their entries in it. Each operation takes constant time but for the logarithm
- * of the table.
+ * A persistent, bounded table of tasks: `TaskBoard` and `CostLedger` keep their
+ * entries in it. Each operation takes a constant number of map operations.
  *
  * Invariants: every entry is in exactly one of the two lines, `ended` if it has
  * an `endedAt`, `live` otherwise; `ended` is in the order of the ends, oldest
  * first.
  *
- * An entry is evicted when its task ended more than `endedTimeToLive` ago, when
- * there are more than `maxEnded` ended ones (the first to end goes), and when
- * there are more than `maxTasks` in all. Then the ended ones go first, and after
- * them the live task without an event for about the longest: the first of the line
- * moves to its end if it had an event since it was put there, and is evicted
- * otherwise. The task of the current event is spared.
+ * Entries are evicted in these cases:
+ *
+ * - The task ended more than `endedTimeToLive` ago.
+ * - There are more than `maxEnded` ended tasks: the first one that ended is evicted.
+ * - There are more than `maxTasks` tasks: ended tasks are evicted first, then
+ *   approximately the live task without an event for longest. (The first of the line
+ *   moves to its end if it had an event since it was inserted. Otherwise it is
+ *   evicted.)
+ *
+ * The task of the current event is never evicted.
  */
 import * as Duration from "effect/Duration"
 import * as HashMap from "effect/HashMap"
@@ -49,7 +52,7 @@ export const limitsOf = (limits: {
 
 /** The order in which tasks are evicted. */
 export interface Order {
-  /** Tasks without a known end, about in the order of their last events. The time is that of the last event when the task was put there. */
+  /** Tasks without a known end, approximately in the order of their last events, with the time of the last event at insertion. */
   readonly live: Line.Line
   /** Ended tasks, in the order of their ends, with the time of the end. */
   readonly ended: Line.Line
@@ -62,7 +65,7 @@ export interface Roster<V extends Entry> {
 
 export const emptyOrder: Order = { live: Line.empty, ended: Line.empty }
 
-/** The time of a task without an event: before every other one. */
+/** The time of a task without an event: before every other time. */
 const never = Number.MIN_SAFE_INTEGER
 
 /** Adds an entry, or replaces `before`. */
@@ -84,7 +87,7 @@ export const set = <V extends Entry>(self: Roster<V>, before: V | undefined, ent
 }
 
 /**
- * Evicts what the limits do not allow, and calls `onEvict` with each such entry.
+ * Evicts the entries that exceed the limits, and calls `onEvict` with each of them.
  * `newest` is the task of the current event.
  */
 export const trim = <V extends Entry>(
@@ -132,7 +135,7 @@ export const entriesOf = <V extends Entry>(self: Roster<V>, which: keyof Order):
   return entries
 }
 
-/** The entries with the times of their lines, in the order in which `restore` takes them. */
+/** The entries with the times of their lines, in the order that `restore` expects. */
 export const save = <V extends Entry>(self: Roster<V>): Array<readonly [entry: V, at: number]> =>
   [...Line.toArray(self.order.live), ...Line.toArray(self.order.ended)].flatMap(([id, at]) => {
     const entry = HashMap.get(self.tasks, id)

@@ -18,56 +18,56 @@ import * as Results from "./results.ts"
 import * as Versions from "./versions.ts"
 
 /**
- * The key of what a projection needs besides its public data. A symbol, so it
- * neither shows up in completions nor in `JSON.stringify`, and is copied by a spread.
+ * The key of a projection's internal data. A symbol, so that it does not appear in
+ * completions and in `JSON.stringify`, but is copied by a spread.
  */
 export const bookkeeping: unique symbol = Symbol.for("@makima-stream/core/bookkeeping")
 
 export interface Bookkeeping {
   readonly results: Results.Results
   readonly versions?: Versions.Versions
-  /** How many marks of a new connection came. */
+  /** The number of marks of a new connection. */
   readonly connections: number
   readonly known: Completeness.Known
 }
 
 /**
- * What is known of one task.
+ * The known state of one task.
  *
  * **Details**
  *
- * A *run* is what happens between two ends of a task: a new one begins when the
- * status goes from a terminal one to another. All times are those of the fold, in
- * milliseconds since 1970, and not the server's. What is not known is absent.
+ * A *run* is the time between two ends of a task: a new run begins when the status
+ * changes from a terminal to a non-terminal one. All times are those at which the
+ * event was folded, in milliseconds since 1970, not the server's. Unknown members are
+ * absent.
  *
- * It is complete from `updatesCompleteSince` and `outputCompleteSince` on: the
- * state has every update, or every output, that the server sent from there on, as
- * far as the feed subscribes to them. By these events:
+ * The state is complete from `updatesCompleteSince` and `outputCompleteSince` on: it
+ * includes every update, or every output, that the server sent from then on, if the
+ * feed subscribes to them. These events change it:
  *
- * - `Disconnected` ends both.
- * - `Started`, `Reconnected` and `JoinedLate` open both. `Subscribed` opens its
- *   kind.
- * - A mark with `unconfirmed` keys ends what it names and opens nothing, because it
- *   does not say which keys are unconfirmed.
- * - After `BadFrame`, `Overflow` and `VersionGap` a complete stretch begins anew.
+ * - `Disconnected` ends both stretches.
+ * - `Started`, `Reconnected` and `JoinedLate` open both. `Subscribed` opens that of
+ *   its kind.
+ * - A mark with `unconfirmed` keys ends the stretches that it names and opens none,
+ *   because it does not say which keys are unconfirmed.
+ * - `BadFrame`, `Overflow` and `VersionGap` restart a complete stretch.
  *   `VersionGap` concerns updates only.
  *
- * `updateGaps` and `outputGaps` count the marks before which something may be
- * missing. A mark counts for a kind if an event of that kind came before it, or if
- * that kind was complete before. `Started` and `Subscribed` count only if both are
- * so: not in a projection that starts empty, but in one that was restored. A mark
- * that names no task counts until the task ends.
+ * `updateGaps` and `outputGaps` count the marks before which events may be missing. A
+ * mark counts for a kind if an event of that kind came before it, or if that kind was
+ * complete before. `Started` and `Subscribed` count only if both are true, so they
+ * count in a restored projection, but not in one that starts empty. A mark that names
+ * no task does not count after the task has ended.
  *
  * Strings have a bound: `status` is cut after 256 characters, and `lastOutput` by
  * the option `maxOutputChars`.
  *
  * **Gotchas**
  *
- * - A mark that names no task names the interest of the feed, which is not in the
- *   mark. If the feed does not subscribe to the output of the task, ignore
- *   `outputCompleteSince` and `outputGaps`.
- * - A state also has hidden bookkeeping. Make states with `make` and `codec`, not by
- *   hand.
+ * - A mark without a task applies to the whole interest of the feed, and the mark
+ *   does not contain that interest. If the feed does not subscribe to the output of
+ *   the task, ignore `outputCompleteSince` and `outputGaps`.
+ * - A state has internal data too. Create states with `make` and `codec`, not by hand.
  *
  * @category models
  * @since 0.1.0
@@ -84,13 +84,13 @@ export interface TaskState {
   readonly lastOutputTruncated?: true
   /** When the first event named the task. */
   readonly firstEventAt?: number
-  /** When the last update or output of the task came. */
+  /** When the last update or output of the task was folded. */
   readonly lastEventAt?: number
-  /** When this run was first seen at work: by an output, or by an update to a status that is not a waiting one. */
+  /** When this run was first seen to work: at its first output, or at an update to a status that is not a waiting one. */
   readonly startedAt?: number
   /** When this run was first seen to have ended. */
   readonly endedAt?: number
-  /** The number of runs seen, this one included. */
+  /** The number of observed runs, including the current one. */
   readonly runs: number
   /** The sum of the costs in the results of all runs, in US dollars, each counted once. */
   readonly costUsd: number
@@ -103,9 +103,9 @@ export interface TaskState {
   readonly counts: ReadonlyMap<string, number>
   /** The number of partial outputs. */
   readonly partials: number
-  /** From when every update is known. Absent while updates may be missing. */
+  /** The time from which every update is known. Absent while updates may be missing. */
   readonly updatesCompleteSince?: number
-  /** From when every output is known. Absent while outputs may be missing. */
+  /** The time from which every output is known. Absent while outputs may be missing. */
   readonly outputCompleteSince?: number
   /** How many times updates may have been missed. */
   readonly updateGaps: number
@@ -113,7 +113,7 @@ export interface TaskState {
   readonly outputGaps: number
   /** The reason of the last gap, of either kind. */
   readonly lastGap?: ResyncReason
-  /** What the reducer needs besides the members above. Saved by the codec. */
+  /** Internal data of the reducer. The codec saves it. */
   readonly [bookkeeping]: Bookkeeping
 }
 
@@ -130,18 +130,18 @@ export interface Options {
   readonly waiting?: Selector<string> | undefined
   /**
    * How many characters of the last output are kept. A longer `content` is cut, a
-   * `toolInput` that does not fit besides it is left out, and
-   * `lastOutputTruncated` is set. Negative values and `NaN` count as 0. Defaults to
-   * 4096.
+   * `toolInput` that exceeds the rest is omitted, and `lastOutputTruncated` is set.
+   * Negative values and `NaN` count as 0. Defaults to 4096.
    */
   readonly maxOutputChars?: number | undefined
   /**
-   * An update with a version below the highest one is late, and is ignored. A server
-   * that was restored from a backup counts from a lower version again: after a mark
-   * of a new connection (`Started`, `Reconnected`, `JoinedLate`), this many
-   * consecutive updates of a task with lower versions that grow are taken for that,
-   * and the last of them counts. `Infinity` ignores lower versions always. Values
-   * below 1 and `NaN` count as 1. Defaults to 3.
+   * How many consecutive updates show that a server was restored from a backup, and
+   * continues from a lower version. Normally, an update with a version below the
+   * highest one is late and is ignored. But if, after a mark of a new connection
+   * (`Started`, `Reconnected`, `JoinedLate`), this many consecutive updates of a task
+   * have lower versions that grow, then the last of them becomes the newest.
+   * `Infinity` always ignores lower versions. Values below 1 and `NaN` count as 1.
+   * Defaults to 3.
    */
   readonly restartAfter?: number | undefined
 }
@@ -190,7 +190,7 @@ export const make = (taskId: TaskId): TaskState => ({
   [bookkeeping]: { results: Results.none, connections: 0, known: Completeness.nothing }
 })
 
-/** The state of a task of which every update is known since `at`, although none has come. */
+/** The state of a task without an update, of which every update since `at` would be known. */
 export const makeComplete = (taskId: TaskId, at: number): TaskState => {
   const state = make(taskId)
   return {
@@ -236,7 +236,7 @@ const onEvent = (self: TaskState, kind: keyof Completeness.Known, at: number): D
   }
 }
 
-/** Whether nothing was learned of a task's versions. */
+/** Whether two records of a task's versions are equal. */
 export const isSame = (before: Versions.Versions | undefined, after: Versions.Versions): boolean =>
   before === after ||
   (before?.highest === after.highest && before.connections === after.connections && before.lower === after.lower)
@@ -344,9 +344,9 @@ const onResync = (self: TaskState, event: Resync, at: number): TaskState => {
   return draft
 }
 
-/** Holes in everything that a board has not applied to a task yet. */
+/** Holes (see `board.ts`) that have not been applied to a task yet. */
 export interface Holes {
-  /** How many. */
+  /** The number of holes. */
   readonly count: number
   /** Whether a `Disconnected` was among them. */
   readonly disconnected: boolean

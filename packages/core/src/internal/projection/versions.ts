@@ -1,10 +1,10 @@
 /**
- * Which of two updates of a task is the newer one, by their versions.
+ * Decides which of two updates of a task is newer, by their versions.
  *
- * Versions grow with each update, so the higher version is newer whatever the
- * order of arrival. The exception is a server that was restored from a backup: it
- * counts again from a lower version. A late message and a restored server look
- * alike at first. They are told apart by these rules:
+ * Versions grow with each update, so the higher version is newer in any order of
+ * arrival. The exception is a server that was restored from a backup: it continues
+ * from a lower version. At first, a late message and a restored server cannot be
+ * distinguished. These rules decide:
  *
  * - A server is replaced only between two connections. Without the mark of a new
  *   connection since the highest version was seen, a lower version is late.
@@ -17,11 +17,11 @@
  */
 import type { MeshEvent } from "../../MeshEvent.ts"
 
-/** What is remembered of a task's versions. */
+/** The recorded versions of a task. */
 export interface Versions {
-  /** The highest version of the present count. */
+  /** The highest version of the current count. */
   readonly highest: number
-  /** How many new connections had been marked when `highest` was last seen. */
+  /** The number of marked connections when `highest` was last seen. */
   readonly connections: number
   /** The last of `count` consecutive lower versions, which may be a new count. */
   readonly lower?: { readonly last: number; readonly count: number }
@@ -31,16 +31,17 @@ export interface Versions {
 export const defaultRestartAfter = 3
 
 /**
- * Returns `true` for a mark after which another server, or a restored one, may
- * answer: `Started`, `Reconnected` and `JoinedLate`. The caller counts them.
+ * Returns `true` for a mark of a new connection: `Started`, `Reconnected` and
+ * `JoinedLate`. Another or a restored server may answer after it. The caller counts
+ * these marks.
  */
 export const isNewConnection = (event: MeshEvent): boolean =>
   event._tag === "Resync" &&
   (event.reason._tag === "Reconnected" || event.reason._tag === "JoinedLate" || event.reason._tag === "Started")
 
 /**
- * What is known after an update with `version`. `isNewer` tells whether it is the
- * newest update of its task.
+ * Returns the record after an update with `version`. `isNewer` then returns whether
+ * that update is the newest of its task.
  */
 export const next = (
   known: Versions | undefined,

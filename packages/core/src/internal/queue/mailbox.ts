@@ -1,10 +1,10 @@
 /**
- * A bounded queue between one fiber that offers and one that pulls: waiting at
- * both ends of a queue core (`shedQueue`, or `boundedQueue` here).
+ * A bounded queue between one fiber that offers and one that pulls. It adds waiting at
+ * both ends to a queue without waiting (`shedQueue`, or `boundedQueue` here).
  *
- * The offering side is plain calls, so a batch costs no Effect for each element.
- * Only without room does it wait for `room`. It calls `wake` after a batch, and
- * always before it waits: a consumer that is not woken makes no room.
+ * The offering side makes plain calls, so that a batch needs no Effect for each
+ * element. It waits for `room` only when there is no room. It must call `wake` after a
+ * batch, and always before it waits, because only a woken consumer makes room.
  *
  * The pulling side is a `Pull`. It may be interrupted and run again without a
  * loss.
@@ -27,7 +27,7 @@ export interface Core<In, Out> {
   readonly observe: (elements: ReadonlyArray<In>) => void
 }
 
-/** A core that loses nothing. */
+/** A queue without waiting that loses nothing. */
 export const boundedQueue = <A>(capacity: number): Core<A, A> => {
   let held: Array<A> = []
   return {
@@ -54,13 +54,13 @@ export interface Mailbox<In, Out, E> {
   readonly offer: (element: In) => boolean
   /** Whether the consumer waits and nothing is queued. */
   readonly isIdle: () => boolean
-  /** Hands a batch to an idle consumer, without the queue. */
+  /** Passes a batch to an idle consumer, without the queue. */
   readonly pass: (batch: NonEmptyReadonlyArray<In & Out>) => void
-  /** Wakes a consumer that waits, if something is queued. */
+  /** Wakes a waiting consumer, if the queue is not empty. */
   readonly wake: () => void
-  /** Whether an offer may be made now: there is room, or the consumer had its chance to make some. */
+  /** Whether an offer may be made now: there is room, or the consumer already had a chance to pull. */
   readonly isReady: () => boolean
-  /** Lets a consumer that could run pull before anything is lost for it. */
+  /** Lets a runnable consumer pull before events are dropped. */
   readonly giveWay: Effect.Effect<void>
   /** Waits until an offer that found no room may find some. */
   readonly room: Effect.Effect<void>
@@ -101,7 +101,7 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
     }
     if (core.size > 0) {
       gaveWay = false
-      // In a task of its own, because an open latch runs the waiting fiber at once: the consumer receives this batch
+      // In a separate task, because opening a latch runs the waiting fiber at once. So the consumer receives this batch
       // before the other side fills the queue again.
       if (isBlocked) fiber.currentDispatcher.scheduleTask(unblock, 0)
       const taken = core.takeAll()
@@ -127,7 +127,7 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
     },
     isReady: () => gaveWay || core.size < core.capacity,
     giveWay: Effect.suspend(() => {
-      // A consumer that was woken may have been here already.
+      // A woken consumer may already have made room.
       if (core.size < core.capacity) return Effect.void
       gaveWay = true
       return Effect.yieldNow
@@ -175,7 +175,7 @@ export const relay = <A extends Out, Out, E>(
         box.wake()
         return Effect.flatMap(box.giveWay, () => put(batch, i))
       }
-      // Within bounds, which the type of an index does not say.
+      // `i` is within bounds, but the type does not say so.
       if (!box.offer(batch[i] as A)) {
         box.wake()
         return Effect.flatMap(box.room, () => put(batch, i))

@@ -1,8 +1,8 @@
 /**
- * A bounded map for what an operator remembers of each task. It evicts the entry
- * that was set longest ago.
+ * A bounded map for the state that an operator keeps for each task. It evicts the
+ * entry that was set longest ago.
  *
- * A feed runs for weeks and task ids never come back, so no operator may keep an
+ * A feed runs for weeks and task ids are not reused, so an operator must not keep an
  * entry for every task that it has seen.
  */
 import { atLeast } from "../bounds.ts"
@@ -17,7 +17,7 @@ export class Recent<K, V> {
   /** The key that was set last. If its entry was deleted, setting it again appends it. */
   #newest: K | undefined = undefined
 
-  /** An operator must remember the task at hand. */
+  /** At least one entry, because an operator needs that of the current task. */
   constructor(max: number) {
     this.#max = atLeast(1, max)
   }
@@ -28,7 +28,7 @@ export class Recent<K, V> {
 
   /** Sets the entry and makes it the newest. Returns the entry that was evicted for it. */
   set(key: K, value: V): V | undefined {
-    // Consecutive events of one task are the common case, and do not move it.
+    // Consecutive events of one task are common, and do not need to move its entry.
     if (key !== this.#newest) {
       this.#entries.delete(key)
       this.#newest = key

@@ -1,12 +1,12 @@
 /**
- * A bounded queue of events that drops what a slow consumer needs least: the
- * state machine behind `sheddingBuffer`, `conflateUpdates` and the queues of
- * single consumers. Synchronous, no Effect, no clock.
+ * A bounded queue of events that drops the events that a slow consumer needs least:
+ * the state machine of `sheddingBuffer`, `conflateUpdates` and the queues of single
+ * consumers. Synchronous, no Effect, no clock.
  *
  * It loses events in this order, and each loss leaves a mark:
  *
- * 1. an update while another update of the same task is queued: *conflated*, its
- *    content is merged into the other one (`mergeUpdates`);
+ * 1. an update while another update of the same task is queued: it is *conflated*,
+ *    that is, merged into the other one (`mergeUpdates`);
  * 2. with `shed: "partials"` or `"anything"`, a partial output: *shed*;
  * 3. with `shed: "anything"`, other data (whole outputs, server errors, unknown
  *    messages, `Restated`), then updates of different tasks, then lifecycle elements, the
@@ -18,9 +18,9 @@
  *    between two events, so `takeAll` returns at most `2 * capacity + 1` elements.
  * 2. Nothing is lost that the options do not allow. With `shed: "anything"`, an
  *    offer is never refused.
- * 3. Events are taken in the order of the offers. A merged update stands where the
- *    later one was offered, so that no status overtakes the outputs before it.
- * 4. A mark stands exactly where its events stood, and
+ * 3. Events are taken in the order of the offers. A merged update takes the place of
+ *    the later one, so that no status overtakes the outputs before it.
+ * 4. A mark stands exactly at the place of the lost events, and
  *    `accepted = taken + conflated + shed + size`, where `conflated + shed` is
  *    the sum over all marks, including those not taken yet.
  * 5. Every operation except `takeAll` takes constant time, apart from merging
@@ -32,11 +32,11 @@ import type { TaskId } from "../../TaskId.ts"
 import { atLeast } from "../bounds.ts"
 
 export interface Options {
-  /** How many events are queued at most. A fraction is rounded down; a value that is not at least 1 counts as 1. */
+  /** The most events that are queued. A fraction is rounded down; a value below 1 or `NaN` counts as 1. */
   readonly capacity: number
   /** Whether updates are conflated as soon as another one of the task arrives, or only when there is no room. */
   readonly conflate: "always" | "whenFull"
-  /** What is lost when there is no room and nothing to conflate. */
+  /** What may be dropped when there is no room and nothing to conflate. */
   readonly shed: "nothing" | "partials" | "anything"
 }
 
@@ -48,11 +48,11 @@ export interface ShedQueue<A extends MeshEvent> {
   readonly conflated: number
   /** How many events were shed. */
   readonly shed: number
-  /** Queues the event, or changes nothing because there is no room and nothing may be lost for it. */
+  /** Queues the event. Returns `full` and changes nothing if there is no room and nothing may be dropped. */
   readonly offer: (event: A) => "accepted" | "full"
   /** Takes all queued events, with marks where events are missing. */
   readonly takeAll: () => Array<A | Resync>
-  /** Notes events that reach the consumer past the queue: marks carry the epoch of the last lifecycle element. */
+  /** Must be called with events that bypass the queue, since marks have the epoch of the last lifecycle element. */
   readonly observe: (events: ReadonlyArray<A>) => void
 }
 
@@ -103,7 +103,7 @@ const clear = (line: Line<unknown>): void => {
   line.last = undefined
 }
 
-/** Joins marks that touch. Their epochs differ only if the `Connected` between them was lost too. */
+/** Joins adjacent marks. Their epochs differ only if the `Connected` between them was lost too. */
 const joinMarks = (a: Mark | undefined, b: Mark | undefined): Mark | undefined => {
   if (a === undefined) return b
   if (b === undefined) return a
@@ -122,10 +122,10 @@ const isLate = (before: TaskUpdated, after: TaskUpdated): boolean =>
   before.version !== undefined && after.version !== undefined && after.version < before.version
 
 /**
- * Merges two updates of a task, in the order of their arrival. The one with the
- * higher version wins, or the later one if a version is missing: each member is
- * that of the winner, or that of the other one where the winner has none.
- * `updatedFields` are those of both, without repeats.
+ * Merges two updates of a task, in the order of their arrival. The update with the
+ * higher version wins, or the later one if a version is missing: each member comes
+ * from the winner, or from the other update if the winner does not have it.
+ * `updatedFields` is the union of both.
  */
 export const mergeUpdates = <U extends TaskUpdated>(before: U, after: U): U => {
   const merged = isLate(before, after) ? { ...after, ...before } : { ...before, ...after }
@@ -177,7 +177,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     return node
   }
 
-  /** Takes a node out and leaves a mark in its place. */
+  /** Removes a node and leaves a mark in its place. */
   const drop = (node: Node<A>): void => {
     const mark = joinMarks(node.mark, { dropped: 1, taskId: node.taskId, epoch: node.epoch })
     const { prev, next } = node
@@ -228,7 +228,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     return true
   }
 
-  /** Handles an event without room: it is shed, and its place marked, if that is allowed. */
+  /** Handles an event for which there is no room: sheds it and marks its place, if that is allowed. */
   const refuse = (event: A, mayShed: boolean): "accepted" | "full" => {
     if (!mayShed) return "full"
     tailMark = joinMarks(tailMark, { dropped: 1, taskId: "taskId" in event ? event.taskId : undefined, epoch })
@@ -236,7 +236,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     return "accepted"
   }
 
-  // Each kind of event displaces only what is worth no more than itself.
+  // Each kind of event displaces only events of equal or lower priority.
   const roomForPartial = (): boolean => size < capacity || conflateOldest() || shedFirst(partials)
   const roomForWhole = (): boolean => roomForPartial() || shedFirst(wholes)
   const roomForUpdate = (): boolean => roomForWhole() || (shedAnything && shedUpdate())
@@ -251,7 +251,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const offerUpdate = (event: Extract<A, TaskUpdated>): "accepted" | "full" => {
     const older = latest.get(event.taskId)
     if (older !== undefined && (conflateAlways || (size >= capacity && superseded.first === undefined))) {
-      // Its predecessor is removed first, so there is room even in a full queue.
+      // The older update is removed first, so there is room even in a full queue.
       drop(older)
       conflated++
       setLatest(event.taskId, append(merge(older.event, event)))
@@ -270,7 +270,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const offer = (event: A): "accepted" | "full" => {
     switch (event._tag) {
       case "TaskUpdated":
-        // The tag says so, which the type parameter does not.
+        // The tag shows that it is an update, but the type parameter is not narrowed.
         return offerUpdate(event as Extract<A, TaskUpdated>)
       case "TaskOutput":
         if (event.isPartial === true) {

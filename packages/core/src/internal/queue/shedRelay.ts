@@ -1,4 +1,4 @@
-/** Puts a `shedQueue` between a feed and its consumer: the common part of `sheddingBuffer` and `conflateUpdates`. */
+/** Puts a `shedQueue` between a feed and its consumer. Shared by `sheddingBuffer` and `conflateUpdates`. */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

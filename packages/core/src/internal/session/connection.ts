@@ -1,14 +1,14 @@
 /**
- * Sessions one after the other under a policy: the loop behind
+ * Runs consecutive sessions under a reconnect policy: the loop of
  * `MeshStream.connect` and `MeshClient`.
  *
- * One value, `pull`, drives everything, so nothing happens while the consumer
- * does not pull: it reads from the session while there is one, and dials while
- * there is none. The loop is a state machine of three states:
+ * `pull` drives the loop, so nothing happens while the consumer does not pull: it
+ * reads from the current session, or dials if there is none. The loop is a state
+ * machine of three states:
  *
  * - `Offline`: no connection. The next pull waits until `dialAt`, then dials.
- * - `Online`: a session, in a scope of its own.
- * - `Failed`: the end. Every pull fails with the same error.
+ * - `Online`: a session, in its own scope.
+ * - `Failed`: final. Every pull fails with the same error.
  *
  * Invariants: at most one session is open; a session's scope is closed before
  * its `Disconnected` is pulled; `Connected` and what follows it carry the
@@ -42,7 +42,7 @@ import { halvePace, type Settings } from "./options.ts"
 import * as Session from "./session.ts"
 import type { Key, Snapshot, Subscriptions } from "./subscriptions.ts"
 
-/** What was requested on the newest connection. See `MeshSession.SubscriptionState`. */
+/** The subscriptions of the newest connection. See `MeshSession.SubscriptionState`. */
 export interface State extends Snapshot {
   readonly epoch: number
 }
@@ -64,34 +64,34 @@ export interface Options<Extra> {
   readonly epoch?: number
   /** Called before each dial with the number of consecutive failures. */
   readonly onDial?: (attempt: number) => Effect.Effect<void>
-  /** Returns an element for the place where a key is confirmed, before the mark that this causes. */
+  /** Returns an element for the place at which a key is confirmed. Emitted before the mark of the confirmation. */
   readonly onConfirmed?: ((key: Key, epoch: number) => Extra) | undefined
   /** Called when the replay of a connection has been taken from the table. */
   readonly onReplay?: (() => void) | undefined
-  /** Set to what was requested and confirmed whenever that changes, but not for every key of a replay. */
+  /** Set to the requested and confirmed subscriptions whenever they change, but not for every key of a replay. */
   readonly subscriptionState?: SubscriptionRef.SubscriptionRef<State> | undefined
 }
 
 export interface Connection<Extra> {
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<MeshEvent | Extra>, MeshError.MeshError>
   /**
-   * Ends the connection, or the wait for the next one, and dials at the next
-   * pull: at once, but not within `reconnectFloor` of the last dial, and not
-   * before the server's `Retry-After`.
+   * Ends the connection, or the wait for the next one. The next pull dials at once,
+   * but not within `reconnectFloor` of the last dial, and not before the server's
+   * `Retry-After`.
    */
   readonly reconnect: Effect.Effect<void>
 }
 
-/** The shortest time between two dials that `reconnect` asks for, in milliseconds. */
+/** The shortest time between a dial and a dial that `reconnect` requests, in milliseconds. */
 export const reconnectFloor = 1000
 
-/** After how many consecutive failures a warning is logged. */
+/** The number of consecutive failures after which a warning is logged. */
 const warnAfter = 3
 
-/** How long after its last request a connection may be closed for having sent too many, in milliseconds. */
+/** A rate-limit close within this time after the last request slows down the next connection, in milliseconds. */
 const paceWindow = 1000
 
-/** A resilient feed. The scope that it is made in owns the connection. */
+/** Makes a resilient feed. The current scope owns the connection. */
 export const make = Effect.fnUntraced(function* <Extra = never>(
   options: Options<Extra>
 ): Effect.fn.Return<Connection<Extra>, never, Socket.Socket | Scope.Scope> {
@@ -136,9 +136,9 @@ class Loop<Extra> {
   #epoch: number
   #attempt = 0
   #wasOnline = false
-  /** When the last complete stretch ended. `undefined` before the first connection and while one lasts. */
+  /** When the last complete stretch ended. `undefined` before the first connection and during a complete stretch. */
   #incompleteSince: number | undefined
-  /** Set between a request to reconnect and the dial that it leads to. */
+  /** Set between a call of `reconnect` and the dial that it causes. */
   #requested = false
   #lastDialAt = -Infinity
   /** Whether a retry with fresh credentials has been made since the feed was last online. */
@@ -149,7 +149,7 @@ class Loop<Extra> {
   #step: ScheduleStep | undefined
   #publishedRevision = -1
   readonly #dialNow = Latch.makeUnsafe(false)
-  /** Closed while `reconnect` closes a connection: the next dial waits for it. */
+  /** Closed while `reconnect` closes a connection. The next dial waits for it. */
   readonly #closing = Latch.makeUnsafe(true)
   readonly #policy: ReconnectPolicy.Resolved
   readonly #options: Options<Extra>
@@ -389,7 +389,7 @@ class Loop<Extra> {
     tooFast: boolean,
     now: number
   ): Effect.Effect<number | MeshError.MeshError> {
-    // The program waits for it: neither a scheduled delay nor a step of the schedule.
+    // The program requested it, so there is neither a scheduled delay nor a step of the schedule.
     if (reason._tag === "ReconnectRequested") return Effect.succeed(Math.max(0, this.#earliestReconnect() - now))
     const { classify, minDelayMillis } = this.#policy
     if (!tooFast && classify(reason, { wasOnline: this.#wasOnline }) === "fail") {
@@ -413,9 +413,9 @@ class Loop<Extra> {
   }
 
   /**
-   * A refused handshake's `Retry-After` is waited for before the scheduled delay,
-   * not instead of it: clients that were refused together get the same time, and
-   * the schedule's jitter keeps them from returning together.
+   * The loop waits for the `Retry-After` of a refused handshake in addition to the
+   * scheduled delay: clients that were refused together get the same `Retry-After`,
+   * and the jitter of the schedule spreads them.
    */
   #retryAfter(reason: MeshError.ConnectionReason): number {
     return reason._tag === "HandshakeRejected"
@@ -449,10 +449,10 @@ type ScheduleStep = (
   reason: MeshError.ConnectionReason
 ) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
 
-/** A close for sending too much, by its code. */
+/** Whether a close code means that the client sent too many requests. */
 const isRateLimit = (reason: MeshError.ConnectionReason): boolean =>
   reason._tag === "ConnectionClosed" && (reason.code === 1008 || reason.code === 4429)
 
-/** Everything that a session fails with is a reason of its own connection. */
+/** The reason of a failed session, which always belongs to its own connection. */
 const connectionReason = ({ reason }: MeshError.MeshError): MeshError.ConnectionReason =>
   MeshError.isConnectionReason(reason) ? reason : new MeshError.ConnectionLost({ cause: reason })

@@ -1,7 +1,7 @@
 /**
- * Turns the frames of one connection into elements, a batch at a time, and
- * counts what it sees. It keeps the order: an acknowledgement puts the marks
- * that it causes where it stands among the data.
+ * Decodes the frames of one connection into elements, a batch at a time, and counts
+ * them. It keeps the order: the marks that an acknowledgement causes take the place
+ * of the acknowledgement among the data.
  */
 import type * as Context from "effect/Context"
 import type { NonEmptyReadonlyArray } from "effect/Array"
@@ -16,9 +16,9 @@ import type { Settings } from "./options.ts"
 export interface Options<A> {
   readonly settings: Settings
   readonly context: Context.Context<never>
-  /** Returns the type of a message that no filter wants, for a frame that can stay undecoded. */
+  /** Returns the message type of a frame that no filter wants and that can stay undecoded. */
   readonly skip: ((frame: string) => Skippable | undefined) | undefined
-  /** Returns the element that stands in place of a frame that cannot be decoded. */
+  /** Returns the element that replaces a frame that cannot be decoded. */
   readonly toBad: (error: DecodeError) => A
   /** Handles an acknowledgement, and appends what it causes to `out`. */
   readonly onAcknowledgement: (message: ServerMessage.Acknowledgement, out: Array<A | Data>) => void
@@ -28,7 +28,7 @@ export interface Decoder<A> {
   readonly decode: (frames: NonEmptyReadonlyArray<string | Uint8Array>) => Array<A | Data>
   /** How many messages were decoded or skipped, acknowledgements included. */
   readonly received: () => number
-  /** Why the connection must end after what was decoded, once there is a reason. */
+  /** The reason for which the connection must end after the decoded elements, if there is one. */
   readonly failure: () => MeshError.MeshError | undefined
 }
 
@@ -99,7 +99,7 @@ export const make = <A>(options: Options<A>): Decoder<A> => {
           onAcknowledgement(message, out)
       }
     }
-    // A batch at a time, so that no message costs a metric of its own.
+    // Once for each batch, so that metrics cost nothing for each message.
     MeshMetrics.framesReceived.updateUnsafe(frames.length, context)
     MeshMetrics.bytesReceived.updateUnsafe(bytes, context)
     MeshMetrics.recordEvents("TaskUpdated", updates, context)

@@ -1,10 +1,10 @@
 /**
- * Hands batches from the fiber that reads a connection to the consumer that
- * pulls it. The reader reads only while the consumer waits, so backpressure
- * reaches the transport.
+ * Passes batches from the fiber that reads a connection to the consumer that pulls.
+ * The reader reads only while the consumer waits, so backpressure reaches the
+ * transport.
  *
- * Invariants: a batch that was offered is pulled once, also if the pull that
- * waited for it was interrupted; the end is pulled after all batches.
+ * Invariants: an offered batch is pulled exactly once, even if the pull that waited
+ * for it was interrupted; the end is pulled after all batches.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
@@ -54,7 +54,7 @@ export const make = <A, E>(hooks: Hooks): Handoff<A, E> => {
   }
 
   const wake = (): void => {
-    // Nothing is taken yet, so a pull that is interrupted before it runs loses nothing.
+    // The elements are taken when the pull runs, so a pull that is interrupted before loses nothing.
     stopWaiting()?.(pull)
   }
 

@@ -6,16 +6,16 @@ import * as Duration from "effect/Duration"
 import { atLeast } from "../bounds.ts"
 
 /**
- * How fast requests leave.
+ * The rate at which requests are sent.
  *
  * @category options
  * @since 0.2.0
  */
 export interface Pace {
-  /** Requests a second, averaged. Values that are not above 0 count as 1. */
+  /** The average number of requests per second. Values that are not above 0 count as 1. */
   readonly requestsPerSecond: number
   /**
-   * How many requests may leave at once. At least 1. Defaults to
+   * How many requests may be sent at once. At least 1. Defaults to
    * `requestsPerSecond`.
    */
   readonly burst?: number | undefined
@@ -29,24 +29,23 @@ export interface Pace {
  */
 export interface Options {
   /**
-   * What happens to a frame that cannot be decoded: `mark` puts an element in its
-   * place and goes on, `fail` ends the connection with `BadFrame`. Defaults to
+   * What happens at a frame that cannot be decoded: `mark` emits an element in its
+   * place and continues, `fail` ends the connection with `BadFrame`. Defaults to
    * `mark`.
    */
   readonly onBadFrame?: "mark" | "fail" | undefined
   /**
-   * How many consecutive frames may be undecodable before the connection is
-   * abandoned with `TooManyBadFrames`. At least 1; a fraction is rounded down.
-   * Defaults to 100.
+   * The number of consecutive undecodable frames after which the connection ends with
+   * `TooManyBadFrames`. At least 1; a fraction is rounded down. Defaults to 100.
    */
   readonly maxBadFrames?: number | undefined
   /**
-   * How long a request waits for its acknowledgement. After that the mark that
-   * depends on it is emitted with `unconfirmed`, the request is repeated (after
-   * this time, then after twice as long, and so on), and an opposite request of
-   * the same subscription may follow. Time in which the session is not pulled does
-   * not count, so a slow consumer causes no timeout. At least 1 millisecond.
-   * Defaults to 5 seconds.
+   * How long a request waits for its acknowledgement. After that, the mark that
+   * depends on it is emitted with `unconfirmed`, the request is repeated (after this
+   * time, then after twice this time, and so on), and an opposite request of the same
+   * subscription may be sent. Time in which the session is not pulled does not count,
+   * so a slow consumer causes no timeout. At least 1 millisecond. Defaults to 5
+   * seconds.
    */
   readonly ackTimeout?: Duration.Input | undefined
   /**
@@ -55,10 +54,10 @@ export interface Options {
    *
    * **Details**
    *
-   * A connection that the server closes with 1008 or 4429 within a second of its
-   * last request halves the pace of the next one, also if no pace is set, and is
-   * retried. A burst of fewer than 10 requests is not halved: such a close has
-   * another cause.
+   * If the server closes a connection with 1008 or 4429 within a second after the
+   * last request, the client reconnects with half the pace, even if no pace is set. A
+   * burst of fewer than 10 requests is not halved, because such a close has another
+   * cause.
    */
   readonly pace?: Pace | undefined
 }
@@ -88,12 +87,12 @@ export const settings = (options: Options | undefined): Settings => ({
   pace: options?.pace === undefined ? undefined : paceSettings(options.pace)
 })
 
-/** The smallest burst that is halved. A server that refuses fewer requests at once means something else. */
+/** The smallest burst that is halved. A close after fewer requests has another cause. */
 const minBurst = 10
 
 /**
- * Half of a pace, or of `sent` requests at once where there was none. `undefined`
- * if that is too little to be the cause of a close.
+ * Half of a pace, or half of `sent` requests at once if there was no pace. Returns
+ * `undefined` if the burst was too small to be the cause of a close.
  */
 export const halvePace = (pace: PaceSettings | undefined, sent: number): PaceSettings | undefined => {
   const { burst, requestsPerSecond } = pace ?? { burst: sent, requestsPerSecond: sent }

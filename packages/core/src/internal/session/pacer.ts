@@ -1,15 +1,15 @@
 /**
- * A token bucket: how many requests may leave now. No Effect, no clock: the
- * caller passes monotonic milliseconds in.
+ * A token bucket that limits the rate of requests. No Effect, no clock: the caller
+ * passes monotonic milliseconds in.
  */
 import type { PaceSettings } from "./options.ts"
 
 export interface Pacer {
-  /** How many requests may leave at `now`. */
+  /** How many requests may be sent at `now`. */
   readonly available: (now: number) => number
-  /** Counts requests that have left. */
+  /** Counts sent requests. */
   readonly spend: (count: number) => void
-  /** How many milliseconds after `now` the next request may leave; 0 if it may leave at once. */
+  /** How many milliseconds after `now` the next request may be sent; 0 if at once. */
   readonly wait: (now: number) => number
 }
 
@@ -22,7 +22,7 @@ export const make = ({ burst, requestsPerSecond }: PaceSettings, start: number):
     filledAt = now
   }
 
-  // Sums of fractions end slightly below a whole number.
+  // Because of rounding, a sum can be slightly below a whole number.
   const whole = (): number => Math.floor(tokens + 1e-6)
 
   return {

@@ -1,13 +1,13 @@
 /**
- * A clock that stands still while the consumer does not wait. Acknowledgements
- * are timed by it, so that a consumer that is slow to pull causes no timeout:
- * what has arrived is read before the clock goes on.
+ * A clock that runs only while the consumer waits. Timeouts of acknowledgements use
+ * it, so that a slow consumer causes none: frames that have arrived are read before
+ * the clock runs again.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 
 export interface ReadingClock {
-  /** Milliseconds during which the consumer waited. */
+  /** The milliseconds during which the consumer has waited. */
   readonly now: () => number
   /** Called when the consumer begins to wait. */
   readonly start: () => void
@@ -35,7 +35,7 @@ export const make = (monotonic: () => number): ReadingClock => {
       startedAt = undefined
       started.closeUnsafe()
     },
-    // Whole milliseconds: a sleep that ends a rounding error early would be followed by a sleep of no time at all.
+    // Whole milliseconds: a sleep that ends slightly too early because of rounding would be followed by a sleep of 0 ms.
     waitUntil: (time) =>
       Effect.andThen(
         started.await,

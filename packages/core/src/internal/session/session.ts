@@ -1,17 +1,17 @@
 /**
- * One connection over a table of subscriptions that outlives it: what
- * `MeshSession` and the reconnecting loop (`connection.ts`) are made of.
+ * One connection, over a table of subscriptions that can outlive it. `MeshSession`
+ * and the reconnecting loop (`connection.ts`) use it.
  *
- * Three fibers of the scope that it is made in:
+ * It has three fibers:
  *
  * - the consumer's pull (not forked here),
  * - the reader, which pulls the socket while the consumer waits and decodes,
  * - the requester, which sends requests, repeats those that are overdue, and
  *   reports them.
  *
- * Marks are elements of the stream. The reader appends them where the
- * acknowledgement stands. The requester appends those of overdue keys when
- * everything that arrived has been read.
+ * Marks are elements of the stream. The reader appends them at the place of the
+ * acknowledgement. The requester appends the marks of overdue keys after everything
+ * that has arrived was read.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -42,11 +42,11 @@ export interface Options<Bad, Extra> {
   readonly subscriptions: Subscriptions
   /** The number of this connection, for its marks. */
   readonly epoch: number
-  /** Returns the element that stands in place of a frame that cannot be decoded. */
+  /** Returns the element that replaces a frame that cannot be decoded. */
   readonly toBad: (error: DecodeError) => Bad
-  /** Returns the mark of the confirmed replay, of which `unconfirmed` keys are not. */
+  /** Returns the mark at the end of the replay. `unconfirmed` is the number of keys that were not confirmed. */
   readonly toReplayMark: (unconfirmed: number) => Resync
-  /** Returns an element for the place of a key's confirmation, before the mark that this causes. */
+  /** Returns an element for the place of a key's confirmation. Emitted before the mark of the confirmation. */
   readonly onConfirmed?: ((key: Key) => Extra) | undefined
   /** Called when the replay has been taken from the table, before it is written. */
   readonly onReplay?: (() => void) | undefined
@@ -58,7 +58,7 @@ export interface Session<A> {
   readonly setInterest: (interest: Interest) => Effect.Effect<void>
   readonly subscriptions: Effect.Effect<Snapshot>
   readonly received: Effect.Effect<number>
-  /** How many requests were sent, and when the last one was, in monotonic milliseconds. */
+  /** The number of sent requests, and the time of the last one in monotonic milliseconds. */
   readonly requests: () => { readonly sent: number; readonly lastAt: number }
 }
 
@@ -73,8 +73,8 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
 
-  // The reader's socket has a scope of its own: closing it fails a pull that is suspended, which is how a failed write
-  // ends the session.
+  // The reader's socket has its own scope. When a write fails, closing that scope fails a suspended pull, which ends the
+  // session.
   const readScope = yield* Scope.fork(scope)
   const reader = yield* Effect.mapError(Scope.provide(socket.reader, readScope), fromSocketError)
   // A transport binds a writer to the reader that was acquired in the same scope, so two connections of one Socket
@@ -109,12 +109,12 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
         if (options.onConfirmed !== undefined) out.push(options.onConfirmed(key))
         if (!inReplay) out.push(subscribedMark(options.epoch, key, 0))
       }
-      // Also without a confirmation: what was left of the replay may not be wanted any more.
+      // Even without a confirmation, because the remaining keys of the replay may not be wanted any more.
       appendReplayMark(out)
     }
   })
 
-  /** Reports that nothing is left to acknowledge, once everything before it was pulled. */
+  /** Reports that every request was acknowledged, after everything before it was pulled. */
   const settle = (): void => {
     if (!acknowledged) return
     acknowledged = false
@@ -130,29 +130,30 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     return failure === undefined ? Effect.void : Effect.fail(failure)
   }
 
-  /** Emits the marks of keys that are overdue, once everything that arrived has been read. */
+  /** Emits the marks of overdue keys, after everything that has arrived was read. */
   const onExpired = (keys: ReadonlyArray<Key>): void => {
     const marks: Array<Element> = keys.map((key) => subscribedMark(options.epoch, key, 1))
     appendReplayMark(marks)
     handoff.offer(marks)
   }
 
-  // From here on: what is wanted may change while the first requests are written.
+  // Set before the first requests are written, because the interest may change meanwhile.
   subscriptions.onDirty = requester.wake
   yield* Scope.addFinalizer(
     scope,
     Effect.sync(() => {
-      // `reconnect` closes this scope in another fiber, and the next session may own the table by now.
+      // `reconnect` closes this scope in another fiber, so the next session may already own the table.
       if (subscriptions.onDirty !== requester.wake) return
       subscriptions.onDirty = () => {}
-      // Nothing is requested, or confirmed, without a connection.
+      // Without a connection, nothing is requested or confirmed.
       subscriptions.reset()
       record()
     })
   )
-  // A server may close the connection while the replay is written. The reader knows why, so the session opens and ends.
+  // A server may close the connection while the replay is written. The session then opens, and the reader ends it with the
+  // reason.
   const replayed = yield* Effect.result(requester.replay)
-  // An interest of nothing is confirmed at once.
+  // An empty interest is confirmed at once.
   const first: Array<Element> = []
   appendReplayMark(first)
   handoff.offer(first)
@@ -162,8 +163,8 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     Effect.catchDefect((cause) =>
       Effect.fail(new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause }) }))
     ),
-    // What has arrived is still read, and the reader's own account of the end counts, which knows more than a failed
-    // write does, such as the code of a close frame.
+    // Frames that have arrived are still read, and the session ends with the reason that the reader finds, such as the
+    // code of a close frame. The error of the write says less.
     Effect.catch((error: Socket.SocketError) =>
       Effect.andThen(
         reading.waitUntil(reading.now() + restTimeout),
@@ -205,8 +206,8 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
 })
 
 /**
- * How long the reader may wait for frames, or for the end, after a write has failed, in milliseconds. Time in which the
- * session is not pulled does not count.
+ * How long the reader may wait for frames or for the end of the connection after a write has failed, in milliseconds. Time
+ * in which the session is not pulled does not count.
  */
 const restTimeout = 1000
 
@@ -217,7 +218,7 @@ interface RequesterParts {
   readonly record: () => void
 }
 
-/** Sends what the table has to send, at the pace of the settings, and times it. */
+/** Sends the requests of the table, at the pace of the settings, and expires unacknowledged ones. */
 const makeRequester = (
   { onReplay, settings, subscriptions }: Pick<Options<never, never>, "onReplay" | "settings" | "subscriptions">,
   { clock, reading, record, writer }: RequesterParts
@@ -227,7 +228,7 @@ const makeRequester = (
   const dirty = Latch.makeUnsafe(false)
   let sent = 0
   let lastAt = now()
-  // Whether the pace has kept requests back.
+  // Whether requests wait because of the pace.
   let isPaced = false
 
   const take = () => {
@@ -255,7 +256,7 @@ const makeRequester = (
         )
   }
 
-  /** Waits for something to send, or for the next thing that is due. */
+  /** Waits for a request to send, or for the next timeout. */
   const awaitWork = Effect.suspend(() => {
     const waits: Array<Effect.Effect<void>> = [dirty.await]
     if (isPaced && pacer !== undefined) waits.push(Effect.sleep(Math.ceil(pacer.wait(now()))))
@@ -278,11 +279,11 @@ const makeRequester = (
     )
 
   return {
-    /** Wakes `run` because there is something to send. */
+    /** Wakes `run` because there is a request to send. */
     wake: () => dirty.openUnsafe(),
     /** Sends the replay, as far as the pace allows. */
     replay: Effect.suspend(() => {
-      // In one step: a key that becomes wanted in between would be sent with the replay, and not be a part of it.
+      // In one step: otherwise a key that becomes wanted in between would be sent with the replay without being part of it.
       subscriptions.reset()
       const messages = take()
       onReplay?.()
@@ -299,7 +300,7 @@ const recordSubscriptions = (subscriptions: Subscriptions, context: Decoder.Opti
   MeshMetrics.subscriptionsConfirmed.updateUnsafe(confirmed, context)
 }
 
-/** The mark of one key: it is confirmed, or overdue. */
+/** The mark of one key that is confirmed or overdue. */
 const subscribedMark = (epoch: number, { kind, taskId }: Key, unconfirmed: number): Resync => ({
   _tag: "Resync",
   epoch,
@@ -308,7 +309,7 @@ const subscribedMark = (epoch: number, { kind, taskId }: Key, unconfirmed: numbe
   ...(unconfirmed === 0 ? {} : { unconfirmed })
 })
 
-/** The mark of a replay, of which `unconfirmed` keys are not confirmed. */
+/** The mark at the end of a replay with the number of `unconfirmed` keys. */
 export const replayMark = (epoch: number, reason: Resync["reason"], unconfirmed: number): Resync => ({
   _tag: "Resync",
   epoch,
@@ -316,7 +317,7 @@ export const replayMark = (epoch: number, reason: Resync["reason"], unconfirmed:
   ...(unconfirmed === 0 ? {} : { unconfirmed })
 })
 
-/** Why a pull fails when its own session is closed. */
+/** The error of a pull whose own session was closed. */
 const closedHere = (): MeshError.MeshError => new MeshError.MeshError({ reason: new MeshError.ConnectionLost({}) })
 
 const fromSocketError = (error: Socket.SocketError): MeshError.MeshError =>

@@ -1,8 +1,8 @@
 /**
- * The table of subscriptions: what is wanted, what was requested on this
- * connection, and what the server has confirmed. `MeshSession`, `MeshStream` and
- * `MeshClient` share it. No Effect, no clock, no socket: callers pass the time in
- * and send the messages that `take` returns.
+ * The table of subscriptions: the keys that are wanted, those that were requested on
+ * this connection, and those that the server has confirmed. `MeshSession`,
+ * `MeshStream` and `MeshClient` use it. No Effect, no clock, no socket: callers pass
+ * the time in and send the messages that `take` returns.
  *
  * A *key* is one thing that can be subscribed: all updates, the updates of a
  * task, the output of a task.
@@ -11,21 +11,21 @@
  *
  * 1. A key has at most one request that waits for its acknowledgement, so a
  *    subscribe and an unsubscribe of the same key cannot cross.
- * 2. Once nothing waits and nothing is dirty, what was requested on this
- *    connection is what is wanted.
- * 3. After `reset` (a new connection), `take` returns the whole of what is
- *    wanted, once, and nothing else.
+ * 2. When no request waits and none is left to send, the requested keys are the
+ *    wanted keys.
+ * 3. After `reset` (a new connection), `take` returns a subscribe for every wanted
+ *    key, once, and nothing else.
  * 4. A key that is neither wanted nor on the wire is removed, except for a
  *    bounded number whose acknowledgement may still arrive.
  * 5. While all updates are wanted, the updates of single tasks are not requested
  *    (see `Interest.diff`).
  * 6. A task whose updates are wanted without interruption is covered without
  *    interruption, by its own subscription or by that of all updates: one is
- *    given up only after the other was requested.
+ *    unsubscribed only after the other was requested.
  * 7. A key is confirmed only when an acknowledgement shows that the server
  *    handled a subscribe of it and no unsubscribe after that. The n-th
- *    acknowledgement without a task id confirms the n-th request of its type at
- *    most, also if acknowledgements are lost.
+ *    acknowledgement without a task id confirms at most the n-th request of its
+ *    type, even if acknowledgements are lost.
  */
 import type { ClientMessage } from "../../ClientMessage.ts"
 import type { Interest } from "../../Interest.ts"
@@ -56,13 +56,13 @@ export interface Key {
   overdue: boolean
   /** The request that blocks the next one of this key. */
   waiting: Request | undefined
-  /** Requests without their acknowledgement, oldest first, timed out ones included. */
+  /** Requests without their acknowledgement, oldest first, including those that timed out. */
   readonly unanswered: Array<Request>
   /** The number of consecutive subscribes that timed out. */
   timeouts: number
-  /** Whether the subscribe must be sent once more. */
+  /** Whether the subscribe must be sent again. */
   resend: boolean
-  /** The replay that it belongs to, by its number. */
+  /** The number of the replay that it belongs to. */
   replay: number
 }
 
@@ -81,7 +81,7 @@ const makeKey = (kind: Kind, taskId: TaskId | undefined): Key => ({
   replay: 0
 })
 
-/** What was requested on the connection, and what became of it. */
+/** The requested subscriptions of the connection, and their results. */
 export interface Snapshot {
   readonly requested: Interest
   readonly confirmed: Interest
@@ -96,53 +96,52 @@ export interface Confirmation {
 }
 
 export interface Subscriptions {
-  /** The keys of an interest. Creates a key when the iteration reaches it: the caller wants it at once, or it may be removed. */
+  /** The keys of an interest. Creates a key when the iteration reaches it. The caller must make it wanted at once, since it may be removed otherwise. */
   readonly keys: (interest: Interest) => Iterable<Key>
   /** Sets whether a key is wanted. */
   readonly setWanted: (key: Key, wanted: boolean) => void
   /** Makes an interest the wanted one. */
   readonly setInterest: (interest: Interest) => void
-  /** Starts a new connection: nothing has been requested on it. What is wanted now is its replay. */
+  /** Starts a new connection, on which nothing was requested. The keys that are wanted now are its replay. */
   readonly reset: () => void
   /** Returns the messages to send now, in order, at most `limit`. They count as sent. */
   readonly take: (now: number, limit?: number) => ReadonlyArray<ClientMessage>
   /** Handles an acknowledgement. Returns the key that is confirmed by it, if it was not before. */
   readonly acknowledge: (message: Acknowledgement) => Confirmation | undefined
   /**
-   * Stops waiting for acknowledgements that are due at `now`, and schedules their
-   * requests once more. Returns the keys outside the replay that are overdue for
-   * the first time.
+   * Stops waiting for acknowledgements that are overdue at `now`, and schedules their
+   * requests again. Returns the keys outside the replay that are overdue for the
+   * first time.
    */
   readonly expire: (now: number) => ReadonlyArray<Key>
-  /** When `expire` has something to do next; `undefined` if it has nothing. */
+  /** The time at which `expire` must run next; `undefined` if it has nothing to do. */
   readonly deadline: () => number | undefined
   /**
-   * Returns, once a connection, how many keys of the replay are unconfirmed, as
-   * soon as each of them is confirmed or overdue. Returns `undefined` at all other
-   * times.
+   * Returns the number of unconfirmed keys of the replay, once for each connection,
+   * as soon as every key is confirmed or overdue. Otherwise returns `undefined`.
    */
   readonly takeReplayEnd: () => number | undefined
   /** Whether the end of the replay has not been taken yet. */
   readonly isReplaying: () => boolean
-  /** What was requested on this connection, and what became of it. */
+  /** The requested subscriptions of this connection, and their results. */
   readonly current: () => Snapshot
   /** Changes whenever `current` may return something else. */
   readonly revision: () => number
-  /** How many keys are wanted, and how many of them are confirmed. In constant time, for metrics. */
+  /** The number of wanted keys, and the number of those that are confirmed. In constant time, for metrics. */
   readonly counts: () => { readonly wanted: number; readonly confirmed: number }
   /** Called whenever `take` may have something new to return. */
   onDirty: () => void
   /** Whether nothing waits for an acknowledgement and nothing is left to request. */
   readonly isSettled: () => boolean
   /**
-   * Called when that is so: by the session for an acknowledgement, once everything
-   * before it was pulled, and by the table for an acknowledgement that timed out,
-   * or where there is no connection.
+   * Called when `isSettled` has become true: by the session after an acknowledgement,
+   * when everything before it was pulled; by the table after a timeout, or without a
+   * connection.
    */
   onSettled: () => void
 }
 
-/** How many keys without a subscription are kept because an acknowledgement may still arrive. */
+/** The most keys that are kept without a subscription because an acknowledgement may still arrive. */
 const maxForgotten = 10_000
 
 export const make = (ackTimeout = 5000): Subscriptions => {
@@ -161,8 +160,8 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     OutputSubscribed: new Set(),
     OutputUnsubscribed: new Set()
   }
-  // Keys that are to be requested again, by how often they timed out: all of one list wait equally long, so each list is
-  // in the order in which its keys are due.
+  // Keys that must be requested again, in one list for each number of timeouts. The keys of a list wait for the same time,
+  // so each list is in the order in which its keys are due.
   const repeats: Array<Map<Key, number>> = []
   const forgotten = new Set<Key>()
 
@@ -185,7 +184,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
 
   const isWanted = (key: Key): boolean => key.wanted && !(key.kind === "updates" && all.wanted)
 
-  // Whether a key that is not wanted is all that covers a wanted task until another key has been requested.
+  // Whether an unwanted key is still needed, because it alone covers a wanted task until another key was requested.
   const isCover = (key: Key): boolean =>
     key.kind === "updates"
       ? all.wanted && !all.requested
@@ -244,7 +243,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
       forgotten.delete(key)
       return
     }
-    // An acknowledgement of an earlier request must not be taken for one of a later request.
+    // The acknowledgement of an earlier request must not be counted for a later request.
     if (key.unanswered.length === 0) return remove(key)
     forgotten.add(key)
     const [oldest] = forgotten
@@ -279,7 +278,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
 
   const isInReplay = (key: Key): boolean => isReplaying && key.replay === replay
 
-  /** Counts a key of the replay no longer, because it is confirmed or not wanted. */
+  /** Removes a key from the replay, because it is confirmed or no longer wanted. */
   const leaveReplay = (key: Key): void => {
     if (!isInReplay(key)) return
     key.replay = 0
@@ -287,7 +286,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     else replayOpen--
   }
 
-  /** Nothing of the replay is wanted any more: what is wanted now takes its place. */
+  /** Replaces a replay of which no key is wanted any more by the keys that are wanted now. */
   const replaceReplay = (): void => {
     for (const key of known()) {
       if (!isWanted(key) || key.confirmed) continue
@@ -297,7 +296,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     }
   }
 
-  /** Expects no confirmation of a key any more. */
+  /** Stops expecting a confirmation of a key. */
   const abandon = (key: Key): void => {
     leaveReplay(key)
     if (key.overdue) cancelRepeat(key)

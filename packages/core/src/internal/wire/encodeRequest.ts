@@ -2,8 +2,8 @@
  * Encodes a request as the text of its frame, without the schemas. Returns what `ClientMessage.encodeFrame` returns, which
  * a property test checks.
  *
- * A session sends only requests that its own table of subscriptions made, so there is nothing to validate. If a cast put
- * an invalid task id there, the server refuses it. A defect here would end the connection for every consumer of it.
+ * A session sends only requests that its own table of subscriptions made, so they are not validated. A task id that is
+ * invalid because of a cast is refused by the server; a defect here would end the connection for all of its consumers.
  */
 import * as String from "effect/String"
 import type { TaskId } from "../../TaskId.ts"

@@ -1,10 +1,10 @@
 /**
  * Keeps integers that a JavaScript number cannot represent.
  *
- * `JSON.parse` turns `1234567890123456789` into `1234567890123456800` without a
- * word. Here such an integer becomes a string of its digits. An integer that a
- * number prints back unchanged stays a number, so what `JSON.stringify` writes
- * decodes to the same value.
+ * `JSON.parse` silently turns `1234567890123456789` into `1234567890123456800`. Here
+ * such an integer becomes a string of its digits. An integer that a number prints
+ * back unchanged stays a number, so the output of `JSON.stringify` decodes to the
+ * same value.
  *
  * This works on the text, not in a reviver of `JSON.parse`: a reviver overflows
  * the stack on deep input, and not every runtime passes it the source text.
@@ -15,7 +15,7 @@ import { serverTypes } from "./protocol.ts"
 /** A parsed JSON object. */
 export type JsonObject = { readonly [key: string]: Schema.Json }
 
-// An integer of at most 15 digits is always exact. Most texts have no longer run of digits, so this is all they cost.
+// An integer of at most 15 digits is always exact. Most texts have no longer sequence of digits, so only this test runs.
 const longDigits = /[0-9]{16}/
 
 const quote = 0x22
@@ -41,8 +41,8 @@ const afterString = (json: string, start: number): number => {
 }
 
 /**
- * Returns a valid JSON text with each integer quoted that a number does not print back unchanged. Loops without
- * recursion and without expressions that backtrack, because length and depth are the sender's choice.
+ * Returns a valid JSON text in which each integer is quoted that a number does not print back unchanged. Uses a loop
+ * without recursion and without backtracking expressions, because the sender chooses length and depth.
  */
 export const quoteInexact = (json: string): string => {
   let quoted = ""

@@ -2,13 +2,13 @@
  * Decodes the two frequent messages, acknowledgements of one task, and messages of an unknown type, without the schema:
  * `decodeText` from a frame's text, without `JSON.parse`, and `decode` from the object that `JSON.parse` returned.
  *
- * Invariant: each returns exactly what the `ServerMessage` schema returns for the same frame, or `undefined`, which leaves
- * the frame to the next way. Neither reports an error, so every error comes from the schema. `ServerMessage.test.ts` checks
+ * Invariant: each returns exactly what the `ServerMessage` schema returns for the same frame, or `undefined`; then the next
+ * method decodes the frame. Neither reports an error, so every error comes from the schema. `ServerMessage.test.ts` checks
  * that the three agree, on generated and on damaged frames.
  *
  * The gain (docs/performance.md): `decodeText` saves about 0.1 µs of the 0.6 µs of CPU that `MeshStream.connect` spends on
- * an event. `decode` saves the schema, which allocates several times what the whole way of an event allocates
- * (`work.test.ts` fails without it), and which recurses into input whose depth is the sender's choice.
+ * an event. `decode` avoids the schema, which allocates several times as much as the rest of the path of an event
+ * (`work.test.ts` fails without it), and which recurses into input whose depth the sender chooses.
  */
 import type * as Schema from "effect/Schema"
 import type { TaskId } from "../../TaskId.ts"
@@ -17,7 +17,7 @@ import type { JsonObject } from "./exactIntegers.ts"
 import { serverTypes } from "./protocol.ts"
 
 // The messages as `ServerMessage` declares them, but writable, because they are built member by member. Absent members are
-// left out, as the schema leaves them out.
+// omitted, as in the schema.
 
 interface Update {
   readonly _tag: "TaskUpdated"
@@ -84,7 +84,7 @@ const isUnknown = (object: JsonObject): object is Unknown["raw"] =>
 
 /**
  * Whether every number in a parsed value is finite. JSON allows numbers beyond the range of a double: `JSON.parse` makes
- * them infinite, and the schema refuses them. A loop instead of recursion, because the depth is the sender's choice.
+ * them infinite, and the schema refuses them. A loop instead of recursion, because the sender chooses the depth.
  */
 const hasFiniteNumbers = (value: Schema.Json): boolean => {
   if (typeof value !== "object") return typeof value !== "number" || Number.isFinite(value)
@@ -162,7 +162,7 @@ const decodeUpdate = (object: JsonObject): Update | undefined => {
 // from text
 // ---------------------------------------------------------------------------
 
-/** The longest frame that is read this way. A substring keeps its whole frame in memory, as long as the program keeps it. */
+/** The longest frame that is decoded this way. A substring keeps its whole frame in memory while the program keeps it. */
 export const maxLength = 1024
 
 /** A character that a JSON string contains without an escape. */
@@ -175,8 +175,8 @@ const number = String.raw`-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?`
 export const optional = (name: string, value: string) => `(?:,"${name}":(?:null|${value}))?`
 
 // A frame as servers write it: no white space, `type` first, the other members in the protocol's order, each at most once.
-// Every other frame takes the longer way. The expressions are sound because JSON is unambiguous: if a text matches one, and
-// the part in the place of `toolInput` is valid JSON, then this is the only way to read the text.
+// Every other frame is decoded by `JSON.parse`. The expressions are sound because JSON is unambiguous: if a text matches an
+// expression, and the part in the place of `toolInput` is valid JSON, then the text has no other meaning.
 const outputFrame = new RegExp(
   String.raw`^\{"type":"taskOutput","taskId":"(${char}+)","messageType":${string}` +
     String.raw`,"content":"(${char}*(?:\\.${char}*)*)"` +
@@ -198,7 +198,7 @@ const updateFrame = new RegExp(
     String.raw`\}$`
 )
 
-/** Returns the message in the text of a frame, or `undefined` if another way must decide. */
+/** Returns the message in the text of a frame, or `undefined` if another method must decode it. */
 export const decodeText = (text: string): Update | Output | undefined => {
   if (text.length > maxLength) return undefined
   // The first character in which the two types differ.

@@ -1,5 +1,5 @@
 /**
- * Finds frames that no operator downstream wants, and leaves them undecoded: only whether the frame is a message is checked.
+ * Finds frames that no operator downstream wants. They are validated, but not decoded.
  *
  * Invariant: for a frame that is skipped, the `ServerMessage` schema returns a message of the type that is returned here,
  * and `mayBeWanted` is false for it. `ServerMessage.test.ts` checks this on generated and on damaged frames.
@@ -53,5 +53,5 @@ export const skip = (text: string, mayBeWanted: MayBeWanted): Skippable | undefi
   }
 }
 
-// If the frame has another layout, or its id contains an escape, this returns no valid id, and the frame does not match.
+// For a frame with another layout, or with an escape in its id, this returns an invalid id, but then the frame does not match.
 const idAt = (text: string, start: number): TaskId => text.slice(start, text.indexOf(`"`, start)) as TaskId

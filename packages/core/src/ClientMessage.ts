@@ -122,8 +122,8 @@ export const encodeFrame = (message: ClientMessage): string => JSON.stringify(en
  */
 export const decodeFrame = (frame: string | Uint8Array): Result.Result<ClientMessage, DecodeError> => {
   const parsed = Frame.parse(frame)
-  if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-  const result = decode(parsed.success.object)
+  if ("_tag" in parsed) return Result.fail(parsed)
+  const result = decode(parsed.object)
   return Result.isSuccess(result)
     ? Result.succeed(result.success)
     : Result.fail(Frame.invalidMessage(frame, undefined, result.failure))

@@ -292,12 +292,12 @@ export const decode = (frame: string | Uint8Array): ServerMessage | DecodeError 
     if (message !== undefined) return message
   }
   const parsed = Frame.parse(frame)
-  if (Result.isFailure(parsed)) return parsed.failure
-  const object = ExactIntegers.restore(parsed.success.object, parsed.success.json)
+  if ("_tag" in parsed) return parsed
+  const object = ExactIntegers.restore(parsed.object, parsed.json)
   const message = FastDecode.decode(object)
   if (message !== undefined) return message
   const result = decodeObject(object)
-  if (Result.isSuccess(result)) return result.success
+  if (result._tag === "Success") return result.success
   const { type } = object
   const known = typeof type === "string" && serverTypes.has(type)
   return Frame.invalidMessage(frame, known ? type : undefined, result.failure)

@@ -15,8 +15,8 @@ export interface Demand {
   readonly drop: (interest: Interest) => void
   /** Releases the keys that had no consumer for the idle time. */
   readonly sweep: (now: number) => void
-  /** The time at which `sweep` must run next; `undefined` if it has nothing to do. */
-  readonly next: () => number | undefined
+  /** The time at which `sweep` must run next; `Infinity` if it has nothing to do. */
+  readonly next: () => number
 }
 
 export interface Options {

@@ -158,8 +158,8 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
     },
     next() {
       let next = Infinity
-      for (const { discovery, endsAt } of all) next = Math.min(next, endsAt, discovery.next() ?? Infinity)
-      return next === Infinity ? undefined : next
+      for (const { discovery, endsAt } of all) next = Math.min(next, endsAt, discovery.next())
+      return next
     },
     sweep(time) {
       for (const shared of all.slice()) {

@@ -196,15 +196,10 @@ export const make = ({ onFound, onGone, settings }: Options): Discovery => {
       connectedBefore = connectedTime(now)
       connectedSince = undefined
     },
-    next() {
-      const end = ended.next() ?? Infinity
-      const stale = suspects.next()
-      const next =
-        stale === undefined || connectedSince === undefined
-          ? end
-          : Math.min(end, stale - connectedBefore + connectedSince)
-      return next === Infinity ? undefined : next
-    },
+    next: () =>
+      connectedSince === undefined
+        ? ended.next()
+        : Math.min(ended.next(), suspects.next() - connectedBefore + connectedSince),
     sweep(now) {
       for (const taskId of ended.due(now)) {
         rememberEnd(taskId, forget(taskId)?.version)

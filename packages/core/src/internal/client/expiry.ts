@@ -15,8 +15,8 @@ export interface Expiry<K> {
   readonly has: (key: K) => boolean
   /** Removes and returns the keys that are due. */
   readonly due: (now: number) => ReadonlyArray<K>
-  /** The time at which the next key is due; `undefined` if none is scheduled. */
-  readonly next: () => number | undefined
+  /** The time at which the next key is due; `Infinity` if none is scheduled. */
+  readonly next: () => number
   readonly clear: () => void
 }
 
@@ -39,7 +39,7 @@ export const make = <K>(ttlMillis: number): Expiry<K> => {
       }
       return keys
     },
-    next: () => entries.values().next().value,
+    next: () => entries.values().next().value ?? Infinity,
     clear: () => entries.clear()
   }
 }

@@ -33,7 +33,7 @@ export type State<C> =
   | { readonly _tag: "Idle" }
   | { readonly _tag: "Starting" }
   | { readonly _tag: "Running"; readonly connection: C }
-  | { readonly _tag: "Closing"; readonly connection: C | undefined }
+  | { readonly _tag: "Closing" }
   | { readonly _tag: "Stopping"; readonly next: "Idle" | "Closed" }
   | { readonly _tag: "Closed" }
 
@@ -98,7 +98,7 @@ export const make = <C>(options: Options<C>): Lifecycle<C> => {
   const isActive = (): boolean => state._tag === "Starting" || state._tag === "Running" || state._tag === "Closing"
 
   const beginStop = (next: "Idle" | "Closed"): void => {
-    state = { _tag: "Stopping", next }
+    state = { _tag: "Stopping", next: state._tag === "Closing" ? "Closed" : next }
     stopAt = Infinity
     options.onStopping()
   }
@@ -106,7 +106,7 @@ export const make = <C>(options: Options<C>): Lifecycle<C> => {
   const onExit = (exit: Exit.Exit<void, MeshError>): Effect.Effect<void> => {
     // If the loop was stopped, `stop` has already begun the transition.
     if (!isActive() || exit._tag === "Success") return options.onStopped
-    beginStop(state._tag === "Closing" ? "Closed" : "Idle")
+    beginStop("Idle")
     lastEnd = { loop: loops, cause: exit.cause }
     return options.onFailed(exit.cause)
   }
@@ -119,7 +119,6 @@ export const make = <C>(options: Options<C>): Lifecycle<C> => {
     ended.closeUnsafe()
     const started = (connection: C): void => {
       if (state._tag === "Starting") state = { _tag: "Running", connection }
-      else if (state._tag === "Closing") state = { _tag: "Closing", connection }
     }
     return options.onStarting.pipe(
       Effect.andThen(
@@ -169,10 +168,8 @@ export const make = <C>(options: Options<C>): Lifecycle<C> => {
           requested.openUnsafe()
           break
         case "Starting":
-          state = { _tag: "Closing", connection: undefined }
-          break
         case "Running":
-          state = { _tag: "Closing", connection: state.connection }
+          state = { _tag: "Closing" }
           break
         case "Stopping":
           state = { _tag: "Stopping", next: "Closed" }
@@ -193,10 +190,10 @@ export const make = <C>(options: Options<C>): Lifecycle<C> => {
     },
     endOf: (number) => (lastEnd !== undefined && lastEnd.loop >= number ? lastEnd.cause : undefined),
     serves: (number) => isActive() && loops >= number,
-    next: () => (stopAt === Infinity ? undefined : stopAt),
+    next: () => stopAt,
     sweep(time) {
       if (stopAt > time || holders > 0 || !isActive()) return
-      beginStop(state._tag === "Closing" ? "Closed" : "Idle")
+      beginStop("Idle")
       stopping.openUnsafe()
     },
     // Yields, so that the requesting fiber continues first: opening the latch runs this fiber synchronously.

@@ -35,7 +35,7 @@ export const make = <C>({ context, count, nameOf, now, warningMillis }: Options<
   /** When the wait for each consumer began; `undefined` after its warning. */
   const blocked = new Map<C, number | undefined>()
   // Kept when its stall ends, so that a consumer that is slow at every event causes at most one check in `warningMillis`.
-  let checkAt: number | undefined
+  let checkAt = Infinity
 
   const self: Stalls<C> = {
     onChanged: () => {},
@@ -43,7 +43,7 @@ export const make = <C>({ context, count, nameOf, now, warningMillis }: Options<
       if (warningMillis === Infinity || blocked.has(consumer)) return
       const time = now()
       blocked.set(consumer, time)
-      if (checkAt !== undefined) return
+      if (checkAt < Infinity) return
       checkAt = time + warningMillis
       self.onChanged()
     },
@@ -51,14 +51,14 @@ export const make = <C>({ context, count, nameOf, now, warningMillis }: Options<
     clear: () => blocked.clear(),
     next: () => checkAt,
     sweep(time) {
-      if (checkAt === undefined || checkAt > time) return
-      checkAt = undefined
+      if (checkAt > time) return
+      checkAt = Infinity
       const names: Array<string> = []
       for (const [consumer, since] of blocked) {
         if (since === undefined) continue
         const due = since + warningMillis
         if (due > time) {
-          checkAt = Math.min(checkAt ?? Infinity, due)
+          checkAt = Math.min(checkAt, due)
         } else {
           blocked.set(consumer, undefined)
           if (count() > 1) names.push(nameOf(consumer))

@@ -7,8 +7,8 @@ import * as Latch from "effect/Latch"
 
 /** A part of the client with timers. */
 export interface Timed {
-  /** The time at which `sweep` must run next; `undefined` if it has nothing to do. */
-  readonly next: () => number | undefined
+  /** The time at which `sweep` must run next; `Infinity` if it has nothing to do. */
+  readonly next: () => number
   /** Performs the actions that are due. Returns an effect for actions that are not synchronous. */
   readonly sweep: (now: number) => Effect.Effect<void> | void
 }
@@ -31,7 +31,7 @@ export const make = (now: () => number, timed: ReadonlyArray<Timed>): Timers => 
 
   const step = Effect.suspend(() => {
     changes.closeUnsafe()
-    const next = Math.min(...timed.map((each) => each.next() ?? Infinity))
+    const next = Math.min(...timed.map((each) => each.next()))
     if (next === Infinity) return changes.await
     // Whole milliseconds: a sleep that ends slightly too early because of rounding would be followed by a sleep of 0 ms,
     // repeatedly if the clock stands still.

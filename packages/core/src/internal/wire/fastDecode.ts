@@ -12,7 +12,6 @@
  */
 import type * as Schema from "effect/Schema"
 import type { TaskId } from "../../TaskId.ts"
-import * as ExactIntegers from "./exactIntegers.ts"
 import type { JsonObject } from "./exactIntegers.ts"
 import { serverTypes } from "./protocol.ts"
 
@@ -80,144 +79,148 @@ const decodeAcknowledgement = (_tag: Acknowledged, { taskId }: JsonObject): Ackn
 }
 
 const isUnknown = (object: JsonObject): object is Unknown["raw"] =>
-  typeof object.type === "string" && !serverTypes.has(object.type)
+  isString(object.type) && !serverTypes.has(object.type)
 
 /**
  * Whether every number in a parsed value is finite. JSON allows numbers beyond the range of a double: `JSON.parse` makes
  * them infinite, and the schema refuses them. A loop instead of recursion, because the sender chooses the depth.
  */
 const hasFiniteNumbers = (value: Schema.Json): boolean => {
-  if (typeof value !== "object") return typeof value !== "number" || Number.isFinite(value)
   const open = [value]
-  for (const parent of open) {
-    for (const member of Object.values(parent ?? {})) {
-      if (typeof member === "object") open.push(member)
-      else if (typeof member === "number" && !Number.isFinite(member)) return false
-    }
+  for (const each of open) {
+    if (typeof each === "number" && !Number.isFinite(each)) return false
+    if (typeof each === "object") for (const member of Object.values(each ?? {})) open.push(member)
   }
   return true
 }
 
-const isTaskId = (value: unknown): value is TaskId => typeof value === "string" && value.length > 0
+const isString = (value: unknown): value is string => typeof value === "string"
+
+const isBoolean = (value: unknown): boolean => typeof value === "boolean"
+
+const isTaskId = (value: unknown): value is TaskId => isString(value) && value.length > 0
+
+/** An optional member, and which values of it are valid. */
+type Member = readonly [name: string, isValid: (value: Schema.Json) => boolean]
+
+const updateMembers: ReadonlyArray<Member> = [
+  ["version", Number.isSafeInteger],
+  ["status", isString],
+  ["updatedFields", (value) => Array.isArray(value) && value.every(isString)],
+  ["updatedBy", isString]
+]
+
+const outputMembers: ReadonlyArray<Member> = [
+  ["toolName", isString],
+  ["toolInput", hasFiniteNumbers],
+  ["isError", isBoolean],
+  ["costUsd", Number.isFinite],
+  ["durationMs", Number.isSafeInteger],
+  ["isPartial", isBoolean]
+]
+
+/** Adds the optional members of a frame to its message. Returns `undefined` if one is invalid. */
+const withMembers = <M extends Update | Output>(
+  message: M,
+  object: JsonObject,
+  members: ReadonlyArray<Member>
+): M | undefined => {
+  // The members are those of `M`, with valid values, which the type of a name does not say.
+  const writable = message as unknown as Record<string, Schema.Json>
+  for (const [name, isValid] of members) {
+    const value = object[name]
+    // `null` and missing mean the same.
+    if (value === undefined || value === null) continue
+    if (!isValid(value)) return undefined
+    writable[name] = value
+  }
+  return message
+}
 
 const decodeOutput = (object: JsonObject): Output | undefined => {
-  const { taskId, messageType, content, toolName, toolInput, isError, costUsd, durationMs, isPartial } = object
-  if (!isTaskId(taskId) || typeof messageType !== "string" || typeof content !== "string") return undefined
-  const output: Output = { _tag: "TaskOutput", taskId, messageType, content }
-  // `!= null` on purpose: null and missing mean the same.
-  if (toolName != null) {
-    if (typeof toolName !== "string") return undefined
-    output.toolName = toolName
-  }
-  if (toolInput != null) {
-    if (!hasFiniteNumbers(toolInput)) return undefined
-    output.toolInput = toolInput
-  }
-  if (isError != null) {
-    if (typeof isError !== "boolean") return undefined
-    output.isError = isError
-  }
-  if (costUsd != null) {
-    if (!Number.isFinite(costUsd)) return undefined
-    output.costUsd = costUsd as number
-  }
-  if (durationMs != null) {
-    if (!Number.isSafeInteger(durationMs)) return undefined
-    output.durationMs = durationMs as number
-  }
-  if (isPartial != null) {
-    if (typeof isPartial !== "boolean") return undefined
-    output.isPartial = isPartial
-  }
-  return output
+  const { content, messageType, taskId } = object
+  return isTaskId(taskId) && isString(messageType) && isString(content)
+    ? withMembers({ _tag: "TaskOutput", taskId, messageType, content }, object, outputMembers)
+    : undefined
 }
 
-const decodeUpdate = (object: JsonObject): Update | undefined => {
-  const { taskId, version, status, updatedFields, updatedBy } = object
-  if (!isTaskId(taskId)) return undefined
-  const update: Update = { _tag: "TaskUpdated", taskId }
-  if (version != null) {
-    if (!Number.isSafeInteger(version)) return undefined
-    update.version = version as number
-  }
-  if (status != null) {
-    if (typeof status !== "string") return undefined
-    update.status = status
-  }
-  if (updatedFields != null) {
-    if (!Array.isArray(updatedFields)) return undefined
-    for (const field of updatedFields) {
-      if (typeof field !== "string") return undefined
-    }
-    update.updatedFields = updatedFields
-  }
-  if (updatedBy != null) {
-    if (typeof updatedBy !== "string") return undefined
-    update.updatedBy = updatedBy
-  }
-  return update
-}
+const decodeUpdate = (object: JsonObject): Update | undefined =>
+  isTaskId(object.taskId)
+    ? withMembers({ _tag: "TaskUpdated", taskId: object.taskId }, object, updateMembers)
+    : undefined
 
 // ---------------------------------------------------------------------------
 // from text
 // ---------------------------------------------------------------------------
 
 /** The longest frame that is decoded this way. A substring keeps its whole frame in memory while the program keeps it. */
-export const maxLength = 1024
+const maxLength = 1024
 
 /** A character that a JSON string contains without an escape. */
-export const char = String.raw`[^"\\\x00-\x1f]`
-const string = `"(${char}*)"`
+const char = String.raw`[^"\\\x00-\x1f]`
+/** The inside of a string without escapes, and of a string. */
+const plain = `${char}*`
+const text = String.raw`${plain}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})${plain})*`
 /** A non-negative integer that a number represents exactly. */
-export const int = "(?:0|[1-9][0-9]{0,14})"
-const number = String.raw`-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?`
+const int = "(?:0|[1-9][0-9]{0,14})"
+const number = String.raw`-?${int}(?:\.[0-9]+)?`
+const bool = "true|false"
+/** What most tools receive: a plain value, or an object of plain values. */
+const scalar = `(?:"${text}"|${number}|${bool}|null)`
+const input = String.raw`${scalar}|\{(?:"${text}":${scalar}(?:,"${text}":${scalar})*)?\}`
 /** An optional member, with the comma before it. `null` means absent. */
-export const optional = (name: string, value: string) => `(?:,"${name}":(?:null|${value}))?`
+const optional = (name: string, value: string) => `(?:,"${name}":(?:null|${value}))?`
 
 // A frame as servers write it: no white space, `type` first, the other members in the protocol's order, each at most once.
-// Every other frame is decoded by `JSON.parse`. The expressions are sound because JSON is unambiguous: if a text matches an
-// expression, and the part in the place of `toolInput` is valid JSON, then the text has no other meaning.
-const outputFrame = new RegExp(
-  String.raw`^\{"type":"taskOutput","taskId":"(${char}+)","messageType":${string}` +
-    String.raw`,"content":"(${char}*(?:\\.${char}*)*)"` +
-    optional("toolName", string) +
-    // The shortest match that fits the rest. `JSON.parse` decides whether it is a value.
-    `(?:,"toolInput":(.+?))?` +
-    optional("isError", "(true|false)") +
+// Every other frame is decoded by `JSON.parse`. A text that matches an expression is a valid message. Each group is a member.
+export const outputFrame = new RegExp(
+  String.raw`^\{"type":"taskOutput","taskId":"(${char}+)","messageType":"(${plain})","content":"(${text})"` +
+    optional("toolName", `"(${plain})"`) +
+    optional("toolInput", `(${input})`) +
+    optional("isError", `(${bool})`) +
     optional("costUsd", `(${number})`) +
     optional("durationMs", `(${int})`) +
-    optional("isPartial", "(true|false)") +
+    optional("isPartial", `(${bool})`) +
     String.raw`\}$`
 )
 const updateFrame = new RegExp(
   String.raw`^\{"type":"taskUpdated","taskId":"(${char}+)"` +
     optional("version", `(${int})`) +
-    optional("status", string) +
-    optional("updatedFields", String.raw`\[((?:"${char}*"(?:,"${char}*")*)?)\]`) +
-    optional("updatedBy", string) +
+    optional("status", `"(${plain})"`) +
+    optional("updatedFields", String.raw`\[((?:"${plain}"(?:,"${plain}")*)?)\]`) +
+    optional("updatedBy", `"(${plain})"`) +
     String.raw`\}$`
 )
 
-/** Returns the message in the text of a frame, or `undefined` if another method must decode it. */
-export const decodeText = (text: string): Update | Output | undefined => {
-  if (text.length > maxLength) return undefined
+/** Returns the expression for the type of a frame, or `undefined` if another method must decode it. */
+export const frameOf = (frame: string): RegExp | undefined => {
+  if (frame.length > maxLength) return undefined
   // The first character in which the two types differ.
-  switch (text.charCodeAt(`{"type":"task`.length)) {
+  switch (frame.charCodeAt(`{"type":"task`.length)) {
     case 79:
-      return decodeOutputText(text)
+      return outputFrame
     case 85:
-      return decodeUpdateText(text)
+      return updateFrame
     default:
       return undefined
   }
 }
 
-/** Whether a number in a text can be beyond the range of a double: that takes an exponent or 309 digits. */
-const mayOverflow = (text: string): boolean => text.length > 300 || /[0-9][eE]/.test(text)
+/** Returns the message in the text of a frame, or `undefined` if another method must decode it. */
+export const decodeText = (frame: string): Update | Output | undefined => {
+  switch (frameOf(frame)) {
+    case outputFrame:
+      return decodeOutputText(frame)
+    case updateFrame:
+      return decodeUpdateText(frame)
+    default:
+      return undefined
+  }
+}
 
-const decodeOutputText = (text: string): Output | undefined => {
-  // These are the groups of the expression. Those of optional members can be missing.
-  const match = outputFrame.exec(text) as ReadonlyArray<string> | null as OutputGroups | null
+const decodeOutputText = (frame: string): Output | undefined => {
+  // The groups of optional members can be missing, which the type of a match does not say.
+  const match = outputFrame.exec(frame) as Groups | null
   if (match === null) return undefined
   const content = match[3]
   const toolName = match[4]
@@ -226,54 +229,35 @@ const decodeOutputText = (text: string): Output | undefined => {
   const costUsd = match[7]
   const durationMs = match[8]
   const isPartial = match[9]
-  const output: Output = { _tag: "TaskOutput", taskId: match[1], messageType: match[2], content }
-  try {
-    if (content.includes("\\")) output.content = JSON.parse(`"${content}"`)
-    if (toolName !== undefined) output.toolName = toolName
-    if (toolInput !== undefined) {
-      const value = ExactIntegers.parse(toolInput)
-      if (mayOverflow(toolInput) && !hasFiniteNumbers(value)) return undefined
-      if (value !== null) output.toolInput = value
-    }
-  } catch {
-    return undefined
-  }
+  const output: Output = { _tag: "TaskOutput", taskId: match[1] as TaskId, messageType: match[2], content }
+  if (content.includes("\\")) output.content = JSON.parse(`"${content}"`)
+  if (toolName !== undefined) output.toolName = toolName
+  if (toolInput !== undefined) output.toolInput = JSON.parse(toolInput)
   if (isError !== undefined) output.isError = isError === "true"
-  if (costUsd !== undefined) {
-    output.costUsd = Number(costUsd)
-    if (!Number.isFinite(output.costUsd)) return undefined
-  }
+  if (costUsd !== undefined) output.costUsd = Number(costUsd)
   if (durationMs !== undefined) output.durationMs = Number(durationMs)
   if (isPartial !== undefined) output.isPartial = isPartial === "true"
   return output
 }
 
-const decodeUpdateText = (text: string): Update | undefined => {
-  const match = updateFrame.exec(text) as ReadonlyArray<string> | null as UpdateGroups | null
+const decodeUpdateText = (frame: string): Update | undefined => {
+  const match = updateFrame.exec(frame) as Groups | null
   if (match === null) return undefined
   const version = match[2]
   const status = match[3]
   const updatedFields = match[4]
   const updatedBy = match[5]
-  const update: Update = { _tag: "TaskUpdated", taskId: match[1] }
+  const update: Update = { _tag: "TaskUpdated", taskId: match[1] as TaskId }
   if (version !== undefined) update.version = Number(version)
   if (status !== undefined) update.status = status
-  if (updatedFields !== undefined) update.updatedFields = splitStrings(updatedFields)
+  if (updatedFields !== undefined) update.updatedFields = stringsOf(updatedFields)
   if (updatedBy !== undefined) update.updatedBy = updatedBy
   return update
 }
 
-/** Returns the strings of `"a","b"`. None contains a quote, so every second quote starts a string. */
-const splitStrings = (text: string): ReadonlyArray<string> => {
-  const strings: Array<string> = []
-  for (let start = 1; start < text.length;) {
-    const end = text.indexOf(`"`, start)
-    strings.push(text.slice(start, end))
-    start = end + 3
-  }
-  return strings
-}
+/** Returns the strings of `"a","b"`, none of which contains a quote. */
+const stringsOf = (text: string): ReadonlyArray<string> => (text === "" ? [] : text.slice(1, -1).split(`","`))
 
 type Group = string | undefined
-type OutputGroups = readonly [string, TaskId, string, string, Group, Group, Group, Group, Group, Group]
-type UpdateGroups = readonly [string, TaskId, Group, Group, Group, Group]
+/** The groups of an expression: those of required members first. */
+type Groups = readonly [string, string, string, string, ...Array<Group>]

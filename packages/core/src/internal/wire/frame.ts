@@ -2,8 +2,6 @@
  * Parses a frame to its JSON object, and turns a schema's error into a `DecodeError`. Both directions of the wire share
  * this.
  */
-import * as Predicate from "effect/Predicate"
-import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import { DecodeError } from "../../DecodeError.ts"
@@ -23,14 +21,14 @@ const utf8 = new TextDecoder("utf-8", { fatal: true })
 
 const byteOrderMark = 0xfeff
 
-const problem = (frame: Frame, problem: DecodeError["problem"], expected: string): Result.Result<never, DecodeError> =>
-  Result.fail(new DecodeError({ problem, path: [], expected, size: frame.length }))
+const invalidFrame = (frame: Frame, problem: DecodeError["problem"], expected: string): DecodeError =>
+  new DecodeError({ problem, path: [], expected, size: frame.length })
 
 /**
  * Parses the JSON object in a frame. Ignores one leading byte order mark, as RFC 8259 allows, so that a frame means the
  * same as text and as bytes.
  */
-export const parse = (frame: Frame): Result.Result<Parsed, DecodeError> => {
+export const parse = (frame: Frame): Parsed | DecodeError => {
   let json: string
   if (typeof frame === "string") {
     json = frame.charCodeAt(0) === byteOrderMark ? frame.slice(1) : frame
@@ -38,19 +36,18 @@ export const parse = (frame: Frame): Result.Result<Parsed, DecodeError> => {
     try {
       json = utf8.decode(frame)
     } catch {
-      return problem(frame, "InvalidUtf8", "bytes that are UTF-8")
+      return invalidFrame(frame, "InvalidUtf8", "bytes that are UTF-8")
     }
   }
   let value: unknown
   try {
     value = JSON.parse(json)
   } catch {
-    return problem(frame, "InvalidJson", "one JSON object")
+    return invalidFrame(frame, "InvalidJson", "one JSON object")
   }
-  // `isObject` is false for null and for arrays.
-  return Predicate.isObject(value)
-    ? Result.succeed({ object: value as JsonObject, json })
-    : problem(frame, "NotAnObject", "one JSON object")
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? { object: value as JsonObject, json }
+    : invalidFrame(frame, "NotAnObject", "one JSON object")
 }
 
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()

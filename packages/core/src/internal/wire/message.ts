@@ -3,9 +3,7 @@
  * and an optional member that is `null` means the same as a missing one.
  */
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 
 /** A message with this `_tag`, which has this `type` on the wire. */
@@ -21,22 +19,28 @@ export const message = <const Tag extends string, const Type extends string, con
     ...fields
   }).pipe(Schema.encodeKeys({ _tag: "type" }))
 
+const isNotNull = <T>(value: T | null): value is T => value !== null
+
 /** An optional member. `null` and missing decode to an absent property, which encodes as missing. */
 export const optional = <T, E>(schema: Schema.Codec<T, E>) =>
   Schema.optionalKey(Schema.NullOr(schema)).pipe(
-    Schema.decodeTo(Schema.optionalKey(Schema.toType(schema)), {
-      decode: SchemaGetter.transformOptional<T, T | null>(Option.filter(Predicate.isNotNull)),
-      encode: SchemaGetter.transformOptional<T | null, T>((value) => value)
-    })
+    Schema.decodeTo(
+      Schema.optionalKey(Schema.toType(schema)),
+      SchemaTransformation.transformOptional<T, T | null>({
+        decode: Option.filter(isNotNull),
+        encode: (value) => value
+      })
+    )
   )
 
 /** A member with a default. `null` and missing decode to the default. It is always encoded. */
 export const withDefault = (value: string) =>
   Schema.optionalKey(Schema.NullOr(Schema.String)).pipe(
-    Schema.decodeTo(Schema.String, {
-      decode: SchemaGetter.transformOptional<string, string | null>((option) =>
-        Option.some(Option.getOrElse(Option.filter(option, Predicate.isNotNull), () => value))
-      ),
-      encode: SchemaGetter.transformOptional<string | null, string>((option) => option)
-    })
+    Schema.decodeTo(
+      Schema.String,
+      SchemaTransformation.transformOptional<string, string | null>({
+        decode: (option) => Option.orElseSome(Option.filter(option, isNotNull), () => value),
+        encode: (option) => option
+      })
+    )
   )

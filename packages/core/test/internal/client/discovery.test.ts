@@ -41,7 +41,7 @@ describe("discovery", () => {
     assert.deepStrictEqual(log, ["+a"])
     discovery.sweep(15)
     assert.deepStrictEqual(log, ["+a", "-a ended 15"])
-    assert.isUndefined(discovery.next())
+    assert.strictEqual(discovery.next(), Infinity)
   })
 
   it("keeps a task that starts again, but not for an update without a status", () => {
@@ -141,7 +141,7 @@ describe("discovery", () => {
     discovery.observe(update(a), 0)
     for (let n = 1; n <= 2; n++) {
       discovery.disconnected(n * 1000)
-      assert.isUndefined(discovery.next())
+      assert.strictEqual(discovery.next(), Infinity)
       // Each connection lasts 40 of the 100 milliseconds.
       discovery.connected(n * 1000 + 960)
       discovery.sweep(n * 1000 + 999)

@@ -61,7 +61,7 @@ describe("lifecycle", () => {
       yield* settle
       assert.deepStrictEqual(lifecycle.state(), { _tag: "Running", connection: "connection 1" })
       lifecycle.release()
-      assert.isUndefined(lifecycle.next())
+      assert.strictEqual(lifecycle.next(), Infinity)
       lifecycle.release()
       assert.strictEqual(lifecycle.next(), 10)
       yield* sweepAt(9)

@@ -11,15 +11,15 @@ describe("timers", () => {
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
       const swept: Array<number> = []
-      let due: number | undefined = 100
+      let due = 100
       const timers = Timers.make(
         () => monotonicMillis(clock),
         [
           {
             next: () => due,
             sweep: (now) => {
-              if (due === undefined || due > now) return
-              due = undefined
+              if (due > now) return
+              due = Infinity
               return Effect.sync(() => swept.push(now))
             }
           }
@@ -45,7 +45,7 @@ describe("timers", () => {
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
       yield* TestClock.setTime(10_000)
-      let due: number | undefined = monotonicMillis(clock) + 100
+      let due = monotonicMillis(clock) + 100
       let count = 0
       const timers = Timers.make(
         () => monotonicMillis(clock),
@@ -53,8 +53,8 @@ describe("timers", () => {
           {
             next: () => due,
             sweep: (now) => {
-              if (due !== undefined && due <= now) {
-                due = undefined
+              if (due <= now) {
+                due = Infinity
                 count++
               }
             }

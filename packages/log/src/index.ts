@@ -3,4 +3,7 @@
  *
  * @since 0.2.0
  */
-export type { MeshEvent } from "@makima-stream/core/MeshEvent"
+export * as LogEngine from "./LogEngine.ts"
+export * as LogError from "./LogError.ts"
+export * as MemoryLog from "./MemoryLog.ts"
+export * as MeshLog from "./MeshLog.ts"

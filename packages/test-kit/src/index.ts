@@ -4,6 +4,7 @@
 export * as Audit from "./Audit.ts"
 export * as ChaosProxy from "./ChaosProxy.ts"
 export * as FaultSchedule from "./FaultSchedule.ts"
+export * as LogLaws from "./LogLaws.ts"
 export * as MeshArbitrary from "./MeshArbitrary.ts"
 export * as MeshServer from "./MeshServer.ts"
 export * as MockMeshServer from "./MockMeshServer.ts"

@@ -4,4 +4,5 @@
  *
  * @since 0.1.0
  */
+export * as LogLaws from "./vitest/LogLaws.ts"
 export * as TransportLaws from "./vitest/TransportLaws.ts"

@@ -1,0 +1,120 @@
+/**
+ * What a log engine is made of: for authors of engines.
+ *
+ * An engine appends, reads, and stores cells: small values that change by compare
+ * and set. `make` adds what follows from these, durable consumers and leases, and
+ * returns the `MeshLog` service.
+ *
+ * @since 0.2.0
+ */
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import * as Consumers from "./internal/consumer.ts"
+import * as Leases from "./internal/lease.ts"
+import type { LogError } from "./LogError.ts"
+import type { Bounds, Entry, MeshLog, NewEvent, ReadOptions } from "./MeshLog.ts"
+
+export { decodeEvent, encodeEvent } from "./internal/codec.ts"
+export { isNewerUpdate, truncated } from "./internal/entries.ts"
+export { toWanted, type Wanted } from "./internal/filter.ts"
+
+/**
+ * A small value in the log, with the revision of its last change.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Cell {
+  readonly key: string
+  readonly value: string
+  /** Positive. Grows with each change of the cell. */
+  readonly revision: number
+}
+
+/**
+ * Small values that change by compare and set.
+ *
+ * **Details**
+ *
+ * A key has the characters `A-Z a-z 0-9 _ - . =`, with parts that are separated by
+ * `/`. A value is text of at most 64 KiB. Reads see every earlier change by any
+ * process (they are linearizable).
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Cells {
+  /** Returns the cell, or `undefined` if there is none. */
+  readonly get: (key: string) => Effect.Effect<Cell | undefined, LogError>
+  /** Returns the cells whose key starts with a prefix that ends with `/`. */
+  readonly list: (prefix: string) => Effect.Effect<ReadonlyArray<Cell>, LogError>
+  /**
+   * Sets the value if the cell still has the revision, and returns the new one;
+   * otherwise returns `undefined`. Revision 0 means that the cell does not exist.
+   */
+  readonly set: (key: string, value: string, revision: number) => Effect.Effect<number | undefined, LogError>
+  /** Deletes the cell if it still has the revision, and returns whether it did. */
+  readonly remove: (key: string, revision: number) => Effect.Effect<boolean, LogError>
+}
+
+/**
+ * The lease that an append is fenced by.
+ *
+ * **Details**
+ *
+ * The append must be refused with `Fenced` unless the cell `leaseKey(name)` says
+ * `{ term, owner }` with this term and an owner, at the moment when the events are
+ * stored. `leaseTerm` decodes the cell.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Fence {
+  /** The name of the lease. */
+  readonly name: string
+  readonly term: number
+}
+
+/**
+ * What an engine does itself. See `MeshLog` for the promises.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface LogEngine {
+  readonly append: (events: ReadonlyArray<NewEvent>, fence: Fence | undefined) => Effect.Effect<number, LogError>
+  readonly read: (options: ReadOptions) => Stream.Stream<Entry, LogError>
+  readonly bounds: Effect.Effect<Bounds, LogError>
+  readonly cells: Cells
+}
+
+/**
+ * Makes the service of an engine.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = (engine: LogEngine): MeshLog["Service"] => ({
+  append: (events, options) => engine.append(events, options?.lease),
+  read: (options) => engine.read(options ?? {}),
+  bounds: engine.bounds,
+  lease: (name, options) => Leases.acquire(engine.cells, name, options),
+  consumer: (name, options) => Consumers.make(engine, name, options)
+})
+
+/**
+ * Returns the key of the cell of a lease.
+ *
+ * @category leases
+ * @since 0.2.0
+ */
+export const leaseKey: (name: string) => string = Leases.keyOf
+
+/**
+ * Returns the term in the value of a lease's cell, or `undefined` if the lease is
+ * not held.
+ *
+ * @category leases
+ * @since 0.2.0
+ */
+export const leaseTerm: (value: string) => number | undefined = Leases.termOf

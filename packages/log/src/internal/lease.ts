@@ -1,0 +1,164 @@
+/**
+ * Leases on cells.
+ *
+ * A lease is a cell `{ term, owner, ttl }`. The holder sets it again and again, which
+ * changes its revision. A candidate does not compare clocks: it watches the revision,
+ * and takes the lease once it has seen no change for the time to live on its own
+ * monotonic clock. Compare and set makes one candidate the holder. `term` grows with
+ * each acquisition.
+ */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import type { Cell, Cells } from "../LogEngine.ts"
+import type { LogError } from "../LogError.ts"
+import type { Lease, LeaseOptions } from "../MeshLog.ts"
+import * as Options from "./options.ts"
+import { token } from "./token.ts"
+
+interface Value {
+  readonly term: number
+  /** Absent if the lease was released. */
+  readonly owner?: string
+  /** The time to live in milliseconds. */
+  readonly ttl: number
+}
+
+/** The key of a lease's cell. */
+export const keyOf = (name: string): string => `lease/${token(name)}`
+
+/** The term of a lease that is held. */
+export const termOf = (value: string): number | undefined => {
+  const { owner, term } = decode(value)
+  return owner === undefined ? undefined : term
+}
+
+// Only this module writes these cells.
+const decode = (value: string): Value => JSON.parse(value) as Value
+
+/** Milliseconds on the monotonic clock. */
+export const monotonicMillis = Clock.clockWith((clock) =>
+  Effect.sync(() => Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
+)
+
+/** A random name, for an owner or a member. */
+export const randomName: Effect.Effect<string> = Effect.map(
+  Effect.all([Random.nextIntBetween(0, 2 ** 31), Random.nextIntBetween(0, 2 ** 31)]),
+  (parts) => parts.map((part) => part.toString(36)).join("")
+)
+
+/** What a candidate has seen of a cell: its revision, and when it changed last. */
+export interface Seen {
+  readonly revision: number
+  readonly at: number
+}
+
+/** Updates what was seen of a cell. */
+export const observe = (seen: Seen | undefined, revision: number, now: number): Seen =>
+  seen?.revision === revision ? seen : { revision, at: now }
+
+/** Whether a candidate may take the lease: it does not exist, was released, or has not changed for its time to live. */
+const isFree = (cell: Cell, seen: Seen, now: number): boolean => {
+  const { owner, ttl } = decode(cell.value)
+  return owner === undefined || now - seen.at >= ttl
+}
+
+/** Waits for a lease, and renews it in the scope. */
+export const acquire = Effect.fnUntraced(function* (
+  cells: Cells,
+  name: string,
+  options: LeaseOptions | undefined
+): Effect.fn.Return<Lease, LogError, Scope.Scope> {
+  const key = keyOf(Options.name("lease", name))
+  const ttl = Options.millis("timeToLive", options?.timeToLive, { fallback: 10_000, min: 1000 })
+  const poll = Math.min(250, ttl / 8)
+  const owner = yield* randomName
+  let seen: Seen | undefined
+  // An interruption between the acquisition and its finalizer would leave a lease without a holder for its time to live.
+  return yield* Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      while (true) {
+        const cell = yield* restore(cells.get(key))
+        const now = yield* monotonicMillis
+        if (cell !== undefined) seen = observe(seen, cell.revision, now)
+        if (cell === undefined || (seen !== undefined && isFree(cell, seen, now))) {
+          const term = cell === undefined ? 1 : decode(cell.value).term + 1
+          const value: Value = { term, owner, ttl }
+          const revision = yield* cells.set(key, JSON.stringify(value), cell?.revision ?? 0)
+          if (revision !== undefined) return yield* hold(cells, { name, key, value, revision, since: now })
+        } else {
+          yield* restore(Effect.sleep(poll))
+        }
+      }
+    })
+  )
+})
+
+/** A lease that has just been acquired. */
+const hold = Effect.fnUntraced(function* (
+  cells: Cells,
+  acquired: {
+    readonly name: string
+    readonly key: string
+    readonly value: Value
+    readonly revision: number
+    readonly since: number
+  }
+): Effect.fn.Return<Lease, never, Scope.Scope> {
+  const { key, name, value } = acquired
+  const lost = yield* Deferred.make<void>()
+  let revision = acquired.revision
+  /** The lease is certain to be held until here, because no candidate has seen less of its time to live. */
+  let deadline = acquired.since + value.ttl
+
+  const renewOnce = Effect.gen(function* () {
+    const sentAt = yield* monotonicMillis
+    const renewed = yield* cells.set(key, JSON.stringify(value), revision)
+    if (renewed === undefined) {
+      yield* Deferred.succeed(lost, undefined)
+    } else {
+      revision = renewed
+      deadline = sentAt + value.ttl
+    }
+  })
+
+  const renewal = Effect.gen(function* () {
+    yield* Effect.sleep(value.ttl / 3)
+    while (!Deferred.isDoneUnsafe(lost)) {
+      const left = deadline - (yield* monotonicMillis)
+      if (left <= 0) {
+        yield* Deferred.succeed(lost, undefined)
+        break
+      }
+      const failed = yield* renewOnce.pipe(
+        Effect.timeout(left),
+        Effect.match({ onFailure: () => true, onSuccess: () => false })
+      )
+      yield* Effect.sleep(failed ? Math.min(250, value.ttl / 8) : value.ttl / 3)
+    }
+  })
+
+  const release = Effect.suspend(() => {
+    if (Deferred.isDoneUnsafe(lost)) return Effect.void
+    const { owner: _, ...released } = value
+    return Deferred.succeed(lost, undefined).pipe(
+      Effect.andThen(Effect.suspend(() => cells.set(key, JSON.stringify(released), revision))),
+      Effect.ignore
+    )
+  })
+
+  const renewing = yield* Effect.forkScoped(renewal)
+  // A renewal that is under way would change the revision that the release compares with.
+  const end = Effect.andThen(Fiber.interrupt(renewing), release)
+  yield* Effect.addFinalizer(() => end)
+  return {
+    name,
+    term: value.term,
+    isHeld: Effect.map(monotonicMillis, (now) => !Deferred.isDoneUnsafe(lost) && now < deadline),
+    awaitLost: Deferred.await(lost),
+    release: end
+  }
+})

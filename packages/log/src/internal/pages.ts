@@ -1,0 +1,113 @@
+/**
+ * Readers of engines that answer in pages.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { isReadonlyArrayNonEmpty } from "effect/Array"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type * as Pull from "effect/Pull"
+import * as Stream from "effect/Stream"
+import type { LogError } from "../LogError.ts"
+import type { Bounds, Entry, From, ReadOptions } from "../MeshLog.ts"
+import { truncated } from "./entries.ts"
+import { toWanted, type Wanted } from "./filter.ts"
+
+/** Entries in order, as the log stood at one moment. */
+export interface Page {
+  readonly entries: ReadonlyArray<Entry>
+  /** The position up to which the page is complete. */
+  readonly position: number
+  /** The first position that the log held. */
+  readonly first: number
+}
+
+/** What an engine with pages does itself. */
+export interface Pages {
+  readonly bounds: Effect.Effect<Bounds, LogError>
+  /**
+   * Returns the wanted entries after a position, up to and with another one, as many as
+   * fit in a page. `wanted` is a hint: a page may have others.
+   */
+  readonly page: (after: number, upTo: number, wanted: Wanted | undefined) => Effect.Effect<Page, LogError>
+  /** Returns the position before the first entry at or after an instant; 0 if that one may have been removed. */
+  readonly positionAt: (instant: number) => Effect.Effect<number, LogError>
+  /** Returns the newest update of each task up to a position, ordered by position. */
+  readonly snapshot: (wanted: Wanted | undefined) => Effect.Effect<
+    {
+      readonly entries: ReadonlyArray<Entry>
+      /** The last position of the log at that moment. */
+      readonly position: number
+    },
+    LogError
+  >
+  /** Waits until the log may hold an entry after a position. */
+  readonly awaitAfter: (position: number) => Effect.Effect<void, LogError>
+}
+
+type Done = Cause.Done
+
+/** Streams the entries of pages. */
+export const read = (pages: Pages, options: ReadOptions): Stream.Stream<Entry, LogError> => {
+  const wanted = toWanted(options.filter)
+  const from: From = options.from ?? { _tag: "Beginning" }
+  const follow = options.follow === true
+  return Stream.fromPull(
+    Effect.gen(function* () {
+      const { last } = yield* pages.bounds
+      const end = follow ? Number.POSITIVE_INFINITY : last
+      let cursor = 0
+      let snapshot: ReadonlyArray<Entry> = []
+      if (from._tag === "LastPerTask") {
+        const taken = yield* pages.snapshot(wanted)
+        snapshot = select(taken.entries, wanted)
+        cursor = taken.position
+      } else {
+        cursor = yield* startOf(pages, from, last)
+      }
+      const done = from._tag === "LastPerTask" && !follow
+
+      const next: Pull.Pull<NonEmptyReadonlyArray<Entry>, LogError> = Effect.gen(function* () {
+        while (true) {
+          if (isReadonlyArrayNonEmpty(snapshot)) {
+            const entries = snapshot
+            snapshot = []
+            return entries
+          }
+          if (done || cursor >= end) return yield* Cause.done() as Effect.Effect<never, Done>
+          const page = yield* pages.page(cursor, end, wanted)
+          const entries = select(page.entries, wanted)
+          if (page.first > cursor + 1) {
+            const to = Math.min(page.first - 1, end)
+            const mark = truncated(cursor + 1, to, yield* Clock.currentTimeMillis)
+            if (wanted === undefined || wanted.isWanted(mark.event)) entries.unshift(mark)
+            cursor = to
+          }
+          const advanced = page.position > cursor
+          if (advanced) cursor = page.position
+          if (isReadonlyArrayNonEmpty(entries)) return entries
+          if (advanced) yield* Effect.yieldNow
+          else if (follow) yield* pages.awaitAfter(cursor)
+          else return yield* Cause.done() as Effect.Effect<never, Done>
+        }
+      })
+      return next
+    })
+  )
+}
+
+const select = (entries: ReadonlyArray<Entry>, wanted: Wanted | undefined): Array<Entry> =>
+  wanted === undefined ? entries.slice() : entries.filter(({ event }) => wanted.isWanted(event))
+
+const startOf = (pages: Pages, from: Exclude<From, { _tag: "LastPerTask" }>, last: number) => {
+  switch (from._tag) {
+    case "Beginning":
+      return Effect.succeed(0)
+    case "New":
+      return Effect.succeed(last)
+    case "After":
+      return Effect.succeed(from.position)
+    case "Time":
+      return pages.positionAt(from.at)
+  }
+}

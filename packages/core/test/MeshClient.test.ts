@@ -299,6 +299,37 @@ describe("MeshClient", () => {
       })
     )
 
+    itLeavesNothing("shows what is requested and confirmed without waiting for the next element", () =>
+      Effect.gen(function* () {
+        const { mesh, client } = yield* setup({
+          mesh: { acknowledge: "manual" },
+          subscriptionIdleTimeToLive: 0,
+          keepAlive: true
+        })
+        const shown = Effect.map(SubscriptionRef.get(client.subscriptions), ({ confirmed, requested }) => ({
+          requested: [...requested.output],
+          confirmed: [...confirmed.output]
+        }))
+        yield* follow(client.output(a))
+        yield* settle
+        yield* mesh.acknowledge()
+        yield* settle
+        const { fiber } = yield* follow(client.output(b))
+        yield* settle
+        assert.deepStrictEqual(yield* shown, { requested: [a, b], confirmed: [a] })
+        yield* mesh.acknowledge()
+        yield* settle
+        assert.deepStrictEqual(yield* shown, { requested: [a, b], confirmed: [a, b] })
+        yield* Fiber.interrupt(fiber)
+        yield* settle
+        // The request is visible, also while the server is silent.
+        assert.deepStrictEqual(yield* shown, { requested: [a], confirmed: [a] })
+        yield* mesh.acknowledge()
+        yield* settle
+        assert.deepStrictEqual(yield* shown, { requested: [a], confirmed: [a] })
+      })
+    )
+
     itLeavesNothing("requests everything again after a reconnect, in one flush", () =>
       Effect.gen(function* () {
         const mesh = yield* ScriptedMesh.make()

@@ -257,6 +257,7 @@ class Loop<Extra> {
       epoch,
       skip,
       onReplay,
+      onChanged: this.#publishChanges,
       onConfirmed: onConfirmed === undefined ? undefined : (key) => onConfirmed(key, epoch),
       toBad: (error) => ({ _tag: "Resync", epoch, reason: { _tag: "BadFrame", error } }),
       toReplayMark: (unconfirmed) => this.#onReplayEnd(unconfirmed)
@@ -428,19 +429,31 @@ class Loop<Extra> {
   // ---------------------------------------------------------------------------
 
   #published(batch: Batch<Extra>): Effect.Effect<Batch<Extra>> {
-    const { subscriptionState, subscriptions } = this.#options
-    return subscriptionState === undefined ||
-      subscriptions.isReplaying() ||
-      subscriptions.revision() === this.#publishedRevision
-      ? Effect.succeed(batch)
-      : Effect.as(this.#publish, batch)
+    return this.#hasChanges() ? Effect.as(this.#publish, batch) : Effect.succeed(batch)
   }
+
+  #hasChanges(): boolean {
+    const { subscriptionState, subscriptions } = this.#options
+    return (
+      subscriptionState !== undefined &&
+      !subscriptions.isReplaying() &&
+      subscriptions.revision() !== this.#publishedRevision
+    )
+  }
+
+  /** Publishes what has changed without an element. */
+  readonly #publishChanges: Effect.Effect<void> = Effect.suspend(() =>
+    this.#state._tag === "Online" && this.#hasChanges() ? this.#publish : Effect.void
+  )
 
   readonly #publish: Effect.Effect<void> = Effect.suspend(() => {
     const { subscriptionState, subscriptions } = this.#options
     if (subscriptionState === undefined) return Effect.void
-    this.#publishedRevision = subscriptions.revision()
-    return SubscriptionRef.set(subscriptionState, { epoch: this.#epoch, ...subscriptions.current() })
+    // Read where it is set: two fibers publish, and the older state must not replace the newer one.
+    return SubscriptionRef.update(subscriptionState, () => {
+      this.#publishedRevision = subscriptions.revision()
+      return { epoch: this.#epoch, ...subscriptions.current() }
+    })
   })
 }
 

@@ -50,6 +50,8 @@ export interface Options<Bad, Extra> {
   readonly onConfirmed?: ((key: Key) => Extra) | undefined
   /** Called when the replay has been taken from the table, before it is written. */
   readonly onReplay?: (() => void) | undefined
+  /** Runs when requests were sent, or acknowledgements have arrived that cause no element. */
+  readonly onChanged?: Effect.Effect<void> | undefined
   readonly skip?: ((frame: string) => Skippable | undefined) | undefined
 }
 
@@ -67,7 +69,7 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   options: Options<Bad, Extra>
 ): Effect.fn.Return<Session<Data | Bad | Resync | Extra>, MeshError.MeshError, Socket.Socket | Scope.Scope> {
   type Element = Data | Bad | Resync | Extra
-  const { subscriptions } = options
+  const { onChanged = Effect.void, subscriptions } = options
   const socket = yield* Socket.Socket
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
@@ -127,7 +129,8 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     if (elements.length === 0) settle()
     handoff.offer(elements)
     const failure = decoder.failure()
-    return failure === undefined ? Effect.void : Effect.fail(failure)
+    if (failure !== undefined) return Effect.fail(failure)
+    return elements.length === 0 ? onChanged : Effect.void
   }
 
   /** Emits the marks of overdue keys, after everything that has arrived was read. */
@@ -220,7 +223,12 @@ interface RequesterParts {
 
 /** Sends the requests of the table, at the pace of the settings, and expires unacknowledged ones. */
 const makeRequester = (
-  { onReplay, settings, subscriptions }: Pick<Options<never, never>, "onReplay" | "settings" | "subscriptions">,
+  {
+    onChanged = Effect.void,
+    onReplay,
+    settings,
+    subscriptions
+  }: Pick<Options<never, never>, "onChanged" | "onReplay" | "settings" | "subscriptions">,
   { clock, reading, record, writer }: RequesterParts
 ) => {
   const now = () => monotonicMillis(clock)
@@ -275,6 +283,7 @@ const makeRequester = (
           return write(take())
         })
       ),
+      Effect.andThen(onChanged),
       Effect.forever
     )
 

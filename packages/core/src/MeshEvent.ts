@@ -108,7 +108,8 @@ export interface Disconnected extends Schema.Schema.Type<typeof Disconnected> {}
  * - `VersionGap`: an update's `version` jumped from `lastVersion` to `version`
  *   (see `MeshStream.markGaps`).
  * - `Overflow`: the consumer was too slow for its overflow policy, and `dropped`
- *   events did not reach it.
+ *   events did not reach it. A lost mark counts as the events that it stood for:
+ *   `dropped` is 0 where only marks were lost that stood for none.
  *
  * Marks of a source that joins several feeds, or that reads a kept one:
  *

@@ -127,7 +127,7 @@ describe("Simulation", () => {
         /Subscribe.* was sent twice within 0 ms/
       ],
       [
-        "sends what is no request",
+        "sends a frame that is not a request",
         () =>
           Effect.scoped(
             Effect.gen(function* () {

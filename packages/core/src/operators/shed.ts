@@ -55,9 +55,9 @@ const make = (conflate: "always" | "whenFull", shed: "nothing" | "partials"): Bu
  * another one of its task is queued is merged with it: each member is that of the
  * higher version (of the later update if a version is missing), or that of the
  * other one where it has none; `updatedFields` are joined. The merged update stands
- * where the later one arrived, so no status overtakes the output before it.
+ * where the newer one arrived, so no status overtakes the output before it.
  *
- * In place of the earlier update stands a `Resync` with reason
+ * In place of the older update stands a `Resync` with reason
  * `Overflow { dropped }`: `dropped` counts the updates that are missing there,
  * `taskId` is set if all are of one task, and `epoch` is that of the last lifecycle
  * element before it (0 before the first). Marks do not count towards `capacity`:
@@ -114,10 +114,10 @@ export const conflateUpdates: Buffer = /*#__PURE__*/ make("always", "nothing")
  *
  * When the buffer is full, each event that arrives makes room for itself:
  *
- * 1. The oldest update is merged into a later one of the same task, if there is
- *    one: each member is that of the higher version (of the later update if a
- *    version is missing), or that of the other one where it has none;
- *    `updatedFields` are joined. The merged update keeps the later place.
+ * 1. The first update that is older than another one of the same task is merged
+ *    into that one: each member is that of the higher version (of the later update
+ *    if a version is missing), or that of the other one where it has none;
+ *    `updatedFields` are joined. The merged update keeps the place of the newer one.
  * 2. Otherwise the oldest partial output is dropped, or the arriving one if it is
  *    the only one.
  * 3. Otherwise reading stops until the consumer pulls.

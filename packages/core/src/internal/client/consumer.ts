@@ -8,7 +8,8 @@
  *
  * Invariants: a queue never contains more than `capacity` events, and at most one
  * mark between two of them; events are taken in the order of the offers; every lost
- * event is counted in a `Resync` with reason `Overflow` at the event's place.
+ * event is counted in a `Resync` with reason `Overflow` at the event's place. A
+ * lost mark that stands for no event leaves an `Overflow` that does not count it.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
@@ -149,7 +150,8 @@ class FifoConsumer extends Consumer {
   private events: Array<MeshEvent> | undefined = undefined
   // The index of the oldest event. Shifting the array instead would take time proportional to its length for each event.
   private start = 0
-  private dropped = 0
+  /** How many events are missing, not counting marks; `undefined` if nothing is. */
+  private dropped: number | undefined = undefined
 
   get size(): number {
     return this.events === undefined ? 0 : this.events.length - this.start
@@ -165,8 +167,9 @@ class FifoConsumer extends Consumer {
     if (this.size >= capacity) {
       if (overflow === "suspend") return "full"
       if (overflow === "fail") return "overflow"
-      this.dropped++
-      this.lost++
+      const loss = ShedQueue.lossOf(overflow === "dropping" ? event : (events[this.start] ?? event))
+      this.dropped = (this.dropped ?? 0) + loss
+      this.lost += loss
       if (overflow === "dropping") return "accepted"
       this.start++
       if (this.start >= capacity) {
@@ -181,9 +184,9 @@ class FifoConsumer extends Consumer {
   takeAll(): Array<MeshEvent> {
     const { dropped, events = [], start } = this
     this.events = undefined
-    if (dropped === 0) return events
+    if (dropped === undefined) return events
     this.start = 0
-    this.dropped = 0
+    this.dropped = undefined
     const mark = (epoch: number): MeshEvent => ({ _tag: "Resync", epoch, reason: { _tag: "Overflow", dropped } })
     // `dropping` loses events only at the end: there is room again only after the queue was emptied.
     if (this.options.overflow !== "sliding") return this.wantedOf([...events, mark(this.shared.epoch)])

@@ -25,7 +25,8 @@ import { defaultMaxTasks } from "../queue/recent.ts"
  * | `fail` | never | everything after the overflow: its stream fails with `ConsumerOverflow` |
  *
  * Every lost event is counted in a `Resync` with reason `Overflow` at the place of
- * the event. A queue never contains more than `capacity` events; these marks are not
+ * the event. A lost mark that stands for no event leaves an `Overflow` that does not
+ * count it. A queue never contains more than `capacity` events; these marks are not
  * counted.
  *
  * @category options

@@ -19,10 +19,11 @@
  * 2. Nothing is lost that the options do not allow. With `shed: "anything"`, an
  *    offer is never refused.
  * 3. Events are taken in the order of the offers. A merged update takes the place of
- *    the later one, so that no status overtakes the outputs before it.
+ *    the newer one, so that no status overtakes the outputs before it.
  * 4. A mark stands exactly at the place of the lost events, and
  *    `accepted = taken + conflated + shed + size`, where `conflated + shed` is
- *    the sum over all marks, including those not taken yet.
+ *    the sum over all marks, including those not taken yet. A lost mark counts as
+ *    the events that it counted (see `lossOf`).
  * 5. Every operation except `takeAll` takes constant time, apart from merging
  *    `updatedFields`.
  */
@@ -71,7 +72,7 @@ interface Node<A> {
   next: Node<A> | undefined
   /** The events missing right before this one. */
   mark: Mark | undefined
-  /** The next update of the same task. */
+  /** The update of the same task that it is merged into if it must go. */
   newer: Node<A> | undefined
   /** The next node in its line. A node is in at most one line. */
   behind: Node<A> | undefined
@@ -101,6 +102,15 @@ const leave = <A>(line: Line<A>): Node<A> | undefined => {
 const clear = (line: Line<unknown>): void => {
   line.first = undefined
   line.last = undefined
+}
+
+/**
+ * How many events are lost with an event. Marks are not counted, but for those that
+ * stand for events: an `Overflow` counts as its own events, a `BadFrame` as one.
+ */
+export const lossOf = (event: MeshEvent): number => {
+  if (event._tag !== "Resync" || event.reason._tag === "BadFrame") return 1
+  return event.reason._tag === "Overflow" ? event.reason.dropped : 0
 }
 
 /** Joins adjacent marks. Their epochs differ only if the `Connected` between them was lost too. */
@@ -179,7 +189,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
 
   /** Removes a node and leaves a mark in its place. */
   const drop = (node: Node<A>): void => {
-    const mark = joinMarks(node.mark, { dropped: 1, taskId: node.taskId, epoch: node.epoch })
+    const mark = joinMarks(node.mark, { dropped: lossOf(node.event), taskId: node.taskId, epoch: node.epoch })
     const { prev, next } = node
     if (prev === undefined) head = next
     else prev.next = next
@@ -223,15 +233,20 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
 
   const shedHead = (): boolean => {
     if (head === undefined) return false
+    shed += lossOf(head.event)
     drop(head)
-    shed++
     return true
+  }
+
+  /** Marks the loss of an event that is not queued. */
+  const markLoss = (event: A): void => {
+    tailMark = joinMarks(tailMark, { dropped: 1, taskId: "taskId" in event ? event.taskId : undefined, epoch })
   }
 
   /** Handles an event for which there is no room: sheds it and marks its place, if that is allowed. */
   const refuse = (event: A, mayShed: boolean): "accepted" | "full" => {
     if (!mayShed) return "full"
-    tailMark = joinMarks(tailMark, { dropped: 1, taskId: "taskId" in event ? event.taskId : undefined, epoch })
+    markLoss(event)
     shed++
     return "accepted"
   }
@@ -249,19 +264,30 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   }
 
   const offerUpdate = (event: Extract<A, TaskUpdated>): "accepted" | "full" => {
-    const older = latest.get(event.taskId)
-    if (older !== undefined && (conflateAlways || (size >= capacity && superseded.first === undefined))) {
-      // The older update is removed first, so there is room even in a full queue.
-      drop(older)
+    const known = latest.get(event.taskId)
+    const isOlder = known !== undefined && isUpdate(known.event) && isLate(known.event, event)
+    if (known !== undefined && (conflateAlways || (size >= capacity && superseded.first === undefined))) {
       conflated++
-      setLatest(event.taskId, append(merge(older.event, event)))
+      if (isOlder) {
+        known.event = merge(known.event, event)
+        markLoss(event)
+        return "accepted"
+      }
+      // The older update is removed first, so there is room even in a full queue.
+      drop(known)
+      setLatest(event.taskId, append(merge(known.event, event)))
       return "accepted"
     }
     if (!roomForUpdate()) return refuse(event, shedAnything)
     const node = append(event)
-    if (older !== undefined) {
-      older.newer = node
-      join(superseded, older)
+    if (isOlder) {
+      node.newer = known
+      join(superseded, node)
+      return "accepted"
+    }
+    if (known !== undefined) {
+      known.newer = node
+      join(superseded, known)
     }
     setLatest(event.taskId, node)
     return "accepted"

@@ -85,6 +85,30 @@ describe("a consumer's queue", () => {
     })
   }
 
+  it("replaces a lost mark by an Overflow that does not count it", () => {
+    const mark: MeshEvent = { _tag: "Resync", epoch: 1, reason: { _tag: "JoinedLate" } }
+    const overflow = (dropped: number): MeshEvent => ({
+      _tag: "Resync",
+      epoch: 1,
+      reason: { _tag: "Overflow", dropped }
+    })
+    const x = output(1, false)
+    for (const strategy of ["shed", "sliding"] as const) {
+      const queue = make(strategy, 1)
+      queue.offer(mark)
+      queue.offer({ _tag: "Connected", epoch: 2, at: 0 })
+      assert.deepStrictEqual(queue.takeAll()[0], { ...overflow(0) })
+    }
+    const sliding = make("sliding", 2)
+    for (const event of [x, mark, overflow(3), x, x]) sliding.offer(event)
+    assert.strictEqual(sliding.lost, 4)
+    assert.deepStrictEqual(sliding.takeAll(), [overflow(4), x, x])
+    const dropping = make("dropping", 1)
+    for (const event of [x, mark]) dropping.offer(event)
+    assert.strictEqual(dropping.lost, 0)
+    assert.deepStrictEqual(dropping.takeAll(), [x, overflow(0)])
+  })
+
   it("reports full or overflow, and changes nothing", () => {
     for (const [strategy, answer] of [
       ["suspend", "full"],

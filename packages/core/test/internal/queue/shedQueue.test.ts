@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
+import { DecodeError } from "../../../src/DecodeError.ts"
 import * as ShedQueue from "../../../src/internal/queue/shedQueue.ts"
 import type { MeshEvent, Resync } from "../../../src/MeshEvent.ts"
 import { TaskId } from "../../../src/TaskId.ts"
@@ -297,7 +298,8 @@ describe("a queue that sheds anything", () => {
         left = (pauses[++pause % pauses.length] ?? 1) * 3
       }
       taken.push(...queue.takeAll())
-      assert.strictEqual(taken.filter((event) => !isMark(event)).length + marked(taken), events.length)
+      const countOf = (list: ReadonlyArray<MeshEvent>) => list.filter(({ _tag }) => _tag !== "Resync").length
+      assert.strictEqual(countOf(taken) + marked(taken), countOf(events))
       assert.strictEqual(queue.conflated + queue.shed, marked(taken))
     }
   )
@@ -339,11 +341,78 @@ describe("a queue that sheds anything", () => {
   })
 })
 
+/** A history in which every second update of a task arrives before an older one, and each has a version. */
+const lateHistory = Arbitrary.map(history, (events) =>
+  events.flatMap((event): ReadonlyArray<MeshEvent> => {
+    if (event._tag !== "TaskUpdated") return [event]
+    return event.version === undefined ? [] : [{ ...event, version: event.version ^ 1 }]
+  })
+)
+
+describe("the place of what is lost", () => {
+  for (const [name, make] of [
+    ["sheds", shedding],
+    ["conflates", conflating],
+    ["sheds anything", sheddingAnything]
+  ] as const) {
+    it.prop(
+      `is marked exactly by a queue that ${name}, also where late older updates arrive`,
+      [lateHistory, sizes, capacities],
+      ([events, pauses, capacity]) => {
+        const { taken } = run(make(capacity), events, pauses)
+        const counted = events.filter(({ _tag }) => _tag !== "Resync")
+        let place = 0
+        for (const event of taken) {
+          if (event._tag !== "Resync") {
+            const there = counted[place++]
+            assert.strictEqual(there?._tag, event._tag)
+            if (event._tag === "TaskUpdated" && there?._tag === "TaskUpdated") {
+              assert.deepStrictEqual([there.taskId, there.version], [event.taskId, event.version])
+            } else {
+              assert.strictEqual(there, event)
+            }
+          } else if (event.reason._tag === "Overflow") {
+            place += event.reason.dropped
+          }
+        }
+        assert.strictEqual(place, counted.length)
+      }
+    )
+  }
+
+  it("is that of a late older update, and not that of the newer one", () => {
+    const newer = updated(a, "done", 3)
+    const late = updated(a, "running", 2)
+    const always = conflating(5)
+    offerAll(always, [newer, said(a, "x"), late])
+    assert.deepStrictEqual(always.takeAll(), [newer, said(a, "x"), overflow(1, a)])
+    // Without room, and when another event needs room later.
+    const full = shedding(2)
+    offerAll(full, [newer, said(a, "x"), late])
+    assert.deepStrictEqual(full.takeAll(), [newer, said(a, "x"), overflow(1, a)])
+    const queue = shedding(3)
+    offerAll(queue, [newer, said(a, "x"), late, said(a, "y")])
+    assert.deepStrictEqual(queue.takeAll(), [newer, said(a, "x"), overflow(1, a), said(a, "y")])
+  })
+
+  it("is marked without a count for a mark, and with the count of a mark that it replaces", () => {
+    const mark: Resync = { _tag: "Resync", epoch: 1, reason: { _tag: "JoinedLate" } }
+    const queue = sheddingAnything(1)
+    offerAll(queue, [mark, mark])
+    assert.deepStrictEqual(queue.takeAll(), [overflow(0, undefined, 1), mark])
+    offerAll(queue, [overflow(4, a, 1), mark])
+    assert.deepStrictEqual(queue.takeAll(), [overflow(4, a, 1), mark])
+    const error = new DecodeError({ problem: "InvalidMessage", path: [], expected: "", size: 0 })
+    offerAll(queue, [{ ...mark, reason: { _tag: "BadFrame", error } }, mark])
+    assert.deepStrictEqual(queue.takeAll(), [overflow(1, undefined, 1), mark])
+  })
+})
+
 describe("merging updates", () => {
   it("keeps the members and the version of the higher version, whichever arrives first", () => {
     for (const make of [shedding(1), sheddingAnything(1), conflating(1)]) {
       offerAll(make, [updated(a, "pending", 1), updated(a, "done", 3), updated(a, "running", 2)])
-      assert.deepStrictEqual(make.takeAll(), [overflow(2, a), updated(a, "done", 3)])
+      assert.deepStrictEqual(make.takeAll(), [overflow(1, a), updated(a, "done", 3), overflow(1, a)])
     }
   })
 

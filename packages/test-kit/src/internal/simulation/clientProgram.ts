@@ -194,7 +194,6 @@ export const program: Program<Action> = {
             ...(action.stream._tag === "everything" ? { ignores: isOutput } : {}),
             reference,
             joinsLate: true,
-            merges: overflowOf(action) === "shed",
             isEmpty: () => Interest.isEmpty(interest),
             ...(action.again ? { onFailure: Effect.suspend(() => join({ ...action, again: false })) } : {})
           }).pipe(Scope.provide(own))

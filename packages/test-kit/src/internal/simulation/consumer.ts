@@ -102,8 +102,6 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
     let judged = 0
     /** The next elements of the reference that the consumer may be waiting for. */
     let positions: ReadonlySet<number> | undefined
-    /** How many events may have been merged into the next one. */
-    let merged = 0
 
     const nextAdmitted = (from: number): number => {
       let next = from
@@ -165,9 +163,7 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
             expected.length === 0 ? "nothing yet" : [...new Set(expected.map(Reference.show))].slice(0, 3).join(", or ")
           }`
         }
-        positions = merged > 0 ? skip(after, merged) : after
-        const isOverflow = event._tag === "Resync" && event.reason._tag === "Overflow"
-        merged = options.merges === true && isOverflow ? event.reason.dropped : 0
+        positions = after
       }
       return undefined
     }

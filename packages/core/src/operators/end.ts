@@ -1,5 +1,5 @@
 /**
- * Where a stream of events ends because the work did.
+ * Operators that end a stream of events when tasks have ended.
  */
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
@@ -19,39 +19,39 @@ import type { RestartOptions, Selector } from "./options.ts"
  * @since 0.1.0
  */
 export interface UntilTerminalOptions extends RestartOptions {
-  /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
+  /** The statuses that end a task. Defaults to `TaskStatus.defaultTerminal`. */
   readonly terminal?: Selector<string> | undefined
 }
 
 /**
- * Ends the stream when a task, or every one of several tasks, reached a terminal
+ * Ends the stream when a task, or each of several tasks, has reached a terminal
  * status.
  *
  * **When to use**
  *
- * Use it to follow a piece of work to its end. The tasks' updates must be part
- * of the interest: output says no status.
+ * Use it to follow tasks until they end. The interest must include the updates of
+ * the tasks, since output has no status.
  *
  * **Details**
  *
- * - The update that brings the last task to a terminal status is the stream's
- *   last element. Nothing is pulled after it, so the connection closes.
- * - Every event passes, those of other tasks, `Connected`, `Disconnected` and
- *   `Resync` included. Put `filterTask` beside it to drop the rest.
- * - A task counts as ended from its first terminal status on, also if it is
- *   started again while others still run.
+ * - The update with which the last task reaches a terminal status is the last
+ *   element of the stream. Nothing is pulled after it, so the connection closes.
+ * - All events pass, including those of other tasks, `Connected`, `Disconnected`
+ *   and `Resync`. Use `filterTask` to drop those of other tasks.
+ * - A task counts as ended from its first terminal status on, even if it is started
+ *   again while other tasks still run.
  * - The highest version decides: a terminal status that arrives after a newer
  *   update of its task does not count (see `RestartOptions`).
- * - With no task at all the stream ends at once.
- * - What is remembered: the given tasks that have not ended, and their versions.
+ * - Without a task the stream ends at once.
+ * - Memory: the given tasks that have not ended, and their versions.
  *
  * **Gotchas**
  *
- * A terminal status that fell into a gap is never seen, and nothing comes after
- * it: at a `Resync`, ask the server's other interfaces for the task's status, or
- * bound the wait (`Stream.timeout`, `Stream.interruptWhen`).
+ * A terminal status that was lost in a gap never arrives, and the task sends nothing
+ * after it. At a `Resync`, fetch the status from another interface of the server, or
+ * limit the wait (`Stream.timeout`, `Stream.interruptWhen`).
  *
- * **Example** (Two tasks to their end)
+ * **Example** (Following two tasks until they end)
  *
  * ```ts
  * import * as Effect from "effect/Effect"

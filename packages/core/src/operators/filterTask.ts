@@ -1,5 +1,5 @@
 /**
- * `filterTask`: what concerns given tasks.
+ * `filterTask`: keeps the elements of given tasks.
  */
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
@@ -12,8 +12,8 @@ import * as Pushdown from "../internal/pushdown.ts"
 import type { KeepOptions, Selector } from "./options.ts"
 
 /**
- * What `filterTask` takes: events, and whatever other operators made of them,
- * as long as it is tagged and names its task in `taskId`.
+ * The elements that `filterTask` accepts: events, and elements of other operators
+ * with a `_tag` and a `taskId`.
  */
 interface MaybeOfTask {
   readonly _tag: string
@@ -21,7 +21,7 @@ interface MaybeOfTask {
 }
 
 /**
- * What `filterTask` lets through of the elements `A`.
+ * The elements of `A` that `filterTask` keeps.
  *
  * @category models
  * @since 0.1.0
@@ -29,29 +29,29 @@ interface MaybeOfTask {
 export type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.UnknownMessage | Lifecycle>
 
 /**
- * Keeps what concerns one task, several tasks, or the tasks whose id a predicate
- * takes.
+ * Keeps the elements of one task, of several tasks, or of the tasks whose id
+ * satisfies a predicate.
  *
  * **When to use**
  *
- * Use it on a feed of many tasks. Where one task is all that a program wants,
- * say so in the `Interest` as well: then the rest is never sent.
+ * Use it on a feed of many tasks. If a program needs only one task, request only that
+ * task in the `Interest`: then the server does not send the others.
  *
  * **Details**
  *
- * - An element with a `taskId` passes where that task is meant. This goes for
- *   updates, output, `Restated`, and for what other operators make (`ToolUse`, `TaskLine`).
- * - `Connected`, `Disconnected`, `Resync`, `Repaired` and `RepairFailed` are dropped,
- *   unless `keep` asks for them. A `Resync` that is kept passes if it names such a task, or no task.
- * - `ServerError` and `UnknownMessage` name no task and are dropped. Take them
- *   from the feed itself with `serverErrors`.
+ * - An element with a `taskId` passes if that task is selected: updates, output,
+ *   `Restated`, and elements of other operators (`ToolUse`, `TaskLine`).
+ * - Lifecycle elements are dropped unless `keep` selects them. A kept `Resync` passes
+ *   if it names a selected task, or no task.
+ * - `ServerError` and `UnknownMessage` name no task and are dropped. Use
+ *   `serverErrors` on the feed itself to get errors.
  *
- * Ids are read when the operator is put on a stream. Use a predicate for a
- * choice that changes while the stream runs.
+ * Ids are read when the operator is applied. Use a predicate if the selection
+ * changes while the stream runs.
  *
- * Right behind `MeshStream.connect`, or behind other filters there, messages of
- * tasks whose ids are not given are only made sure to be messages, and not
- * decoded: half the work.
+ * Directly after `MeshStream.connect`, or after other filters there, messages of
+ * other tasks are only validated and not decoded, which takes half the time. This
+ * needs ids instead of a predicate.
  *
  * **Example** (One task of two)
  *

@@ -1,14 +1,14 @@
 /**
- * `groupByTask`: one fiber reads the feed and puts each event into the
- * mailbox of its task.
+ * `groupByTask`: one fiber reads the feed and puts each event into the mailbox of
+ * its task.
  *
  * It does not use `Stream.groupByKey`, which cannot send an element to every group,
  * ends its groups without an error when the feed fails, queues any number of groups
  * before a consumer takes them, and has only one time to live.
  *
- * Invariants: a task has at most one live group; each live group is in one of
- * `idle` and `ending`, the one whose last event is oldest first; a group's mailbox is
- * ended exactly when it stops being live.
+ * Invariants: a task has at most one live group; each live group is in either `idle`
+ * or `ending`, which are ordered by the time of the last event, oldest first; a
+ * group's mailbox is ended exactly when the group stops being live.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -40,23 +40,23 @@ import type { RestartOptions, Selector } from "./options.ts"
  */
 export interface GroupByTaskOptions extends RestartOptions {
   /**
-   * How many events of one task wait for its consumer at most. When one task has
-   * as many, the feed stops for all. A fraction is rounded down; what is not at
-   * least 1 means 1. Default: 256.
+   * The most events of one task that wait for its consumer. When a task has as many,
+   * reading stops for all tasks. A fraction is rounded down; a value below 1 or `NaN`
+   * counts as 1. Defaults to 256.
    */
   readonly capacity?: number | undefined
   /**
-   * How long a task may be silent before its substream ends. The task's next
-   * event starts a new one. Default: 1 hour.
+   * How long a task may be silent before its substream ends. The task's next event
+   * starts a new substream. Defaults to 1 hour.
    */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
-   * How long after the last event of a task with a terminal status its substream
-   * ends: output may trail the update that ends its task. 0 ends it with that
-   * update. Default: 5 seconds.
+   * How long after the last event of an ended task its substream ends, since output
+   * may follow the update that ends its task. With 0, the substream ends with that
+   * update. Defaults to 5 seconds.
    */
   readonly endedTimeToLive?: Duration.Input | undefined
-  /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
+  /** The statuses that end a task. Defaults to `TaskStatus.defaultTerminal`. */
   readonly terminal?: Selector<string> | undefined
 }
 
@@ -65,52 +65,50 @@ export interface GroupByTaskOptions extends RestartOptions {
  *
  * **When to use**
  *
- * Use it to process each task separately and concurrently: one log file or one
- * worker for each task. For one task, or a few that are
- * known, `filterTask` is enough.
+ * Use it to process each task separately and concurrently, for example with one log
+ * file or one worker for each task. For one or a few known tasks, use `filterTask`.
  *
  * **Details**
  *
- * Emits a pair of id and substream when an event first names a task. The
- * substreams together have every event that names a task, in the order of the
- * feed within each.
+ * Emits a pair of id and substream when an event first names a task. Every event that
+ * names a task is in the substream of that task, in the order of the feed.
  *
- * An event that names no task (`Connected`, `Disconnected`, a `Resync` of everything,
- * `ServerError`, `UnknownMessage`) goes to every substream that is live, and is
- * dropped when none is. A `Resync` that names a task goes to that task alone,
- * and starts its substream as any other event would.
+ * An event without a task (`Connected`, `Disconnected`, a `Resync` of everything,
+ * `ServerError`, `UnknownMessage`) goes to every live substream, and is dropped if
+ * there is none. A `Resync` that names a task goes only to that task, and starts its
+ * substream like any other event.
  *
  * A substream ends
  *
- * - `endedTimeToLive` after the last event of its task, once that has a terminal status;
- *   a newer update to another status before that calls it off (the higher version
+ * - `endedTimeToLive` after the last event of its task, if the task has a terminal
+ *   status; a newer update to a non-terminal status cancels this (the higher version
  *   decides: see `RestartOptions`);
  * - when its task was silent for `idleTimeToLive`;
  * - when the feed ends.
  *
  * Its consumer receives the buffered events first. A later event starts a new
- * substream of the same task. A failure of the feed fails every live substream
- * and the outer stream, so a substream that ends was not cut off.
+ * substream of the same task. A failure of the feed fails every live substream and
+ * the outer stream, so a substream that ends without a failure is complete.
  *
  * Each substream is for one consumer. If the consumer stops early or is
- * interrupted, the rest of this substream is dropped and the others go on.
+ * interrupted, the rest of this substream is dropped and the others continue.
  *
- * Memory: `capacity` events for each live task at most. Up to 16 substreams
- * wait to be taken; then the feed stops.
+ * Memory: at most `capacity` events for each live task. When 16 new substreams have
+ * not been taken, reading stops.
  *
  * **Gotchas**
  *
- * - A substream without a consumer fills up, and then stops the feed for all tasks:
- *   consume every substream, and all at once (`concurrency: "unbounded"`). With
- *   fewer consumers than live tasks, the feed stands until one of the substreams
- *   was silent for `idleTimeToLive`. Leave out the tasks that are not wanted with
- *   `filterTask` before, not after.
- * - Time passes while the feed is stopped. If a consumer stalls for longer than
- *   `idleTimeToLive`, its substream ends after the buffered events, and the rest
- *   comes in a new one.
+ * - The buffer of a substream without a consumer fills up, and then reading stops for
+ *   all tasks. Consume all substreams concurrently (`concurrency: "unbounded"`). With
+ *   fewer consumers than live tasks, reading stops until one of the substreams was
+ *   silent for `idleTimeToLive`. To exclude tasks, put `filterTask` before
+ *   `groupByTask`, not after it.
+ * - Time passes while reading is stopped. If a consumer stalls for longer than
+ *   `idleTimeToLive`, its substream ends after the buffered events, and later events
+ *   are in a new substream.
  * - A late update of a task whose substream has ended starts a new substream.
  *
- * **Example** (What each task said)
+ * **Example** (The output of each task)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -177,13 +175,13 @@ const settingsOf = (options: GroupByTaskOptions | undefined): Settings => ({
 interface Group<A, E> {
   readonly taskId: TaskId
   readonly box: Mailbox.Mailbox<A, A, E>
-  /** In milliseconds on the monotonic clock. */
+  /** The time of the last event, in monotonic milliseconds. */
   heardAt: number
   isEnding: boolean
   versions: Versions.Versions | undefined
 }
 
-/** How many substreams may wait to be taken. */
+/** The most substreams that wait to be taken. */
 const maxWaiting = 16
 
 const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
@@ -261,7 +259,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
       group.isEnding = isTerminal(event.status)
     }
     if (group.isEnding && endedTimeToLive === 0) return end(group, done)
-    // Once for each batch and group, because all of a batch has one time.
+    // Once for each batch and group, because all events of a batch have the same time.
     if (group.heardAt === now && group.isEnding === wasEnding) return
     group.heardAt = now
     idle.members.delete(group)
@@ -286,7 +284,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
       let group = groups.get(taskId) ?? (yield* start(taskId))
       while (!group.box.offer(event)) {
         yield* wait(group.box.room)
-        // It may have ended during the wait.
+        // The group may have ended during the wait.
         group = groups.get(taskId) ?? (yield* start(taskId))
       }
       hear(group, event)
@@ -304,7 +302,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
       }
       const time = monotonicMillis(clock)
       const left = first.heardAt + queue.timeToLive - time
-      // Whole milliseconds, so that no rounding error makes it a sleep of no time at all, again and again.
+      // Whole milliseconds, so that a rounding error does not cause repeated sleeps of 0 ms.
       if (left > 0) return Effect.sleep(Math.ceil(left))
       return Effect.map(arrived, () => {
         for (const group of queue.members) {
@@ -330,7 +328,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
 
 const done: Cause.Cause<Cause.Done> = Cause.fail(Cause.Done())
 
-/** Groups that end after the same time of silence, so that the first one is the next to end. */
+/** Groups that end after the same time of silence. The first one is the next to end. */
 interface Queue<A, E> {
   readonly timeToLive: number
   readonly members: Set<Group<A, E>>

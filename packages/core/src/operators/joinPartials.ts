@@ -1,11 +1,11 @@
 /**
- * Pieces of messages into whole messages.
+ * Joins pieces of messages into whole messages.
  *
- * `Joiner` is the machine, `joinPartials` the operator around it. Invariants of
- * the machine: a task is in `tasks` only while it has text in waiting; a task
- * never holds more than `maxLength` characters, nor text of more than `maxKinds`
- * message types; what is held comes out exactly once, as a message or as an
- * unfinished one, unless the server replaces it.
+ * `Joiner` is the state machine, `joinPartials` the operator around it. Invariants of
+ * the state machine: a task is in `tasks` only while it has pending text; the pending
+ * text of a task has at most `maxLength` characters, and at most `maxKinds` message
+ * types; pending text is emitted exactly once, as a whole or an unfinished message,
+ * unless the server replaces it.
  */
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
@@ -19,26 +19,26 @@ import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
 /**
- * An output after `joinPartials`: a whole message, or the unfinished beginning
- * of one, with the reason.
+ * An output after `joinPartials`: a whole message, or the unfinished beginning of
+ * a message, with the reason.
  *
  * **Details**
  *
- * An unfinished one keeps `isPartial: true`, so that an operator which wants
- * whole messages passes it over.
+ * An unfinished message keeps `isPartial: true`, so that operators for whole messages
+ * ignore it.
  *
  * @category models
  * @since 0.1.0
  */
 export interface JoinedOutput extends TaskOutput {
-  /** Present where the rest of the message is missing. */
+  /** Present if the rest of the message is missing. */
   readonly unfinished?: true
-  /** Why it is missing. */
+  /** Why the rest is missing. */
   readonly why?: UnfinishedReason
 }
 
 /**
- * What `joinPartials` makes of the elements `A`.
+ * The elements of `joinPartials` for a stream of `A`.
  *
  * @category models
  * @since 0.1.0
@@ -52,15 +52,15 @@ export type Joined<A> = A extends TaskOutput ? JoinedOutput : A
  * @since 0.1.0
  */
 export interface JoinPartialsOptions extends PieceOptions {
-  /** How many UTF-16 code units of text one task may have in waiting. Default: 100,000. */
+  /** The most pending text of one task, in UTF-16 code units. Defaults to 100,000. */
   readonly maxLength?: number | undefined
-  /** How many tasks may have text in waiting at once, at least 1. Default: 10,000. */
+  /** The most tasks with pending text, at least 1. Defaults to 10,000. */
   readonly maxTasks?: number | undefined
 }
 
 interface Pending {
   text: string
-  /** The last piece: what an unfinished message repeats besides its text. */
+  /** The last piece. An unfinished message has its members. */
   last: TaskOutput
 }
 
@@ -92,7 +92,7 @@ class Joiner {
 
   push(event: MeshEvent, out: Array<MeshEvent>): void {
     if (event._tag === "TaskOutput") {
-      // What an earlier `joinPartials` left unfinished is not joined again.
+      // An unfinished message of an earlier `joinPartials` is not joined again.
       if ("unfinished" in event) out.push(event)
       else if (event.isPartial === true) this.#piece(event, out)
       else out.push(this.#close(event, out))
@@ -147,7 +147,7 @@ class Joiner {
     if (evicted !== undefined) release(evicted, "Evicted", out)
   }
 
-  /** The message that an output closes. */
+  /** Returns the message that a closing output completes. */
   #close(output: TaskOutput, out: Array<MeshEvent>): TaskOutput {
     const waiting = this.#tasks.get(output.taskId)
     if (waiting === undefined) return output
@@ -186,43 +186,43 @@ const releaseOldest = (waiting: Waiting, out: Array<MeshEvent>): void => {
  *
  * **When to use**
  *
- * Use it where a program works with whole messages: to log a
- * conversation, to feed it to another model, to count messages.
+ * Use it if a program needs whole messages: to log a conversation, to pass it to
+ * another model, or to count messages.
  *
  * **Details**
  *
- * A piece is held until the next output of the same task and message type
- * without `isPartial`: the one that closes the message. With the default
- * conventions (`pieces: "delta"`, `closing: "whole"`) pieces are put together as
- * they come, and the closing output, which holds the whole text, takes their
- * place; if it is empty it gets their text as its `content`. Servers with other
- * conventions have options: see `PieceOptions`.
+ * A piece is pending until the next output of the same task and message type without
+ * `isPartial`, which closes the message. With the default conventions
+ * (`pieces: "delta"`, `closing: "whole"`) pieces are concatenated, and the closing
+ * output, which contains the whole text, replaces them. If the closing output is
+ * empty, its `content` becomes the text of the pieces. For servers with other
+ * conventions see `PieceOptions`.
  *
- * Text in waiting comes out unfinished, as an output of its own that has the last
- * piece's members, `unfinished: true` and the reason in `why`:
+ * In the following cases pending text is emitted as a separate, unfinished output: the
+ * last piece with the text, `unfinished: true`, and the reason in `why`.
  *
- * - right before a `Resync` that concerns the task's output (it names that task, or
- *   none, and is no `Subscribed` of updates);
- * - when the stream ends or fails, as its last elements;
- * - right before the task's whole `result`, if the text is of another type;
- * - when it would grow past `maxLength` for its task (the text then starts anew;
- *   a piece that is longer by itself comes out at once), or `maxTasks` other
- *   tasks have newer text in waiting, or 16 message types of the task have.
+ * - Before a `Resync` that affects the task's output (it names that task or no task,
+ *   and is not a `Subscribed` of updates).
+ * - When the stream ends or fails, as its last elements.
+ * - Before the task's whole `result`, if the text has another message type.
+ * - When the text of the task would exceed `maxLength`. The text then restarts; a
+ *   single piece that is longer is emitted at once.
+ * - When `maxTasks` other tasks, or 16 message types of the task, have newer pending
+ *   text.
  *
- * Every other event passes at once, `Connected`, `Disconnected` and `Resync`
- * included, as does an output without pieces before it. At most `maxLength` code
- * units for each of `maxTasks` tasks are held.
+ * All other events pass at once, including the lifecycle elements and outputs without
+ * earlier pieces. Memory: at most `maxLength` code units for each of `maxTasks` tasks.
  *
  * **Gotchas**
  *
  * Filters drop `Resync` by default, and without it pieces from before and after a gap
  * are joined: put `joinPartials` before the filters, or pass `keep: "resync"` to them.
  *
- * A message that was cut by a `Resync` and is closed after it becomes two outputs:
- * the unfinished beginning, and the closing output. The same goes for text past
- * `maxLength`. With `"whole"`, the second repeats the first.
+ * A message with a `Resync` inside becomes two outputs: the unfinished beginning, and
+ * the closing output. The same applies to text beyond `maxLength`. With
+ * `closing: "whole"`, the second output repeats the text of the first.
  *
- * **Example** (Three pieces of a message)
+ * **Example** (A message in pieces)
  *
  * ```ts
  * import * as Effect from "effect/Effect"

@@ -1,8 +1,8 @@
 /**
  * Filters by the kind of an event: output, updates, server errors, data, lifecycle.
  *
- * They have no state, work on whole arrays, and never emit an empty one, so they may
- * stand in any order and any number.
+ * They have no state, so they can be combined in any order. They process whole arrays
+ * and never emit an empty array.
  */
 import { constFalse, constTrue, dual } from "effect/Function"
 import type * as Stream from "effect/Stream"
@@ -15,13 +15,14 @@ import type * as Pushdown from "../internal/pushdown.ts"
 import type { KeepOptions } from "./options.ts"
 
 /**
- * An operator that narrows the feed to the events `D`, and to the lifecycle elements
- * that `keep` asks for.
+ * An operator that keeps the events `D`, and the lifecycle elements that `keep`
+ * selects.
  *
  * **Details**
  *
- * Used bare in a pipe, with options in a pipe, or with the stream as the first
- * argument: `MeshStream.outputOnly`, `MeshStream.outputOnly({ keep: "resync" })`,
+ * Can be used without a call in a pipe, with options in a pipe, or with the stream as
+ * the first argument: `MeshStream.outputOnly`,
+ * `MeshStream.outputOnly({ keep: "resync" })`,
  * `MeshStream.outputOnly(stream, { keep: "resync" })`.
  */
 interface Narrowing<D extends MeshEvent> {
@@ -46,16 +47,15 @@ const narrowing = <D extends MeshEvent>(
  *
  * **When to use**
  *
- * Use it where a program reads what the agents say. With `keep: "resync"` it can
- * tell a complete transcript from one with a hole.
+ * Use it to read the agents' messages. With `keep: "resync"` the program also sees
+ * where a transcript has a gap.
  *
  * **Details**
  *
- * Drops every other event: updates, server errors, unknown messages,
- * `Connected` and `Disconnected`. `Resync` is dropped too, unless `keep`
- * asks for it.
+ * Drops all other events: updates, server errors and unknown messages. Lifecycle
+ * elements are dropped unless `keep` selects them.
  *
- * **Example** (What an agent said, with the holes)
+ * **Example** (The output of an agent, with its gaps)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -90,16 +90,14 @@ export const outputOnly: Narrowing<ServerMessage.TaskOutput> = narrowing(outputs
  *
  * **When to use**
  *
- * Use it where a program follows what becomes of tasks and does not read what
- * the agents say.
+ * Use it to follow the progress of tasks without the agents' messages.
  *
  * **Details**
  *
- * Drops every other event: output, server errors, unknown messages,
- * `Connected` and `Disconnected`. `Resync` is dropped too, unless `keep`
- * asks for it.
+ * Keeps `TaskUpdated`, and `Restated` (the state of a task in a snapshot). Drops all
+ * other events. Lifecycle elements are dropped unless `keep` selects them.
  *
- * **Example** (Updates alone)
+ * **Example** (Only updates)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -132,17 +130,16 @@ export const updatesOnly: Narrowing<ServerMessage.TaskUpdated | Restated> = narr
  *
  * **When to use**
  *
- * Use it to log or count them beside whatever else a program does: no other
- * filter for tasks lets them through, because they name no task.
+ * Use it to log or count these errors. The filters for tasks drop them, because they
+ * name no task.
  *
  * **Details**
  *
- * Drops every other event: updates, output, unknown messages, `Connected` and
- * `Disconnected`. `Resync` is dropped too, unless `keep` asks for it. The
- * connection's own failures are not here: they are the `reason` of a
- * `Disconnected`, and in the end the stream's error.
+ * Drops all other events: updates, output and unknown messages. Lifecycle elements
+ * are dropped unless `keep` selects them. Failures of the connection are not included:
+ * they are the `reason` of a `Disconnected`, or the error of the stream.
  *
- * **Example** (The server's complaints)
+ * **Example** (Errors of the server)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -171,13 +168,12 @@ export const serverErrors: Narrowing<ServerMessage.ServerError> = narrowing(cons
  *
  * **When to use**
  *
- * Use it where the state of the connection does not matter. A program
- * that keeps a total or a cache keeps `Resync`.
+ * Use it if the state of the connection does not matter. A program with a total or a
+ * cache should keep `Resync`.
  *
  * **Details**
  *
- * Drops `Connected` and `Disconnected`, and `Resync` as well unless
- * `keep` asks for it.
+ * Keeps `Restated` too. Drops the lifecycle elements that `keep` does not select.
  *
  * **Example** (The server's messages)
  *
@@ -214,11 +210,11 @@ const lifecycle = narrowing(constFalse, isLifecycle)
  *
  * **When to use**
  *
- * Use it for a status line, or for an alarm on a feed that is down.
+ * Use it for a status line, or for an alarm when the feed is down.
  *
  * **Details**
  *
- * Drops everything that the server said.
+ * Drops all messages of the server.
  *
  * **Example** (A status line)
  *

@@ -1,10 +1,10 @@
 /**
- * The agents' words as lines.
+ * Splits the agents' text into lines.
  *
- * `Splitter` is the machine, `lines` the operator around it. Invariants of the
- * machine: a task is in `tasks` only while a line or a message of it is open;
- * `tail` holds no newline and at most `maxLength` code units; the lines of a text
- * do not depend on the pieces that it came in.
+ * `Splitter` is the state machine, `lines` the operator around it. Invariants of the
+ * state machine: a task is in `tasks` only while a line or a message of it is open;
+ * `tail` contains no newline and at most `maxLength` code units; the lines of a text
+ * do not depend on how it was split into pieces.
  */
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
@@ -20,8 +20,8 @@ import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
 /**
- * A line of a task's text, without its line end; or a part of one, marked
- * unfinished, with the reason.
+ * A line of a task's text, without its line end, or an unfinished part of a line with
+ * the reason.
  *
  * @category models
  * @since 0.1.0
@@ -29,13 +29,13 @@ import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 export interface TaskLine {
   readonly _tag: "TaskLine"
   readonly taskId: TaskId
-  /** That of the output that the line comes from. */
+  /** The message type of the output. */
   readonly messageType: string
   /** The line, without its line end. */
   readonly text: string
-  /** Present where the rest of the line is missing. */
+  /** Present if the rest of the line is missing. */
   readonly unfinished?: true
-  /** Why it is missing. */
+  /** Why the rest is missing. */
   readonly why?: UnfinishedReason
 }
 
@@ -46,20 +46,20 @@ export interface TaskLine {
  * @since 0.1.0
  */
 export interface LinesOptions extends PieceOptions, KeepOptions {
-  /** The message types whose text is wanted. Default: `"assistant"`. */
+  /** The message types whose text is read. Defaults to `"assistant"`. */
   readonly messageType?: Selector<string> | undefined
   /**
-   * What ends a line: `"message"`, a newline and the end of a whole message;
-   * `"newline"`, a newline alone, for text that the server cut anywhere, such as
-   * a process' raw output. Default: `"message"`.
+   * What ends a line: `"message"`, a newline or the end of a whole message;
+   * `"newline"`, only a newline, for text that the server splits anywhere, such as
+   * the raw output of a process. Defaults to `"message"`.
    */
   readonly ends?: "message" | "newline" | undefined
   /**
-   * How many UTF-16 code units a line may have, at least 2. A longer one comes in
-   * parts of that length, all but the last marked unfinished. Default: 65,536.
+   * The longest line, in UTF-16 code units, at least 2. A longer line is split into
+   * parts of that length; all but the last are unfinished. Defaults to 65,536.
    */
   readonly maxLength?: number | undefined
-  /** How many tasks may have an open line at once, at least 1. Default: 10,000. */
+  /** The most tasks with an open line, at least 1. Defaults to 10,000. */
   readonly maxTasks?: number | undefined
 }
 
@@ -67,11 +67,11 @@ export interface LinesOptions extends PieceOptions, KeepOptions {
 interface Open {
   readonly taskId: TaskId
   readonly messageType: string
-  /** The line that is not yet at its end. */
+  /** The incomplete line. */
   tail: string
-  /** How much of the open message was read, 0 where none is open. */
+  /** The number of characters that were read of the open message; 0 if no message is open. */
   read: number
-  /** The end of what was read of the open message, to tell whether a text goes on from there. */
+  /** The last characters that were read of the open message, to check whether a text continues it. */
   mark: string
 }
 
@@ -97,7 +97,7 @@ class Splitter {
     this.#snapshots = options?.pieces === "snapshot"
     this.#closedByWhole = this.#snapshots || options?.closing !== "piece"
     this.#messageEnds = options?.ends !== "newline"
-    // Two code units, so that a character outside the basic plane fits into a line.
+    // At least two code units, so that a character outside the basic plane fits into a line.
     this.#maxLength = atLeast(2, options?.maxLength ?? 65_536)
     this.#tasks = new Recent(options?.maxTasks ?? defaultMaxTasks)
   }
@@ -149,7 +149,7 @@ class Splitter {
     this.#keep(kinds, open, out)
   }
 
-  /** What a text that repeats the open message from its beginning adds to it. */
+  /** Returns the new part of a text that repeats the open message from its beginning. */
   #newsOf(open: Open, content: string, partial: boolean, out: Out): string {
     const { mark, read } = open
     if (content.slice(read - mark.length, read) === mark) {
@@ -162,7 +162,7 @@ class Splitter {
     return content
   }
 
-  /** Reads more text of a task: emits the lines that end, and keeps the open one. */
+  /** Reads more text of a task. Emits the complete lines, and keeps the incomplete one. */
   #read(open: Open, text: string, out: Out): void {
     if (open.tail.length + text.length <= this.#maxLength && !text.includes("\n")) {
       open.tail += text
@@ -230,42 +230,39 @@ const releaseOldest = (kinds: Map<string, Open>, out: Out): void => {
 }
 
 /**
- * The text of each task, line by line.
+ * Returns the text of each task, line by line.
  *
  * **When to use**
  *
- * Use it for a log, a terminal, or a search for a pattern. It emits a line as soon
- * as it is complete, also from the pieces of a message
- * that is still being written.
+ * Use it for a log, a terminal, or a search for a pattern. It emits a line as soon as
+ * the line is complete, even while its message is still being written.
  *
  * **Details**
  *
- * - Reads the output of the message type `assistant`, or of the types that
- *   `messageType` names. The text of each task and type is a text of its own.
- * - A line ends at `\n` or `\r\n`, and at the end of a whole message, unless
- *   `ends` is `"newline"`. A line that began in one output and ends in another is
- *   joined.
- * - Pieces (`isPartial`) are read by the conventions of `PieceOptions`. Of an
- *   output that repeats what its pieces said, only the rest is read. Where it says
- *   something else than the pieces did, it is read whole, and the line that was
- *   open comes out unfinished (`Replaced`).
- * - A line that is not at its end comes out with `unfinished: true` and the reason
- *   in `why`: right before a `Resync` that concerns its task's output (it names that
- *   task, or none, and is no `Subscribed` of updates), when the stream ends or fails, and at the bounds `maxLength`,
- *   `maxTasks`, and 16 message types of a task.
+ * - Reads the output of the message type `assistant`, or of the types in
+ *   `messageType`. Each task and type has its own text.
+ * - A line ends at `\n` or `\r\n`, and at the end of a whole message, unless `ends`
+ *   is `"newline"`. A line that begins in one output and ends in another is joined.
+ * - Pieces (`isPartial`) are read by the conventions of `PieceOptions`. If an output
+ *   repeats the text of its pieces, only the rest is read. If its text differs from
+ *   that of the pieces, all of it is read, and the open line is emitted as unfinished
+ *   (`Replaced`).
+ * - An incomplete line is emitted with `unfinished: true` and the reason in `why`:
+ *   before a `Resync` that affects its task's output (it names that task or no task,
+ *   and is not a `Subscribed` of updates), when the stream ends or fails, and at the
+ *   bounds `maxLength`, `maxTasks`, and 16 message types of a task.
  *
- * Every other event is dropped: `Connected` and `Disconnected`, and `Resync` as
- * well unless `keep` asks for it. At most one open line, of at most
- * `maxLength` code units, is held for each of `maxTasks` tasks and each of its
- * message types.
+ * All other events are dropped. Lifecycle elements are dropped unless `keep` selects
+ * them. Memory: at most one open line, of at most `maxLength` code units, for each of
+ * `maxTasks` tasks and each of its message types.
  *
  * **Gotchas**
  *
  * Filters drop `Resync` by default, and without it text from before and after a gap
  * is joined: put `lines` before the filters, or pass `keep: "resync"` to them.
  *
- * After a `Resync`, or after its task was evicted, the whole message that closes
- * earlier pieces is read from its beginning: its first lines come twice.
+ * After a `Resync`, or after the task was evicted, the whole message that closes
+ * earlier pieces is read from its beginning, so its first lines are emitted twice.
  *
  * **Example** (A line in two pieces)
  *

@@ -1,8 +1,8 @@
 /**
  * Filters by a member of an event: status, message type, changed fields.
  *
- * They have no state, work on whole arrays, and never emit an empty one, so they may
- * stand in any order and any number.
+ * They have no state, so they can be combined in any order. They process whole arrays
+ * and never emit an empty array.
  */
 import { dual } from "effect/Function"
 import type * as Stream from "effect/Stream"
@@ -13,42 +13,41 @@ import type { From, Kept, NoUnknownOptions } from "../internal/operators.ts"
 import type { KeepOptions, Selector } from "./options.ts"
 
 /**
- * An update that says the task's status.
+ * An update with a status.
  *
  * @category models
  * @since 0.1.0
  */
 export interface StatusUpdated extends ServerMessage.TaskUpdated {
-  /** As it stands on the wire: an open set. */
+  /** The status. An open set: a server can send a new one. */
   readonly status: string
 }
 
 /**
- * A `Restated` that says the task's status.
+ * A `Restated` with a status.
  *
  * @category models
  * @since 0.2.0
  */
 export interface StatusRestated extends Restated {
-  /** As the snapshot says it: an open set. */
+  /** The status in the snapshot. An open set: a server can send a new one. */
   readonly status: string
 }
 
 /**
- * Keeps the updates whose status is the given one, one of the given ones, or one
- * that a predicate takes.
+ * Keeps the updates with a given status, with one of several statuses, or with a
+ * status that satisfies a predicate.
  *
  * **When to use**
  *
- * Use it to react to a status, such as a failure. An update that repeats its
- * task's status passes each time: put `statusChanges` before it to see each
- * change once.
+ * Use it to react to a status, such as a failure. An update that repeats the task's
+ * status passes each time: put `statusChanges` before it to see each change once.
  *
  * **Details**
  *
- * A `Restated` counts as an update. Drops every other event, and updates that say no status. `Connected` and
- * `Disconnected` are dropped, and so is `Resync`, unless `keep` asks for it.
- * Statuses are compared as they stand on the wire.
+ * A `Restated` counts as an update. Drops all other events, and updates without a
+ * status. Lifecycle elements are dropped unless `keep` selects them. Statuses are
+ * compared exactly.
  *
  * **Example** (Failures)
  *
@@ -111,21 +110,21 @@ export const filterStatus: {
 )
 
 /**
- * Keeps the output of one message type, of several, or of those that a predicate
- * takes.
+ * Keeps the output of one message type, of several, or of those that satisfy a
+ * predicate.
  *
  * **When to use**
  *
- * Use it to pick a kind of output: `assistant`, `tool_use`, `tool_result`,
+ * Use it to select a kind of output: `assistant`, `tool_use`, `tool_result`,
  * `result`, `system`, `error`, `raw`, or a type that a newer server sends.
  *
  * **Details**
  *
- * Drops every other event. `Connected` and `Disconnected` are dropped, and so is
- * `Resync`, unless `keep` asks for it. Pieces of a message (`isPartial`)
- * pass like whole ones: put `joinPartials` before it to have whole ones.
+ * Drops all other events. Lifecycle elements are dropped unless `keep` selects them.
+ * Pieces of a message (`isPartial`) pass like whole messages: put `joinPartials`
+ * before it to get only whole messages.
  *
- * **Example** (What the runs cost)
+ * **Example** (The results with their costs)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -181,31 +180,31 @@ export const filterMessageType: {
  */
 export interface FieldsChangedOptions extends KeepOptions {
   /**
-   * Whether an update that has no `updatedFields` passes: it may have changed
-   * anything. Default: `false`.
+   * Whether an update without `updatedFields` passes, since it may have changed any
+   * field. Defaults to `false`.
    */
   readonly keepUnspecified?: boolean | undefined
 }
 
 /**
- * Keeps the updates that changed the given field, any of the given fields, or
- * any field whose name a predicate takes.
+ * Keeps the updates that changed a given field, any of several fields, or any field
+ * whose name satisfies a predicate.
  *
  * **When to use**
  *
- * Use it to fetch something anew only when it changed.
+ * Use it to fetch a part of a task again only when that part changed.
  *
  * **Details**
  *
- * Reads `updatedFields`, whose names are compared as they stand on the wire. An
- * update without `updatedFields` does not say what it changed; it is dropped,
- * unless `keepUnspecified` is `true`. Every other event is dropped: `Connected`
- * and `Disconnected`, and `Resync` as well unless `keep` asks for it.
+ * Reads `updatedFields`, whose names are compared exactly. An update without
+ * `updatedFields` does not say what it changed. It is dropped unless
+ * `keepUnspecified` is `true`. All other events are dropped. Lifecycle elements are
+ * dropped unless `keep` selects them.
  *
  * **Gotchas**
  *
- * A program that keeps a copy of a task wants both options: an update that does
- * not say what it changed, and a gap, may each have changed the field.
+ * A program with a copy of a task needs both options: the field may also have changed
+ * in an update without `updatedFields`, or in a gap.
  *
  * **Example** (Tasks whose plan changed)
  *
@@ -252,7 +251,7 @@ export const fieldsChanged: {
       unlessCalled(fields, updates),
       (event) =>
         (event._tag === "TaskUpdated" || event._tag === "Restated") &&
-        // A predicate of the caller's gets the field alone, not the index that `some` adds.
+        // A predicate of the caller receives only the field, not the index that `some` adds.
         (event.updatedFields?.some((field) => isMeant(field)) ?? keepUnspecified),
       options
     )

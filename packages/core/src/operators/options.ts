@@ -4,7 +4,7 @@
 export { isDataFirst, toPredicate, type NoUnknownOptions } from "../internal/operators.ts"
 
 /**
- * The option of every filter for the lifecycle elements.
+ * The option of all filters for lifecycle elements.
  *
  * @category options
  * @since 0.1.0
@@ -20,34 +20,33 @@ export interface KeepOptions {
 }
 
 /**
- * The option of the operators that compare the versions of updates.
+ * The option of operators that compare the versions of updates.
  *
  * **Details**
  *
- * Of two updates of a task the one with the higher `version` is newer, whatever the
- * order of arrival; an update without a `version` counts as newer. A server that
- * was restored from a backup counts from a lower version again. Its updates look
- * like late ones at first. They are accepted only after a `Resync` of a new
- * connection (`Reconnected`, `JoinedLate` or `Started`), once `restartAfter`
- * consecutive updates of a task are below its highest version and grow among
- * themselves.
+ * Of two updates of a task, the update with the higher `version` is newer, in any
+ * order of arrival. An update without a `version` counts as newer. A server that was
+ * restored from a backup continues from a lower version, and at first its updates
+ * look like late ones. They are accepted only after a `Resync` of a new connection
+ * (`Reconnected`, `JoinedLate` or `Started`), when `restartAfter` consecutive updates
+ * of a task have versions below its highest version, each above the one before.
  *
  * @category options
  * @since 0.2.0
  */
 export interface RestartOptions {
   /**
-   * How many updates of a task with lower versions, each higher than the one before,
-   * show after a reconnect that the server counts anew. At least 1; `Infinity` means
-   * never. Default: 3.
+   * After a reconnect, how many consecutive updates of a task with lower, growing
+   * versions show that the server was restored from a backup. At least 1; `Infinity`
+   * ignores lower versions always. Defaults to 3.
    */
   readonly restartAfter?: number | undefined
 }
 
 /**
- * Which values are meant: one, any of several, or those that a predicate takes.
- * A collection is read when the operator is put on a stream, and not again when
- * that stream runs; a predicate is called for every element.
+ * Selects values: one value, any of several values, or those that satisfy a predicate.
+ * A collection is read once, when the operator is applied. A predicate is called for
+ * every element.
  *
  * @category options
  * @since 0.1.0

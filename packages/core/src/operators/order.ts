@@ -1,9 +1,9 @@
 /**
- * Operators that compare an update with the one before it of the same task:
- * what came twice, what is missing in between, what says nothing new.
+ * Operators that compare an update with the previous update of the same task: they
+ * find duplicates, gaps, and changes of the status.
  *
- * Each run of a stream has a memory of its own, of the tasks that were updated
- * last; a task that was forgotten counts as new.
+ * Each run of a stream has its own memory of the most recently updated tasks. A
+ * forgotten task counts as new.
  */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -21,16 +21,16 @@ import * as Versions from "../internal/projection/versions.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
 /**
- * The bound of an operator that remembers something of each task.
+ * The memory bound of an operator that keeps a state for each task.
  *
  * @category options
  * @since 0.1.0
  */
 export interface MaxTasks {
   /**
-   * How many tasks are remembered, at least 1. When there are more, the one that
-   * was updated longest ago is forgotten, and counts as new when it comes
-   * again. Default: 10,000, which is some 2 MB where ids are UUIDs.
+   * How many tasks are remembered, at least 1. When there are more, the task that was
+   * updated longest ago is forgotten, and counts as new at its next update. Defaults
+   * to 10,000, which takes about 2 MB if ids are UUIDs.
    */
   readonly maxTasks?: number | undefined
 }
@@ -49,32 +49,29 @@ const restartAfterOf = (options: RestartOptions | undefined): number =>
 export interface OrderOptions extends MaxTasks, RestartOptions {}
 
 /**
- * Drops the updates whose `version` was already passed, task by task.
+ * Drops updates that are not newer than an earlier update of the same task.
  *
  * **When to use**
  *
- * Use it where an update may come more than once, as with overlapping
- * subscriptions or several feeds merged into one, and doing something twice
- * would hurt.
+ * Use it if an update may arrive more than once, because of overlapping subscriptions
+ * or merged feeds, and it must not be handled twice.
  *
  * **Details**
  *
- * - An update passes if its `version` is higher than every version of its task
- *   so far. An update without a `version` passes: nothing tells whether it came
- *   before.
- * - Every other event passes, `Connected`, `Disconnected` and `Resync` included.
- * - A `Resync` does not clear the memory. Versions go on growing on the server
- *   during a gap, so an old version after a gap is still an old one.
- * - A server that was restored from a backup counts from a lower version again.
- *   Its updates pass from the third on (`restartAfter`, see `RestartOptions`).
- * - What is remembered: a few numbers for each of the last `maxTasks` tasks. A
- *   duplicate of a task that was forgotten passes.
+ * - An update passes if its `version` is higher than every earlier version of its
+ *   task. An update without a `version` always passes.
+ * - All other events pass, including the lifecycle elements.
+ * - A `Resync` does not clear the memory. On the server, versions continue to grow
+ *   during a gap, so an old version is still old after a gap.
+ * - A server that was restored from a backup continues from a lower version. Its
+ *   updates pass from the third on (`restartAfter`, see `RestartOptions`).
+ * - Memory: a few numbers for each of the last `maxTasks` tasks. A duplicate of a
+ *   forgotten task passes.
  *
  * **Gotchas**
  *
- * An update that was overtaken by a newer one of its task is dropped as well:
- * its version was passed. Before an update with a lower version is acted on, ask
- * whether it should be.
+ * An update that arrives after a newer update of its task is dropped too, even if it
+ * was not seen before.
  *
  * **Example** (An update that came twice)
  *
@@ -127,54 +124,51 @@ export const dedupeUpdates: <Arg extends Events | OrderOptions = {}>(
 
 interface Passed {
   versions: Versions.Versions
-  /** How many gaps in all tasks had been marked when this version passed. */
+  /** The number of marked gaps of all tasks when this version passed. */
   gaps: number
 }
 
-/** Less than any count of gaps: a gap of this task alone was marked since its version passed. */
+/** Below any count of gaps: a gap of only this task was marked after its version passed. */
 const marked = -1
 
 /**
- * Whether updates may be missing at a mark. `Started` opens the first connection,
- * before which there is nothing to miss, and a subscription to output says nothing of
- * updates.
+ * Whether updates may be missing at a mark. Before `Started`, which opens the first
+ * connection, nothing can be missing. A subscription to output does not affect updates.
  */
 const isGapOfUpdates = ({ reason }: Resync): boolean =>
   reason._tag === "Subscribed" ? reason.kind === "updates" : reason._tag !== "Started"
 
 /**
- * Puts a `Resync` with the reason `VersionGap` before an update whose `version`
+ * Emits a `Resync` with the reason `VersionGap` before an update whose `version`
  * jumped.
  *
  * **When to use**
  *
- * Use it to notice what the server itself left out, or what a proxy lost, while
- * the connection stood. It is a second signal: `Resync` after a reconnect comes
- * without it.
+ * Use it to detect updates that the server skipped, or that a proxy lost, during a
+ * connection. It is a second signal: a `Resync` after a reconnect does not need it.
  *
  * **Details**
  *
- * - When an update's `version` is more than one above the highest version of its
- *   task so far, a `Resync` comes right before it. It names the task, and its
- *   reason holds `lastVersion` and `version`.
- * - A gap is marked once: there is no second `Resync` where one that concerns
- *   the task (it names that task, or none) already stands between the two
- *   updates, as after a reconnect. So a second `markGaps` adds nothing. `Started`
- *   and `Subscribed` of output do not count: no update is missing there.
- * - Where a restored server counts from a lower version again, its updates are
- *   compared from the third on (`restartAfter`, see `RestartOptions`).
- * - The `Resync` has the epoch of the last `Connected` or `Resync` before it,
- *   and 0 where there was none.
- * - Every event passes, and none is held. Updates without a `version`, and those
- *   with one that was already passed, are not compared.
- * - What is remembered: two numbers for each of the last `maxTasks` tasks. The
- *   first update of a task that was forgotten cannot show a gap.
+ * - If the `version` of an update is more than one above the highest version of its
+ *   task, a `Resync` is emitted before it. It names the task, and its reason has
+ *   `lastVersion` and `version`.
+ * - A gap is marked once: no `Resync` is added if a `Resync` that names this task or no
+ *   task is already between the two updates, for example after a reconnect. So a
+ *   second `markGaps` adds nothing. `Started` and `Subscribed` of output do not count,
+ *   because no update is missing there.
+ * - If a restored server continues from a lower version, its updates are compared from
+ *   the third on (`restartAfter`, see `RestartOptions`).
+ * - The `Resync` has the epoch of the last `Connected` or `Resync` before it, or 0 if
+ *   there was none.
+ * - All events pass at once. Updates without a `version`, and late updates, are not
+ *   compared.
+ * - Memory: two numbers for each of the last `maxTasks` tasks. The first update of a
+ *   forgotten task cannot show a gap.
  *
  * **Gotchas**
  *
- * Put it before any operator that drops updates: what such an operator drops
- * would be marked as a gap. And a lost update that no later one of its task
- * follows is never noticed by its version.
+ * Put it before any operator that drops updates, since dropped updates would be marked
+ * as a gap. The loss of the last update of a task leaves no jump and is not detected.
  *
  * **Example** (Two updates are missing)
  *
@@ -219,7 +213,7 @@ export const markGaps: <Arg extends Events | OrderOptions = {}>(
             epoch: 0
           }),
           (state, batch) => {
-            // The batch itself goes on where nothing is put in, which is nearly always.
+            // Without a mark, which is the common case, the batch itself is emitted.
             let out: Array<A | Resync> | undefined
             for (let i = 0; i < batch.length; i++) {
               const event: MeshEvent = batch[i]
@@ -276,40 +270,39 @@ export const markGaps: <Arg extends Events | OrderOptions = {}>(
  */
 export interface StatusChangesOptions extends MaxTasks, RestartOptions, KeepOptions {}
 
-/** What is remembered of a task. */
+/** The remembered state of a task. */
 interface Known {
   versions: Versions.Versions | undefined
   status: string | undefined
 }
 
 /**
- * Keeps the updates that change their task's status: equal statuses of a task in
- * a row pass once.
+ * Keeps the updates that change their task's status. Consecutive updates of a task
+ * with the same status pass once.
  *
  * **When to use**
  *
- * Use it before whatever may happen once for each change, such as a message to a
- * person: an update of another field repeats the status.
+ * Use it before an action that must happen once for each change, such as a
+ * notification. An update of another field repeats the status.
  *
  * **Details**
  *
- * - The first update of a task that says a status passes, and then each one
- *   whose status is another than the last.
- * - Every other event is dropped, as are updates that say no status. `Connected`
- *   and `Disconnected` are dropped, and so is `Resync`, unless `keep`
- *   asks for it.
- * - The highest version decides: an update that arrives after a newer one of its
+ * - The first update of a task with a status passes, and then each update whose status
+ *   differs from the previous one.
+ * - All other events are dropped, and updates without a status. Lifecycle elements are
+ *   dropped unless `keep` selects them.
+ * - The highest version decides: an update that arrives after a newer update of its
  *   task is dropped. An update without a `version` counts as newer (see
  *   `RestartOptions`).
- * - A `Resync` does not clear the memory: a status that is the same after a gap
- *   as before it does not pass again.
- * - What is remembered: the status and the version of each of the last `maxTasks`
- *   tasks. A task that was forgotten passes with its next status, whatever it is.
+ * - A `Resync` does not clear the memory: a status that is the same before and after a
+ *   gap does not pass again.
+ * - Memory: the status and the version of each of the last `maxTasks` tasks. The next
+ *   status of a forgotten task passes.
  *
  * **Gotchas**
  *
- * The status may have changed and changed back inside a gap. Keep `Resync` where
- * that matters.
+ * The status may have changed and changed back during a gap. Keep `Resync` if that
+ * matters.
  *
  * **Example** (One message for each failure)
  *

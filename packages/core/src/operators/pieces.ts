@@ -1,33 +1,32 @@
 /**
- * What the operators that join pieces of text have in common: the conventions
- * that a server may follow, and the reasons why a text stays unfinished.
+ * Shared parts of the operators that join pieces of text: the conventions of servers,
+ * and the reasons why a text is unfinished.
  *
- * The protocol only says that an output `isPartial`. Whether a piece
- * adds to the ones before it or repeats them, and whether the whole message at
- * the end repeats them, is a convention, so it is an option.
+ * The protocol only says that an output `isPartial`. It is a convention of the server,
+ * and so an option, whether a piece continues or repeats the pieces before it, and
+ * whether the closing message repeats them.
  */
 
 import type { Resync } from "../MeshEvent.ts"
 
 /**
- * What the pieces of a message mean.
+ * How a server sends a message in pieces.
  *
  * @category options
  * @since 0.1.0
  */
 export interface PieceOptions {
   /**
-   * What an output with `isPartial` holds: `"delta"`, the text that follows the
-   * pieces before it; `"snapshot"`, the message's whole text so far. Default:
-   * `"delta"`.
+   * The content of an output with `isPartial`: `"delta"`, the text after the previous
+   * pieces; `"snapshot"`, the whole text of the message so far. Defaults to `"delta"`.
    */
   readonly pieces?: "delta" | "snapshot" | undefined
   /**
-   * What the output that closes a message (the first one without `isPartial`
-   * after pieces of the same task and message type) holds: `"whole"`, the whole
-   * text again; `"piece"`, the last piece alone. A whole one that is empty closes
-   * the message and leaves its text as it was. Snapshots are always closed by a
-   * whole one. Default: `"whole"`.
+   * The content of the output that closes a message (the first one without `isPartial`
+   * after pieces of the same task and message type): `"whole"`, the whole text again;
+   * `"piece"`, only the last piece. With `"whole"`, an empty content closes the message
+   * without changing its text. Snapshots are always closed by a whole text. Defaults
+   * to `"whole"`.
    */
   readonly closing?: "whole" | "piece" | undefined
 }
@@ -37,13 +36,13 @@ export interface PieceOptions {
  *
  * **Details**
  *
- * - `Resync`: events of the task may have been missed after it.
- * - `Ended`: the stream ended, or failed.
- * - `RunEnded`: the task's `result` came, and the message was not closed.
- * - `TooLong`: the text reached its bound; what follows it comes by itself.
- * - `Replaced`: the server sent another text than the one that had begun.
- * - `Evicted`: more tasks, or more message types of the task, had unfinished text
- *   than the bound allows, and this was the oldest.
+ * - `Resync`: events of the task may be missing after it.
+ * - `Ended`: the stream ended or failed.
+ * - `RunEnded`: the task's `result` arrived before the message was closed.
+ * - `TooLong`: the text reached its bound. The text after it is emitted separately.
+ * - `Replaced`: the server sent a text that does not continue the one before.
+ * - `Evicted`: too many tasks, or message types of the task, had unfinished text. This
+ *   was the oldest.
  *
  * @category models
  * @since 0.1.0
@@ -51,16 +50,16 @@ export interface PieceOptions {
 export type UnfinishedReason = "Resync" | "Ended" | "RunEnded" | "TooLong" | "Replaced" | "Evicted"
 
 /**
- * Whether output may be missing at a mark, so that what follows does not continue the
- * text before it. A subscription to updates says nothing of output.
+ * Whether output may be missing at a mark, so that the text after the mark does not
+ * continue the text before it. A subscription to updates does not affect output.
  */
 export const cutsText = ({ reason }: Resync): boolean => reason._tag !== "Subscribed" || reason.kind === "output"
 
-/** How many message types of one task may have text in waiting at once. The protocol names seven. */
+/** The most message types of one task with pending text. The protocol defines seven. */
 export const maxKinds = 16
 
 /**
- * A copy of a text that was cut out of a larger one. Engines keep the larger one
- * in memory behind the cut, so a few characters in waiting could hold a megabyte.
+ * Copies a substring. JavaScript engines keep the original string in memory for a
+ * substring, so a few pending characters could retain a megabyte.
  */
 export const detach = (text: string): string => (text.length < 13 ? text : (" " + text).slice(1))

@@ -23,9 +23,9 @@ import { isDataFirst, toPredicate } from "../internal/operators.ts"
 import type { RestartOptions, Selector } from "./options.ts"
 
 /**
- * What a task's run came to: the agent's last words (`content`), what the run
- * cost in US dollars (`costUsd`), and how long it took in milliseconds
- * (`durationMs`), where the server says so.
+ * The result of a task's run: the agent's last message (`content`), the cost of the
+ * run in US dollars (`costUsd`) and its duration in milliseconds (`durationMs`), if
+ * the server sent them.
  *
  * @category schemas
  * @since 0.1.0
@@ -38,7 +38,7 @@ export const TaskResult = Schema.TaggedStruct("TaskResult", {
 })
 
 /**
- * What a task's run came to: see the schema of the same name.
+ * The result of a task's run: see the schema of the same name.
  *
  * @category models
  * @since 0.1.0
@@ -50,11 +50,11 @@ export interface TaskResult extends Schema.Schema.Type<typeof TaskResult> {}
  *
  * **Details**
  *
- * - `status`: the failing status that came first.
- * - `result`: the result that the agent marked as an error. It has the run's
- *   cost and duration.
+ * Has one of these members:
  *
- * One of the two is there, the one that came first.
+ * - `status`: the failing status, if it arrived first.
+ * - `result`: the result that the agent marked as an error, with the cost and duration
+ *   of the run.
  *
  * @category errors
  * @since 0.1.0
@@ -76,12 +76,12 @@ export class TaskFailed extends Schema.TaggedError<TaskFailed>("@makima-stream/c
 }
 
 /**
- * The stream ended, or the task did, and no result came.
+ * The stream or the task ended without a result.
  *
  * **Details**
  *
- * `status` is the terminal status that was seen; without it the stream ended
- * first. In both cases the result may have been lost in a gap.
+ * `status` is the terminal status of the task. It is absent if the stream ended first.
+ * In both cases the result may have been lost in a gap.
  *
  * @category errors
  * @since 0.1.0
@@ -94,7 +94,7 @@ export class NoResult extends Schema.TaggedError<NoResult>("@makima-stream/core/
   override get message(): string {
     return this.status === undefined
       ? `The stream ended before task ${this.taskId} had a result`
-      : `Task ${this.taskId} is ${this.status}, but no result came`
+      : `Task ${this.taskId} is ${this.status}, but no result arrived`
   }
 }
 
@@ -105,15 +105,15 @@ export class NoResult extends Schema.TaggedError<NoResult>("@makima-stream/core/
  * @since 0.1.0
  */
 export interface TakeResultOptions extends RestartOptions {
-  /** The statuses that end a task. Default: `TaskStatus.defaultTerminal`. */
+  /** The statuses that end a task. Defaults to `TaskStatus.defaultTerminal`. */
   readonly terminal?: Selector<string> | undefined
   /**
-   * The statuses that end a task unsuccessfully, which need not be among
-   * `terminal`. Default: `TaskStatus.defaultFailed`.
+   * The statuses of a failed task. They do not have to be in `terminal`. Defaults to
+   * `TaskStatus.defaultFailed`.
    */
   readonly failed?: Selector<string> | undefined
   /**
-   * How long a result may come after its task's terminal status. Default: 5
+   * How long to wait for a result after the terminal status of its task. Defaults to 5
    * seconds.
    */
   readonly endedTimeToLive?: Duration.Input | undefined
@@ -121,14 +121,14 @@ export interface TakeResultOptions extends RestartOptions {
 
 type Verdict = Effect.Effect<TaskResult, TaskFailed>
 
-/** The task has a terminal status, and its result is waited for. */
+/** The task has a terminal status, and its result has not arrived yet. */
 interface Ended {
   status: string
-  /** In milliseconds on the monotonic clock. */
+  /** The end of the wait, in monotonic milliseconds. */
   readonly until: number
 }
 
-/** Ends the stream when the wait is over and what had arrived before is read. */
+/** Ends the stream when the wait is over and everything that had arrived was read. */
 const waitOf = ({ until }: Ended, clock: Clock.Clock): Pull.Pull<never> =>
   Effect.sleep(Math.max(0, Math.ceil(until - monotonicMillis(clock)))).pipe(
     Effect.andThen(arrived),
@@ -150,36 +150,36 @@ const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskRes
  *
  * **When to use**
  *
- * Use it to wait for a task's answer, in a script or a CI gate. Both the task's
- * output and its updates belong into the interest (`Interest.task`): without its
- * updates a failure that comes with no result is not noticed.
+ * Use it to wait for a task's answer, in a script or a CI gate. Request both the
+ * output and the updates of the task (`Interest.task`): without updates, a failure
+ * without a result is not noticed.
  *
  * **Details**
  *
  * Succeeds with the first whole output of the message type `result` of the task.
  * Fails with
  *
- * - `TaskFailed` if a failing status comes first, or if the result is marked as
- *   an error (`isError`);
- * - `NoResult` if the stream ends first, or if the task reached another terminal
- *   status and no result came within `endedTimeToLive` of it;
- * - whatever the stream fails with.
+ * - `TaskFailed` if a failing status arrives first, or if the result is marked as an
+ *   error (`isError`);
+ * - `NoResult` if the stream ends first, or if the task reaches another terminal
+ *   status and no result arrives within `endedTimeToLive`;
+ * - the error of the stream.
  *
- * A result usually comes before its task's terminal status, so the wait for a
- * late one is short. A status that is not terminal (the task was started again)
- * calls it off, if its update is newer than the one that ended the task (the higher
- * version decides: see `RestartOptions`). Everything that had arrived when the wait
- * was over is read before it ends, also where the process stood still meanwhile.
+ * A result usually arrives before the terminal status of its task, so the wait for a
+ * late result is short. A newer update to a non-terminal status (the task was started
+ * again) cancels the wait; the higher version decides (see `RestartOptions`).
+ * Everything that had arrived when the wait was over is read before it ends, even if
+ * the process was stopped meanwhile.
  *
- * `Connected`, `Disconnected`, `Resync` and the events of other tasks are passed
- * over. The stream is closed as soon as the answer is known.
+ * Lifecycle elements and events of other tasks are ignored. The stream is closed as
+ * soon as the result is known.
  *
  * **Gotchas**
  *
- * A result that fell into a gap never comes. The task's terminal status, if it
- * comes after the gap, ends the wait with `NoResult`; if that was lost as well
- * the wait goes on, so bound it (`Effect.timeout`). A task that is run again
- * has another result: each call takes one.
+ * A result that was lost in a gap never arrives. If the terminal status of the task
+ * arrives after the gap, the wait ends with `NoResult`. If it was lost too, the wait
+ * does not end: limit it with `Effect.timeout`. A task that runs again has another
+ * result; each call returns one.
  *
  * **Example** (Waiting for an answer)
  *
@@ -252,7 +252,7 @@ export const takeResult: {
           if (status === undefined) return undefined
           if (isFailed(status)) return Effect.fail(new TaskFailed({ taskId, status }))
           if (!isTerminal(status)) ended = undefined
-          // An update that repeats the terminal status does not prolong the wait.
+          // An update that repeats the terminal status does not extend the wait.
           else if (ended !== undefined) ended.status = status
           else ended = { status, until: monotonicMillis(clock) + endedTimeToLive }
         }

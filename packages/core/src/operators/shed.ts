@@ -1,6 +1,6 @@
 /**
- * Buffers that lose what a slow consumer needs least: `sheddingBuffer` and
- * `conflateUpdates`, two settings of `internal/queue/shedQueue`.
+ * Buffers that drop the events that a slow consumer needs least: `sheddingBuffer` and
+ * `conflateUpdates`, two configurations of `internal/queue/shedQueue`.
  */
 import { dual } from "effect/Function"
 import type * as Stream from "effect/Stream"
@@ -16,15 +16,15 @@ import { isDataFirst, type NoUnknownOptions } from "./options.ts"
  */
 export interface BufferOptions {
   /**
-   * How many events are queued for the consumer at most. A small capacity costs
-   * detail at a short pause of the consumer; a large one makes it read old events
-   * after a long pause. A fraction is rounded down; a value that is not at least 1
-   * counts as 1. Defaults to 1024.
+   * The most events that are queued for the consumer. With a small capacity, a short
+   * pause of the consumer already drops events; with a large one, the consumer reads
+   * old events after a long pause. A fraction is rounded down; a value below 1 or
+   * `NaN` counts as 1. Defaults to 1024.
    */
   readonly capacity?: number | undefined
 }
 
-/** A `dual` operator whose options may be left out. */
+/** A `dual` operator with optional options. */
 type Buffer = {
   <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | BufferOptions = {}>(
     selfOrOptions?: Arg & NoUnknownOptions<Arg, BufferOptions>,
@@ -44,37 +44,36 @@ const make = (conflate: "always" | "whenFull", shed: "nothing" | "partials"): Bu
  *
  * **When to use**
  *
- * Use it where an update is read as the task's present state (a board, a cache),
- * so that the states in between do not matter, while outputs do. With many updates
- * of few tasks, the queue stays as small as the number of tasks. Use
- * `sheddingBuffer` to keep every update as long as there is room.
+ * Use it if only the current state of a task matters (a board, a cache) and not the
+ * states in between, but every output does. With many updates of few tasks, the queue
+ * contains at most one update for each task. Use `sheddingBuffer` to keep every update
+ * as long as there is room.
  *
  * **Details**
  *
- * While the consumer is busy, events are queued. An update that arrives while
- * another one of its task is queued is merged with it: each member is that of the
- * higher version (of the later update if a version is missing), or that of the
- * other one where it has none; `updatedFields` are joined. The merged update stands
- * where the newer one arrived, so no status overtakes the output before it.
+ * While the consumer is busy, events are queued. If an update arrives while another
+ * update of its task is queued, they are merged: each member comes from the update
+ * with the higher version (from the later one if a version is missing), or from the
+ * other update if that one does not have it; `updatedFields` are joined. The merged
+ * update takes the place of the newer one, so no status overtakes the output before
+ * it.
  *
- * In place of the older update stands a `Resync` with reason
- * `Overflow { dropped }`: `dropped` counts the updates that are missing there,
- * `taskId` is set if all are of one task, and `epoch` is that of the last lifecycle
- * element before it (0 before the first). Marks do not count towards `capacity`:
- * there is at most one for each event.
+ * The older update is replaced by a `Resync` with reason `Overflow { dropped }`:
+ * `dropped` counts the updates that are missing there, `taskId` is set if all are of
+ * one task, and `epoch` is that of the last lifecycle element before it (0 before the
+ * first). Marks do not count towards `capacity`: there is at most one for each event.
  *
- * All other elements pass unchanged and in order. When `capacity` events are
- * queued and none can be merged, reading stops until the consumer pulls. A
- * consumer that waits receives each batch as it arrives, nothing merged. The end
- * or failure of the feed follows the queued events. The stream's scope owns the
- * fiber that reads ahead.
+ * All other elements pass unchanged and in order. When `capacity` events are queued
+ * and none can be merged, reading stops until the consumer pulls. A waiting consumer
+ * receives each batch as it arrives, without merging. The end or failure of the feed
+ * follows the queued events. The stream's scope owns the fiber that reads ahead.
  *
  * **Gotchas**
  *
- * A slow consumer does not see the statuses between two updates. Count runs, and
- * measure how long a status lasts, before this operator.
+ * A slow consumer does not see every status. Count runs, and measure how long a status
+ * lasts, before this operator.
  *
- * **Example** (The present state of each task)
+ * **Example** (The current state of each task)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -100,46 +99,45 @@ const make = (conflate: "always" | "whenFull", shed: "nothing" | "partials"): Bu
 export const conflateUpdates: Buffer = /*#__PURE__*/ make("always", "nothing")
 
 /**
- * Lets a feed run ahead of a slow consumer, up to a bound. When the buffer is
- * full, it drops what the consumer needs least, and marks it.
+ * Lets a feed run ahead of a slow consumer, up to a bound. When the buffer is full, it
+ * drops the events that the consumer needs least, and marks their places.
  *
  * **When to use**
  *
  * Use it for a consumer that may be slow for a while (a browser, a log sink) and
- * should not stop the reads of the connection. Use `Stream.buffer` where nothing
- * may be lost, and `conflateUpdates` where only the newest update of a task
- * matters.
+ * should not stop the reads of the connection. Use `Stream.buffer` if nothing may be
+ * lost, and `conflateUpdates` if only the newest update of a task matters.
  *
  * **Details**
  *
- * When the buffer is full, each event that arrives makes room for itself:
+ * When the buffer is full, each arriving event makes room in one of these ways:
  *
- * 1. The first update that is older than another one of the same task is merged
- *    into that one: each member is that of the higher version (of the later update
- *    if a version is missing), or that of the other one where it has none;
- *    `updatedFields` are joined. The merged update keeps the place of the newer one.
- * 2. Otherwise the oldest partial output is dropped, or the arriving one if it is
- *    the only one.
+ * 1. The first update that is older than another update of the same task is merged
+ *    into that one: each member comes from the update with the higher version (from
+ *    the later one if a version is missing), or from the other update if that one does
+ *    not have it; `updatedFields` are joined. The merged update takes the place of the
+ *    newer one.
+ * 2. Otherwise the oldest partial output is dropped, or the arriving event if it is
+ *    the only partial output.
  * 3. Otherwise reading stops until the consumer pulls.
  *
- * So whole outputs, server errors, unknown messages and lifecycle elements are
- * never lost, nor is the newest status of a task.
+ * So whole outputs, server errors, unknown messages, lifecycle elements and the newest
+ * status of a task are never lost.
  *
- * In place of what is missing stands a `Resync` with reason
- * `Overflow { dropped }`: `dropped` counts the events that are missing there,
- * `taskId` is set if all are of one task, and `epoch` is that of the last lifecycle
- * element before it (0 before the first). Marks do not count towards `capacity`:
- * there is at most one for each event.
+ * Missing events are replaced by a `Resync` with reason `Overflow { dropped }`:
+ * `dropped` counts the events that are missing there, `taskId` is set if all are of
+ * one task, and `epoch` is that of the last lifecycle element before it (0 before the
+ * first). Marks do not count towards `capacity`: there is at most one for each event.
  *
- * A consumer that waits receives each batch as it arrives, and loses nothing. The
- * end or failure of the feed follows the queued events. The stream's scope owns the
- * fiber that reads ahead.
+ * A waiting consumer receives each batch as it arrives, and loses nothing. The end or
+ * failure of the feed follows the queued events. The stream's scope owns the fiber
+ * that reads ahead.
  *
  * **Gotchas**
  *
- * It reads ahead, so the connection may have ended long before the consumer sees
- * the `Disconnected`. It stops the reads when only whole outputs are queued; for a
- * consumer that must never do that, use `MeshClient` with `overflow: "shed"`.
+ * It reads ahead, so the connection may have ended long before the consumer sees the
+ * `Disconnected`. It stops reading when only whole outputs are queued. For a consumer
+ * that must never stop the reads, use `MeshClient` with `overflow: "shed"`.
  *
  * **Example** (A consumer that pauses)
  *

@@ -1,5 +1,5 @@
 /**
- * The agents' words without the events around them.
+ * The text of the agents' messages.
  */
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
@@ -16,30 +16,29 @@ import type { KeepOptions, Selector } from "./options.ts"
  * @since 0.1.0
  */
 export interface TextOptions extends KeepOptions {
-  /** The message types whose text is wanted. Default: `"assistant"`. */
+  /** The message types whose text is emitted. Defaults to `"assistant"`. */
   readonly messageType?: Selector<string> | undefined
 }
 
 /**
- * The texts of the agents' messages.
+ * Returns the text of the agents' messages.
  *
  * **When to use**
  *
- * Use it to print or to search what an agent says, usually after `filterTask`:
- * a text does not say whose it is.
+ * Use it to print or search the messages of an agent, usually after `filterTask`,
+ * because a text does not name its task.
  *
  * **Details**
  *
- * Emits the `content` of each whole message of the type `assistant`, or of the
- * types that `messageType` names. Pieces of messages (`isPartial`) are dropped,
- * because the message that closes them says the same again; what `joinPartials`
- * left unfinished is not, because nothing else will say it. Where pieces are all
- * that the server sends, put `joinPartials` before it.
+ * Emits the `content` of each whole message of the type `assistant`, or of the types
+ * in `messageType`. Pieces of messages (`isPartial`) are dropped, because the closing
+ * message repeats them. Unfinished messages of `joinPartials` are emitted, because no
+ * message repeats them. If the server sends only pieces, put `joinPartials` before it.
  *
- * Every other event is dropped: `Connected` and `Disconnected`, and `Resync` as
- * well unless `keep` asks for it. Nothing is held.
+ * All other events are dropped. Lifecycle elements are dropped unless `keep` selects
+ * them.
  *
- * **Example** (Reading along)
+ * **Example** (The messages of an agent)
  *
  * ```ts
  * import * as Effect from "effect/Effect"

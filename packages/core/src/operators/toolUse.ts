@@ -1,9 +1,9 @@
 /**
- * The agents' use of tools, with the tool's input as the caller's type.
+ * The agents' use of tools, with the tool's input decoded by a schema.
  *
- * `toolInput` is any JSON on the wire. A Schema of the caller's reads it, and an
- * input that does not fit becomes a value in the stream: agents change their
- * tools without notice, and that may not end a feed.
+ * On the wire, `toolInput` is any JSON. A schema of the caller decodes it. An input
+ * that does not match becomes an element of the stream, because agents change their
+ * tools without notice, and that must not end a feed.
  */
 import { dual } from "effect/Function"
 import * as Result from "effect/Result"
@@ -16,12 +16,12 @@ import { isDataFirst, keptBy, type From, type Kept, type NoUnknownOptions } from
 import type { KeepOptions } from "./options.ts"
 
 /**
- * An agent used a tool, and its input is of the expected shape.
+ * An agent used a tool, and its input matches the schema.
  *
  * **Details**
  *
- * `toolName` is `undefined` where the output names no tool. `input` is what the
- * schema made of the tool's input. `output` is the event as it came.
+ * `toolName` is `undefined` if the output names no tool. `input` is the decoded input
+ * of the tool. `output` is the original event.
  *
  * @category models
  * @since 0.1.0
@@ -35,8 +35,8 @@ export interface ToolUse<out Input, out Name extends string | undefined = string
 }
 
 /**
- * An agent used a tool with an input that is not of the expected shape, or with
- * none. `error` says what was expected; for the other members see `ToolUse`.
+ * An agent used a tool, and its input is missing or does not match the schema. `error`
+ * says what was expected. For the other members see `ToolUse`.
  *
  * @category models
  * @since 0.1.0
@@ -50,7 +50,7 @@ export interface ToolUseMismatch<out Name extends string | undefined = string | 
 }
 
 /**
- * A schema that reads a tool's input, or one for each tool, by the tool's name.
+ * A schema for the input of every tool, or one schema for each tool by its name.
  *
  * @category options
  * @since 0.1.0
@@ -60,7 +60,7 @@ export type ToolInput =
   | { readonly [toolName: string]: Schema.ConstraintDecoder<unknown> }
 
 /**
- * The elements that `toolUse` makes with the schemas `S`.
+ * The elements of `toolUse` with the schemas `S`.
  *
  * @category models
  * @since 0.1.0
@@ -90,30 +90,29 @@ const decoderOf = (schemas: ToolInput): ((toolName: string | undefined) => Decod
 }
 
 /**
- * The agents' use of tools, with the input read through a schema.
+ * Returns the agents' use of tools, with the input decoded by a schema.
  *
  * **When to use**
  *
- * Use it to act on what agents do: to list the commands they run, the files they
- * touch. With one schema for each tool, by name, `toolName` tells the inputs
- * apart; with a single schema, every tool's input is read through it.
+ * Use it to react to the actions of agents, for example to list the commands that they
+ * run. With one schema for each tool, `toolName` discriminates the type of `input`.
+ * With a single schema, the input of every tool is decoded by it.
  *
  * **Details**
  *
- * - Takes output of the message type `tool_use` that is whole. A piece
- *   (`isPartial`) is dropped, because its input is not whole either.
- * - With schemas by name, tools that are not named are dropped.
- * - An input that fits becomes a `ToolUse`; one that does not fit, or is missing,
- *   becomes a `ToolUseMismatch`. The stream never fails because of an input.
- * - Every other event is dropped: `Connected` and `Disconnected`, and `Resync`
- *   as well unless `keep` asks for it.
+ * - Reads whole output of the message type `tool_use`. A piece (`isPartial`) is
+ *   dropped, because its input may be incomplete.
+ * - With schemas by name, other tools are dropped.
+ * - An input that matches becomes a `ToolUse`; an input that does not match, or is
+ *   missing, becomes a `ToolUseMismatch`. The stream never fails because of an input.
+ * - All other events are dropped. Lifecycle elements are dropped unless `keep` selects
+ *   them.
  *
  * **Gotchas**
  *
- * The schema decodes on the spot: it may need no services, and a transformation
- * in it may neither wait nor throw (either is a defect). `error` repeats the
- * input that did not fit, which may be long or private: mind that before you log
- * it.
+ * The schema decodes synchronously: it must not need services, and a transformation in
+ * it must not wait or throw (both are defects). `error` contains the input that did
+ * not match, which may be long or private: consider that before you log it.
  *
  * **Example** (The commands that agents run)
  *

@@ -71,7 +71,6 @@ const none: ReadonlyArray<never> = []
 export const make = <C>({ context, demand, idleMillis, now }: Options): Discoveries<C> => {
   const all: Array<Shared<C>> = []
   const known = Known.make()
-  let isConnected = false
 
   const record = (): void => {
     let size = 0
@@ -82,6 +81,7 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
   const create = (settings: DiscoverySettings): Shared<C> => {
     const discovery = Discovery.make({
       settings,
+      known,
       onFound: (taskId) => {
         demand.retain(Interest.output(taskId))
         record()
@@ -92,8 +92,8 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
         record()
       }
     })
-    if (isConnected) discovery.connected(now())
-    for (const [taskId, task] of known.tasks(now())) discovery.adopt(taskId, task, now())
+    known.maxTasks = Math.max(known.maxTasks, settings.maxTasks)
+    discovery.adoptKnown(now())
     const shared: Shared<C> = { discovery, settings, members: new Set(), endsAt: Infinity }
     all.push(shared)
     // A task may already have been suspect for some time, so `next` may be earlier.
@@ -126,11 +126,11 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
     },
     of: (consumer) => all.find(({ members }) => members.has(consumer)),
     observe(update) {
-      known.observe(update)
+      const task = known.observe(update)
       if (all.length === 0) return none
       let found: Array<Shared<C>> | undefined
       for (const shared of all) {
-        if (shared.discovery.observe(update, now())) (found ??= []).push(shared)
+        if (shared.discovery.observe(update, task, now())) (found ??= []).push(shared)
         // Only the end of a task makes the next sweep earlier.
         if (update.status !== undefined && shared.settings.isTerminal(update.status)) self.onChanged()
       }
@@ -145,17 +145,11 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
     },
     resumed: () => known.resumed(now()),
     connected() {
-      isConnected = true
       known.connected(now())
       for (const { discovery } of all) discovery.connected(now())
       self.onChanged()
     },
-    disconnected() {
-      if (!isConnected) return
-      isConnected = false
-      known.disconnected(now())
-      for (const { discovery } of all) discovery.disconnected(now())
-    },
+    disconnected: () => known.disconnected(now()),
     next() {
       let next = Infinity
       for (const { discovery, endsAt } of all) next = Math.min(next, endsAt, discovery.next())

@@ -1,15 +1,16 @@
 /**
  * The tasks that a client knows: the newest status of each task, from every update
- * that the client has routed to any consumer. A consumer of everything that joins
- * late starts from here. Synchronous: the caller passes the time in.
+ * that the client has routed to any consumer. Discoveries decide by it, and a new
+ * discovery starts from it. Synchronous: the caller passes the time in.
  *
- * - The update with the highest version decides. Versions are only compared within
- *   a connection, because a server that was restored may count from a lower one.
+ * - The update with the highest version decides; an update without a version counts
+ *   as newer. Versions are only compared within a connection, because a server that
+ *   was restored may count from a lower one.
  * - A task is suspect from the start of a connection, or of a subscription of all
  *   updates, until its next message: its end may have been lost before. Suspicion
  *   is measured in connected time.
- * - At most `maxTasks` tasks are remembered, and an eighth more between two
- *   evictions. Those without an update for longest go first.
+ * - At most `maxTasks` tasks are remembered. The task without an update for longest
+ *   is removed first.
  */
 import { defaultMaxTasks } from "../queue/recent.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
@@ -17,16 +18,16 @@ import type { TaskId } from "../../TaskId.ts"
 
 /** What is known of a task. */
 export interface Task {
-  readonly version: number | undefined
-  readonly status: string | undefined
-  /** For how much connected time it has been suspect, in milliseconds; `undefined` if it is not. */
-  readonly suspectMillis: number | undefined
+  version: number | undefined
+  status: string | undefined
 }
 
 export interface Known {
-  /** Notes an update. */
-  readonly observe: (update: TaskUpdated) => void
-  /** Notes output of a task, which shows that it lives. */
+  /** How many tasks are remembered at most. */
+  maxTasks: number
+  /** Records an update. Returns its task, or `undefined` if a newer update is known. */
+  readonly observe: (update: TaskUpdated) => Readonly<Task> | undefined
+  /** Records output of a task: the task is not suspect any more. */
   readonly touch: (taskId: TaskId) => void
   /** All updates are received from now on, and were not before: every task becomes suspect. */
   readonly resumed: (now: number) => void
@@ -34,86 +35,64 @@ export interface Known {
   readonly connected: (now: number) => void
   /** The connection has ended. */
   readonly disconnected: (now: number) => void
-  /** Every task, the one that has been suspect for longest first. */
-  readonly tasks: (now: number) => ReadonlyArray<readonly [TaskId, Task]>
+  /** The connected time at `now`. */
+  readonly connectedTime: (now: number) => number
+  /** The `now` at which a connected time is reached; `Infinity` without a connection. */
+  readonly timeAt: (connectedTime: number) => number
+  /** The tasks, by their last update. */
+  readonly tasks: ReadonlyMap<TaskId, Readonly<Task>>
+  /** The connected time since which tasks are suspect, the earliest first. */
+  readonly suspects: ReadonlyMap<TaskId, number>
 }
 
-interface Entry {
-  version: number | undefined
-  status: string | undefined
-  /** On the clock of connected time. */
-  suspectSince: number | undefined
-  /** Grows with each update of any task. */
-  lastSeen: number
-}
-
-export const make = (maxTasks: number = defaultMaxTasks): Known => {
-  const entries = new Map<TaskId, Entry>()
-  let seen = 0
-  let suspects = 0
-  /** Connected time up to `connectedSince`, and when it goes on. */
+export const make = (): Known => {
+  const tasks = new Map<TaskId, Task>()
+  const suspects = new Map<TaskId, number>()
+  /** The connected time before `connectedSince`, which is `Infinity` without a connection. */
   let connectedBefore = 0
-  let connectedSince: number | undefined
+  let connectedSince = Infinity
 
-  const connectedTime = (now: number): number =>
-    connectedSince === undefined ? connectedBefore : connectedBefore + now - connectedSince
-
-  const clearSuspicion = (entry: Entry): void => {
-    if (entry.suspectSince === undefined) return
-    entry.suspectSince = undefined
-    suspects--
-  }
-
-  /** Removes many at once: each removal would search for the oldest. */
-  const evict = (): void => {
-    const oldestFirst = [...entries].sort(([, a], [, b]) => a.lastSeen - b.lastSeen)
-    for (const [taskId, entry] of oldestFirst.slice(0, oldestFirst.length - maxTasks)) {
-      clearSuspicion(entry)
-      entries.delete(taskId)
-    }
-  }
+  const connectedTime = (now: number): number => connectedBefore + Math.max(0, now - connectedSince)
 
   const self: Known = {
+    maxTasks: defaultMaxTasks,
+    tasks,
+    suspects,
+    connectedTime,
+    timeAt: (time) => time - connectedBefore + connectedSince,
     observe({ status, taskId, version }) {
-      const entry = entries.get(taskId)
-      if (entry === undefined) {
-        entries.set(taskId, { version, status, suspectSince: undefined, lastSeen: ++seen })
-        if (entries.size > maxTasks + maxTasks / 8) evict()
-        return
+      const task = tasks.get(taskId) ?? { version: undefined, status: undefined }
+      const isOlder = version !== undefined && task.version !== undefined && version < task.version
+      if (!isOlder) {
+        task.version = version ?? task.version
+        task.status = status ?? task.status
       }
-      entry.lastSeen = ++seen
-      clearSuspicion(entry)
-      if (version !== undefined) {
-        if (entry.version !== undefined && version < entry.version) return
-        entry.version = version
+      suspects.delete(taskId)
+      // Deleting first moves the task to the end.
+      tasks.delete(taskId)
+      tasks.set(taskId, task)
+      if (tasks.size > self.maxTasks) {
+        for (const [oldest] of tasks) {
+          tasks.delete(oldest)
+          suspects.delete(oldest)
+          break
+        }
       }
-      if (status !== undefined) entry.status = status
+      return isOlder ? undefined : task
     },
-    touch(taskId) {
-      if (suspects === 0) return
-      const entry = entries.get(taskId)
-      if (entry !== undefined) clearSuspicion(entry)
-    },
+    touch: (taskId) => void suspects.delete(taskId),
     resumed(now) {
       const time = connectedTime(now)
-      for (const entry of entries.values()) entry.suspectSince ??= time
-      suspects = entries.size
+      for (const taskId of tasks.keys()) if (!suspects.has(taskId)) suspects.set(taskId, time)
     },
     connected(now) {
       connectedSince = now
       self.resumed(now)
-      for (const entry of entries.values()) entry.version = undefined
+      for (const task of tasks.values()) task.version = undefined
     },
     disconnected(now) {
       connectedBefore = connectedTime(now)
-      connectedSince = undefined
-    },
-    tasks(now) {
-      const time = connectedTime(now)
-      return Array.from(entries, ([taskId, { status, suspectSince, version }]) => {
-        const suspectMillis = suspectSince === undefined ? undefined : time - suspectSince
-        return [taskId, { version, status, suspectMillis }] as const
-      }).sort(([, a], [, b]) => (b.suspectMillis ?? 0) - (a.suspectMillis ?? 0))
+      connectedSince = Infinity
     }
   }
   return self

@@ -13,13 +13,16 @@ const update = (taskId: TaskId, status?: string, version?: number): TaskUpdated 
 })
 
 const shown = (known: Known.Known, now: number) =>
-  known.tasks(now).map(([taskId, task]) => `${taskId} ${task.status} ${task.version} ${task.suspectMillis}`)
+  Array.from(known.tasks, ([taskId, { status, version }]) => {
+    const since = known.suspects.get(taskId)
+    return `${taskId} ${status} ${version} ${since === undefined ? undefined : known.connectedTime(now) - since}`
+  })
 
 describe("known tasks", () => {
   it("keep the status of the highest version, and that of the last update that has one", () => {
     const known = Known.make()
     known.observe(update(a, "done", 3))
-    known.observe(update(a, "running", 2))
+    assert.isUndefined(known.observe(update(a, "running", 2)))
     known.observe(update(a, undefined, 4))
     known.observe(update(b, "running"))
     known.observe(update(b, "done"))
@@ -44,16 +47,16 @@ describe("known tasks", () => {
     known.touch(c)
     assert.deepStrictEqual(shown(known, 130), [
       "a running undefined 30",
-      "b running undefined undefined",
-      "c running undefined undefined"
+      "c running undefined undefined",
+      "b running undefined undefined"
     ])
     known.disconnected(150)
     known.connected(500)
-    // The one that has been suspect for longest comes first.
+    assert.deepStrictEqual([...known.suspects.keys()], [a, c, b])
     assert.deepStrictEqual(shown(known, 507), [
       "a running undefined 57",
-      "b running undefined 7",
-      "c running undefined 7"
+      "c running undefined 7",
+      "b running undefined 7"
     ])
   })
 
@@ -66,16 +69,15 @@ describe("known tasks", () => {
   })
 
   it("are bounded: those without an update for longest are forgotten", () => {
-    const known = Known.make(8)
+    const known = Known.make()
+    known.maxTasks = 8
     const ids = Array.from({ length: 10 }, (_, n) => TaskId.make(`t${n}`))
-    for (const taskId of ids.slice(0, 9)) known.observe(update(taskId))
-    known.observe(update(ids[0] ?? a))
-    known.observe(update(ids[9] ?? a))
-    const kept = known.tasks(0).map(([taskId]) => taskId)
-    assert.deepStrictEqual(kept, ["t0", "t3", "t4", "t5", "t6", "t7", "t8", "t9"])
+    for (const taskId of ids.slice(0, 8)) known.observe(update(taskId))
     known.connected(0)
-    for (const taskId of kept) known.touch(taskId)
-    known.observe(update(a))
-    assert.isTrue(known.tasks(9).every(([, task]) => task.suspectMillis === undefined))
+    known.observe(update(ids[0] ?? a))
+    known.observe(update(ids[8] ?? a))
+    known.observe(update(ids[9] ?? a))
+    assert.deepStrictEqual([...known.tasks.keys()].join(" "), "t3 t4 t5 t6 t7 t0 t8 t9")
+    assert.deepStrictEqual([...known.suspects.keys()].join(" "), "t3 t4 t5 t6 t7")
   })
 })

@@ -3,11 +3,11 @@
  * the platform's own `WebSocket`.
  *
  * `NodeMeshSocket` of `@makima-stream/node` does more where it runs: it pauses
- * reads, notices a silent server by pings, sends headers and reports why a
- * handshake was refused. The WebSocket API of browsers can do none of these.
- * What it can do is here: the same spellings of the server's URL, one writer for
- * each connection, typed reasons as far as the platform reports them, and a
- * bound on what waits to be read.
+ * reads, pings, sends headers and reports why a handshake was refused. The
+ * WebSocket API of browsers can do none of these. What it can do is here: the
+ * same spellings of the server's URL, one writer for each connection, typed
+ * reasons as far as the platform reports them, a bound on what waits to be read,
+ * and a heartbeat made of the protocol's own acknowledgements.
  *
  * @since 0.2.0
  */
@@ -17,12 +17,14 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { constVoid } from "effect/Function"
+import { constVoid, dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Endpoint from "./Endpoint.ts"
 import { atLeast } from "./internal/bounds.ts"
+import * as Heartbeat from "./internal/socket/heartbeat.ts"
 import * as MeshError from "./MeshError.ts"
 
 /**
@@ -59,8 +61,30 @@ export interface Options {
    * 16 MiB.
    */
   readonly maxBufferedBytes?: number | undefined
+  /** How a silent server is noticed. `false` turns this off. Defaults to on. See `withHeartbeat`. */
+  readonly heartbeat?: HeartbeatOptions | false | undefined
   /** Makes the WebSocket. Defaults to `new globalThis.WebSocket(url, protocols)`. */
   readonly webSocket?: ((url: string, protocols: Array<string>) => Socket.WebSocketLike) | undefined
+}
+
+/**
+ * When a silent server is noticed.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface HeartbeatOptions {
+  /**
+   * How long no frame arrives before the server is asked for one. Zero, a
+   * negative number and `NaN` count as the default. Defaults to 15 seconds.
+   */
+  readonly interval?: Duration.Input | undefined
+  /**
+   * How long the client then waits for any frame. A dead server is noticed within
+   * `interval` plus `deadline` of its last frame. Zero, a negative number and
+   * `NaN` count as the default. Defaults to 10 seconds.
+   */
+  readonly deadline?: Duration.Input | undefined
 }
 
 /**
@@ -96,7 +120,9 @@ export type Query = Readonly<Record<string, string>>
  *   that holds it.
  * - The API reports no status of a refused handshake. A refused key is
  *   `DialFailed`, and is retried.
- * - The API has no ping and cannot be paused. What the browser has received and
+ * - The API has no ping: silence is noticed by `heartbeat`, as far as the server
+ *   acknowledges requests.
+ * - The API cannot be paused. What the browser has received and
  *   not handed over yet is not bounded by `maxBufferedBytes`.
  * - A text frame that is not UTF-8 ends the connection.
  *
@@ -119,7 +145,7 @@ export type Query = Readonly<Record<string, string>>
  */
 export const make = (options: Options): Effect.Effect<Socket.Socket, Endpoint.InvalidUrl> =>
   Effect.map(Effect.fromResult(Endpoint.fromString(options.url)), (endpoint) => {
-    const connectTimeout = timeoutOf(options.connectTimeout)
+    const connectTimeout = millisOf(options.connectTimeout, 10_000)
     const settings: Settings = {
       endpoint,
       connectTimeout,
@@ -148,8 +174,64 @@ export const make = (options: Options): Effect.Effect<Socket.Socket, Endpoint.In
         writeAll: (chunks) => withConnection((connection) => chunks.forEach(connection.write))
       }
     })
-    return Socket.make({ reader, writer })
+    const socket = Socket.make({ reader, writer })
+    return options.heartbeat === false ? socket : withHeartbeat(socket, options.heartbeat)
   })
+
+/**
+ * Adds a heartbeat to a socket without ping, made of the protocol's own
+ * acknowledgements.
+ *
+ * **When to use**
+ *
+ * Use over a transport that cannot ping, such as Effect's `Socket` on the global
+ * `WebSocket`, or a tunnel of your own. `MeshSocket` has it by default.
+ * `NodeMeshSocket` has pings and does not need it.
+ *
+ * **Details**
+ *
+ * - After `interval` without a frame it sends `unsubscribeOutput` for the task
+ *   `00000000-0000-0000-0000-000000000000`, which changes nothing and is
+ *   acknowledged. If no frame follows within `deadline`, the connection is
+ *   abandoned with `HeartbeatTimeout`, and the feed connects again.
+ * - It learns whether the server answers by one such request after the first
+ *   frame. A server that has never answered is not judged.
+ * - Silence counts only while a pull waits for frames.
+ *
+ * **Example** (Effect's own WebSocket with a heartbeat)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as Socket from "effect/socket/Socket"
+ * import * as MeshSocket from "@makima-stream/core/MeshSocket"
+ *
+ * const live = Layer.effect(
+ *   Socket.Socket,
+ *   Effect.map(
+ *     Socket.makeWebSocket("wss://example.com/api/v1/mesh/tasks/subscribe"),
+ *     MeshSocket.withHeartbeat({ interval: "5 seconds" })
+ *   )
+ * ).pipe(Layer.provide(Socket.layerWebSocketConstructorGlobal))
+ * console.log(Layer.isLayer(live)) // true
+ * ```
+ *
+ * @category combinators
+ * @since 0.2.0
+ */
+export const withHeartbeat: {
+  /** Returns a function that adds a heartbeat to a socket. */
+  (options?: HeartbeatOptions): (socket: Socket.Socket) => Socket.Socket
+  /** Adds a heartbeat to the socket. */
+  (socket: Socket.Socket, options?: HeartbeatOptions): Socket.Socket
+} = dual(
+  ([first]) => Predicate.hasProperty(first, Socket.TypeId),
+  (socket: Socket.Socket, options: HeartbeatOptions = {}) =>
+    Heartbeat.wrap(socket, {
+      intervalMillis: millisOf(options.interval, 15_000),
+      deadlineMillis: millisOf(options.deadline, 10_000)
+    })
+)
 
 /**
  * Provides the socket.
@@ -184,11 +266,9 @@ interface Settings {
   readonly webSocket: NonNullable<Options["webSocket"]>
 }
 
-const defaultConnectTimeout = 10_000
-
-const timeoutOf = (input: Duration.Input | undefined): number => {
+const millisOf = (input: Duration.Input | undefined, fallback: number): number => {
   const millis = input === undefined ? Number.NaN : Duration.toMillis(Duration.fromInputUnsafe(input))
-  return millis > 0 ? millis : defaultConnectTimeout
+  return millis > 0 ? millis : fallback
 }
 
 const queryOf = (query: Options["query"], timeout: number): Settings["query"] =>

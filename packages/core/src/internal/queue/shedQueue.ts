@@ -57,51 +57,17 @@ export interface ShedQueue<A extends MeshEvent> {
   readonly observe: (events: ReadonlyArray<A>) => void
 }
 
-interface Mark {
-  readonly dropped: number
-  /** The task, if all events missing here belong to one task. */
-  readonly taskId: TaskId | undefined
-  readonly epoch: number
-}
-
-interface Node<A> {
-  event: A
-  readonly taskId: TaskId | undefined
-  readonly epoch: number
-  prev: Node<A> | undefined
-  next: Node<A> | undefined
-  /** The events missing right before this one. */
-  mark: Mark | undefined
+/** The place of an event in the queue. */
+interface Slot<A> {
+  /** `undefined` once the event is lost: the slot is then a mark. */
+  event: A | undefined
+  /** How many events are missing here. */
+  dropped: number
+  /** The task, if everything here belongs to one task. */
+  taskId: TaskId | undefined
+  epoch: number
   /** The update of the same task that it is merged into if it must go. */
-  newer: Node<A> | undefined
-  /** The next node in its line. A node is in at most one line. */
-  behind: Node<A> | undefined
-}
-
-/** A first-in, first-out list without allocations: the nodes themselves are the links. */
-interface Line<A> {
-  first: Node<A> | undefined
-  last: Node<A> | undefined
-}
-
-const join = (line: Line<unknown>, node: Node<unknown>): void => {
-  if (line.last === undefined) line.first = node
-  else line.last.behind = node
-  line.last = node
-}
-
-const leave = <A>(line: Line<A>): Node<A> | undefined => {
-  const node = line.first
-  if (node === undefined) return undefined
-  line.first = node.behind
-  if (line.first === undefined) line.last = undefined
-  node.behind = undefined
-  return node
-}
-
-const clear = (line: Line<unknown>): void => {
-  line.first = undefined
-  line.last = undefined
+  newer: Slot<A> | undefined
 }
 
 /**
@@ -113,14 +79,29 @@ export const lossOf = (event: MeshEvent): number => {
   return event.reason._tag === "Overflow" ? event.reason.dropped : 0
 }
 
-/** Joins adjacent marks. Their epochs differ only if the `Connected` between them was lost too. */
-const joinMarks = (a: Mark | undefined, b: Mark | undefined): Mark | undefined => {
-  if (a === undefined) return b
-  if (b === undefined) return a
-  return { dropped: a.dropped + b.dropped, taskId: a.taskId === b.taskId ? a.taskId : undefined, epoch: b.epoch }
+const firstOf = <T>(values: Iterable<T>): T | undefined => {
+  for (const value of values) return value
+  return undefined
 }
 
-const toResync = ({ dropped, taskId, epoch }: Mark): Resync => ({
+/** Joins adjacent marks. Their epochs differ only if the `Connected` between them was lost too. */
+const joinMarks = <A extends MeshEvent>(slots: ReadonlyArray<Slot<A>>): Array<Slot<A>> => {
+  const joined: Array<Slot<A>> = []
+  let last: Slot<A> | undefined
+  for (const slot of slots) {
+    if (slot.event === undefined && last !== undefined && last.event === undefined) {
+      last.dropped += slot.dropped
+      last.epoch = slot.epoch
+      if (last.taskId !== slot.taskId) last.taskId = undefined
+    } else {
+      joined.push(slot)
+      last = slot
+    }
+  }
+  return joined
+}
+
+const toResync = ({ dropped, epoch, taskId }: Slot<unknown>): Resync => ({
   _tag: "Resync",
   epoch,
   ...(taskId === undefined ? {} : { taskId }),
@@ -155,98 +136,72 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const shedAnything = options.shed === "anything"
   const conflateAlways = options.conflate === "always"
 
-  let head: Node<A> | undefined
-  let tail: Node<A> | undefined
-  let tailMark: Mark | undefined
+  let slots: Array<Slot<A>> = []
   let size = 0
   let conflated = 0
   let shed = 0
   let epoch = 0
-  const latest = new Map<TaskId, Node<A>>()
-  const superseded: Line<A> = { first: undefined, last: undefined }
-  const partials: Line<A> = { first: undefined, last: undefined }
-  /** Whole outputs, server errors and unknown messages. Empty unless they may be shed. */
-  const wholes: Line<A> = { first: undefined, last: undefined }
+  // Each in the order of the queue.
+  /** The newest update of each task. */
+  const latest = new Map<TaskId, Slot<A>>()
+  /** The other updates. */
+  const superseded = new Set<Slot<A>>()
+  // What may be shed. Empty if it may not.
+  const partials = new Set<Slot<A>>()
+  /** Whole outputs, server errors and unknown messages. */
+  const wholes = new Set<Slot<A>>()
+  const lifecycle = new Set<Slot<A>>()
 
-  const append = (event: A): Node<A> => {
-    const node: Node<A> = {
-      event,
-      taskId: "taskId" in event ? event.taskId : undefined,
-      epoch,
-      prev: tail,
-      next: undefined,
-      mark: tailMark,
-      newer: undefined,
-      behind: undefined
-    }
-    tailMark = undefined
-    if (tail === undefined) head = node
-    else tail.next = node
-    tail = node
+  const append = (event: A): Slot<A> => {
+    // There are as many events as slots at most, so this takes constant time, averaged.
+    if (slots.length > 4 * capacity) slots = joinMarks(slots)
+    const taskId = "taskId" in event ? event.taskId : undefined
+    const slot: Slot<A> = { event, dropped: 0, taskId, epoch, newer: undefined }
+    slots.push(slot)
     size++
-    return node
+    return slot
   }
 
-  /** Removes a node and leaves a mark in its place. */
-  const drop = (node: Node<A>): void => {
-    const mark = joinMarks(node.mark, { dropped: lossOf(node.event), taskId: node.taskId, epoch: node.epoch })
-    const { prev, next } = node
-    if (prev === undefined) head = next
-    else prev.next = next
-    if (next === undefined) {
-      tail = prev
-      tailMark = joinMarks(mark, tailMark)
-    } else {
-      next.prev = prev
-      next.mark = joinMarks(mark, next.mark)
-    }
+  /** Removes an event and leaves a mark in its place. */
+  const drop = (slot: Slot<A>): void => {
+    if (slot.event === undefined) return
+    slot.dropped = lossOf(slot.event)
+    slot.event = undefined
     size--
   }
 
   const conflateOldest = (): boolean => {
-    const node = leave(superseded)
-    if (node === undefined || node.newer === undefined) return false
-    node.newer.event = merge(node.event, node.newer.event)
-    drop(node)
+    const slot = firstOf(superseded)
+    if (slot?.event === undefined) return false
+    if (slot.newer?.event !== undefined) slot.newer.event = merge(slot.event, slot.newer.event)
+    superseded.delete(slot)
+    drop(slot)
     conflated++
     return true
   }
 
-  const shedFirst = (line: Line<A>): boolean => {
-    const node = leave(line)
-    if (node === undefined) return false
-    drop(node)
-    shed++
+  const shedFirst = (candidates: Set<Slot<A>>): boolean => {
+    const slot = firstOf(candidates)
+    if (slot === undefined) return false
+    candidates.delete(slot)
+    drop(slot)
+    shed += slot.dropped
     return true
   }
 
   /** Only called when nothing can be conflated, so each queued update is the only one of its task. */
   const shedUpdate = (): boolean => {
-    for (const [taskId, node] of latest) {
-      latest.delete(taskId)
-      drop(node)
-      shed++
-      return true
-    }
-    return false
-  }
-
-  const shedHead = (): boolean => {
-    if (head === undefined) return false
-    shed += lossOf(head.event)
-    drop(head)
-    return true
-  }
-
-  /** Marks the loss of an event that is not queued. */
-  const markLoss = (event: A): void => {
-    tailMark = joinMarks(tailMark, { dropped: 1, taskId: "taskId" in event ? event.taskId : undefined, epoch })
+    const taskId = firstOf(latest.keys())
+    const slot = taskId === undefined ? undefined : latest.get(taskId)
+    if (taskId === undefined || slot === undefined) return false
+    latest.delete(taskId)
+    return shedFirst(new Set([slot]))
   }
 
   /** Handles an event for which there is no room: sheds it and marks its place, if that is allowed. */
   const refuse = (event: A, mayShed: boolean): "accepted" | "full" => {
     if (!mayShed) return "full"
-    markLoss(event)
+    drop(append(event))
     shed++
     return "accepted"
   }
@@ -255,41 +210,42 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const roomForPartial = (): boolean => size < capacity || conflateOldest() || shedFirst(partials)
   const roomForWhole = (): boolean => roomForPartial() || shedFirst(wholes)
   const roomForUpdate = (): boolean => roomForWhole() || (shedAnything && shedUpdate())
-  const roomForLifecycle = (): boolean => roomForUpdate() || (shedAnything && shedHead())
+  const roomForLifecycle = (): boolean => roomForUpdate() || shedFirst(lifecycle)
 
-  const setLatest = (taskId: TaskId, node: Node<A>): void => {
+  const setLatest = (taskId: TaskId, slot: Slot<A>): void => {
     // Deleting first keeps the map in the order of the queue.
     latest.delete(taskId)
-    latest.set(taskId, node)
+    latest.set(taskId, slot)
   }
 
   const offerUpdate = (event: Extract<A, TaskUpdated>): "accepted" | "full" => {
     const known = latest.get(event.taskId)
-    const isOlder = known !== undefined && isUpdate(known.event) && isLate(known.event, event)
-    if (known !== undefined && (conflateAlways || (size >= capacity && superseded.first === undefined))) {
+    const isOlder = known?.event !== undefined && isUpdate(known.event) && isLate(known.event, event)
+    if (known?.event !== undefined && (conflateAlways || (size >= capacity && superseded.size === 0))) {
       conflated++
+      const merged = merge(known.event, event)
       if (isOlder) {
-        known.event = merge(known.event, event)
-        markLoss(event)
+        known.event = merged
+        drop(append(event))
         return "accepted"
       }
       // The older update is removed first, so there is room even in a full queue.
       drop(known)
-      setLatest(event.taskId, append(merge(known.event, event)))
+      setLatest(event.taskId, append(merged))
       return "accepted"
     }
     if (!roomForUpdate()) return refuse(event, shedAnything)
-    const node = append(event)
+    const slot = append(event)
     if (isOlder) {
-      node.newer = known
-      join(superseded, node)
+      slot.newer = known
+      superseded.add(slot)
       return "accepted"
     }
     if (known !== undefined) {
-      known.newer = node
-      join(superseded, known)
+      known.newer = slot
+      superseded.add(known)
     }
-    setLatest(event.taskId, node)
+    setLatest(event.taskId, slot)
     return "accepted"
   }
 
@@ -301,8 +257,8 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
       case "TaskOutput":
         if (event.isPartial === true) {
           if (!roomForPartial()) return refuse(event, shedPartials)
-          const node = append(event)
-          if (shedPartials) join(partials, node)
+          const slot = append(event)
+          if (shedPartials) partials.add(slot)
           return "accepted"
         }
         break
@@ -310,15 +266,17 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
       case "Disconnected":
       case "Resync":
       case "Repaired":
-      case "RepairFailed":
+      case "RepairFailed": {
         if (!roomForLifecycle()) return "full"
         epoch = event.epoch
-        append(event)
+        const slot = append(event)
+        if (shedAnything) lifecycle.add(slot)
         return "accepted"
+      }
     }
     if (!roomForWhole()) return refuse(event, shedAnything)
-    const node = append(event)
-    if (shedAnything) join(wholes, node)
+    const slot = append(event)
+    if (shedAnything) wholes.add(slot)
     return "accepted"
   }
 
@@ -335,20 +293,10 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     },
     offer,
     takeAll() {
-      const taken: Array<A | Resync> = []
-      for (let node = head; node !== undefined; node = node.next) {
-        if (node.mark !== undefined) taken.push(toResync(node.mark))
-        taken.push(node.event)
-      }
-      if (tailMark !== undefined) taken.push(toResync(tailMark))
-      head = undefined
-      tail = undefined
-      tailMark = undefined
+      const taken = joinMarks(slots).map((slot) => slot.event ?? toResync(slot))
+      slots = []
       size = 0
-      latest.clear()
-      clear(superseded)
-      clear(partials)
-      clear(wholes)
+      for (const each of [latest, superseded, partials, wholes, lifecycle]) each.clear()
       return taken
     },
     observe(events) {

@@ -1,0 +1,567 @@
+/**
+ * One sequence of the merge: the updates, or the output, of one task, as the
+ * inputs of the merge deliver it.
+ *
+ * The index of a message is the number of messages that were emitted before it.
+ * An input is a *member* of the sequence:
+ *
+ * - `aligned`: the index of its next message is known. A message at the end of
+ *   what was emitted is emitted, an earlier one is compared and dropped.
+ * - `joining`: the index `offset` of its first message is not known. Its messages
+ *   are held. What is known is `lo <= offset <= hi`, and which offsets in between
+ *   agree with the contents.
+ * - `absent`: the input is not connected.
+ *
+ * The bounds come from *boundaries*. A boundary of an input at time `t` says that
+ * the input has delivered everything that the server sent before `t`: an
+ * acknowledgement of a request that left at `t` is one. Whatever arrived before
+ * `t`, on any input, was sent before `t`. So, if `emitted(t)` messages were
+ * emitted by `t`, and the input has delivered `count` messages by its boundary:
+ *
+ * - for a joining input `offset + count >= emitted(t)`,
+ * - for an aligned input `at >= emitted(t)`, or the server skipped messages,
+ * - and if another input held `n` messages at `t`: `offset + n <= at`. This also
+ *   holds for `n = 0` if the server had confirmed the other's request by `t`.
+ *
+ * An input is aligned when one offset is left. Neither a match of contents nor
+ * silence is a proof without both bounds.
+ *
+ * A message with a version is an exception: it occurs once, so an equal message
+ * is a proof on its own.
+ */
+import type { TaskId } from "../../TaskId.ts"
+import { isSame, sizeOf, type Message } from "./same.ts"
+
+export type Kind = "updates" | "output"
+
+/** Why two inputs cannot be aligned. */
+export type Cause = "lost" | "window" | "ambiguous" | "disagreement"
+
+/** What the sequences of one merge share. */
+export interface Shared {
+  /** How many messages one sequence may hold, and their bytes. */
+  readonly window: number
+  readonly windowBytes: number
+  /** How many messages all sequences may hold, and their bytes. */
+  readonly maxHeld: number
+  readonly maxHeldBytes: number
+  /** How many messages all sequences hold, and their bytes. */
+  held: number
+  heldBytes: number
+  /** How often two inputs disagreed. */
+  disagreements: number
+  /** How often a sequence exceeded its window. */
+  overruns: number
+  /** Emits the mark of a task whose inputs cannot be aligned. */
+  readonly mark: (taskId: TaskId, cause: Cause, out: Array<unknown>) => void
+}
+
+export interface Member {
+  mode: "absent" | "joining" | "aligned"
+  /** The index of the next message of an aligned member. */
+  at: number
+  /** What a joining member has delivered, and when it arrived. */
+  held: Array<Message>
+  heldAt: Array<number>
+  /** The bounds of the offset of a joining member. */
+  lo: number
+  hi: number
+  /** The offsets that are left, once both bounds are known. */
+  offsets: Array<number> | undefined
+  /** When the server had confirmed the request of a joining member; `Infinity` if it has not. */
+  confirmedAt: number
+  /** Whether a joining member waits for the confirmation of this task, which is not a part of its interest's. */
+  awaitsKey: boolean
+  /** Whether this task was confirmed on a joining member before it was on an aligned one. */
+  wasEarly: boolean
+  /** Whether it joins again because the window passed. */
+  overran: boolean
+}
+
+/** What is known of a member when its sequence begins. */
+export interface Start {
+  readonly mode: Member["mode"]
+  readonly lo: number
+  readonly hi: number
+  readonly confirmedAt: number
+}
+
+const nothing: Array<never> = []
+
+export class Sequence {
+  readonly kind: Kind
+  readonly taskId: TaskId
+  readonly members: Array<Member>
+  readonly #shared: Shared
+  /** How many messages were emitted. */
+  position = 0
+  /** The emitted messages that an input still has to deliver, from index `#base`, and when they were emitted. */
+  #messages: Array<Message> = []
+  #times: Array<number> = []
+  #head = 0
+  #base = 0
+  #bytes = 0
+  /** When the last message below `#base` was emitted, at the latest. */
+  #droppedAt: number
+  /** Whether no input that is aligned has the server's confirmation. */
+  isUnconfirmed = false
+
+  constructor(kind: Kind, taskId: TaskId, shared: Shared, droppedAt: number, starts: ReadonlyArray<Start>) {
+    this.kind = kind
+    this.taskId = taskId
+    this.#shared = shared
+    this.#droppedAt = droppedAt
+    this.members = starts.map(({ confirmedAt, hi, lo, mode }) => ({
+      mode,
+      at: 0,
+      held: nothing,
+      heldAt: nothing,
+      lo,
+      hi,
+      offsets: undefined,
+      confirmedAt,
+      awaitsKey: false,
+      wasEarly: false,
+      overran: false
+    }))
+  }
+
+  // ---------------------------------------------------------------------------
+  // questions
+  // ---------------------------------------------------------------------------
+
+  /** Whether it can be forgotten: every input stands at the end, and nothing is held. */
+  isTrivial(): boolean {
+    for (const { at, mode } of this.members) {
+      if (mode === "joining" || (mode === "aligned" && at !== this.position)) return false
+    }
+    return true
+  }
+
+  isJoining(): boolean {
+    return this.members.some(({ mode }) => mode === "joining")
+  }
+
+  /** Whether an input other than `input` is aligned. */
+  hasAligned(input?: number): boolean {
+    return this.members.some(({ mode }, i) => mode === "aligned" && i !== input)
+  }
+
+  /** The emitted messages that an aligned input has not delivered; `undefined` if the input is not aligned, or they are not held any more. */
+  missing(input: number): ReadonlyArray<Message> | undefined {
+    const { at, mode } = this.#member(input)
+    if (mode !== "aligned" || at < this.#base) return undefined
+    return this.#messages.slice(this.#head + at - this.#base)
+  }
+
+  #member(input: number): Member {
+    // The machine passes numbers of inputs only, which the type of an index does not say.
+    return this.members[input] as Member
+  }
+
+  /** The emitted message at an index that is held. */
+  #message(index: number): Message {
+    return this.#messages[this.#head + index - this.#base] as Message
+  }
+
+  #time(index: number): number {
+    return this.#times[this.#head + index - this.#base] as number
+  }
+
+  /** At least how many messages were emitted by `time`. */
+  #emittedBy(time: number): number {
+    if (time < this.#droppedAt) return -Infinity
+    let count = this.#base
+    while (count < this.position && this.#time(count) <= time) count++
+    return count
+  }
+
+  // ---------------------------------------------------------------------------
+  // messages
+  // ---------------------------------------------------------------------------
+
+  receive(input: number, message: Message, now: number, out: Array<unknown>): void {
+    const member = this.#member(input)
+    if (member.mode === "joining") {
+      this.#hold(input, member, message, now, out)
+    } else if (member.mode === "absent" || member.at === this.position) {
+      this.#emit(input, member, message, now, out)
+    } else if (member.at < this.#base || isSame(this.#message(member.at), message)) {
+      member.at++
+      this.#trim(now)
+    } else {
+      this.#onDifference(input, member, message, now, out)
+    }
+  }
+
+  #emit(input: number, member: Member, message: Message, now: number, out: Array<unknown>): void {
+    out.push(message)
+    this.position++
+    member.at = this.position
+    if (!this.#isAwaited(input)) {
+      this.#dropAll(now)
+      return
+    }
+    this.#messages.push(message)
+    this.#times.push(now)
+    this.#count(message, 1)
+    if (this.#isOver(this.position - this.#base, this.#bytes)) {
+      this.#overrun(now)
+      return
+    }
+    for (let i = 0; i < this.members.length; i++) this.#onEmitted(i, message, now, out)
+  }
+
+  /** Whether another input may still deliver what has just been emitted. */
+  #isAwaited(input: number): boolean {
+    return this.members.some(({ mode }, i) => i !== input && mode !== "absent")
+  }
+
+  /** Narrows down the offsets of a joining member by a message that was emitted. */
+  #onEmitted(input: number, message: Message, now: number, out: Array<unknown>): void {
+    const member = this.#member(input)
+    if (member.mode !== "joining") return
+    const index = this.position - 1
+    if (member.offsets !== undefined) {
+      member.offsets = member.offsets.filter((offset) => {
+        const held = member.held[index - offset]
+        return held === undefined || isSame(held, message)
+      })
+      this.#decide(input, member, now, out)
+    } else if (message._tag === "TaskUpdated" && message.version !== undefined) {
+      const places = matches(member.held, message)
+      if (places.length === 1) this.#pin(input, member, index - (places[0] ?? 0), now, out)
+    }
+  }
+
+  // ---------------------------------------------------------------------------
+  // joining
+  // ---------------------------------------------------------------------------
+
+  #hold(input: number, member: Member, message: Message, now: number, out: Array<unknown>): void {
+    const place = member.held.length
+    if (place === 0) {
+      member.held = []
+      member.heldAt = []
+    }
+    member.held.push(message)
+    member.heldAt.push(now)
+    this.#shared.held++
+    this.#shared.heldBytes += sizeOf(message)
+    if (this.#isOver(member.held.length, 0)) {
+      this.#shared.overruns++
+      this.restart(input, now)
+      member.overran = true
+      return
+    }
+    if (member.offsets !== undefined) {
+      member.offsets = member.offsets.filter((offset) => {
+        const index = offset + place
+        return index < this.#base || index >= this.position || isSame(this.#message(index), message)
+      })
+      this.#decide(input, member, now, out)
+    } else if (message._tag === "TaskUpdated" && message.version !== undefined) {
+      const places = matches(this.#messages, message, this.#head)
+      if (places.length === 1) this.#pin(input, member, this.#base + (places[0] ?? 0) - this.#head - place, now, out)
+    }
+  }
+
+  /** An equal version leaves one offset. */
+  #pin(input: number, member: Member, offset: number, now: number, out: Array<unknown>): void {
+    member.lo = Math.max(member.lo, offset)
+    member.hi = Math.min(member.hi, offset)
+    this.#tighten(input, member, now, out)
+  }
+
+  /** Looks at what the bounds of a joining member leave. */
+  #tighten(input: number, member: Member, now: number, out: Array<unknown>): void {
+    const { hi, lo } = member
+    if (lo > hi) {
+      member.offsets = []
+    } else if (member.offsets !== undefined) {
+      member.offsets = member.offsets.filter((offset) => offset >= lo && offset <= hi)
+    } else {
+      if (hi - lo > this.#shared.window) return
+      member.offsets = []
+      for (let offset = lo; offset <= hi; offset++) if (this.#agrees(member, offset)) member.offsets.push(offset)
+    }
+    this.#decide(input, member, now, out)
+  }
+
+  /** Whether the contents allow an offset. */
+  #agrees({ held }: Member, offset: number): boolean {
+    const end = Math.min(this.position, offset + held.length)
+    for (let index = Math.max(this.#base, offset); index < end; index++) {
+      if (!isSame(this.#message(index), held[index - offset] as Message)) return false
+    }
+    return true
+  }
+
+  #decide(input: number, member: Member, now: number, out: Array<unknown>): void {
+    const [first, second] = member.offsets ?? nothing
+    if (member.offsets === undefined || second !== undefined) return
+    if (first !== undefined) {
+      this.#align(input, member, first, now, out)
+      return
+    }
+    this.#shared.disagreements++
+    this.restart(input, now)
+    this.#shared.mark(this.taskId, "disagreement", out)
+  }
+
+  /** The offset is known: emits what the member has and the output has not. */
+  #align(input: number, member: Member, offset: number, now: number, out: Array<unknown>): void {
+    const { held } = member
+    const behind = Math.min(held.length, Math.max(0, this.position - offset))
+    this.#release(member)
+    member.mode = "aligned"
+    member.confirmedAt = now
+    member.overran = false
+    member.at = offset + behind
+    for (let i = behind; i < held.length; i++) this.#emit(input, member, held[i] as Message, now, out)
+    this.#trim(now)
+  }
+
+  /**
+   * Makes an input that is still joining the only aligned one, after a mark.
+   * Drops of what it holds what the output most likely has, and emits the rest.
+   * Drops nothing that comes later: that would be a loss behind the mark.
+   */
+  promote(input: number, now: number, out: Array<unknown>): void {
+    const member = this.#member(input)
+    if (member.mode !== "joining") return
+    const { held } = member
+    let offset = member.offsets?.[0] ?? Math.max(member.lo, this.#base - held.length + 1)
+    while (offset < this.position && !this.#agrees(member, offset)) offset++
+    this.lead(input, now)
+    for (let i = Math.max(0, this.position - offset); i < held.length; i++) {
+      this.#emit(input, member, held[i] as Message, now, out)
+    }
+  }
+
+  /** Forgets where an input stands: it joins, from its next message on. */
+  restart(input: number, now: number, confirmedAt = this.#member(input).confirmedAt): void {
+    const member = this.#member(input)
+    this.#release(member)
+    member.mode = "joining"
+    member.lo = -Infinity
+    member.hi = Infinity
+    member.offsets = undefined
+    // Its first message comes after now, so a confirmation counts from now on.
+    member.confirmedAt = Math.max(now, confirmedAt)
+    member.awaitsKey &&= confirmedAt === Infinity
+    member.wasEarly = false
+    member.overran = false
+    this.#trim(now)
+  }
+
+  /** The task is confirmed on an aligned input: a complete stretch begins, and the others join it once it is confirmed on them. */
+  grow(input: number, now: number): void {
+    this.lead(input, now)
+    this.members.forEach(({ mode, wasEarly }, i) => {
+      if (i === input || mode === "absent") return
+      this.restart(i, now, wasEarly ? now : Infinity)
+      this.#member(i).awaitsKey = !wasEarly
+    })
+  }
+
+  /** Makes an input aligned at the end of what was emitted. */
+  lead(input: number, now: number): void {
+    const member = this.#member(input)
+    this.#release(member)
+    member.mode = "aligned"
+    member.confirmedAt = now
+    member.at = this.position
+    member.overran = false
+    this.#trim(now)
+  }
+
+  /** The server has confirmed this task on a joining input. */
+  confirm(input: number, now: number): void {
+    const member = this.#member(input)
+    if (member.mode !== "joining") return
+    const wasEarly = !member.awaitsKey
+    if (member.held.length > 0) this.restart(input, now)
+    member.confirmedAt = now
+    member.awaitsKey = false
+    member.wasEarly = wasEarly
+  }
+
+  /** The input is not connected any more. */
+  close(input: number, now: number): void {
+    const member = this.#member(input)
+    this.#release(member)
+    member.mode = "absent"
+    member.confirmedAt = Infinity
+    member.awaitsKey = false
+    this.#trim(now)
+  }
+
+  // ---------------------------------------------------------------------------
+  // boundaries
+  // ---------------------------------------------------------------------------
+
+  /** The input has delivered everything that the server sent before `time`. */
+  boundary(input: number, time: number, now: number, out: Array<unknown>): void {
+    const member = this.#member(input)
+    if (member.mode === "aligned") {
+      if (member.at < this.#emittedBy(time)) {
+        this.#onSkipped(input, member, time, now, out)
+        return
+      }
+      const { at } = member
+      this.members.forEach((other, i) => {
+        if (i === input || other.mode !== "joining") return
+        const before = other.heldAt.filter((heldAt) => heldAt <= time).length
+        if ((before === 0 && other.confirmedAt > time) || at - before >= other.hi) return
+        other.hi = at - before
+        this.#tighten(i, other, now, out)
+      })
+    } else if (member.mode === "joining") {
+      const lo = this.#emittedBy(time) - member.held.length
+      if (lo <= member.lo) return
+      member.lo = lo
+      this.#tighten(input, member, now, out)
+    }
+  }
+
+  // ---------------------------------------------------------------------------
+  // disagreements
+  // ---------------------------------------------------------------------------
+
+  /** An aligned input delivers something else than the output has at its place. */
+  #onDifference(input: number, member: Member, message: Message, now: number, out: Array<unknown>): void {
+    this.#shared.disagreements++
+    const version = versionOf(message)
+    const expected = versionOf(this.#message(member.at))
+    if (version !== undefined && expected !== undefined && version !== expected) {
+      if (version < expected) {
+        // Its place has passed, so the other input has skipped it.
+        this.#shared.mark(this.taskId, "disagreement", out)
+        return
+      }
+      // This input has skipped what the other one has delivered: nothing is missing.
+      while (member.at < this.position && (versionOf(this.#message(member.at)) ?? -Infinity) < version) member.at++
+      this.#trim(now)
+      this.receive(input, message, now, out)
+      return
+    }
+    this.#shared.mark(this.taskId, "disagreement", out)
+    this.#giveUp(input, member, now)
+    if (member.mode === "aligned") this.#emit(input, member, message, now, out)
+  }
+
+  /** A boundary shows that the server has skipped messages for an aligned input. */
+  #onSkipped(input: number, member: Member, time: number, now: number, out: Array<unknown>): void {
+    this.#shared.disagreements++
+    // Another input has delivered what is missing, so the output lacks nothing.
+    if (!this.hasAligned(input)) this.#shared.mark(this.taskId, "disagreement", out)
+    this.#giveUp(input, member, now)
+    this.boundary(input, time, now, out)
+  }
+
+  /** An input's place is not known any more: it joins again, or goes on from here if it is the only one. */
+  #giveUp(input: number, member: Member, now: number): void {
+    if (this.hasAligned(input)) {
+      this.restart(input, now)
+      return
+    }
+    this.members.forEach((other, i) => {
+      if (other.mode === "joining") this.restart(i, now)
+    })
+    member.at = this.position
+    this.#dropAll(now)
+  }
+
+  // ---------------------------------------------------------------------------
+  // bounds
+  // ---------------------------------------------------------------------------
+
+  #isOver(messages: number, bytes: number): boolean {
+    const { held, heldBytes, maxHeld, maxHeldBytes, window, windowBytes } = this.#shared
+    return messages > window || bytes > windowBytes || held > maxHeld || heldBytes > maxHeldBytes
+  }
+
+  /** Too much was emitted that other inputs have not delivered: they join again. */
+  #overrun(now: number): void {
+    this.#shared.overruns++
+    for (let i = 0; i < this.members.length; i++) {
+      const { at, mode } = this.#member(i)
+      if (mode === "absent" || (mode === "aligned" && at === this.position)) continue
+      this.restart(i, now)
+      this.#member(i).overran = true
+    }
+    this.#dropAll(now)
+  }
+
+  #count(message: Message, sign: 1 | -1): void {
+    const bytes = sign * sizeOf(message)
+    this.#bytes += bytes
+    this.#shared.held += sign
+    this.#shared.heldBytes += bytes
+  }
+
+  /** Drops what a member holds. */
+  #release(member: Member): void {
+    for (const message of member.held) {
+      this.#shared.held--
+      this.#shared.heldBytes -= sizeOf(message)
+    }
+    member.held = nothing
+    member.heldAt = nothing
+    member.offsets = undefined
+  }
+
+  #dropAll(now: number): void {
+    while (this.#base < this.position && this.#head < this.#messages.length) this.#drop()
+    this.#base = this.position
+    this.#droppedAt = now
+  }
+
+  #drop(): void {
+    this.#count(this.#message(this.#base), -1)
+    this.#droppedAt = this.#time(this.#base)
+    this.#base++
+    this.#head++
+    if (this.#head === this.#messages.length) {
+      this.#messages = []
+      this.#times = []
+      this.#head = 0
+    } else if (this.#head > 64 && this.#head * 2 > this.#messages.length) {
+      this.#messages = this.#messages.slice(this.#head)
+      this.#times = this.#times.slice(this.#head)
+      this.#head = 0
+    }
+  }
+
+  /** Drops the emitted messages that no input has to deliver any more. */
+  #trim(now: number): void {
+    if (this.#base === this.position) return
+    let needed = this.position
+    for (const { at, mode } of this.members) {
+      if (mode === "joining") return
+      if (mode === "aligned" && at < needed) needed = at
+    }
+    if (needed === this.position) {
+      this.#dropAll(now)
+      return
+    }
+    while (this.#base < needed) this.#drop()
+  }
+
+  /** Drops everything, because the sequence is forgotten. */
+  dispose(now: number): void {
+    for (const member of this.members) this.#release(member)
+    this.#dropAll(now)
+  }
+}
+
+const versionOf = (message: Message): number | undefined =>
+  message._tag === "TaskUpdated" ? message.version : undefined
+
+/** The places from `from` on where an equal message stands. */
+const matches = (messages: ReadonlyArray<Message>, message: Message, from = 0): ReadonlyArray<number> => {
+  const places: Array<number> = []
+  for (let i = from; i < messages.length; i++) if (isSame(messages[i] as Message, message)) places.push(i)
+  return places
+}

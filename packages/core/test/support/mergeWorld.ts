@@ -1,0 +1,379 @@
+/**
+ * A model of a server and two connections to it, in discrete time, that feeds a
+ * `Merge.Machine` and judges what it emits. Every chance comes from one seed.
+ */
+import type { Data, Disconnected, MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
+import { ConnectionLost } from "@makima-stream/core/MeshError"
+import * as Merge from "@makima-stream/core/Merge"
+import { TaskId } from "@makima-stream/core/TaskId"
+
+export interface World {
+  readonly seed: number
+  /** How many different contents there are; `Infinity` for all different. */
+  readonly contents: number
+  /** Which updates have a version: a share of them. */
+  readonly versions: number
+  readonly tasks: number
+  /** Messages a second in a burst, and how long bursts and pauses last. */
+  readonly rate: number
+  readonly burst: number
+  readonly pause: number
+  readonly seconds: number
+  /** How long a connection lives and is away on average, in ms; `Infinity` for no cuts. */
+  readonly uptime: number
+  readonly downtime: number
+  /** The share of cuts that hit both connections at once. */
+  readonly common: number
+  /** The share of cuts that are preceded by silence, and for how long, in ms. */
+  readonly halfOpen: number
+  readonly silence: number
+  /** Base delays of both ways of each input in ms, and the jitter. */
+  readonly delays: readonly [number, number]
+  readonly jitter: number
+  /** How often the server skips a message for one of the two connections. */
+  readonly skips: number
+  /** Whether the machine may ask for boundaries. Otherwise it has signs of life only. */
+  readonly asks: boolean
+  readonly options?: Merge.Options
+}
+
+/** A random number generator of one seed. */
+const random = (seed: number) => {
+  let state = seed >>> 0
+  return (): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+}
+
+interface Sent {
+  readonly key: string
+  readonly index: number
+  readonly message: Data
+}
+
+interface Connection {
+  readonly input: number
+  open: boolean
+  subscribed: boolean
+  /** When the last frame arrives: frames do not overtake each other. */
+  lastDown: number
+  lastUp: number
+  /** From when on nothing arrives any more. */
+  frozenAt: number
+  /** What has arrived on it. */
+  readonly arrivals: Array<{ readonly times: Map<number, number>; readonly index: number; readonly at: number }>
+}
+
+export interface Verdict {
+  readonly violations: ReadonlyArray<string>
+  readonly sent: number
+  readonly emitted: number
+  readonly cuts: number
+  /** Cuts of one connection while the other one was connected. */
+  readonly single: number
+  /** Marks with the reason `Unaligned`, by cause. */
+  readonly unaligned: Readonly<Record<string, number>>
+  /** Marks of lost connections. */
+  readonly reconnected: number
+  readonly stats: Merge.Stats
+  readonly maxHeld: number
+}
+
+/** Runs a world and judges it. */
+export const run = (world: World): Verdict => {
+  const rnd = random(world.seed)
+  const exponential = (mean: number) => (mean === Infinity ? Infinity : -Math.log(1 - rnd()) * mean)
+  const machine = Merge.make({ ...world.options, ...(world.asks ? { skew: Infinity } : {}) })
+
+  // ------------------------------------------------------------------ events
+  const queue: Array<{ readonly at: number; readonly order: number; readonly run: () => void }> = []
+  let order = 0
+  let now = 0
+  /** Runs something at a time; what was put there first runs first. */
+  const at = (time: number, run: () => void): void => {
+    if (time === Infinity) return
+    const item = { at: time, order: order++, run }
+    let lo = 0
+    let hi = queue.length
+    while (lo < hi) {
+      const mid = (lo + hi) >> 1
+      const other = queue[mid]
+      if (other !== undefined && (other.at < time || (other.at === time && other.order < item.order))) lo = mid + 1
+      else hi = mid
+    }
+    queue.splice(lo, 0, item)
+  }
+
+  // ------------------------------------------------------------------ output
+  interface Row {
+    readonly element: MeshEvent
+    readonly at: number
+  }
+  const output: Array<Row> = []
+  let maxHeld = 0
+  const emit = (elements: ReadonlyArray<MeshEvent>): void => {
+    for (const element of elements) output.push({ element, at: now })
+    maxHeld = Math.max(maxHeld, machine.stats().held)
+  }
+
+  // ------------------------------------------------------------------ server
+  const copies = new Map<object, Sent>()
+  const sequences = new Map<string, Array<Sent>>()
+  const received = new Map<string, Map<number, number>>()
+  const versions = new Map<string, number>()
+  const connections: Array<Connection | undefined> = [undefined, undefined]
+  let sent = 0
+
+  const emission = (): void => {
+    const taskId = TaskId.make(`t${Math.floor(rnd() * world.tasks)}`)
+    const isUpdate = rnd() < 0.3
+    const key = `${taskId}:${isUpdate ? "updates" : "output"}`
+    const sequence = sequences.get(key) ?? []
+    sequences.set(key, sequence)
+    const content = world.contents === Infinity ? `unique ${sent}` : `c${Math.floor(rnd() * world.contents)}`
+    const withVersion = rnd() < world.versions
+    const version = (versions.get(taskId) ?? 0) + 1
+    if (isUpdate) versions.set(taskId, version)
+    const make = (): Data =>
+      isUpdate
+        ? { _tag: "TaskUpdated", taskId, ...(withVersion ? { version } : {}), status: content }
+        : { _tag: "TaskOutput", taskId, messageType: "assistant", content }
+    const index = sequence.length
+    sequence.push({ key, index, message: make() })
+    sent++
+    const skipped = rnd() < world.skips ? Math.floor(rnd() * 2) : -1
+    connections.forEach((connection) => {
+      if (connection === undefined || !connection.subscribed || connection.input === skipped) return
+      const message = make()
+      copies.set(message, { key, index, message })
+      down(connection, () => {
+        const times = received.get(key) ?? new Map<number, number>()
+        received.set(key, times)
+        if (!times.has(index)) times.set(index, now)
+        connection.arrivals.push({ times, index, at: now })
+        emit(machine.offer(connection.input, [message], now))
+      })
+    })
+  }
+
+  /** Something travels to the client. */
+  const down = (connection: Connection, run: () => void): void => {
+    const base = world.delays[connection.input] ?? 0
+    const arrival = Math.max(connection.lastDown, now + base + rnd() * world.jitter)
+    connection.lastDown = arrival
+    at(arrival, () => {
+      if (connection.open && now < connection.frozenAt) run()
+    })
+  }
+
+  /** Something travels to the server, which reads it also after the client's end has closed. */
+  const up = (connection: Connection, run: () => void): void => {
+    const base = world.delays[connection.input] ?? 0
+    const arrival = Math.max(connection.lastUp, now + base + rnd() * world.jitter)
+    connection.lastUp = arrival
+    at(arrival, () => {
+      if (connection.open && now < connection.frozenAt) run()
+    })
+  }
+
+  const burst = (until: number): void => {
+    if (now > end) return
+    if (now >= until) {
+      const next = now + exponential(world.pause)
+      at(next, () => burst(next + exponential(world.burst)))
+      return
+    }
+    emission()
+    at(now + exponential(1000 / world.rate), () => burst(until))
+  }
+
+  // ------------------------------------------------------------------ client
+  const end = world.seconds * 1000
+  const epochs = [0, 0]
+  const wasUp = [false, false]
+  let cuts = 0
+  let single = 0
+
+  const dial = (input: number): void => {
+    if (now > end) return
+    machine.open(input, now)
+    const connection: Connection = {
+      input,
+      open: true,
+      subscribed: false,
+      lastDown: now,
+      lastUp: now,
+      frozenAt: Infinity,
+      arrivals: []
+    }
+    connections[input] = connection
+    const requestedAt = now
+    const epoch = (epochs[input] ?? 0) + 1
+    epochs[input] = epoch
+    up(connection, () => {
+      down(connection, () => emit(machine.offer(input, [{ _tag: "Connected", epoch, at: now }], now)))
+      // The request comes some time after the handshake.
+      at(now + rnd() * 30, () => {
+        if (!connection.open || now >= connection.frozenAt) return
+        connection.subscribed = true
+        down(connection, () => {
+          if (world.asks)
+            for (const kind of ["updates", "output"] as const) emit(machine.boundary(input, kind, requestedAt, now))
+          const mark: Resync = {
+            _tag: "Resync",
+            epoch,
+            reason: wasUp[input] === true ? { _tag: "Reconnected", downMillis: 1 } : { _tag: "Started" }
+          }
+          wasUp[input] = true
+          emit(machine.offer(input, [mark], now))
+        })
+      })
+    })
+    const lives = exponential(world.uptime)
+    const silent = rnd() < world.halfOpen ? world.silence : 0
+    at(now + lives, () => lose(connection, silent))
+  }
+
+  const lose = (connection: Connection, silent: number): void => {
+    if (!connection.open || now > end) return
+    connection.frozenAt = now
+    at(now + silent, () => cut(connection))
+  }
+
+  const cut = (connection: Connection): void => {
+    if (!connection.open) return
+    const { input } = connection
+    connection.open = false
+    connections[input] = undefined
+    cuts++
+    // Where the server skips, only what could be compared with the other connection counts as received.
+    if (world.skips > 0) {
+      for (const { at, index, times } of connection.arrivals) if (at > now - 3000) times.delete(index)
+    }
+    const other = connections[1 - input]
+    if (other?.open === true) {
+      single++
+      if (rnd() < world.common) cut(other)
+    }
+    const element: Disconnected = {
+      _tag: "Disconnected",
+      epoch: epochs[input] ?? 0,
+      opened: true,
+      attempt: 1,
+      reason: new ConnectionLost({}),
+      retryInMillis: 1,
+      at: now
+    }
+    emit(machine.offer(input, [element], now))
+    at(now + 1 + exponential(world.downtime), () => dial(input))
+  }
+
+  /** What a driver does: asks both inputs for boundaries while something joins, and now and then. */
+  const outstanding = new Set<string>()
+  const ask = (): void => {
+    for (const kind of ["updates", "output"] as const) {
+      if (!machine.isJoining(kind) && !(machine.isLagging(kind) && now % 2000 < 100)) continue
+      for (const connection of connections) {
+        if (connection === undefined || !connection.subscribed || outstanding.has(`${connection.input}${kind}`))
+          continue
+        outstanding.add(`${connection.input}${kind}`)
+        const requestedAt = now
+        at(now + 3000, () => outstanding.delete(`${connection.input}${kind}`))
+        up(connection, () =>
+          down(connection, () => {
+            outstanding.delete(`${connection.input}${kind}`)
+            emit(machine.boundary(connection.input, kind, requestedAt, now))
+          })
+        )
+      }
+    }
+    if (now < end + 60_000) at(now + 100, ask)
+  }
+
+  dial(0)
+  at(50, () => dial(1))
+  at(10, () => burst(10 + exponential(world.burst)))
+  if (world.asks) at(100, ask)
+  for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
+    now = Math.max(now, item.at)
+    item.run()
+  }
+
+  return {
+    ...judge(),
+    sent,
+    emitted: output.filter(({ element }) => copies.has(element)).length,
+    cuts,
+    single,
+    unaligned: unalignedByCause(),
+    reconnected: output.filter(({ element }) => element._tag === "Resync" && element.reason._tag === "Reconnected")
+      .length,
+    stats: machine.stats(),
+    maxHeld
+  }
+
+  function unalignedByCause(): Record<string, number> {
+    const counts: Record<string, number> = {}
+    for (const { element } of output) {
+      if (element._tag !== "Resync" || element.reason._tag !== "Unaligned") continue
+      const { cause } = element.reason
+      counts[cause] = (counts[cause] ?? 0) + 1
+    }
+    return counts
+  }
+
+  function judge(): { readonly violations: ReadonlyArray<string> } {
+    const violations: Array<string> = []
+    for (const [key, sequence] of sequences) {
+      const [taskId] = key.split(":")
+      const times = received.get(key) ?? new Map<number, number>()
+      /** The index of the message before; `undefined` after a mark. */
+      let last: number | undefined
+      let lastAt = 0
+      let isComplete = false
+      const marksAt = output.flatMap(({ at, element }) => (isMarkOf(element, taskId ?? "") ? [at] : []))
+      for (const { at, element } of output) {
+        if (isMarkOf(element, taskId ?? "")) {
+          isComplete = element._tag === "Resync"
+          last = undefined
+          continue
+        }
+        const copy = copies.get(element)
+        if (copy?.key !== key) continue
+        const { index } = copy
+        if (isComplete && last !== undefined && index !== last + 1) {
+          if (index <= last) {
+            // Where the server skips, a mark may follow what it comes from: nothing shows it before.
+            if (world.skips === 0 || !marksAt.some((mark) => mark >= at && mark <= at + 20_000))
+              violations.push(`${key}: ${index} after ${last}, at ${at}`)
+          } else {
+            // A hole. What a server skips for one connection may be missing; what was received may not.
+            for (let missing = last + 1; missing < index; missing++) {
+              const time = times.get(missing)
+              if (world.skips === 0) violations.push(`${key}: ${missing} missing before ${index}, at ${at}`)
+              else if (time !== undefined && !marksAt.some((mark) => mark >= lastAt && mark <= time + 20_000)) {
+                violations.push(`${key}: ${missing} skipped and received at ${time}, missing before ${index}, at ${at}`)
+              }
+            }
+          }
+        }
+        last = index
+        lastAt = at
+      }
+      // At the end, what was received after the last mark is there.
+      if (isComplete && last !== undefined && world.skips === 0) {
+        for (let missing = last + 1; missing < sequence.length; missing++) {
+          if (times.has(missing)) violations.push(`${key}: ${missing} missing at the end, after ${last}`)
+        }
+      }
+    }
+    return { violations }
+  }
+}
+
+const isMarkOf = (element: MeshEvent, taskId: string): boolean =>
+  element._tag === "Disconnected" ||
+  (element._tag === "Resync" && (element.taskId === undefined || element.taskId === taskId))

@@ -20,11 +20,15 @@ export interface Page {
   readonly position: number
   /** The first position that the log held. */
   readonly first: number
+  /** Why the page ends early, and the next one cannot be read. */
+  readonly error?: LogError | undefined
 }
 
 /** What an engine with pages does itself. */
 export interface Pages {
   readonly bounds: Effect.Effect<Bounds, LogError>
+  /** Fails if the log is not whole at its end. Defaults to nothing. */
+  readonly checkEnd?: Effect.Effect<void, LogError>
   /**
    * Returns the wanted entries after a position, up to and with another one, as many as
    * fit in a page. `wanted` is a hint: a page may have others.
@@ -45,7 +49,7 @@ export interface Pages {
   readonly awaitAfter: (position: number) => Effect.Effect<void, LogError>
 }
 
-type Done = Cause.Done
+const finish: Effect.Effect<never, Cause.Done> = Cause.done()
 
 /** Streams the entries of pages. */
 export const read = (pages: Pages, options: ReadOptions): Stream.Stream<Entry, LogError> => {
@@ -65,6 +69,7 @@ export const read = (pages: Pages, options: ReadOptions): Stream.Stream<Entry, L
       } else {
         cursor = yield* startOf(pages, from, last)
       }
+      let failure: LogError | undefined
       const done = from._tag === "LastPerTask" && !follow
 
       const next: Pull.Pull<NonEmptyReadonlyArray<Entry>, LogError> = Effect.gen(function* () {
@@ -74,7 +79,9 @@ export const read = (pages: Pages, options: ReadOptions): Stream.Stream<Entry, L
             snapshot = []
             return entries
           }
-          if (done || cursor >= end) return yield* Cause.done() as Effect.Effect<never, Done>
+          if (failure !== undefined) return yield* failure
+          if (done) return yield* finish
+          if (cursor >= end) return yield* Effect.andThen(pages.checkEnd ?? Effect.void, finish)
           const page = yield* pages.page(cursor, end, wanted)
           const entries = select(page.entries, wanted)
           if (page.first > cursor + 1) {
@@ -85,10 +92,12 @@ export const read = (pages: Pages, options: ReadOptions): Stream.Stream<Entry, L
           }
           const advanced = page.position > cursor
           if (advanced) cursor = page.position
+          failure = page.error
           if (isReadonlyArrayNonEmpty(entries)) return entries
+          if (failure !== undefined) continue
           if (advanced) yield* Effect.yieldNow
           else if (follow) yield* pages.awaitAfter(cursor)
-          else return yield* Cause.done() as Effect.Effect<never, Done>
+          else return yield* finish
         }
       })
       return next

@@ -367,6 +367,24 @@ export class RetriesExhausted extends TaggedError<RetriesExhausted>()("RetriesEx
 }
 
 /**
+ * No snapshot could be fetched, and the repair has `onFailure: "fail"`.
+ *
+ * @category reasons
+ * @since 0.2.0
+ */
+export class SnapshotFailed extends TaggedError<SnapshotFailed>()("SnapshotFailed", {
+  /** How often the fetch was tried. */
+  attempts: Schema.Int,
+  /** What the last attempt failed with. */
+  cause: Schema.Defect()
+}) {
+  /** What happened, in one line. */
+  override get message(): string {
+    return `No snapshot of the tasks could be fetched in ${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"}`
+  }
+}
+
+/**
  * Every reason of a `MeshError`.
  *
  * @category reasons
@@ -375,6 +393,7 @@ export class RetriesExhausted extends TaggedError<RetriesExhausted>()("RetriesEx
 export const MeshErrorReason = Schema.Union([
   ...ConnectionReason.members,
   RetriesExhausted,
+  SnapshotFailed,
   ConsumerOverflow,
   ClientClosed
 ])

@@ -42,9 +42,9 @@ describe("MeshEvent", () => {
       const result = yield* Arbitrary.checkEffect(element, (event) => {
         const json = Schema.encodeSync(codec)(event)
         const decoded = Schema.decodeSync(codec)(json)
-        // By value: JSON has no negative zero.
-        assert.deepEqual(decoded, event)
+        // Through JSON twice, because it has no negative zero.
         assert.strictEqual(Schema.encodeSync(codec)(decoded), json)
+        assert.strictEqual(decoded._tag, event._tag)
         return true
       })
       assert.strictEqual(result._tag, "Passed")

@@ -1,0 +1,166 @@
+/**
+ * Gaps closed by snapshots.
+ *
+ * The feed replays nothing, but something may know the present state of the tasks: a
+ * REST endpoint, a database, a log. The program says how to ask it, and a repair does
+ * the rest: it asks after each mark of a gap, compares the answer with what has passed
+ * in the meantime, and puts what is newer into the stream.
+ *
+ * `repair` is the operator for one stream. `make` makes the same for the option `repair`
+ * of `MeshClient`, where one repair serves all consumers. `RepairHttp` makes a `fetch`
+ * for a REST endpoint. `MeshEvent` has the elements: `Restated`, `Repaired` and
+ * `RepairFailed`.
+ *
+ * @since 0.2.0
+ */
+import { dual } from "effect/Function"
+import * as Stream from "effect/Stream"
+import * as Driver from "./internal/repair/driver.ts"
+import type * as Machine from "./internal/repair/machine.ts"
+import * as RepairOptions from "./internal/repair/options.ts"
+import type * as MeshError from "./MeshError.ts"
+import type { MeshEvent, RepairElement } from "./MeshEvent.ts"
+import { isDataFirst } from "./operators/options.ts"
+
+/**
+ * What is known of one task at one moment.
+ *
+ * **Details**
+ *
+ * - `version`: the task's version, which is compared with that of its updates. A
+ *   snapshot without it is applied only where no update of its task passes while it is
+ *   fetched.
+ * - `status`, `updatedFields`: as in an update.
+ * - `costUsd`: what the task has cost so far, in US dollars.
+ *
+ * What is absent, or `undefined`, is not known.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface TaskSnapshot extends Machine.TaskSnapshot {}
+
+/**
+ * Which tasks a fetch asks for: all, or those of `taskIds`. It may return more or fewer.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type Ask = Machine.Ask
+
+/**
+ * Options of a repair.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface Options<R = never> extends RepairOptions.Options<R> {}
+
+/**
+ * `Options` of a repair that fails the stream when no snapshot can be fetched.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface FatalOptions<R = never> extends Options<R> {
+  readonly onFailure: "fail"
+}
+
+/**
+ * Repairs the gaps of a stream with snapshots.
+ *
+ * **When to use**
+ *
+ * Use it where a program keeps the state of tasks (a board, a cache, a table) and the
+ * end of a task that fell into a gap would stay wrong for ever. With a `MeshClient`, use
+ * its option `repair` instead: one fetch serves all consumers.
+ *
+ * **Details**
+ *
+ * - Every element of the feed passes at once, in its order. Without the elements that
+ *   the repair adds, the output equals the input.
+ * - A fetch begins after a `Resync`, never at a `Connected`: the answer is older than
+ *   what the server sends from there on. A mark that names a task asks for that task,
+ *   every other mark asks for all. `Subscribed` of output asks for nothing, because
+ *   output cannot be repaired.
+ * - A task of the answer is emitted as `Restated` if its `version` is above the highest
+ *   that has passed, or, without a version, if no update of it has passed since the
+ *   fetch began and it says something new.
+ * - With `complete`, a known task that is absent from the answer is emitted as `gone`.
+ * - A `Repaired` follows the `Restated` of its answer. It says which marks it repairs,
+ *   and how many stay open because they came while the fetch ran.
+ * - At most one fetch runs. Marks that come meanwhile wait for one next fetch. Fetches
+ *   begin after a random time up to `spread`, and at least `minInterval` apart.
+ * - An attempt that fails, or takes longer than `timeout`, is repeated as `retry` says.
+ *   When that ends, a `RepairFailed` follows, or the stream fails (`onFailure`). The next
+ *   fetch asks for what it did not repair. A defect or an interruption of `fetch` is not
+ *   retried.
+ * - The scope of the stream owns the fetch: it is interrupted when the stream ends.
+ *
+ * **Gotchas**
+ *
+ * - A mark that the operator does not see is not repaired. Put it before filters that
+ *   drop `Resync`, and behind `MeshStream.markGaps` and queues that mark what they lose.
+ * - If the endpoint answers from a replica that lags, delay the request inside `fetch` by
+ *   the lag: an answer from before the mark does not close the gap.
+ * - Without versions, an update that says no status hides what the snapshot says of its
+ *   task.
+ *
+ * **Example** (The end of a task that fell into a gap)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as Repair from "@makima-stream/core/Repair"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * const taskId = TaskId.make("7f1c")
+ * const feed = Stream.fromIterable<MeshEvent.MeshEvent>([
+ *   { _tag: "TaskUpdated", taskId, version: 1, status: "running" },
+ *   { _tag: "Resync", epoch: 2, reason: { _tag: "Reconnected", downMillis: 900 } }
+ * ]).pipe(Stream.concat(Stream.never))
+ *
+ * const program = feed.pipe(
+ *   Repair.repair({
+ *     fetch: () => Effect.succeed([{ taskId, version: 2, status: "done" }]),
+ *     spread: 0
+ *   }),
+ *   Stream.takeUntil((event) => event._tag === "Repaired"),
+ *   Stream.runCollect
+ * )
+ * const events = await Effect.runPromise(program)
+ * console.log(events.map((event) => event._tag)) // ["TaskUpdated", "Resync", "Restated", "Repaired"]
+ * ```
+ *
+ * @category operators
+ * @since 0.2.0
+ */
+export const repair: {
+  /** Repairs the gaps of a stream, and fails it when no snapshot can be fetched: see `repair`. */
+  <R2 = never>(
+    options: FatalOptions<R2>
+  ): <A extends MeshEvent, E, R>(
+    self: Stream.Stream<A, E, R>
+  ) => Stream.Stream<A | RepairElement, E | MeshError.MeshError, R | R2>
+  /** Repairs the gaps of a stream: see `repair`. */
+  <R2 = never>(
+    options: Options<R2>
+  ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A | RepairElement, E, R | R2>
+  /** Repairs the gaps of a stream, and fails it when no snapshot can be fetched: see `repair`. */
+  <A extends MeshEvent, E, R, R2 = never>(
+    self: Stream.Stream<A, E, R>,
+    options: FatalOptions<R2>
+  ): Stream.Stream<A | RepairElement, E | MeshError.MeshError, R | R2>
+  /** Repairs the gaps of a stream: see `repair`. */
+  <A extends MeshEvent, E, R, R2 = never>(
+    self: Stream.Stream<A, E, R>,
+    options: Options<R2>
+  ): Stream.Stream<A | RepairElement, E, R | R2>
+} = dual(
+  isDataFirst,
+  <A extends MeshEvent, E, R, R2>(self: Stream.Stream<A, E, R>, options: Options<R2>) => {
+    const settings = RepairOptions.settings(options)
+    return Stream.transformPull(self, (pull, scope) => Driver.make<A, E, R2>(settings, pull, scope))
+  }
+)

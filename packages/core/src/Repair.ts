@@ -157,10 +157,7 @@ export const repair: {
     self: Stream.Stream<A, E, R>,
     options: Options<R2>
   ): Stream.Stream<A | RepairElement, E, R | R2>
-} = dual(
-  isDataFirst,
-  <A extends MeshEvent, E, R, R2>(self: Stream.Stream<A, E, R>, options: Options<R2>) => {
-    const settings = RepairOptions.settings(options)
-    return Stream.transformPull(self, (pull, scope) => Driver.make<A, E, R2>(settings, pull, scope))
-  }
-)
+} = dual(isDataFirst, <A extends MeshEvent, E, R, R2>(self: Stream.Stream<A, E, R>, options: Options<R2>) => {
+  const settings = RepairOptions.settings(options)
+  return Stream.transformPull(self, (pull, scope) => Driver.make<A, E, R2>(settings, pull, scope))
+})

@@ -37,7 +37,10 @@ const harness = Effect.fnUntraced(function* (options: Partial<Repair.Options> = 
   const seen = yield* Queue.unbounded<MeshEvent.MeshEvent>()
   const all: Array<MeshEvent.MeshEvent> = []
   const fetch = (ask: Repair.Ask) =>
-    Effect.andThen(Queue.offer(asked, ask), Effect.flatMap(Queue.take(answers), (exit) => exit))
+    Effect.andThen(
+      Queue.offer(asked, ask),
+      Effect.flatMap(Queue.take(answers), (exit) => exit)
+    )
   const repaired = Stream.fromQueue(feed).pipe(
     Repair.repair({ fetch, spread: 0, minInterval: 0, ...options }),
     Stream.runForEach((event) => {
@@ -165,10 +168,7 @@ describe("repair", () => {
       yield* TestClock.adjust("1 millis")
       yield* mesh.asked
       yield* mesh.answer()
-      assert.deepStrictEqual(
-        yield* mesh.next,
-        outcome("Overflow", { epoch: 2, reasons: ["Overflow", "Reconnected"] })
-      )
+      assert.deepStrictEqual(yield* mesh.next, outcome("Overflow", { epoch: 2, reasons: ["Overflow", "Reconnected"] }))
       yield* TestClock.adjust("1 day")
       assert.strictEqual(yield* mesh.requests, 0)
     })
@@ -231,7 +231,8 @@ describe("repair", () => {
     Effect.gen(function* () {
       const mesh = yield* harness({ retry: Schedule.recurs(2) })
       yield* mesh.send(started)
-      for (let n = 0; n < 3; n++) yield* mesh.refuse({ _tag: "HttpError", message: "secret", reason: { _tag: "Status" } })
+      for (let n = 0; n < 3; n++)
+        yield* mesh.refuse({ _tag: "HttpError", message: "secret", reason: { _tag: "Status" } })
       assert.deepStrictEqual(yield* mesh.next, {
         _tag: "RepairFailed",
         epoch: 1,

@@ -158,37 +158,26 @@ class Driver<A extends Tagged, E, R> {
   // the fetches
   // ---------------------------------------------------------------------------
 
-  get run(): Effect.Effect<void, never, R> {
-    return Effect.suspend(() => {
-      const { everyMillis } = this.#parts.settings
-      this.#isActive = this.#machine.isDue || Number.isFinite(everyMillis)
-      if (this.#failure !== undefined) return Effect.void
-      return Effect.andThen(
-        this.#awaitDue,
-        Effect.suspend(() => this.run)
-      )
-    })
-  }
+  /** Fetches whatever is due, until a failure that ends the feed. */
+  readonly run: Effect.Effect<void, never, R> = Effect.suspend(() => {
+    this.#isActive = this.#machine.isDue || Number.isFinite(this.#parts.settings.everyMillis)
+    return this.#failure === undefined ? Effect.andThen(this.#next(), this.run) : Effect.void
+  })
 
-  /** Waits until something has to be fetched, and fetches it. */
-  get #awaitDue(): Effect.Effect<void, never, R> {
+  /** Waits until something has to be fetched, or fetches what is due. */
+  #next(): Effect.Effect<void, never, R> {
     const { everyMillis, minIntervalMillis, spreadMillis } = this.#parts.settings
     if (this.#machine.isDue) {
       return Effect.flatMap(Random.next, (random) => {
         const wait = Math.max(random * spreadMillis, this.#beganAt + minIntervalMillis - this.#now())
-        return Effect.andThen(this.#sleep(wait), this.#fetch)
+        return Effect.andThen(this.#sleep(wait), this.#fetch())
       })
     }
     this.#due.closeUnsafe()
     if (!Number.isFinite(everyMillis)) return this.#due.await
     const wait = Math.max(this.#beganAt, this.#startedAt) + everyMillis - this.#now()
-    return Effect.raceFirst(
-      this.#due.await,
-      Effect.andThen(
-        this.#sleep(wait),
-        Effect.sync(() => this.#machine.refresh())
-      )
-    )
+    const refresh = Effect.sync(() => this.#machine.refresh())
+    return Effect.raceFirst(this.#due.await, Effect.andThen(this.#sleep(wait), refresh))
   }
 
   /** Waits until the connection has its mark. */
@@ -198,7 +187,7 @@ class Driver<A extends Tagged, E, R> {
     return Effect.flatMap(this.#due.await, () => this.#awaitMark)
   })
 
-  get #fetch(): Effect.Effect<void, never, R> {
+  #fetch(): Effect.Effect<void, never, R> {
     const { fails, fetch, retry, timeoutMillis } = this.#parts.settings
     let attempts = 0
     const attempt = Effect.suspend(() => {

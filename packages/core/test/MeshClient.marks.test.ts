@@ -1,4 +1,5 @@
 import { assert, describe } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as References from "effect/References"
@@ -8,8 +9,8 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Interest from "../src/Interest.ts"
 import type * as MeshError from "../src/MeshError.ts"
 import type { MeshEvent } from "../src/MeshEvent.ts"
-import { a, b, data, requests, said, setup, updated } from "./support/client.ts"
-import { follow, settle, type Following } from "./support/follow.ts"
+import { a, b, data, requests, said, setup, stalled, updated } from "./support/client.ts"
+import { follow, settle, turnsAfter, type Following } from "./support/follow.ts"
 import { itLeavesNothing } from "./support/leaves.ts"
 
 /** Everything in one line each: data, and marks with what they name. */
@@ -326,6 +327,52 @@ describe("MeshClient", () => {
         yield* TestClock.adjust("30 seconds")
         yield* settle
         assert.isTrue(Interest.equals(yield* mesh.subscriptions, Interest.all))
+      })
+    )
+
+    itLeavesNothing("reads what has arrived before it gives up an ended or a silent task", () =>
+      Effect.gen(function* () {
+        const { client, mesh } = yield* setup({ subscriptionIdleTimeToLive: 0 })
+        const { events } = yield* follow(client.everything())
+        yield* settle
+        yield* mesh.emit(updated(1, a), updated(2, a, "done"), updated(1, b))
+        yield* settle
+        // The process stands still: its timers are due before its socket is read.
+        yield* Effect.andThen(turnsAfter("30 seconds", 10), mesh.emit(said("last"))).pipe(Effect.forkScoped)
+        yield* TestClock.adjust("30 seconds")
+        yield* settle
+        assert.deepStrictEqual(data(events).slice(-1), ["a: last"])
+        yield* mesh.kill()
+        yield* TestClock.adjust("2 seconds")
+        yield* settle
+        const due = Duration.seconds(32 + 15 * 60)
+        yield* Effect.andThen(turnsAfter(due, 10), mesh.emit(said("alive", b))).pipe(Effect.forkScoped)
+        yield* TestClock.adjust("15 minutes")
+        yield* settle
+        assert.deepStrictEqual(data(events).slice(-1), ["b: alive"])
+        assert.deepStrictEqual([...(yield* mesh.subscriptions).output], [b])
+      })
+    )
+
+    itLeavesNothing("does not count the time in which a slow consumer stops the reads as silence", () =>
+      Effect.gen(function* () {
+        const { client, mesh } = yield* setup({ subscriptionIdleTimeToLive: 0 })
+        const { events } = yield* follow(client.everything())
+        const slow = yield* stalled(client.updates(undefined, { capacity: 2 }))
+        yield* slow.started
+        yield* mesh.emit(updated(1, b))
+        yield* settle
+        yield* mesh.emit(updated(2, b, "done"), updated(1, a))
+        yield* settle
+        yield* mesh.emit(said("late", b))
+        yield* TestClock.adjust("1 hour")
+        yield* slow.release
+        yield* settle
+        assert.deepStrictEqual(data(events).slice(-1), ["b: late"])
+        // Then the ended task is given up as usual.
+        yield* TestClock.adjust("30 seconds")
+        yield* settle
+        assert.deepStrictEqual([...(yield* mesh.subscriptions).output], [a])
       })
     )
 

@@ -158,6 +158,12 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   const isPresent = (consumer: Consumer.Consumer): boolean =>
     consumer.ended === undefined && router.consumers.has(consumer)
 
+  /** Runs a wait for a consumer. Meanwhile nothing is read, so silence means nothing. */
+  const whileNotReading = (wait: Effect.Effect<void>): Effect.Effect<void> => {
+    discoveries.stopReading()
+    return Effect.map(wait, discoveries.startReading)
+  }
+
   /** Waits until a consumer has taken its events, or another one waits. */
   const awaitProgress = (behind: Consumer.Consumer): Effect.Effect<void> =>
     Effect.callback<void>((resume) => {
@@ -189,7 +195,9 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     })
     // Includes consumers that have just received the event: a blocked consumer may depend on them.
     wakeAll(due)
-    return still.length === 0 ? Effect.void : Effect.flatMap(awaitRoom(still), () => offerAgain(still, due))
+    return still.length === 0
+      ? Effect.void
+      : Effect.flatMap(whileNotReading(awaitRoom(still)), () => offerAgain(still, due))
   }
 
   /** Updates the state of the connection from an element, before the element is routed. */
@@ -320,7 +328,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       const waited = blocked
       blocked = undefined
       wakeAll(due)
-      return Effect.flatMap(awaitRoom(waited), () => Effect.flatMap(offerAgain(waited, due), next))
+      return Effect.flatMap(whileNotReading(awaitRoom(waited)), () => Effect.flatMap(offerAgain(waited, due), next))
     }
     // Runs in one synchronous loop as long as every consumer has room. Only a consumer without room costs an effect.
     const from = (start: number): Effect.Effect<void> => {
@@ -335,7 +343,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
         if (waitMore !== undefined) return waitMore
       }
       const behind = wakeAll(due)
-      return behind === undefined || shared.waiting > 0 ? Effect.void : awaitProgress(behind)
+      return behind === undefined || shared.waiting > 0 ? Effect.void : whileNotReading(awaitProgress(behind))
     }
     const after = (element: Element, next: number): Effect.Effect<void> => {
       offerFollowing(element)
@@ -381,6 +389,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       liveEpoch = undefined
       offline = undefined
       openings.disconnected()
+      discoveries.startReading()
       discoveries.disconnected()
       stalls.clear()
     },

@@ -6,10 +6,13 @@
  * consumer has left.
  */
 import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Interest from "../../Interest.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
+import { arrived } from "../arrived.ts"
+import * as ReadingClock from "../session/readingClock.ts"
 import * as Discovery from "./discovery.ts"
 import * as Known from "./known.ts"
 import type { DiscoverySettings } from "./options.ts"
@@ -56,6 +59,10 @@ export interface Discoveries<C> extends Timed {
   readonly resumed: () => void
   readonly connected: () => void
   readonly disconnected: () => void
+  /** The router waits for a consumer, and reads nothing. */
+  readonly stopReading: () => void
+  /** The router reads again. */
+  readonly startReading: () => void
   /** Called when `next` may have become earlier. */
   onChanged: () => void
 }
@@ -71,6 +78,12 @@ const none: ReadonlyArray<never> = []
 export const make = <C>({ context, demand, idleMillis, now }: Options): Discoveries<C> => {
   const all: Array<Shared<C>> = []
   const known = Known.make()
+  /** The times of ends and of silence are measured on this clock: what has arrived is read before it goes on. */
+  const reading = ReadingClock.make(now)
+  let isReading = true
+  reading.start()
+  /** Whether a sweep has to wait until the router reads. */
+  let isDelayed = false
 
   const record = (): void => {
     let size = 0
@@ -86,14 +99,14 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
         demand.retain(Interest.output(taskId))
         record()
       },
-      onGone: (taskId, why, time) => {
-        demand.release(Interest.output(taskId), time)
+      onGone: (taskId, why) => {
+        demand.release(Interest.output(taskId), now())
         if (why !== "ended") MeshMetrics.recordForgotten(why, context)
         record()
       }
     })
     known.maxTasks = Math.max(known.maxTasks, settings.maxTasks)
-    discovery.adoptKnown(now())
+    discovery.adoptKnown(reading.now())
     const shared: Shared<C> = { discovery, settings, members: new Set(), endsAt: Infinity }
     all.push(shared)
     // A task may already have been suspect for some time, so `next` may be earlier.
@@ -130,7 +143,7 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
       if (all.length === 0) return none
       let found: Array<Shared<C>> | undefined
       for (const shared of all) {
-        if (shared.discovery.observe(update, task, now())) (found ??= []).push(shared)
+        if (shared.discovery.observe(update, task, reading.now())) (found ??= []).push(shared)
         // Only the end of a task makes the next sweep earlier.
         if (update.status !== undefined && shared.settings.isTerminal(update.status)) self.onChanged()
       }
@@ -143,26 +156,47 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
     visitFollowers(taskId, visit) {
       for (const { discovery, members } of all) if (discovery.isLive(taskId)) members.forEach(visit)
     },
-    resumed: () => known.resumed(now()),
+    resumed: () => known.resumed(reading.now()),
     connected() {
-      known.connected(now())
-      for (const { discovery } of all) discovery.connected(now())
+      known.connected(reading.now())
+      for (const { discovery } of all) discovery.connected(reading.now())
       self.onChanged()
     },
-    disconnected: () => known.disconnected(now()),
+    disconnected: () => known.disconnected(reading.now()),
+    stopReading() {
+      if (isReading) reading.stop()
+      isReading = false
+    },
+    startReading() {
+      if (isReading) return
+      isReading = true
+      reading.start()
+      if (isDelayed) self.onChanged()
+      isDelayed = false
+    },
     next() {
       let next = Infinity
-      for (const { discovery, endsAt } of all) next = Math.min(next, endsAt, discovery.next())
-      return next
+      let ends = Infinity
+      for (const { discovery, endsAt } of all) {
+        next = Math.min(next, discovery.next())
+        ends = Math.min(ends, endsAt)
+      }
+      if (next === Infinity) return ends
+      isDelayed = !isReading
+      return isDelayed ? ends : Math.min(ends, next - reading.now() + now())
     },
     sweep(time) {
       for (const shared of all.slice()) {
-        shared.discovery.sweep(time)
         if (shared.endsAt > time) continue
         all.splice(all.indexOf(shared), 1)
         for (const taskId of shared.discovery.live()) demand.drop(Interest.output(taskId))
         record()
       }
+      if (!all.some(({ discovery }) => discovery.next() <= reading.now())) return
+      // If the process was suspended, its timers run before its sockets are read.
+      return Effect.map(arrived, () => {
+        if (isReading) for (const { discovery } of all) discovery.sweep(reading.now())
+      })
     }
   }
   return self

@@ -1,8 +1,8 @@
 /**
  * The messages from a client to the server: requests to subscribe and to unsubscribe.
  *
- * A program rarely builds these itself. It states an `Interest`, and the session derives the messages from it. Servers and
- * test doubles decode them with this module. `ServerMessage` is the other direction.
+ * A program rarely creates these messages: the session derives them from an `Interest`. Servers and test doubles decode
+ * them with this module. `ServerMessage` is the other direction.
  *
  * @since 0.1.0
  */
@@ -107,7 +107,7 @@ export const encodeFrame = (message: ClientMessage): string => JSON.stringify(en
 /**
  * Decodes a text frame, or a binary frame that contains UTF-8. Never throws. A leading byte order mark is ignored.
  *
- * **Example** (What a server does with a client's frame)
+ * **Example** (Decoding a client's frame in a server)
  *
  * ```ts
  * import * as Result from "effect/Result"

@@ -1,9 +1,10 @@
 /**
- * What the tasks of a feed cost, by task and in all, each result counted once.
+ * The costs of the tasks of a feed, by task and in total, with each result counted
+ * once.
  *
  * A pure reducer over events, and the operators that run it. `TaskState` and
- * `TaskBoard` count by the same rules; the ledger keeps less of each task, and the
- * cost of an evicted task stays in the total.
+ * `TaskBoard` count by the same rules. The ledger keeps less data for each task, and
+ * the cost of an evicted task stays in the total.
  *
  * @since 0.1.0
  */
@@ -29,23 +30,22 @@ export interface Options {
   /** The statuses that end a task. Defaults to `TaskStatus.defaultTerminal`. */
   readonly terminal?: Selector<string> | undefined
   /**
-   * How long a task keeps an entry of its own after its end. After that its cost is
-   * only in the total, and a repeat of its result would count again. Negative counts
-   * as 0. Defaults to 1 day.
+   * How long a task keeps its entry after its end. After that its cost is only in the
+   * total, and a repeated result would be counted again. Negative counts as 0. Defaults
+   * to 1 day.
    */
   readonly endedTimeToLive?: Duration.Input | undefined
-  /** The maximum number of entries of ended tasks. Beyond it the task that ended first is evicted. Defaults to 10,000. */
+  /** The most entries of ended tasks. When there are more, the task that ended first is evicted. Defaults to 10,000. */
   readonly maxEnded?: number | undefined
   /**
-   * The maximum number of entries. Beyond it ended tasks are evicted first, and then
-   * the live one without an event for about the longest. At least 1. Defaults to
+   * The most entries. When there are more, ended tasks are evicted first, then
+   * approximately the live task without an event for longest. At least 1. Defaults to
    * 10,000.
    */
   readonly maxTasks?: number | undefined
   /**
    * How many consecutive lower versions after a new connection show that the server was
-   * restored: see
-   * `TaskState.Options`. Defaults to 3.
+   * restored from a backup: see `TaskState.Options`. Defaults to 3.
    */
   readonly restartAfter?: number | undefined
 }
@@ -58,77 +58,76 @@ export interface Options {
  */
 export interface ResumeOptions extends Options {
   /**
-   * The ledger to start from. Options given besides it replace those that it was
-   * made with; it keeps the others. Defaults to an empty ledger.
+   * The ledger to start from. Other options that are set here replace those of this
+   * ledger. Defaults to an empty ledger.
    */
   readonly initial?: CostLedger | undefined
 }
 
 /**
- * What one task cost.
+ * The cost of one task.
  *
  * @category models
  * @since 0.1.0
  */
 export interface TaskCost {
   readonly taskId: TaskId
-  /** US dollars, in all its runs. At most `Number.MAX_VALUE` in either direction. */
+  /** The cost of all its runs in US dollars, between `-Number.MAX_VALUE` and `Number.MAX_VALUE`. */
   readonly costUsd: number
-  /** The durations in its results in milliseconds, in all its runs. */
+  /** The duration of all its runs in milliseconds, from their results. */
   readonly durationMs: number
-  /** The number of runs seen, starting at 1. */
+  /** The number of observed runs, starting at 1. */
   readonly runs: number
   /** The newest status, cut after 256 characters. */
   readonly status?: string
   /** The newest version. */
   readonly version?: number
-  /** When its last update or result came, in milliseconds since 1970. */
+  /** When its last update or result was folded, in milliseconds since 1970. */
   readonly lastEventAt?: number
   /** When it was first seen to have ended, in milliseconds since 1970. Absent while it is live. */
   readonly endedAt?: number
-  /** What the reducer needs besides the members above. Saved by the codec. */
+  /** Internal data of the reducer. The codec saves it. */
   readonly [Ledger.contents]: Ledger.TaskContents
 }
 
 /**
- * What tasks cost, by task and in all.
+ * The costs of tasks, by task and in total.
  *
  * **Details**
  *
- * A cost is taken as the server reports it, also if it is absurd or negative.
- * `totalUsd` is the exact sum of the entries' `costUsd` and of the rolled up costs,
- * rounded once to the nearest number: a cost that is corrected leaves no trace. A
- * sum beyond the largest finite number is reported as `Number.MAX_VALUE`, never as
- * `Infinity`, and is right again once the cost is corrected.
+ * A cost is used as the server reports it, even if it is extreme or negative.
+ * `totalUsd` is the exact sum of the entries' `costUsd` and of the costs of evicted
+ * entries, rounded once to the nearest number, so a corrected cost leaves no error. A
+ * sum above the largest finite number is reported as `Number.MAX_VALUE`, never as
+ * `Infinity`, and becomes correct again when the cost is corrected.
  *
  * **Gotchas**
  *
- * A ledger also has hidden bookkeeping. Make ledgers with `make` and `codec`, not by
- * hand.
+ * A ledger has internal data too. Create ledgers with `make` and `codec`, not by hand.
  *
  * @category models
  * @since 0.1.0
  */
 export interface CostLedger {
-  /** US dollars, in all: the entries and `rolledUsd`. */
+  /** The total cost in US dollars: the sum of the entries and `rolledUsd`. */
   readonly totalUsd: number
-  /** The entries by task, in no order. */
+  /** The entries by task, unordered. */
   readonly tasks: HashMap.HashMap<TaskId, TaskCost>
-  /** US dollars of the tasks whose entries were evicted. */
+  /** The cost of evicted entries in US dollars. */
   readonly rolledUsd: number
-  /** How many entries were evicted. */
+  /** The number of evicted entries. */
   readonly rolledTasks: number
   /**
-   * How many times updates may have been missed. A missed update may hide where a
-   * run began, so that its result replaced the previous one.
+   * How many times updates may have been missed. A missed update may hide the start of
+   * a run. The result of that run then replaced the previous one.
    */
   readonly updateGaps: number
   /**
-   * How many times outputs may have been missed. Each may hide a result. Where this
+   * How many times outputs may have been missed. A result may be among them. If this
    * or `updateGaps` is not 0, the total is a lower bound.
    */
   readonly outputGaps: number
-  /** What the reducer needs besides the members above. Saved by the codec. */
+  /** Internal data of the reducer. The codec saves it. */
   readonly [Ledger.contents]: Ledger.Contents
 }
 
@@ -149,8 +148,8 @@ export interface Encoded extends Ledger.Encoded {}
 export const make = (options?: Options): CostLedger => Ledger.make(options)
 
 /**
- * Saves a ledger as JSON and restores it. A restored ledger goes on exactly as the
- * saved one would have.
+ * Saves a ledger as JSON and restores it. A restored ledger continues exactly like the
+ * saved one.
  *
  * **When to use**
  *
@@ -184,42 +183,40 @@ export const make = (options?: Options): CostLedger => Ledger.make(options)
 export const codec = (options?: Options): Schema.Codec<CostLedger, Encoded> => Ledger.codec(options)
 
 /**
- * The ledger after one event.
+ * Returns the ledger after one event.
  *
  * **Details**
  *
  * Counts the `costUsd` of each output of type `result` that is not partial. Results
  * have no id in the protocol, so:
  *
- * - A task has one result a run. A later one of the same run replaces the cost of
- *   that run.
- * - A new run begins when the status goes from a terminal one to another; its
- *   result then adds to what the runs before cost. A result may trail the update
- *   that ended its run.
- * - A result that equals the last one of the run before (in cost, duration,
- *   `isError` and content) is a repeat of it and is not counted, also when it
- *   comes after the new run began.
- * - An update whose `version` is not above the newest one is late or a repeat, and
+ * - A run has one result. A later result of the same run replaces its cost.
+ * - A new run begins when the status changes from a terminal to a non-terminal one. The
+ *   costs of runs are added. A result may arrive after the update that ended its run.
+ * - A result that equals the last result of the previous run (in cost, duration,
+ *   `isError` and content) is a repetition and is not counted, even if it arrives after
+ *   the new run began.
+ * - An update whose `version` is not above the newest version is late or repeated, and
  *   begins no run, unless the server was restored (see `restartAfter`).
  *
- * A `Resync` that follows something known counts in `updateGaps`, `outputGaps` or
- * both, by the rule of `TaskState`. `Connected`, `Disconnected` and everything else
- * change nothing. Every event rolls up the tasks whose time is over at `at`, the
- * time in milliseconds since 1970.
+ * A `Resync` counts in `updateGaps`, `outputGaps` or both, by the rule of `TaskState`.
+ * `Connected`, `Disconnected` and other events change nothing. Every event evicts the
+ * tasks that are due at `at`, which is in milliseconds since 1970; their costs stay in
+ * the total.
  *
  * **Gotchas**
  *
- * - Runs are separated by updates. A feed of output alone (`Interest.output`), or one
- *   in which the update between two runs is lost, shows one run, and the second
- *   result replaces the first: the total is then too low, never too high. Subscribe to
- *   updates too (`Interest.task`), and check `updateGaps` and `outputGaps`.
- * - A result that comes so late that the next run has begun counts for that run,
- *   until that run's own result replaces it.
- * - The cost of a run without a result (one that was killed) is not in the feed.
- * - A repeat that comes after its task was rolled up counts again: keep
- *   `endedTimeToLive` above the longest delay of a repeat.
+ * - Only updates separate runs. If the feed has only output (`Interest.output`), or if
+ *   the update between two runs was lost, both runs count as one, and the second result
+ *   replaces the first: the total is then too low, never too high. Subscribe to updates
+ *   too (`Interest.task`), and check `updateGaps` and `outputGaps`.
+ * - A result that arrives after the next run has begun counts for that run, until the
+ *   result of that run replaces it.
+ * - The cost of a run without a result (because it was killed) is not in the feed.
+ * - A result that is repeated after its task was evicted counts again: set
+ *   `endedTimeToLive` above the longest delay of a repetition.
  *
- * **Example** (A repeat, and a second run)
+ * **Example** (A repeated result, and a second run)
  *
  * ```ts
  * import * as CostLedger from "@makima-stream/core/CostLedger"
@@ -241,7 +238,7 @@ export const codec = (options?: Options): Schema.Codec<CostLedger, Encoded> => L
 export const update = (self: CostLedger, event: MeshEvent, at: number): CostLedger => Ledger.step(self, event, at)
 
 /**
- * The ledger after several events at one time: `update` for each.
+ * Returns the ledger after several events at the same time: `update` for each.
  *
  * @category reducers
  * @since 0.1.0
@@ -253,7 +250,7 @@ export const fold = (self: CostLedger, events: ReadonlyArray<MeshEvent>, at: num
 }
 
 /**
- * Returns what one task cost, or `None` if it has no entry.
+ * Returns the cost of one task, or `None` if it has no entry.
  *
  * **Example** (An unknown task)
  *
@@ -269,9 +266,9 @@ export const fold = (self: CostLedger, events: ReadonlyArray<MeshEvent>, at: num
  * @since 0.1.0
  */
 export const get: {
-  /** What one task cost, as long as it has an entry. */
+  /** Returns the cost of one task, or `None` if it has no entry. */
   (taskId: TaskId): (self: CostLedger) => Option.Option<TaskCost>
-  /** What one task cost, as long as it has an entry. */
+  /** Returns the cost of one task, or `None` if it has no entry. */
   (self: CostLedger, taskId: TaskId): Option.Option<TaskCost>
 } = dual(2, (self: CostLedger, taskId: TaskId): Option.Option<TaskCost> => HashMap.get(self.tasks, taskId))
 
@@ -299,18 +296,18 @@ export const reducer = (options: ResumeOptions = {}): Projection.Reducer<CostLed
 }
 
 /**
- * The ledgers of a feed, one for each batch that changes it.
+ * Folds a feed. Emits the ledger after each batch that changes it.
  *
  * **When to use**
  *
- * Use it for a cost meter, or for a budget that stops something.
+ * Use it for a cost meter, or to enforce a budget.
  *
  * **Details**
  *
- * Emits as `Projection.scan` does, with the times of the `Clock`. With `initial`,
- * it continues from a saved ledger. An update changes the ledger too, because it
- * may begin a run: put `Stream.map((ledger) =>
- * ledger.totalUsd)` and `Stream.changes` after it for the total alone.
+ * See `Projection.scan` for when it emits. Times come from the `Clock`. With `initial`,
+ * it continues from a saved ledger. An update changes the ledger too, because it may
+ * begin a run. To emit only changes of the total, add
+ * `Stream.map((ledger) => ledger.totalUsd)` and `Stream.changes`.
  *
  * **Example** (A meter)
  *
@@ -341,7 +338,7 @@ export const scan: Operator.Scan<CostLedger, ResumeOptions> = Operator.scan(redu
  *
  * **Details**
  *
- * See `Projection.run` for the result, and for where a failure of the feed shows.
+ * See `Projection.run` for the result and for failures of the feed.
  *
  * **Example** (Reading the total)
  *

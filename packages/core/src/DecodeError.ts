@@ -1,5 +1,5 @@
 /**
- * Why a frame is not a message.
+ * The error of a frame that is not a message.
  *
  * Decoding never throws: `ServerMessage.decodeFrame` and `ClientMessage.decodeFrame` return a message or a `DecodeError`.
  * The error says what is wrong and where. It is safe to log, because it never contains values or unknown names from the
@@ -23,9 +23,9 @@ import * as Schema from "effect/Schema"
  *
  * For `InvalidMessage`:
  *
- * - `path` leads to the member. It contains only names that the protocol defines, and indices: it ends before the first
- *   other name, because that name is payload. For a member of an unknown message it is usually empty.
- * - `expected` describes what belongs there.
+ * - `path` is the path of the member. It contains only indices and names that the protocol defines: it ends before the
+ *   first other name, because that name is payload. For a member of an unknown message it is usually empty.
+ * - `expected` describes the expected value.
  * - `messageType` is the `type` of the frame, if the protocol defines that type.
  *
  * `size` is the size of the frame: bytes of a binary frame, UTF-16 code units of a text frame.
@@ -52,7 +52,7 @@ export class DecodeError extends Schema.TaggedError<DecodeError>("@makima-stream
   expected: Schema.String,
   size: Schema.Int
 }) {
-  /** One line that says what was expected, and where. Contains nothing of the payload of the frame. */
+  /** One line that says what was expected, and where. Contains no payload of the frame. */
   override get message(): string {
     const where = this.path.length === 0 ? "" : ` at ${this.path.join(".")}`
     const what = this.messageType === undefined ? "frame" : `${this.messageType} frame`

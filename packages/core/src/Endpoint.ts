@@ -1,10 +1,9 @@
 /**
  * The URL of the task feed, made from a server's URL.
  *
- * A transport (`NodeMeshSocket` of `@makima-stream/node`, or a `WebSocket` in a
- * browser) takes an `Endpoint`; people write a server's URL in one of several
- * spellings. An error repeats nothing of a refused URL, since it may contain a
- * password.
+ * Transports (`NodeMeshSocket` of `@makima-stream/node`, `MeshSocket`) use it to accept
+ * a server's URL in several spellings. An error contains no part of a refused URL,
+ * since that may contain a password.
  *
  * @since 0.1.0
  */
@@ -26,7 +25,7 @@ const apiPath = "/api/v1"
 const feedPath = "/mesh/tasks/subscribe"
 
 /**
- * The URL of a task feed, as it is dialled: `ws` or `wss`, ending in the feed's
+ * The URL of a task feed as a client dials it: `ws` or `wss`, ending in the feed's
  * path, without credentials, query or fragment.
  *
  * @category schemas
@@ -45,21 +44,21 @@ export const Endpoint = Schema.String.check(
 export type Endpoint = typeof Endpoint.Type
 
 /**
- * A URL that cannot be that of a task feed.
+ * A URL that cannot be the URL of a task feed.
  *
  * **Details**
  *
- * `problem` says which rule it breaks:
+ * `problem` is the violated rule:
  *
- * - `Empty`: it is empty, or white space only.
+ * - `Empty`: it is empty, or only white space.
  * - `Protocol`: it does not begin with `https://`, `http://`, `wss://` or
  *   `ws://`.
  * - `Credentials`: it contains a user or a password. A key belongs in a header,
  *   where proxies do not log it.
- * - `Query`, `Fragment`: the feed's URL has neither.
+ * - `Query`, `Fragment`: it has a query or a fragment. The feed's URL has neither.
  * - `Malformed`: it is not a URL for another reason.
  *
- * **Example** (The line to show)
+ * **Example** (The error message)
  *
  * ```ts
  * import * as Result from "effect/Result"
@@ -67,7 +66,7 @@ export type Endpoint = typeof Endpoint.Type
  *
  * const result = Endpoint.fromString("https://me:secret@example.com")
  * if (Result.isFailure(result)) {
- *   console.log(result.failure.message) // The server's URL must not hold a user or a password
+ *   console.log(result.failure.message) // The server's URL must not contain a user or a password
  * }
  * ```
  *
@@ -77,7 +76,7 @@ export type Endpoint = typeof Endpoint.Type
 export class InvalidUrl extends Schema.TaggedError<InvalidUrl>("@makima-stream/core/Endpoint/InvalidUrl")(
   "InvalidUrl",
   {
-    /** Which rule the URL breaks. */
+    /** The rule that the URL breaks. */
     problem: Schema.Literals(["Empty", "Protocol", "Credentials", "Query", "Fragment", "Malformed"])
   }
 ) {
@@ -89,7 +88,7 @@ export class InvalidUrl extends Schema.TaggedError<InvalidUrl>("@makima-stream/c
       case "Protocol":
         return "The server's URL must begin with https://, http://, wss:// or ws://"
       case "Credentials":
-        return "The server's URL must not hold a user or a password"
+        return "The server's URL must not contain a user or a password"
       case "Query":
         return "The server's URL must not have a query (the part after ?)"
       case "Fragment":
@@ -109,16 +108,16 @@ export class InvalidUrl extends Schema.TaggedError<InvalidUrl>("@makima-stream/c
 export type EndpointError = InvalidUrl
 
 /**
- * Returns the endpoint at a server's URL.
+ * Returns the endpoint for a server's URL.
  *
  * **Details**
  *
- * `http` and `https` become `ws` and `wss`. These all name one endpoint, with
- * or without a slash at the end: the server (`https://host`), its API
- * (`https://host/api/v1`), and the feed (`wss://host/api/v1/mesh/tasks/subscribe`).
- * Any other path is a prefix under which a proxy serves the API:
- * `https://host/makima` gives `wss://host/makima/api/v1/mesh/tasks/subscribe`.
- * White space around the URL is ignored.
+ * `http` and `https` become `ws` and `wss`. The URLs of the server (`https://host`), of
+ * its API (`https://host/api/v1`) and of the feed
+ * (`wss://host/api/v1/mesh/tasks/subscribe`) return the same endpoint, with or without
+ * a slash at the end. Any other path is a prefix under which a proxy serves the API:
+ * `https://host/makima` becomes `wss://host/makima/api/v1/mesh/tasks/subscribe`. White
+ * space around the URL is ignored.
  *
  * **Example** (A server's URL)
  *
@@ -196,7 +195,7 @@ const feedPathOf = (pathname: string): string => {
   return path.endsWith(apiPath) ? path + feedPath : path + apiPath + feedPath
 }
 
-/** Whether a string is a URL that `fromString` returns. It cannot call `fromString`, which makes checked values. */
+/** Whether a string is an endpoint. It cannot call `fromString`, which uses the schema. */
 function isEndpoint(input: string): boolean {
   if (!/^wss?:/.test(input) || /[?#]/.test(input)) return false
   try {

@@ -1,9 +1,9 @@
 /**
- * What a program wants from the feed, as a pure value.
+ * The subscriptions that a program wants, as a pure value.
  *
- * Interest is state, not commands: a program says what it wants, and a session
- * sends the requests that make the server match it, on every connection. `diff`
- * and `replay` turn the value into messages.
+ * An interest is state, not a list of commands: the session sends the requests that
+ * make the server match it, on every connection. `diff` and `replay` turn the value
+ * into messages.
  *
  * @since 0.1.0
  */
@@ -12,8 +12,8 @@ import type { ClientMessage } from "./ClientMessage.ts"
 import type { TaskId } from "./TaskId.ts"
 
 /**
- * What a program wants: the updates of every task (`all`), the updates of some
- * tasks, and the output of some tasks.
+ * The subscriptions that a program wants: the updates of every task (`all`), the
+ * updates of some tasks, and the output of some tasks.
  *
  * **Gotchas**
  *
@@ -97,7 +97,7 @@ export const output = (ids: TaskId | Iterable<TaskId>): Interest => ({
 })
 
 /**
- * Everything about one task, or several: its updates and its output.
+ * The updates and the output of one task, or of several.
  *
  * **Example** (Following a task)
  *
@@ -118,7 +118,7 @@ export const task = (ids: TaskId | Iterable<TaskId>): Interest => {
 }
 
 /**
- * Returns the interest that wants what any of the given ones wants.
+ * Returns the union of several interests.
  *
  * **Example** (All updates, and the output of one task)
  *
@@ -140,7 +140,7 @@ export const union = (...interests: ReadonlyArray<Interest>): Interest => ({
 })
 
 /**
- * Returns `true` if nothing is wanted.
+ * Returns `true` if an interest is empty.
  *
  * **Example** (An empty list of tasks)
  *
@@ -159,7 +159,7 @@ const sameSet = (a: ReadonlySet<TaskId>, b: ReadonlySet<TaskId>): boolean =>
   a === b || (a.size === b.size && [...a].every((id) => b.has(id)))
 
 /**
- * Returns `true` if two interests want the same.
+ * Returns `true` if two interests are equal.
  *
  * **Example** (The order does not matter)
  *
@@ -177,19 +177,19 @@ const sameSet = (a: ReadonlySet<TaskId>, b: ReadonlySet<TaskId>): boolean =>
 export const equals = (a: Interest, b: Interest): boolean =>
   a.all === b.all && sameSet(a.updates, b.updates) && sameSet(a.output, b.output)
 
-/** The tasks whose updates need a subscription each. */
+/** The tasks whose updates need their own subscriptions. */
 const ownUpdates = (self: Interest): ReadonlySet<TaskId> => (self.all ? none : self.updates)
 
 /**
- * Returns the messages that change a connection from one interest to another:
- * first the new subscriptions, then those to end.
+ * Returns the messages that change a connection from one interest to another: first
+ * the subscribes, then the unsubscribes.
  *
  * **Details**
  *
- * New subscriptions come first, so a task that moves from its own subscription to
- * `all`, or back, is covered at every moment. While `all` is wanted, the updates of
- * single tasks are not requested: `all` covers every task that the caller may see,
- * and a server might send an update once for each subscription.
+ * New subscriptions come first, so that a task that changes from its own subscription
+ * to `all`, or back, is always covered. With `all`, the updates of single tasks are not
+ * requested, because `all` covers them, and a server might send an update once for each
+ * subscription.
  *
  * **Example** (From one task to another)
  *

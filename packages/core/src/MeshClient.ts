@@ -1,17 +1,16 @@
 /**
- * One connection, any number of consumers.
+ * A client that shares one connection between any number of consumers.
  *
- * `MeshStream.connect` opens a connection for each run of its stream. A program
- * with many parts shares one connection through this service. A stream of the
- * client is a subscription while it runs: the first consumer of a task requests
- * it from the server, the last one releases it, and those in between cost no
- * request.
+ * `MeshStream.connect` opens a connection for each run of its stream. A program with
+ * many parts shares one connection through this service. A stream of the client is a
+ * subscription while it runs: the client subscribes to a task for its first consumer,
+ * and unsubscribes after its last one. Consumers in between cause no request.
  *
- * **A slow consumer.** Each consumer has a bounded queue and chooses what happens
- * when it is full (`Overflow`). The default, `suspend`, loses nothing, and the
- * slowest consumer sets the pace of all: right for consumers that must see
- * everything, such as an audit log or a cost meter. A consumer that may miss
- * events, such as a live view, chooses another policy and blocks no other one.
+ * **Slow consumers.** Each consumer has a bounded queue, and a policy for a full queue
+ * (`Overflow`). The default, `suspend`, loses nothing, but the slowest consumer slows
+ * all of them. It is right for consumers that must see everything, such as an audit
+ * log or a cost meter. For a consumer that may miss events, such as a live view, choose
+ * a policy that never blocks the others.
  *
  * @since 0.1.0
  */
@@ -58,24 +57,24 @@ export type { Status } from "./internal/client/status.ts"
  *
  * **Details**
  *
- * Every stream carries `Connected`, `Disconnected` and `Resync` besides its data.
- * Where the server has confirmed what a stream wants, a `Resync` opens its
- * complete stretch: `Started` or `Reconnected` for a consumer that was present
- * when the connection opened, `JoinedLate` for one that joined later. A consumer
- * that joins while the client is offline first receives the current
- * `Disconnected`.
+ * Every stream contains its data and the lifecycle elements, such as `Connected`,
+ * `Disconnected` and `Resync`. At the place where the server has confirmed the
+ * subscriptions of a stream, a `Resync` opens its complete stretch: `Started` or
+ * `Reconnected` for a consumer that was present when the connection opened,
+ * `JoinedLate` for a consumer that joined later. A consumer that joins while the client
+ * is offline first receives the current `Disconnected`.
  *
- * A fatal error fails all streams with the same error. A consumer that comes
- * later, also one that subscribes again because of that error, dials again.
+ * A fatal error fails all streams with the same error. The next consumer dials again,
+ * for example one that subscribes again after that error.
  *
  * **Gotchas**
  *
- * With the default policy a consumer that does not read blocks all others. A
- * program whose consumers wait for each other then stops for ever, such as
- * `client.updates()` with a `mapEffect` that waits for a result from
- * `client.task(id)`: after about 256 events no consumer receives anything. Give
- * such a consumer another `overflow`, or run the wait in a fiber of its own. After
- * `stallWarning` the client logs a warning with the consumer's name.
+ * With the default policy, a consumer that does not read blocks all others. If
+ * consumers wait for each other, the program then stops forever. An example is
+ * `client.updates()` with a `mapEffect` that waits for a result from `client.task(id)`:
+ * after about 256 events no consumer receives anything. Use another `overflow` for such
+ * a consumer, or wait in a separate fiber. After `stallWarning` the client logs a
+ * warning with the name of the consumer.
  *
  * **Example** (Two consumers, one connection)
  *
@@ -124,19 +123,19 @@ export class MeshClient extends Context.Service<
      * Streams the updates of all tasks, and the output of each live task that the
      * client knows: from the task's first update until `endedTimeToLive` after its
      * end. A late consumer receives the output of every known live task at once.
-     * A task is known after an update that any consumer of the client received.
-     * Where the output of a task begins to be complete stands a `Resync` with
-     * reason `Subscribed` and its `taskId`. Output from before a task's first
-     * update is missing: the protocol cannot request it.
+     * A task is known after an update that any consumer of the client received. A
+     * `Resync` with reason `Subscribed` and a `taskId` marks the place from which the
+     * output of a task is complete. Output from before the first update of a task is
+     * missing, because the protocol cannot request it.
      */
     readonly everything: (options?: EverythingOptions) => Stream.Stream<MeshEvent, MeshError.MeshError>
     /** The state of the connection, and its changes. */
     readonly status: SubscriptionRef.SubscriptionRef<Status>
-    /** Waits until the client is online, and dials if need be. Fails when the client gives up. */
+    /** Waits until the client is online. Dials if necessary. Fails when the client gives up. */
     readonly awaitOnline: Effect.Effect<void, MeshError.MeshError>
     /**
-     * What is requested on the newest connection, what of it the server has
-     * confirmed, and what it has not confirmed in time. `epoch` is 0 before the
+     * The requested subscriptions of the newest connection, those that the server has
+     * confirmed, and those that it has not confirmed in time. `epoch` is 0 before the
      * first connection.
      */
     readonly subscriptions: SubscriptionRef.SubscriptionRef<MeshSession.SubscriptionState>
@@ -184,7 +183,7 @@ export const make = Effect.fnUntraced(function* (
     events: (interest = Interest.all, consumerOptions) =>
       consume<MeshEvent>(client, {
         name: "events",
-        // A copy: the keys that are released must be those that were retained, also if the caller changes the sets.
+        // A copy, because the released keys must be the retained ones even if the caller changes the sets.
         route: { interest: Interest.union(interest), untargeted: true },
         options: consumerOptions
       }),
@@ -228,16 +227,16 @@ export const make = Effect.fnUntraced(function* (
  *
  * **When to use**
  *
- * Use it around a consumer that must not lose what the client has received for
- * it, when the program is shut down by an interruption (`NodeRuntime.runMain`,
- * `Fiber.interrupt`, a scope that closes). Without it, an interruption drops the
- * events in the consumer's queue and those of the batch that it works on.
+ * Use it around a consumer that must handle all events that the client has received
+ * for it, even if the program is shut down by an interruption (`NodeRuntime.runMain`,
+ * `Fiber.interrupt`, a scope that closes). Without it, an interruption drops the queued
+ * events of the consumer and those of its current batch.
  *
  * **Details**
  *
- * `timeout` is how long the effect may go on after the interruption before it is
- * interrupted itself. Defaults to 5 seconds. The result is the interruption in
- * any case. A stream that the effect starts after the interruption ends at once.
+ * `timeout` is how long the effect may continue after the interruption before it is
+ * interrupted itself. Defaults to 5 seconds. In both cases the result is the
+ * interruption. A stream that the effect starts after the interruption ends at once.
  *
  * **Gotchas**
  *
@@ -297,7 +296,7 @@ export const drainOnInterrupt: {
  * @since 0.2.0
  */
 export interface DrainOptions {
-  /** How long the effect may go on after the interruption. Defaults to 5 seconds. */
+  /** How long the effect may continue after the interruption. Defaults to 5 seconds. */
   readonly timeout?: Duration.Input | undefined
 }
 
@@ -312,7 +311,7 @@ const consume = <A extends MeshEvent>(
   }
 ): Stream.Stream<A, MeshError.MeshError> => {
   const settings = consumerSettings(wanted.name, wanted.options)
-  // The route admits only what `A` says.
+  // The route admits only events of the type `A`.
   const pullOf = (pull: Pull) => pull as Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done>
   return Pushdown.source(({ isWanted }) =>
     Stream.fromChannel(
@@ -360,7 +359,7 @@ export const layer = (options?: Options): Layer.Layer<MeshClient, never, Socket.
 /**
  * Provides the client as a layer, with options from configuration.
  *
- * **Example** (How long the connection outlives its consumers, from the environment)
+ * **Example** (An idle time from the environment)
  *
  * ```ts
  * import * as Config from "effect/Config"

@@ -1,9 +1,9 @@
 /**
- * The error of this toolkit: a wrapper with a tagged `reason`.
+ * The error of this toolkit, with a tagged `reason`.
  *
  * A `Socket` reports its failures as `SocketError`, which has no field for the
- * HTTP status of a refused handshake or for a silent peer. A transport that
- * knows more puts one of the reasons of this module into the `cause` of the
+ * HTTP status of a refused handshake or for a silent peer. A transport with more
+ * information puts one of the reasons of this module into the `cause` of the
  * `SocketOpenError` or `SocketReadError`; `fromSocketError` extracts it.
  * `ReconnectPolicy` decides from the reason whether to connect again.
  *
@@ -24,8 +24,8 @@ const TaggedError =
 
 /**
  * The server could not be reached: its name does not resolve, the connection was
- * refused, the network is down, or the TLS handshake broke off for another
- * reason than the server's certificate.
+ * refused, the network is down, or the TLS handshake failed for a reason other than
+ * the server's certificate.
  *
  * @category reasons
  * @since 0.1.0
@@ -63,14 +63,14 @@ export class DialTimeout extends TaggedError<DialTimeout>()("DialTimeout", {
  *
  * **Details**
  *
- * Which fields besides `status` are present depends on the transport: a browser
- * reports none of them, and not even the status. `NodeMeshSocket` removes the
- * key from every text before it gets here.
+ * The transport determines which fields are present in addition to `status`. A browser
+ * reports none of them, not even the status. `NodeMeshSocket` removes the key from
+ * every text.
  *
  * **Gotchas**
  *
- * `message` leaves `body` out, since a body may have many lines and may say
- * anything. Show it where a person looks for the cause.
+ * `message` does not contain `body`, since a body may have many lines and any content.
+ * Show it where a person looks for the cause.
  *
  * @category reasons
  * @since 0.1.0
@@ -86,12 +86,11 @@ export class HandshakeRejected extends TaggedError<HandshakeRejected>()("Handsha
   location: Schema.optionalKey(Schema.String),
   /** The id under which the server, or a proxy, logged the request. Since 0.2.0. */
   requestId: Schema.optionalKey(Schema.String),
-  /** The first KiB of the answer's body, if that is text or JSON. Since 0.2.0. */
+  /** The first KiB of the response body, if that is text or JSON. Since 0.2.0. */
   body: Schema.optionalKey(Schema.String),
   /**
-   * `true` if the transport obtains the credentials anew in each attempt, so
-   * that the next attempt may send other ones. A feed that was refused with 401
-   * then connects once more before it fails. Since 0.2.0.
+   * `true` if the transport obtains new credentials for each attempt. A feed that was
+   * refused with 401 then connects once more before it fails. Since 0.2.0.
    */
   credentialsMayChange: Schema.optionalKey(Schema.Boolean)
 }) {
@@ -125,7 +124,7 @@ const statusMeaning = (status: number): string => {
  *
  * **Details**
  *
- * Other failures of the TLS handshake are `DialFailed`: they may heal.
+ * Other failures of the TLS handshake are `DialFailed`, because they may be temporary.
  *
  * @category reasons
  * @since 0.1.0
@@ -149,17 +148,17 @@ export class TlsFailed extends TaggedError<TlsFailed>()("TlsFailed", {
  * @since 0.1.0
  */
 export class CredentialsFailed extends TaggedError<CredentialsFailed>()("CredentialsFailed", {
-  /** Why. `NodeMeshSocket` passes on no text of the effect's own error, since that may hold the secret. */
+  /** The cause. `NodeMeshSocket` includes no text of the effect's error, since that may contain the secret. */
   cause: Schema.Defect(),
-  /** Why, in the transport's own words, which hold nothing of the secret. Since 0.2.0. */
+  /** A description by the transport, without the secret. Since 0.2.0. */
   detail: Schema.optionalKey(Schema.String),
   /**
-   * `true` if the next attempt would fail in the same way: the key is a fixed
+   * `true` if the next attempt would fail in the same way, because the key is a fixed
    * value that cannot be sent. The feed then fails at once. Since 0.2.0.
    */
   isFinal: Schema.optionalKey(Schema.Boolean)
 }) {
-  /** What happened, in one line. The cause's own text is left out: it may hold the secret. */
+  /** What happened, in one line. Does not contain the text of the cause, which may contain the secret. */
   override get message(): string {
     return `The credentials for the connection could not be read${this.detail === undefined ? "" : `: ${oneLine(this.detail)}`}`
   }
@@ -193,9 +192,8 @@ export class ConnectionClosed extends TaggedError<ConnectionClosed>()("Connectio
   /** The text of the close frame, if it has one. */
   closeReason: Schema.optionalKey(Schema.String),
   /**
-   * `true` if the transport obtains the credentials anew in each attempt. A feed
-   * that was closed with 4401 or 3000 then connects once more before it fails.
-   * Since 0.2.0.
+   * `true` if the transport obtains new credentials for each attempt. A feed that was
+   * closed with 4401 or 3000 then connects once more before it fails. Since 0.2.0.
    */
   credentialsMayChange: Schema.optionalKey(Schema.Boolean)
 }) {
@@ -207,7 +205,7 @@ export class ConnectionClosed extends TaggedError<ConnectionClosed>()("Connectio
 }
 
 /**
- * The server sent nothing for too long, so the connection was abandoned.
+ * The server sent nothing for too long, so the client ended the connection.
  *
  * @category reasons
  * @since 0.1.0
@@ -231,7 +229,7 @@ export class HeartbeatTimeout extends TaggedError<HeartbeatTimeout>()("Heartbeat
 export class FrameTooLarge extends TaggedError<FrameTooLarge>()("FrameTooLarge", {
   /** The largest frame accepted, in bytes. */
   maxFrameBytes: Schema.Int,
-  /** The largest number of fragments accepted, if the frame had too many of them and not too many bytes. Since 0.2.0. */
+  /** The largest number of fragments accepted. Present if the frame had too many fragments, not too many bytes. Since 0.2.0. */
   maxFragments: Schema.optionalKey(Schema.Int)
 }) {
   /** What happened, in one line. */
@@ -243,7 +241,7 @@ export class FrameTooLarge extends TaggedError<FrameTooLarge>()("FrameTooLarge",
 }
 
 /**
- * A frame could not be decoded, and the program asked to fail on that.
+ * A frame could not be decoded, and the option `onBadFrame` is `fail`.
  *
  * @category reasons
  * @since 0.1.0
@@ -259,8 +257,8 @@ export class BadFrame extends TaggedError<BadFrame>()("BadFrame", {
 }
 
 /**
- * Too many consecutive frames could not be decoded, so the connection was
- * closed: the other end does not speak this protocol.
+ * Too many consecutive frames could not be decoded, so the client ended the connection.
+ * Probably the server uses another protocol.
  *
  * @category reasons
  * @since 0.1.0
@@ -278,7 +276,7 @@ export class TooManyBadFrames extends TaggedError<TooManyBadFrames>()("TooManyBa
 }
 
 /**
- * The program asked for a new connection.
+ * The program requested a new connection.
  *
  * @category reasons
  * @since 0.1.0
@@ -286,12 +284,12 @@ export class TooManyBadFrames extends TaggedError<TooManyBadFrames>()("TooManyBa
 export class ReconnectRequested extends TaggedError<ReconnectRequested>()("ReconnectRequested", {}) {
   /** What happened, in one line. */
   override get message(): string {
-    return "The program asked for a new connection"
+    return "The program requested a new connection"
   }
 }
 
 /**
- * The client was closed and serves no more consumers.
+ * The client was closed and accepts no more consumers.
  *
  * @category reasons
  * @since 0.1.0
@@ -320,7 +318,7 @@ export class ConsumerOverflow extends TaggedError<ConsumerOverflow>()("ConsumerO
 }
 
 /**
- * Why one connection, or the attempt at one, ended.
+ * Why a connection ended, or an attempt to connect failed.
  *
  * @category reasons
  * @since 0.1.0
@@ -341,7 +339,7 @@ export const ConnectionReason = Schema.Union([
 ])
 
 /**
- * Why one connection, or the attempt at one, ended.
+ * Why a connection ended, or an attempt to connect failed.
  *
  * @category reasons
  * @since 0.1.0
@@ -349,13 +347,13 @@ export const ConnectionReason = Schema.Union([
 export type ConnectionReason = typeof ConnectionReason.Type
 
 /**
- * The schedule ended: no further attempt is made.
+ * The schedule of reconnects ended, so no further attempt is made.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class RetriesExhausted extends TaggedError<RetriesExhausted>()("RetriesExhausted", {
-  /** The number of consecutive connections, or attempts at one, that ended. */
+  /** The number of consecutive failures. */
   attempts: Schema.Int,
   /** Why the last one ended. */
   last: ConnectionReason
@@ -409,7 +407,7 @@ export type MeshErrorReason = typeof MeshErrorReason.Type
 /**
  * The error that a feed fails with. `reason` says why, and can be matched by its `_tag`.
  *
- * **Example** (Recover from a refused key alone)
+ * **Example** (Recovering from a refused key)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -427,7 +425,7 @@ export type MeshErrorReason = typeof MeshErrorReason.Type
  * @since 0.1.0
  */
 export class MeshError extends TaggedError<MeshError>()("MeshError", {
-  /** Why. */
+  /** The reason. */
   reason: MeshErrorReason
 }) {
   /** The reason's message. */
@@ -440,14 +438,14 @@ export class MeshError extends TaggedError<MeshError>()("MeshError", {
 export const isConnectionReason = Schema.is(ConnectionReason)
 
 /**
- * Returns the reason behind a socket's error.
+ * Returns the reason of a socket's error.
  *
  * **Details**
  *
- * If the error's `cause` is a reason of this module, it is returned as it is:
- * transports use that for what `SocketError` cannot express. Close code 1006
- * means that the connection ended without a close frame (RFC 6455, section
- * 7.1.5), and becomes `ConnectionLost`.
+ * If the error's `cause` is a reason of this module, it is returned unchanged:
+ * transports use this for reasons that `SocketError` cannot express. Close code 1006
+ * means that the connection ended without a close frame (RFC 6455, section 7.1.5), and
+ * becomes `ConnectionLost`.
  *
  * **Example** (A close frame)
  *

@@ -1,13 +1,13 @@
 /**
- * The elements of the feed: the server's data messages, the connection's own
- * `Connected`, `Disconnected` and `Resync`, and what a `Repair` adds (`Restated`,
- * `Repaired` and `RepairFailed`), in one order.
+ * The elements of the feed, in one order: the server's data messages, the lifecycle
+ * elements of the connection (`Connected`, `Disconnected` and `Resync`), and the
+ * elements of a `Repair` (`Restated`, `Repaired` and `RepairFailed`).
  *
- * The server replays nothing, so a gap is an element. A `Resync` opens every
- * complete stretch: for the tasks and kinds that it names, the stream holds
- * everything the server sent from this place on, in order, once, until the next
- * `Disconnected` or the next `Resync` that names them. Events before it are true
- * but may have holes.
+ * The server replays nothing, so a gap is an element. A `Resync` opens every complete
+ * stretch: for the tasks and kinds that it names, the stream contains everything that
+ * the server sent from this place on, in order, once, until the next `Disconnected` or
+ * the next `Resync` that names them. Events before it are true, but some may be
+ * missing.
  *
  * `ServerMessage` is the wire's vocabulary; `MeshStream` and `MeshClient` produce
  * these events.
@@ -23,13 +23,13 @@ import * as ServerMessage from "./ServerMessage.ts"
 import { TaskId } from "./TaskId.ts"
 
 /**
- * A connection is open and the interest has been sent on it. The interest is not
- * confirmed yet: the `Resync` that follows says where it is.
+ * A connection is open and the interest has been sent on it. The server has not
+ * confirmed the interest yet: the next `Resync` marks the place of the confirmation.
  *
  * **Details**
  *
- * `epoch` counts the connections of one stream, starting at 1. `at` is the wall
- * clock's time in milliseconds since 1970.
+ * `epoch` counts the connections of one stream, starting at 1. `at` is the wall-clock
+ * time in milliseconds since 1970.
  *
  * @category schemas
  * @since 0.1.0
@@ -52,16 +52,16 @@ export interface Connected extends Schema.Schema.Type<typeof Connected> {}
  *
  * **Details**
  *
- * - `epoch`: the connection that ended, or the last one before the attempt that
- *   failed; 0 if there was none yet.
+ * - `epoch`: the connection that ended, or the last connection before the failed
+ *   attempt; 0 if there was none yet.
  * - `opened`: `true` if a connection ended, `false` if an attempt to connect
  *   failed.
- * - `reason`: why.
+ * - `reason`: why it ended or failed.
  * - `attempt`: the number of consecutive failures since the last stable
  *   connection, starting at 1.
- * - `retryInMillis`: milliseconds until the next attempt. Absent if there is
- *   none: the stream fails at its next pull.
- * - `at`: the wall clock's time in milliseconds since 1970.
+ * - `retryInMillis`: milliseconds until the next attempt. Absent if there is no next
+ *   attempt: the stream fails at its next pull.
+ * - `at`: the wall-clock time in milliseconds since 1970.
  *
  * @category schemas
  * @since 0.1.0
@@ -84,7 +84,7 @@ export const Disconnected = Schema.TaggedStruct("Disconnected", {
 export interface Disconnected extends Schema.Schema.Type<typeof Disconnected> {}
 
 /**
- * Why a `Resync` stands at its place.
+ * The reason of a `Resync`.
  *
  * **Details**
  *
@@ -98,8 +98,8 @@ export interface Disconnected extends Schema.Schema.Type<typeof Disconnected> {}
  * - `Subscribed`: one more key is confirmed, because the interest grew, a task
  *   was discovered, or a request was repeated. Names the `kind` of the `Resync`'s
  *   `taskId`, or all updates if there is none.
- * - `JoinedLate`: a consumer joined a connection that was already open, and its
- *   keys are confirmed. Names the keys of that consumer.
+ * - `JoinedLate`: a consumer joined a connection that was already open, and its keys
+ *   (the subscriptions that it wants) are confirmed. Names the keys of that consumer.
  *
  * Marks of a hole on an open connection:
  *
@@ -108,17 +108,17 @@ export interface Disconnected extends Schema.Schema.Type<typeof Disconnected> {}
  * - `VersionGap`: an update's `version` jumped from `lastVersion` to `version`
  *   (see `MeshStream.markGaps`).
  * - `Overflow`: the consumer was too slow for its overflow policy, and `dropped`
- *   events did not reach it. A lost mark counts as the events that it stood for:
- *   `dropped` is 0 where only marks were lost that stood for none.
+ *   events did not reach it. If an `Overflow` is lost, its `dropped` is added. Other
+ *   lost marks count as 0, so `dropped` can be 0.
  *
- * Marks of a source that joins several feeds, or that reads a kept one:
+ * Marks of a source that merges several feeds, or that reads a kept feed:
  *
  * - `Unaligned`: two connections could not be aligned, and the stream continues
  *   from one of them (see `Merge`). `cause` says why: `lost` (both connections
  *   were lost), `window` (the elements to compare with are gone), `ambiguous`
  *   (repeated content leaves several places) or `disagreement` (the connections
  *   do not hold the same events).
- * - `LogTruncated`: a kept feed does not hold the positions `from` to `to` any
+ * - `LogTruncated`: a kept feed does not contain the positions `from` to `to` any
  *   more, both included.
  *
  * @category schemas
@@ -137,7 +137,7 @@ export const ResyncReason = Schema.TaggedUnion({
 })
 
 /**
- * Why a `Resync` stands at its place. See the schema of the same name.
+ * The reason of a `Resync`. See the schema of the same name.
  *
  * @category models
  * @since 0.1.0
@@ -145,17 +145,17 @@ export const ResyncReason = Schema.TaggedUnion({
 export type ResyncReason = typeof ResyncReason.Type
 
 /**
- * Opens a complete stretch: what is known from before may be out of date.
+ * Opens a complete stretch. Earlier knowledge may be out of date.
  *
  * **Details**
  *
- * - `epoch`: the connection on which it stands.
- * - `taskId`: the task, if the mark names one task only. Without it, it names
+ * - `epoch`: the connection of the mark.
+ * - `taskId`: the task, if the mark names only one task. Without it, the mark names
  *   every task of the interest.
- * - `reason`: why.
- * - `unconfirmed`: how many of the keys that it names the server had not
- *   confirmed within `ackTimeout`. Their stretch is not complete yet. Each emits
- *   a `Subscribed` of its own once confirmed. Absent if all are confirmed.
+ * - `reason`: why the mark is there.
+ * - `unconfirmed`: how many of the keys that it names the server had not confirmed
+ *   within `ackTimeout`. Their stretch is not complete yet. Each emits its own
+ *   `Subscribed` once confirmed. Absent if all are confirmed.
  *
  * @category schemas
  * @since 0.1.0
@@ -192,21 +192,19 @@ export const ResyncReasonTag = Schema.Literals(Struct.keys(ResyncReason.cases))
 export type ResyncReasonTag = typeof ResyncReasonTag.Type
 
 /**
- * What a snapshot says of a task, where it is newer than the feed. `Repair` emits
- * it, never the server.
+ * The state of a task in a snapshot, if it is newer than the feed. Emitted by `Repair`,
+ * not by the server.
  *
  * **Details**
  *
- * It is knowledge of the task, like an update: fold it, compare its version and
- * read its status in the same way. Filters of tasks, of updates and of statuses
- * keep it.
+ * It is knowledge of the task, like an update: fold it, compare its version and read
+ * its status in the same way. Filters of tasks, of updates and of statuses keep it.
  *
  * - `version`, `status`, `updatedFields`: as in `TaskUpdated`. Absent if the
- *   snapshot does not say.
- * - `costUsd`: what the task has cost so far, in US dollars.
- * - `gone`: `true` if the task does not exist any more. Its `version` is the
- *   highest that was seen, so only something newer revives the task. Absent
- *   otherwise.
+ *   snapshot does not have them.
+ * - `costUsd`: the cost of the task so far, in US dollars.
+ * - `gone`: `true` if the task does not exist any more. Its `version` is the highest
+ *   version that was seen, so only a newer event revives the task. Absent otherwise.
  *
  * @category schemas
  * @since 0.2.0
@@ -221,7 +219,7 @@ export const Restated = Schema.TaggedStruct("Restated", {
 })
 
 /**
- * What a snapshot says of a task. See the schema of the same name.
+ * The state of a task in a snapshot. See the schema of the same name.
  *
  * @category models
  * @since 0.2.0
@@ -238,13 +236,13 @@ export interface Restated extends Schema.Schema.Type<typeof Restated> {}
  * - `reasons`: the tag of each `Resync` that it repairs, each tag once, in the order
  *   of the marks. The fetch began after these marks. Empty if the fetch was a
  *   periodic one.
- * - `restated`: how many `Restated` the snapshot led to.
+ * - `restated`: the number of `Restated` elements of the snapshot.
  * - `unconfirmed`: how many keys of the repaired marks the server had not confirmed
- *   (see `Resync`). Their updates may be missing from the fetch on. Each emits a
- *   `Subscribed` of its own once confirmed, which is repaired in turn.
- * - `absent`: how many known tasks without an end the fetch asked for and the
- *   snapshot did not contain. Their gaps are not closed. 0 if the snapshot was
- *   complete: then such tasks are `gone`.
+ *   (see `Resync`). Their updates after the fetch may be missing. Each emits its own
+ *   `Subscribed` once confirmed, which is then repaired too.
+ * - `absent`: how many known live tasks the fetch requested and the snapshot did not
+ *   contain. Their gaps are not closed. 0 if the snapshot was complete: then such tasks
+ *   are `gone`.
  * - `open`: how many marks before this element the snapshot does not repair: each
  *   `Disconnected`, and each `Resync` of updates, since the fetch began. If it is 0, no
  *   gap of updates before this element is open.
@@ -272,8 +270,7 @@ export const Repaired = Schema.TaggedStruct("Repaired", {
 export interface Repaired extends Schema.Schema.Type<typeof Repaired> {}
 
 /**
- * No snapshot could be fetched, so gaps stay open. The next fetch asks for them
- * again.
+ * No snapshot could be fetched, so gaps stay open. The next fetch includes them.
  *
  * **Details**
  *
@@ -329,8 +326,8 @@ export type Data =
   | ServerMessage.UnknownMessage
 
 /**
- * Every event, as `_tag`ged data. Use this codec to store events (an audit log, a
- * recording); the wire has the codec of `ServerMessage`.
+ * Every event, as `_tag`ged data. Use this codec to store events, for example in an
+ * audit log. The codec of the wire is `ServerMessage`.
  *
  * @category schemas
  * @since 0.1.0
@@ -427,7 +424,7 @@ export const isDisconnected = guard("Disconnected")
 export const isResync = guard("Resync")
 
 /**
- * Returns `true` for what a snapshot says of a task.
+ * Returns `true` for a `Restated`.
  *
  * @category guards
  * @since 0.2.0
@@ -546,6 +543,6 @@ export const match: {
   /** Calls the case of the event's tag. */
   <E extends MeshEvent, Z>(event: E, cases: Cases<E, Z>): Z
 } = dual(2, (event: MeshEvent, cases: Cases<MeshEvent, unknown>): unknown =>
-  // The case of a tag takes events of that tag, which the type of an index does not say.
+  // The case of a tag accepts events of that tag, but the type of an index does not say so.
   (cases[event._tag] as (event: MeshEvent) => unknown)(event)
 )

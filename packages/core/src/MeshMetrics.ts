@@ -2,10 +2,10 @@
  * Every metric of the toolkit: name, unit, and when it is recorded.
  *
  * `MeshStream`, `MeshClient` and the transports always record them, into the
- * application's `Metric.MetricRegistry`, once for each batch of messages. Any
- * exporter of Effect's metrics exports them; a handle here reads one. Metrics in
- * milliseconds or bytes have the attribute `unit`, from which Effect's exporters
- * take the unit.
+ * application's `Metric.MetricRegistry`, once for each batch of messages. Every
+ * exporter of Effect's metrics exports them. Use the handles of this module to read
+ * them in the program. Metrics in milliseconds or bytes have the attribute `unit`,
+ * which Effect's exporters use.
  *
  * **Example** (Reading a counter)
  *
@@ -216,8 +216,9 @@ export const discoveredTasks: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
 
 /**
  * `makima.discovery.forgotten`: live tasks that are no longer followed, by the
- * attribute `reason`: `stale` if they were silent for `staleAfter` after a reconnect, `evicted` if there were
- * more than `maxTasks`. Unit: tasks.
+ * attribute `reason`: `stale` if they were silent for `staleAfter` after a reconnect,
+ * `evicted` if there were more than `maxTasks`. Unit: tasks. Recorded when a task is
+ * forgotten.
  *
  * @category consumers
  * @since 0.2.0
@@ -259,7 +260,7 @@ const kinds = {
   UnknownMessage: Metric.withAttributes(events, { kind: "UnknownMessage" })
 } satisfies Record<Data["_tag"], unknown>
 
-/** The marks that count as gaps. `Started` and `Subscribed` only say where the feed begins to be complete. */
+/** The marks that count as gaps. `Started` and `Subscribed` only mark where the feed becomes complete. */
 type GapReason = Exclude<Resync["reason"]["_tag"], "Started" | "Subscribed">
 
 const gapReasons = {
@@ -282,7 +283,7 @@ export const recordEvents = (kind: Data["_tag"], count: number, context: Context
 }
 
 /**
- * Records a gap, or several of one kind.
+ * Records one or several gaps with the same reason.
  *
  * @internal
  */

@@ -1,10 +1,9 @@
 /**
- * One connection: dial, send the interest, decode, end. No retry.
+ * One connection: dials, sends the interest, decodes, and ends. It does not reconnect.
  *
- * The scope that a session is made in owns it: closing the scope closes the
- * socket and stops everything. `MeshStream` runs sessions one after the other
- * under a `ReconnectPolicy`. Use a session directly where one connection is
- * enough, or to build another loop.
+ * The scope of a session owns it: closing the scope closes the socket and stops all
+ * fibers. `MeshStream` runs consecutive sessions under a `ReconnectPolicy`. Use a
+ * session directly if one connection is enough, or to write another reconnect loop.
  *
  * @since 0.1.0
  */
@@ -29,7 +28,7 @@ export type {
    */
   Options,
   /**
-   * How fast requests leave.
+   * The rate at which requests are sent.
    *
    * @category options
    * @since 0.2.0
@@ -38,7 +37,7 @@ export type {
 } from "./internal/session/options.ts"
 
 /**
- * What was requested on a connection, and what became of it.
+ * The subscriptions of a connection: requested, confirmed and unconfirmed.
  *
  * @category models
  * @since 0.2.0
@@ -46,13 +45,13 @@ export type {
 export interface SubscriptionState {
   /** The connection, counted from 1; 0 before the first one. */
   readonly epoch: number
-  /** What was requested on it. Empty while there is no connection. */
+  /** The requested subscriptions. Empty while there is no connection. */
   readonly requested: Interest.Interest
-  /** What the server has confirmed. */
+  /** The subscriptions that the server has confirmed. */
   readonly confirmed: Interest.Interest
   /**
-   * What was requested and not confirmed within `ackTimeout`. It is requested
-   * again until it is confirmed or no longer wanted.
+   * The subscriptions that the server has not confirmed within `ackTimeout`. They are
+   * requested again until they are confirmed or no longer wanted.
    */
   readonly unconfirmed: Interest.Interest
 }
@@ -65,19 +64,19 @@ export interface SubscriptionState {
  */
 export interface MeshSession {
   /**
-   * Pulls the next elements, in order, never empty. The session handles
-   * acknowledgements itself and puts a `Resync` where one confirms the interest
-   * (`Started`) or a key that was added later (`Subscribed`). A frame that cannot
-   * be decoded appears in its place as a `DecodeError`. Fails when the connection
-   * ends, after everything that arrived before the end was pulled. For one fiber
-   * at a time.
+   * Pulls the next elements, in order; the result is never empty. The session handles
+   * acknowledgements itself. It emits a `Resync` at the acknowledgement that confirms
+   * the interest (`Started`) or a key that was added later (`Subscribed`). A frame that
+   * cannot be decoded becomes a `DecodeError` in its place. Fails when the connection
+   * ends, after everything that arrived before the end was pulled. For one fiber at a
+   * time.
    */
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<Data | Resync | DecodeError>, MeshError.MeshError>
-  /** Changes what is wanted. A fiber of the session sends the difference. */
+  /** Changes the interest. A fiber of the session sends the difference. */
   readonly setInterest: (interest: Interest.Interest) => Effect.Effect<void>
-  /** Returns what was requested on this connection, and what became of it. */
+  /** Returns the subscriptions of this connection. */
   readonly subscriptions: Effect.Effect<SubscriptionState>
-  /** Returns how many messages arrived, acknowledgements included. */
+  /** Returns the number of received messages, including acknowledgements. */
   readonly received: Effect.Effect<number>
 }
 
@@ -86,8 +85,8 @@ export interface MeshSession {
  *
  * **Details**
  *
- * The interest is handed to the socket before this returns, in one batch unless
- * `pace` is set, so no message can be pulled that arrived before it.
+ * The interest is passed to the socket before this effect returns, in one batch unless
+ * `pace` is set. So every pulled message arrived after the interest was sent.
  *
  * **Example** (Reading one connection)
  *

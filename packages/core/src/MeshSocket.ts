@@ -3,11 +3,11 @@
  * the platform's own `WebSocket`.
  *
  * `NodeMeshSocket` of `@makima-stream/node` does more where it runs: it pauses
- * reads, pings, sends headers and reports why a handshake was refused. The
- * WebSocket API of browsers can do none of these. What it can do is here: the
- * same spellings of the server's URL, one writer for each connection, typed
- * reasons as far as the platform reports them, a bound on what waits to be read,
- * and a heartbeat made of the protocol's own acknowledgements.
+ * reads, sends pings and headers, and reports why a handshake was refused. The
+ * WebSocket API of browsers supports none of these. This module supports the same
+ * spellings of the server's URL, one writer for each connection, typed reasons as far
+ * as the platform reports them, a bound on the frames that wait to be pulled, and a
+ * heartbeat that uses the protocol's own acknowledgements.
  *
  * @since 0.2.0
  */
@@ -37,11 +37,10 @@ export interface Options {
   /** The server's URL, in any spelling that `Endpoint.fromString` accepts. */
   readonly url: string
   /**
-   * Parameters that are added to the URL, for a gateway that asks for them. An
-   * effect runs in each attempt to connect, so that a position or a token can
-   * change; if it fails, the attempt fails with `CredentialsFailed` and is
-   * repeated. Servers and proxies log URLs: do not put the server's key here.
-   * Defaults to none.
+   * Parameters that are added to the URL, for a gateway that needs them. An effect runs
+   * in each attempt to connect, so that a position or a token can change; if it fails,
+   * the attempt fails with `CredentialsFailed` and is repeated. Servers and proxies log
+   * URLs, so do not put the server's key here. Defaults to none.
    */
   readonly query?: Query | Effect.Effect<Query, unknown> | undefined
   /** The WebSocket subprotocols to offer. Defaults to none. */
@@ -54,14 +53,13 @@ export interface Options {
   readonly connectTimeout?: Duration.Input | undefined
   /**
    * How many bytes of frames may wait to be pulled: bytes of a binary frame, UTF-16
-   * code units of a text frame. The WebSocket API cannot be paused, so beyond the
-   * bound the connection ends with `ConnectionLost`, after the frames that wait;
-   * the feed then connects again and marks the gap. A whole number of at least 1:
-   * fractions are cut off, and a number below 1 or `NaN` counts as 1. Defaults to
-   * 16 MiB.
+   * code units of a text frame. The WebSocket API cannot be paused, so above this bound
+   * the connection ends with `ConnectionLost`, after the waiting frames; the feed then
+   * connects again and marks the gap. Fractions are rounded down, and a number below 1
+   * or `NaN` counts as 1. Defaults to 16 MiB.
    */
   readonly maxBufferedBytes?: number | undefined
-  /** How a silent server is noticed. `false` turns this off. Defaults to on. See `withHeartbeat`. */
+  /** How a silent server is detected. `false` turns this off. Defaults to on. See `withHeartbeat`. */
   readonly heartbeat?: HeartbeatOptions | false | undefined
   /** Makes the WebSocket. Defaults to `new globalThis.WebSocket(url, protocols)`. */
   readonly webSocket?: ((url: string, protocols: Array<string>) => Socket.WebSocketLike) | undefined
@@ -96,12 +94,12 @@ export interface HeartbeatOptions {
 export type Query = Readonly<Record<string, string>>
 
 /**
- * Makes a socket to a task feed. Nothing is dialled yet: each acquisition of its
- * `reader` is a connection of its own.
+ * Makes a socket to a task feed. It dials later: each acquisition of its `reader` is a
+ * separate connection.
  *
  * **When to use**
  *
- * Use in a browser, a worker, Bun or Deno. On Node, use `NodeMeshSocket`.
+ * Use it in a browser, a worker, Bun or Deno. On Node, use `NodeMeshSocket`.
  *
  * **Details**
  *
@@ -116,17 +114,17 @@ export type Query = Readonly<Record<string, string>>
  *
  * **Gotchas**
  *
- * - The WebSocket API sends no headers, so it sends no key: connect to a gateway
- *   that holds it.
+ * - The WebSocket API sends no headers, so it sends no key: connect to a gateway that
+ *   has the key.
  * - The API reports no status of a refused handshake. A refused key is
  *   `DialFailed`, and is retried.
- * - The API has no ping: silence is noticed by `heartbeat`, as far as the server
- *   acknowledges requests.
- * - The API cannot be paused. What the browser has received and
- *   not handed over yet is not bounded by `maxBufferedBytes`.
+ * - The API has no ping: `heartbeat` detects a silent server, if the server acknowledges
+ *   requests.
+ * - The API cannot be paused. `maxBufferedBytes` does not bound what the browser has
+ *   received but not delivered yet.
  * - A text frame that is not UTF-8 ends the connection.
  *
- * **Example** (A socket for a page that the gateway serves)
+ * **Example** (A socket without a layer)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -331,7 +329,7 @@ const open = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Connection, Socket.SocketError, Scope.Scope> {
   const url = urlOf(settings.endpoint, yield* settings.query)
   const scope = yield* Effect.scope
-  // A scope of its own, closed when the attempt fails: the caller's scope may see many more attempts.
+  // A separate scope that is closed when the attempt fails, because the caller's scope may make many more attempts.
   const attempt = yield* Scope.fork(scope)
   const dial = Effect.try({
     try: () => listen(settings.webSocket(url, settings.protocols), settings.maxBufferedBytes),
@@ -352,7 +350,7 @@ const open = Effect.fnUntraced(function* (
 interface Listening extends Connection {
   /** Waits for the handshake. */
   readonly opened: Effect.Effect<void, Socket.SocketError>
-  /** Closes the connection, and fails a pull that waits. */
+  /** Closes the connection, and fails a waiting pull. */
   readonly release: () => void
 }
 
@@ -376,7 +374,7 @@ const listen = (ws: Socket.WebSocketLike, maxBufferedBytes: number): Listening =
     if (ended !== undefined) return
     ended = error
     for (const [type, listener] of listeners) ws.removeEventListener(type, listener)
-    // An error after the end is of no interest, but without a listener some platforms raise it.
+    // An error after the end is irrelevant, but without a listener some platforms throw it.
     ws.addEventListener("error", constVoid)
     Deferred.doneUnsafe(opened, Effect.fail(error))
     wake()
@@ -440,7 +438,7 @@ const listen = (ws: Socket.WebSocketLike, maxBufferedBytes: number): Listening =
     pull,
     write(chunk) {
       if (Socket.isCloseEvent(chunk)) ws.close(chunk.code, chunk.reason)
-      // The API takes no view of a shared buffer, which the type of a `Uint8Array` may be.
+      // The API accepts no view of a shared buffer, but the type of a `Uint8Array` includes them.
       else ws.send(typeof chunk === "string" ? chunk : new Uint8Array(chunk))
     },
     end: () => ended,

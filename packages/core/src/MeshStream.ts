@@ -2,8 +2,9 @@
  * The feed as a resilient `Stream` of events.
  *
  * `connect` is the source: each run of the stream has its own connection, which
- * reconnects by itself, and everything that happens to it is an element. Use
- * `MeshClient` where many parts of one program share a connection.
+ * reconnects by itself and whose lifecycle is part of the stream. The operators of this
+ * module filter and transform events. Use `MeshClient` to share one connection between
+ * many parts of a program.
  *
  * @since 0.1.0
  */
@@ -32,17 +33,17 @@ import type * as ReconnectPolicy from "./ReconnectPolicy.ts"
  */
 export interface ConnectOptions extends MeshSession.Options {
   /**
-   * What is wanted: a value, or a `SubscriptionRef` if it changes while the stream
-   * runs. The session sends each change. After a reconnect the present value is
-   * requested as a whole.
+   * The subscriptions: a value, or a `SubscriptionRef` if they change while the stream
+   * runs. The session sends each change. After a reconnect the whole current value is
+   * requested.
    */
   readonly interest: Interest | SubscriptionRef.SubscriptionRef<Interest>
   /** How to reconnect. Defaults to `ReconnectPolicy.defaults`. */
   readonly policy?: ReconnectPolicy.Options | undefined
   /**
-   * A reference that the stream sets to what was requested and confirmed on the
-   * newest connection. Use it to see keys that the server never confirms. For one
-   * run of the stream at a time. Defaults to none.
+   * A reference that the stream sets to the requested and confirmed subscriptions of the
+   * newest connection. Use it to find subscriptions that the server never confirms. For
+   * one run of the stream at a time. Defaults to none.
    */
   readonly subscriptions?: SubscriptionRef.SubscriptionRef<MeshSession.SubscriptionState> | undefined
 }
@@ -53,29 +54,28 @@ export interface ConnectOptions extends MeshSession.Options {
  * **Details**
  *
  * - On every connection the whole interest is sent before the first pull.
- * - `Connected`, `Disconnected` and `Resync` stand in the stream where they
- *   happened. Where the server has confirmed the whole interest stands one
- *   `Resync`: `Started` on the first connection, `Reconnected` on later ones. From
- *   there on the stream holds everything that was asked for. Events between
- *   `Connected` and this mark are true but may have holes.
- * - If the interest grows, a `Subscribed` stands where the server has confirmed
- *   the new key.
+ * - `Connected`, `Disconnected` and `Resync` are elements at their places. One `Resync`
+ *   is at the place where the server has confirmed the whole interest: `Started` on the
+ *   first connection, `Reconnected` on later ones. From there on the stream is complete.
+ *   Events between `Connected` and this mark are true, but some may be missing.
+ * - If the interest grows, a `Subscribed` is at the place where the server has confirmed
+ *   the new subscription.
  * - If an acknowledgement does not arrive within `ackTimeout`, the mark says how
  *   many keys are `unconfirmed`. They are requested again with growing waits, and
  *   each emits a `Subscribed` once it is confirmed.
- * - The policy decides about delays and giving up. A reason that cannot heal fails
- *   the stream with that reason; a schedule that ends fails it with
- *   `RetriesExhausted`. Both follow a `Disconnected` without `retryInMillis`.
+ * - The policy determines the delays and when to give up. A permanent failure fails the
+ *   stream with its reason; the end of the schedule fails it with `RetriesExhausted`. In
+ *   both cases the last element is a `Disconnected` without `retryInMillis`.
  * - After three consecutive failures a warning is logged.
- * - Nothing is queued: a consumer that does not pull stops the socket's reads (on
- *   a transport that can pause). Without pulls there is no dial either. A dial
- *   that is interrupted, such as by a timeout on a pull, counts as an attempt.
+ * - Nothing is queued: a consumer that does not pull stops the socket's reads (on a
+ *   transport that can pause). Without pulls there is no dial either. An interrupted
+ *   dial, for example by a timeout on a pull, counts as a failed attempt.
  * - The stream's scope owns the socket, the timers and the fibers.
  *
  * **Gotchas**
  *
- * Do not put `Stream.retry` around it: that resets its schedule at the first
- * element, which here is a `Connected` or a `Disconnected`.
+ * Do not add `Stream.retry`: it resets its schedule at the first element, which here is
+ * a `Connected` or a `Disconnected`. Use `policy`.
  *
  * **Example** (Printing the status changes of every task)
  *
@@ -125,7 +125,7 @@ const feed = (
     )
   )
 
-/** Makes an interest the wanted one, and keeps it so if it changes. */
+/** Sets the interest of a connection, and follows its changes. */
 const follow = (
   interest: ConnectOptions["interest"],
   subscriptions: Subscriptions.Subscriptions,

@@ -30,7 +30,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
  *
  * **Details**
  *
- * `fold` must not depend on how the events are cut into batches: folding one batch
+ * `fold` must not depend on how the events are split into batches: folding one batch
  * and then another with the same `at` must return the same as folding both at once.
  * It must return the state it was called with if nothing changed. `at` is in
  * milliseconds since 1970.
@@ -71,7 +71,7 @@ export interface Projection<S, E> {
 }
 
 /**
- * The states of a projection, one for each batch of the feed that changes it.
+ * Folds a feed. Emits the state after each batch that changes it.
  *
  * **When to use**
  *
@@ -80,11 +80,11 @@ export interface Projection<S, E> {
  *
  * **Details**
  *
- * A batch is what one pull of the feed returned (for a socket, what came in one
- * tick). The states within a batch are not emitted, so the cost of reading states
- * does not grow with the rate; `Stream.rechunk(1)` before it emits a state for each
- * event. The initial state is not emitted, nor one that is the same object as the
- * previous one. Each run of the stream starts from `initial`.
+ * A batch is the result of one pull of the feed (for a socket, the frames of one tick).
+ * The states within a batch are not emitted, so the cost of reading states does not
+ * grow with the rate. To emit a state for each event, put `Stream.rechunk(1)` before it.
+ * The initial state is not emitted, and neither is a state that is the same object as
+ * the previous one. Each run of the stream starts from `initial`.
  *
  * **Example** (Counting outputs)
  *
@@ -108,9 +108,9 @@ export interface Projection<S, E> {
  * @since 0.1.0
  */
 export const scan: {
-  /** The states of a projection: see `scan`. */
+  /** Emits the states of a projection: see `scan`. */
   <S, A>(reducer: Reducer<S, A>): <E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<S, E, R>
-  /** The states of a projection: see `scan`. */
+  /** Emits the states of a projection: see `scan`. */
   <A, E, R, S>(self: Stream.Stream<A, E, R>, reducer: Reducer<S, A>): Stream.Stream<S, E, R>
 } = dual(2, <A, E, R, S>(self: Stream.Stream<A, E, R>, reducer: Reducer<S, A>): Stream.Stream<S, E, R> =>
   Stream.transformPull(self, (upstream) =>
@@ -142,9 +142,9 @@ export const scan: {
  *
  * **Gotchas**
  *
- * A failure of the feed does not fail the effect that called this: it shows in
- * `join` and in `changes`. A program that only reads `ref` would continue with an
- * old state, so let one of its fibers run `join`.
+ * A failure of the feed does not fail the caller: only `join` and `changes` fail. A
+ * program that only reads `ref` would continue with an old state, so run `join` in one
+ * of its fibers.
  *
  * **Example** (Reading a count)
  *
@@ -186,8 +186,8 @@ export const run: {
     reducer: Reducer<S, A>
   ): Effect.fn.Return<Projection<S, E>, never, R | Scope.Scope> {
     const ref = yield* SubscriptionRef.make(reducer.initial)
-    // One latch for each subscriber: with a shared one, the first to close it could leave another waiting for a state
-    // that is already set.
+    // One latch for each subscriber. With a shared latch, one subscriber could close it while another still has to read a
+    // state that is already set.
     const subscribers = new Set<Latch.Latch>()
     let revision = 1
     let ended: Cause.Cause<E | Cause.Done> | undefined

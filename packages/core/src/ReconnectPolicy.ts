@@ -1,10 +1,9 @@
 /**
- * When to connect again, how long to wait, and when to give up.
+ * Determines when to connect again, how long to wait, and when to give up.
  *
- * A policy has a schedule of delays, a rule for returning to the start of that
- * schedule, and a classifier that separates the reasons that may heal from
- * those that will not. `MeshStream` and `MeshClient` take a policy as an
- * option; options that are left out default to `defaults`.
+ * A policy has a schedule of delays, a rule for resetting that schedule, and a
+ * classifier that separates temporary from permanent failures. `MeshStream` and
+ * `MeshClient` have it as an option; missing options default to `defaults`.
  *
  * @since 0.1.0
  */
@@ -23,16 +22,16 @@ import type { ConnectionReason } from "./MeshError.ts"
 export type Verdict = "retry" | "fail"
 
 /**
- * What a classifier knows besides the reason.
+ * The second argument of a classifier.
  *
  * @category models
  * @since 0.2.0
  */
 export interface ClassifyContext {
   /**
-   * Whether this feed has been online before: the server confirmed its
-   * subscriptions, or sent a message, on at least one connection. What worked
-   * once may work again, so the default classifier retries more after that.
+   * Whether this feed was online before: the server confirmed its subscriptions, or
+   * sent a message, on at least one connection. The default classifier retries more
+   * reasons after that.
    */
   readonly wasOnline: boolean
 }
@@ -45,26 +44,24 @@ export interface ClassifyContext {
  */
 export interface ReconnectPolicy {
   /**
-   * The delays. Its input is the reason why the last connection, or the attempt
-   * at one, ended. When the schedule ends, the feed fails with
-   * `RetriesExhausted`. Defaults to `schedule`.
+   * The delays. The input of the schedule is the reason of the last failure. When the
+   * schedule ends, the feed fails with `RetriesExhausted`. Defaults to `schedule`.
    */
   readonly schedule: Schedule.Schedule<unknown, ConnectionReason>
   /**
-   * The shortest delay, whatever the schedule says, so that no schedule floods
-   * a server. At least 1 millisecond. Defaults to 100 milliseconds.
+   * The shortest delay. Shorter delays of the schedule are raised to it, so that no
+   * schedule floods a server. At least 1 millisecond. Defaults to 100 milliseconds.
    */
   readonly minDelay: Duration.Input
   /**
-   * How long a connection must have been up, besides having received a message,
-   * before the schedule returns to its start. This protects a server that
-   * accepts connections and closes them at once. Negative values count as 0.
-   * Defaults to 5 seconds.
+   * The schedule is reset after a connection has lasted this long and has received a
+   * message. This protects a server that accepts connections and closes them at once.
+   * Negative values count as 0. Defaults to 5 seconds.
    */
   readonly stableAfter: Duration.Input
   /**
-   * The longest `Retry-After` of a refused handshake that is waited for. A
-   * longer one is cut to this. Negative values count as 0. Defaults to 1 hour.
+   * The longest `Retry-After` of a refused handshake. A longer one is reduced to this.
+   * Negative values count as 0. Defaults to 1 hour.
    */
   readonly maxRetryAfter: Duration.Input
   /** Decides which reasons are retried. Defaults to `classify`. */
@@ -81,16 +78,15 @@ export interface ReconnectPolicy {
 export type Options = { readonly [Option in keyof ReconnectPolicy]?: ReconnectPolicy[Option] | undefined }
 
 /**
- * The default schedule: 2, 4, 8, 16, 30, 30, … seconds, each spread over its
- * upper half.
+ * The default schedule: 2, 4, 8, 16, 30, 30, … seconds, each multiplied by a random
+ * factor from 0.5 to 1.
  *
  * **Details**
  *
- * The delays are those of the server's existing client. Each is multiplied by a
- * random factor from 0.5 to 1 *after* the cap, so the fifth and every later
- * delay is spread over 15 to 30 seconds: clients that lost one server together
- * do not return together. (`Schedule.jittered` would spread by 20 % and exceed
- * the cap.)
+ * The delays are those of the server's existing client. The random factor is applied
+ * *after* the cap, so the fifth and all later delays are between 15 and 30 seconds:
+ * clients that lost the server at the same time do not return at the same time.
+ * (`Schedule.jittered` would vary the delays by 20 % and exceed the cap.)
  *
  * @category schedules
  * @since 0.1.0
@@ -106,31 +102,30 @@ export const schedule: Schedule.Schedule<Duration.Duration> = Schedule.exponenti
  *
  * **Details**
  *
- * These fail at once, because waiting does not change them:
+ * These reasons fail at once, because they are permanent:
  *
  * - a handshake refused with 301, 308 (the feed is elsewhere), 401, 403 (the
  *   key), 426 or 505 (the server does not speak this protocol);
- * - a close with 1008, 3000, 3003, or 4400 to 4499 but for 4408 (timeout) and
+ * - a close with 1008, 3000, 3003, or 4400 to 4499 except 4408 (timeout) and
  *   4429 (too many requests);
  * - a fixed key that cannot be sent in a header;
- * - a frame that could not be decoded, if the program asked to fail on one.
+ * - a frame that could not be decoded, with `onBadFrame: "fail"`.
  *
- * These fail only while the feed has never been online. Afterwards they are
- * retried, because they worked before and may be repaired:
+ * These reasons fail only if the feed has never been online. Otherwise they are
+ * retried, because the server accepted this client before:
  *
  * - a handshake refused with 404: the URL is wrong, or the server is being
  *   deployed;
  * - a certificate that is not accepted: it is the wrong server, or the
  *   certificate has expired.
  *
- * Everything else is retried: loss of network, timeouts, TLS alerts, and
- * credentials that could not be obtained, since they are an effect that runs in
- * each attempt.
+ * All other reasons are retried: loss of network, timeouts, TLS alerts, and credentials
+ * that could not be obtained, since their effect runs again in each attempt.
  *
  * **Gotchas**
  *
- * A refused key (401, or a close with 4401 or 3000) gets one more attempt
- * before the feed fails if the transport obtains the key in each attempt: see
+ * After a refused key (401, or a close with 4401 or 3000) the feed connects once more
+ * before it fails, if the transport obtains a new key for each attempt: see
  * `credentialsMayChange` of `HandshakeRejected`.
  *
  * **Example** (Retry a 404 from the first attempt on)
@@ -178,14 +173,14 @@ const isFinalClose = (code: number): boolean =>
   code === 1008 || code === 3000 || code === 3003 || (code >= 4400 && code <= 4499 && code !== 4408 && code !== 4429)
 
 /**
- * Whether the server refused the key, and the next attempt may use another one.
+ * Returns `true` if the server refused the key and the next attempt may use another
+ * key.
  *
  * **Details**
  *
- * `true` for a handshake refused with 401 and for a close with 4401 or 3000, if
- * the transport set `credentialsMayChange`. The feed then connects once more,
- * with a fresh key and after the schedule's delay, before it fails. A second
- * consecutive refusal is final.
+ * Returns `true` for a handshake refused with 401 and for a close with 4401 or 3000, if
+ * the transport set `credentialsMayChange`. The feed then connects once more, with a new
+ * key and after the delay of the schedule. A second consecutive refusal is final.
  *
  * **Example** (A key that has expired)
  *
@@ -227,16 +222,16 @@ export const defaults: ReconnectPolicy = {
 }
 
 /**
- * Makes a policy from the defaults and the options that differ from them.
+ * Makes a policy from options.
  *
  * **Details**
  *
- * An option that is `undefined` has its default, and so has a duration that is
- * `NaN`. A duration below its minimum is raised to it.
+ * An option that is `undefined`, or a duration that is `NaN`, means the default. A
+ * duration below its minimum is raised to it.
  *
  * **Gotchas**
  *
- * Throws on a duration that is not one, such as `"soon"`. The types exclude it.
+ * Throws for an invalid duration such as `"soon"`. The types exclude it.
  *
  * **Example** (At most five consecutive attempts)
  *
@@ -263,9 +258,9 @@ export const make = (options: Options = {}): ReconnectPolicy => ({
 })
 
 /**
- * The option as it is, its default where it says nothing, or its minimum.
+ * Returns the option, its default if it is missing or `NaN`, or its minimum.
  *
- * `NaN` is looked for before the conversion, since a `Duration` of it is zero.
+ * `NaN` is checked before the conversion, since a `Duration` of `NaN` is zero.
  */
 const atLeast = (minMillis: number, input: Duration.Input | undefined, otherwise: Duration.Input): Duration.Input => {
   if (input === undefined || Number.isNaN(input)) return otherwise

@@ -1,9 +1,9 @@
 /**
  * The messages from the server to a client: task updates, agent output, errors and acknowledgements.
  *
- * `ClientMessage` is the other direction. `MeshEvent` is what a consumer of a stream receives: the data messages of this
- * module, and the lifecycle of the connection. The encoded side of each schema is the JSON object on the wire, the decoded
- * side is a value with a `_tag`. `null` and missing both decode to an absent property.
+ * `ClientMessage` is the other direction. A consumer of a stream receives `MeshEvent`s: the data messages of this module,
+ * and the lifecycle of the connection. The encoded side of each schema is the JSON object on the wire, the decoded side is
+ * a value with a `_tag`. `null` and missing members both decode to an absent property.
  *
  * @since 0.1.0
  */
@@ -23,8 +23,8 @@ import { TaskId } from "./TaskId.ts"
  *
  * **Details**
  *
- * - `version`: grows with each update of a task. The server may leave it out.
- * - `status`: the new status. An open set, so a value that is not in the documentation is valid.
+ * - `version`: grows with each update of a task. Optional.
+ * - `status`: the new status. An open set: a value that is not in the documentation is valid.
  * - `updatedFields`: the names of the fields that changed.
  * - `updatedBy`: who changed them.
  *
@@ -71,7 +71,7 @@ const ToolInput = Schema.Json.pipe(
  *
  * **Gotchas**
  *
- * `decodeFrame` turns an integer inside `toolInput` into a string of its digits if a number cannot keep them:
+ * `decodeFrame` turns an integer inside `toolInput` into a string of its digits if a number cannot represent it:
  * `1234567890123456789` becomes `"1234567890123456789"`. An integer of at most 15 digits is always a number.
  *
  * @category schemas
@@ -133,7 +133,7 @@ export const SubscribedAll = Wire.message("SubscribedAll", "subscribedAll", {})
 export const UnsubscribedAll = Wire.message("UnsubscribedAll", "unsubscribedAll", {})
 
 /**
- * Acknowledges `Subscribe`. The server may leave out `taskId`.
+ * Acknowledges `Subscribe`. `taskId` is optional.
  *
  * @category schemas
  * @since 0.1.0
@@ -141,7 +141,7 @@ export const UnsubscribedAll = Wire.message("UnsubscribedAll", "unsubscribedAll"
 export const Subscribed = Wire.message("Subscribed", "subscribed", { taskId: Wire.optional(TaskId) })
 
 /**
- * Acknowledges `Unsubscribe`. The server may leave out `taskId`.
+ * Acknowledges `Unsubscribe`. `taskId` is optional.
  *
  * @category schemas
  * @since 0.1.0
@@ -149,7 +149,7 @@ export const Subscribed = Wire.message("Subscribed", "subscribed", { taskId: Wir
 export const Unsubscribed = Wire.message("Unsubscribed", "unsubscribed", { taskId: Wire.optional(TaskId) })
 
 /**
- * Acknowledges `SubscribeOutput`. The server may leave out `taskId`.
+ * Acknowledges `SubscribeOutput`. `taskId` is optional.
  *
  * @category schemas
  * @since 0.1.0
@@ -157,7 +157,7 @@ export const Unsubscribed = Wire.message("Unsubscribed", "unsubscribed", { taskI
 export const OutputSubscribed = Wire.message("OutputSubscribed", "outputSubscribed", { taskId: Wire.optional(TaskId) })
 
 /**
- * Acknowledges `UnsubscribeOutput`. The server may leave out `taskId`.
+ * Acknowledges `UnsubscribeOutput`. `taskId` is optional.
  *
  * @category schemas
  * @since 0.1.0
@@ -175,13 +175,13 @@ const UnknownObject = Schema.StructWithRest(Schema.Struct({ type: Schema.String 
 )
 
 /**
- * A message whose `type` this version of the protocol does not define. `raw` is the whole JSON object, so a program that is
- * older than its server loses nothing.
+ * A message with a `type` that this version does not know. `raw` is the whole JSON object, so a program that is older than
+ * its server loses nothing.
  *
  * **Gotchas**
  *
- * `decodeFrame` turns an integer inside `raw` into a string of its digits if a number cannot keep them, as in `toolInput` of
- * `TaskOutput`.
+ * `decodeFrame` turns an integer inside `raw` into a string of its digits if a number cannot represent it, as in `toolInput`
+ * of `TaskOutput`.
  *
  * @category schemas
  * @since 0.1.0
@@ -224,7 +224,7 @@ export const ServerMessage = Schema.Union([
 ])
 
 /**
- * The server's confirmation of a subscription message.
+ * The server's acknowledgement of a request.
  *
  * @category models
  * @since 0.1.0
@@ -253,14 +253,14 @@ const encodeObject = /*#__PURE__*/ Schema.encodeUnknownResult(ServerMessage)
  *
  * **Details**
  *
- * Returns what the `ServerMessage` schema returns for the JSON object in the frame. The frequent messages take a faster way
- * to the same value. A leading byte order mark is ignored.
+ * Returns the same value as the `ServerMessage` schema for the JSON object in the frame. Frequent messages are decoded by a
+ * faster method. A leading byte order mark is ignored.
  *
  * **Gotchas**
  *
- * Inside `toolInput` and `raw`, where the protocol does not define the types, an integer that a number cannot keep becomes a
- * string of its digits: `1234567890123456789` becomes `"1234567890123456789"`, where `JSON.parse` returns
- * `1234567890123456800`. An integer that a number prints back unchanged stays a number. Numbers with a fraction or an
+ * Inside `toolInput` and `raw`, whose types the protocol does not define, an integer that a number cannot represent becomes
+ * a string of its digits: `1234567890123456789` becomes `"1234567890123456789"`. (`JSON.parse` returns
+ * `1234567890123456800`.) An integer that a number prints back unchanged stays a number. Numbers with a fraction or an
  * exponent are always numbers. Encoding the message writes the string.
  *
  * **Example** (Decoding an update)
@@ -282,7 +282,7 @@ export const decodeFrame = (frame: string | Uint8Array): Result.Result<ServerMes
 }
 
 /**
- * Returns what `decodeFrame` returns, without a `Result` around it. The session would make one for every frame.
+ * Like `decodeFrame`, but without a `Result`, which the session would otherwise allocate for every frame.
  *
  * @internal
  */

@@ -1,5 +1,5 @@
 /**
- * All tasks of a feed and what is known of each, in bounded memory.
+ * The states of all tasks of a feed, in bounded memory.
  *
  * A pure reducer over events, and the operators that run it: a `TaskState` for
  * each task that an event named, until it is evicted.
@@ -28,17 +28,18 @@ import type * as TaskState from "./TaskState.ts"
 export interface Options extends TaskState.Options {
   /** How long a task stays on the board after its end. Negative counts as 0. Defaults to 1 hour. */
   readonly endedTimeToLive?: Duration.Input | undefined
-  /** The maximum number of ended tasks. Beyond it the task that ended first is evicted. Defaults to 1000. */
+  /** The most ended tasks. When there are more, the task that ended first is evicted. Defaults to 1000. */
   readonly maxEnded?: number | undefined
   /**
-   * The maximum number of tasks. Beyond it ended ones are evicted first, and then the
-   * live one without an event for about the longest. At least 1. Defaults to 10,000.
+   * The most tasks. When there are more, ended tasks are evicted first, then
+   * approximately the live task without an event for longest. At least 1. Defaults to
+   * 10,000.
    */
   readonly maxTasks?: number | undefined
   /**
-   * How many characters of last outputs are kept in all tasks together. Beyond it
-   * the text of the output that is about the oldest is removed, and
-   * `lastOutputTruncated` is set. Defaults to 8,388,608.
+   * How many characters of last outputs all tasks together keep. When there are more,
+   * the text of approximately the oldest output is removed, and `lastOutputTruncated`
+   * is set. Defaults to 8,388,608.
    */
   readonly maxTotalOutputChars?: number | undefined
 }
@@ -51,19 +52,18 @@ export interface Options extends TaskState.Options {
  */
 export interface ResumeOptions extends Options {
   /**
-   * The board to start from. Options given besides it replace those that it was
-   * made with; it keeps the others. Defaults to an empty board.
+   * The board to start from. Other options that are set here replace those of this
+   * board. Defaults to an empty board.
    */
   readonly initial?: TaskBoard | undefined
 }
 
 /**
- * All tasks, and what is known of each. Read tasks with `get`, `live` and `ended`.
+ * The states of all tasks. Read them with `get`, `live` and `ended`.
  *
  * **Gotchas**
  *
- * A board also has hidden bookkeeping. Make boards with `make` and `codec`, not by
- * hand.
+ * A board has internal data too. Create boards with `make` and `codec`, not by hand.
  *
  * @category models
  * @since 0.1.0
@@ -76,12 +76,12 @@ export interface TaskBoard {
   /** How many tasks without a known end were evicted, because there were too many. */
   readonly forgotten: number
   /**
-   * From when every update of every task is known that the feed subscribes to, in
-   * milliseconds since 1970. Absent while updates may be missing. A task that
-   * appears later starts with it as its `updatesCompleteSince`.
+   * The time from which every update is known that the feed subscribes to, in
+   * milliseconds since 1970. Absent while updates may be missing. It is the initial
+   * `updatesCompleteSince` of a task that appears later.
    */
   readonly updatesCompleteSince?: number
-  /** What the reducer needs besides the members above. Saved by the codec. */
+  /** Internal data of the reducer. The codec saves it. */
   readonly [Board.contents]: Board.Contents
 }
 
@@ -102,8 +102,8 @@ export interface Encoded extends Board.Encoded {}
 export const make = (options?: Options): TaskBoard => Board.make(options)
 
 /**
- * Saves a board as JSON and restores it. A restored board goes on exactly as the
- * saved one would have.
+ * Saves a board as JSON and restores it. A restored board continues exactly like the
+ * saved one.
  *
  * **When to use**
  *
@@ -143,30 +143,31 @@ export const make = (options?: Options): TaskBoard => Board.make(options)
 export const codec = (options?: Options): Schema.Codec<TaskBoard, Encoded> => Board.codec(options)
 
 /**
- * The board after one event.
+ * Returns the board after one event.
  *
  * **Details**
  *
- * - An event that names a task updates its state as `TaskState.update` does, and
- *   adds the task if it is not on the board. A `Resync` that names it does so too.
+ * - An event that names a task, such as an update or a `Resync` with a `taskId`, updates
+ *   its state like `TaskState.update`, and adds the task if it is not on the board.
  * - A `Resync` that names no task, and a `Disconnected`, update every task.
- * - Every event evicts the tasks whose time is over at `at`.
+ * - Every event evicts the tasks that are due at `at`.
  *
- * `at` is the time to record, in milliseconds since 1970. An event costs about the
- * same whatever the number of tasks; only a mark that opens a complete stretch for
- * all tasks visits each of them.
+ * `at` is the time to record, in milliseconds since 1970. The cost of an event does not
+ * depend on the number of tasks, except for a mark that opens a complete stretch for
+ * all tasks.
  *
  * **Gotchas**
  *
- * - A task that was evicted comes back as a new one with its next event. An output
- *   that comes more than `endedTimeToLive` after the end of its task so leaves a
- *   task without status, which is evicted when there are more than `maxTasks`.
- * - A task whose end fell into a gap stays live for the same time.
+ * - An evicted task is added as a new task at its next event. So an output that arrives
+ *   more than `endedTimeToLive` after the end of its task adds a task without status,
+ *   which is evicted when there are more than `maxTasks`.
+ * - A task whose end was lost in a gap stays live until then too.
  *
  * **Example** (Two tasks)
  *
  * ```ts
- * import { TaskBoard, TaskId } from "@makima-stream/core"
+ * import * as TaskBoard from "@makima-stream/core/TaskBoard"
+ * import * as TaskId from "@makima-stream/core/TaskId"
  *
  * const update = (id: string, status: string) =>
  *   ({ _tag: "TaskUpdated", taskId: TaskId.make(id), status }) as const
@@ -181,7 +182,7 @@ export const codec = (options?: Options): Schema.Codec<TaskBoard, Encoded> => Bo
 export const update = (self: TaskBoard, event: MeshEvent, at: number): TaskBoard => Board.step(self, event, at)
 
 /**
- * The board after several events at one time: `update` for each.
+ * Returns the board after several events at the same time: `update` for each.
  *
  * @category reducers
  * @since 0.1.0
@@ -193,7 +194,7 @@ export const fold = (self: TaskBoard, events: ReadonlyArray<MeshEvent>, at: numb
 }
 
 /**
- * What is known of one task.
+ * Returns the state of one task, or `None` if it is not on the board.
  *
  * **Example** (An unknown task)
  *
@@ -209,17 +210,17 @@ export const fold = (self: TaskBoard, events: ReadonlyArray<MeshEvent>, at: numb
  * @since 0.1.0
  */
 export const get: {
-  /** What is known of one task. */
+  /** Returns the state of one task, or `None` if it is not on the board. */
   (taskId: TaskId): (self: TaskBoard) => Option.Option<TaskState.TaskState>
-  /** What is known of one task. */
+  /** Returns the state of one task, or `None` if it is not on the board. */
   (self: TaskBoard, taskId: TaskId): Option.Option<TaskState.TaskState>
 } = dual(2, (self: TaskBoard, taskId: TaskId): Option.Option<TaskState.TaskState> =>
   Option.map(HashMap.get(self[Board.contents].tasks, taskId), (entry) => Board.stateOf(self[Board.contents], entry))
 )
 
 /**
- * The tasks that are not known to have ended, about in the order in which they
- * appeared.
+ * Returns the tasks that are not known to have ended, approximately in the order in
+ * which they appeared.
  *
  * @category getters
  * @since 0.1.0
@@ -228,7 +229,7 @@ export const live = (self: TaskBoard): Array<TaskState.TaskState> =>
   Roster.entriesOf(self[Board.contents], "live").map((entry) => Board.stateOf(self[Board.contents], entry))
 
 /**
- * The tasks that have ended, in the order of their ends.
+ * Returns the tasks that have ended, in the order of their ends.
  *
  * **Example** (One of two)
  *
@@ -272,19 +273,19 @@ export const reducer = (options: ResumeOptions = {}): Projection.Reducer<TaskBoa
 }
 
 /**
- * The boards of a feed, one for each batch that changes it.
+ * Folds a feed. Emits the board after each batch that changes it.
  *
  * **When to use**
  *
- * Use it for a dashboard, or for anything that asks about more than one task.
+ * Use it for a dashboard, or for any program that needs the states of many tasks.
  *
  * **Details**
  *
- * Emits as `Projection.scan` does, with the times of the `Clock`. Ended tasks are
- * evicted when an event comes after their time, so a silent feed keeps them. With
- * `initial`, it continues from a saved board.
+ * See `Projection.scan` for when it emits. Times come from the `Clock`. Only an event
+ * evicts ended tasks, so a silent feed keeps them. With `initial`, it continues from a
+ * saved board.
  *
- * **Example** (How many tasks are live)
+ * **Example** (The number of live tasks)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -313,7 +314,7 @@ export const scan: Operator.Scan<TaskBoard, ResumeOptions> = Operator.scan(reduc
  *
  * **Details**
  *
- * See `Projection.run` for the result, and for where a failure of the feed shows.
+ * See `Projection.run` for the result and for failures of the feed.
  *
  * **Example** (Reading the board)
  *

@@ -1,9 +1,8 @@
 /**
- * The identity of a task: a branded, opaque, non-empty string.
+ * The id of a task: a branded, opaque, non-empty string.
  *
- * A task id is a UUID in practice, but the protocol promises only an opaque
- * non-empty string, and the schema checks no more than that. Every other module
- * names tasks by this type.
+ * A task id is a UUID in practice, but the protocol only promises an opaque, non-empty
+ * string, and the schema checks only that. All other modules use this type.
  *
  * @since 0.1.0
  */
@@ -14,8 +13,8 @@ import * as Schema from "effect/Schema"
  *
  * **When to use**
  *
- * Use it for a string from outside: it reports an empty one as a schema issue.
- * Use `make` for a string that the program itself knows.
+ * Use it for a string from outside: an empty string is a schema issue. Use `make` for a
+ * string of the program itself.
  *
  * **Example** (Decoding an id from outside)
  *
@@ -61,8 +60,8 @@ export class InvalidTaskId extends Schema.TaggedError<InvalidTaskId>("@makima-st
  *
  * **Gotchas**
  *
- * Throws `InvalidTaskId` for an empty string: use the schema for a string that a
- * person or another system gave.
+ * Throws `InvalidTaskId` for an empty string. For a string from a person or another
+ * system, use the schema.
  *
  * **Example** (Naming a task)
  *

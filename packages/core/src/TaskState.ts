@@ -1,5 +1,5 @@
 /**
- * What is known of one task, folded from the feed.
+ * The state of one task, folded from the feed.
  *
  * A pure reducer over events, and the operators that run it. `TaskBoard` keeps
  * one state for each task; `CostLedger` keeps only the costs, for many more tasks.
@@ -20,8 +20,7 @@ import type { TaskId } from "./TaskId.ts"
 
 export type {
   /**
-   * A state as JSON. The members besides those of `TaskState` may change with the
-   * version of this package.
+   * A state as JSON. Its members may change with the version of this package.
    *
    * @category models
    * @since 0.2.0
@@ -35,7 +34,7 @@ export type {
    */
   Options,
   /**
-   * What is known of one task.
+   * The known state of one task.
    *
    * @category models
    * @since 0.1.0
@@ -50,12 +49,12 @@ export type {
  * @since 0.2.0
  */
 export interface ResumeOptions extends Options {
-  /** The state to start from. It must be one of the same task. Defaults to `make(taskId)`. */
+  /** The state to start from. It must be a state of the same task. Defaults to `make(taskId)`. */
   readonly initial?: TaskState | undefined
 }
 
 /**
- * A task of which nothing is known.
+ * The state of a task before its first event.
  *
  * @category constructors
  * @since 0.1.0
@@ -63,8 +62,8 @@ export interface ResumeOptions extends Options {
 export const make = (taskId: TaskId): TaskState => Reduce.make(taskId)
 
 /**
- * Saves a state as JSON and restores it. A restored state goes on exactly as the
- * saved one would have.
+ * Saves a state as JSON and restores it. A restored state continues exactly like the
+ * saved one.
  *
  * **When to use**
  *
@@ -98,19 +97,19 @@ export const make = (taskId: TaskId): TaskState => Reduce.make(taskId)
 export const codec: Schema.Codec<TaskState, Reduce.Encoded> = Reduce.codec
 
 /**
- * The state after one event.
+ * Returns the state after one event.
  *
  * **Details**
  *
- * - An update whose `version` is not above the newest one is late or a repeat, and
+ * - An update whose `version` is not above the newest version is late or repeated, and
  *   is ignored, unless the server was restored (see `restartAfter`).
- * - An output counts, whatever the status: it may come after the update that ended
+ * - An output counts in every status, because it may arrive after the update that ended
  *   the task. It does not begin a run.
- * - A `result` replaces the cost and duration of its run; one that repeats the
- *   result of this run or of the previous one changes nothing. `CostLedger` lists
- *   what this cannot distinguish. Sums stay within `Number.MAX_VALUE`.
- * - A `Resync` that names the task, or no task, and a `Disconnected` change from
- *   where the state is complete. See `TaskState`.
+ * - A `result` replaces the cost and duration of its run. A repeated result of this run
+ *   or of the previous one changes nothing. `CostLedger.update` lists the cases that
+ *   cannot be distinguished. Sums stay within `Number.MAX_VALUE`.
+ * - A `Resync` that names the task or no task, and a `Disconnected`, change from when
+ *   the state is complete. See `TaskState`.
  * - `Connected`, `ServerError`, `UnknownMessage` and the events of other tasks
  *   change nothing: the same state is returned.
  *
@@ -138,9 +137,9 @@ export const update = (self: TaskState, event: MeshEvent, at: number, options?: 
   Reduce.step(self, event, at, Reduce.rulesOf(options))
 
 /**
- * The state after several events at one time: `update` for each.
+ * Returns the state after several events at the same time: `update` for each.
  *
- * **Example** (A run that cost something)
+ * **Example** (The cost of a run)
  *
  * ```ts
  * import * as TaskId from "@makima-stream/core/TaskId"
@@ -159,7 +158,7 @@ export const fold = (self: TaskState, events: ReadonlyArray<MeshEvent>, at: numb
   Reduce.fold(self, events, at, Reduce.rulesOf(options))
 
 /**
- * Returns `true` if an event named the task and it is not known to have ended.
+ * Returns `true` if an event has named the task, and it is not known to have ended.
  *
  * @category guards
  * @since 0.1.0
@@ -167,8 +166,8 @@ export const fold = (self: TaskState, events: ReadonlyArray<MeshEvent>, at: numb
 export const isLive = (self: TaskState): boolean => Reduce.isLive(self)
 
 /**
- * Returns how long this run has been at work in milliseconds, by the times of the
- * fold: until `now`, or until its end. `undefined` if its start was not seen.
+ * Returns the duration of this run in milliseconds, until `now` or until its end, by
+ * the times of the fold. Returns `undefined` if its start was not seen.
  *
  * **Example** (A run that ended)
  *
@@ -189,18 +188,17 @@ export const elapsedMillis = (self: TaskState, now: number): number | undefined 
   self.startedAt === undefined ? undefined : (self.endedAt ?? now) - self.startedAt
 
 /**
- * The states of one task, one for each batch of the feed that changes it.
+ * Folds the events of one task. Emits its state after each batch that changes it.
  *
  * **When to use**
  *
- * Use it to follow one task: a progress line, a gate that waits for a status.
+ * Use it to follow one task, for example for a progress line or to wait for a status.
  * For all tasks use `TaskBoard`.
  *
  * **Details**
  *
- * The events of other tasks may be in the feed and change nothing. Emits as
- * `Projection.scan` does, with the times of the `Clock`. With `initial`, it
- * continues from a saved state.
+ * Events of other tasks in the feed change nothing. See `Projection.scan` for when it
+ * emits. Times come from the `Clock`. With `initial`, it continues from a saved state.
  *
  * **Example** (The last state of a task)
  *
@@ -225,12 +223,12 @@ export const elapsedMillis = (self: TaskState, now: number): number | undefined 
  * @since 0.1.0
  */
 export const scan: {
-  /** The states of one task: see `scan`. */
+  /** Emits the states of one task: see `scan`. */
   (
     taskId: TaskId,
     options?: ResumeOptions
   ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskState, E, R>
-  /** The states of one task: see `scan`. */
+  /** Emits the states of one task: see `scan`. */
   <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>,
     taskId: TaskId,
@@ -250,7 +248,7 @@ export const scan: {
  *
  * **Details**
  *
- * See `Projection.run` for the result, and for where a failure of the feed shows.
+ * See `Projection.run` for the result and for failures of the feed.
  *
  * **Example** (Reading the state)
  *

@@ -1,9 +1,9 @@
 /**
- * Which statuses end a task, and which of them mean that it failed.
+ * The statuses that end a task, and those that mean that it failed.
  *
- * `status` is an open set on the wire, and the server decides which statuses end a
- * task. The sets here are defaults: every operator and projection that needs to
- * know has the options `terminal` or `failed`.
+ * `status` is an open set, and the server decides which statuses end a task. The sets
+ * of this module are defaults: every operator and projection that uses them has the
+ * options `terminal` or `failed`.
  *
  * @since 0.1.0
  */

@@ -32,7 +32,7 @@ const refused: ReadonlyArray<readonly [string, Variables, string]> = [
   [
     "a URL with a password",
     { MAKIMA_API_KEY: "hunter2", MAKIMA_API_URL: "https://me:hunter2@host" },
-    "MAKIMA_API_URL: The server's URL must not hold a user or a password"
+    "MAKIMA_API_URL: The server's URL must not contain a user or a password"
   ]
 ]
 

@@ -100,6 +100,10 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   let liveEpoch: number | undefined
   /** The newest `Disconnected`, while the loop is offline. */
   let offline: Disconnected | undefined
+  /** The consumers that have received events and were not woken for them. Empty whenever the router waits. */
+  const due: Array<Consumer.Consumer> = []
+  /** The events that found no room. */
+  let blocked: Array<Delivery> = []
 
   const end = (consumer: Consumer.Consumer, how: Consumer.End): void => {
     consumer.ended ??= how
@@ -108,7 +112,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   }
 
   /** Offers an event to a consumer. Returns `false` if it has no room, and the event must be offered again. */
-  const offer = (consumer: Consumer.Consumer, event: MeshEvent, due: Array<Consumer.Consumer>): boolean => {
+  const offer = (consumer: Consumer.Consumer, event: MeshEvent): boolean => {
     if (consumer.ended !== undefined) return true
     if (consumer.isWanted?.(event) !== false) {
       switch (consumer.offer(event)) {
@@ -139,7 +143,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   }
 
   /** Wakes the consumers with new events. Returns a lossless consumer that is still behind, if there is one. */
-  const wakeAll = (due: Array<Consumer.Consumer>): Consumer.Consumer | undefined => {
+  const wakeAll = (): Consumer.Consumer | undefined => {
     if (due.length === 0) return undefined
     let behind: Consumer.Consumer | undefined
     let depth = 0
@@ -186,40 +190,37 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       }
     })
 
-  /** Offers events again that found no room, until each consumer has taken its own, has ended or has left. */
-  const offerAgain = (blocked: ReadonlyArray<Delivery>, due: Array<Consumer.Consumer>): Effect.Effect<void> => {
-    const still = blocked.filter(({ consumer, event }) => {
-      if (isPresent(consumer) && !offer(consumer, event, due)) return true
-      stalls.end(consumer)
-      return false
+  /** Offers events that found no room again, until each consumer has received its own, has ended or has left. */
+  const offerAgain = (deliveries: ReadonlyArray<Delivery>): Effect.Effect<void> =>
+    Effect.flatMap(whileNotReading(awaitRoom(deliveries)), () => {
+      const still = deliveries.filter(({ consumer, event }) => {
+        if (isPresent(consumer) && !offer(consumer, event)) return true
+        stalls.end(consumer)
+        return false
+      })
+      // Includes consumers that have just received the event: a blocked consumer may depend on them.
+      wakeAll()
+      return still.length === 0 ? Effect.void : offerAgain(still)
     })
-    // Includes consumers that have just received the event: a blocked consumer may depend on them.
-    wakeAll(due)
-    return still.length === 0
-      ? Effect.void
-      : Effect.flatMap(whileNotReading(awaitRoom(still)), () => offerAgain(still, due))
+
+  const deliver = (consumer: Consumer.Consumer, event: MeshEvent): void => {
+    if (!offer(consumer, event)) blocked.push({ consumer, event })
   }
 
-  /** Updates the state of the connection from an element, before the element is routed. */
-  const note = (element: Element): void => {
-    if (element._tag === "Connected") {
-      liveEpoch = shared.epoch = element.epoch
-      offline = undefined
-      discoveries.connected()
-    } else if (element._tag === "Disconnected") {
-      liveEpoch = undefined
-      offline = element
-      openings.disconnected()
-      discoveries.disconnected()
-    }
+  // Not a closure for each event.
+  let event: MeshEvent
+  const deliverEvent = (consumer: Consumer.Consumer): void => deliver(consumer, event)
+
+  const disconnected = (): void => {
+    liveEpoch = undefined
+    offline = undefined
+    openings.disconnected()
+    discoveries.disconnected()
   }
 
-  const joinedLate = (consumer: Consumer.Consumer, unconfirmed: number): Delivery => {
+  const joinedLate = (unconfirmed: number): Resync => {
     MeshMetrics.recordGap("JoinedLate", context)
-    return {
-      consumer,
-      event: { _tag: "Resync", epoch: shared.epoch, reason: { _tag: "JoinedLate" }, ...unconfirmedOf(unconfirmed) }
-    }
+    return { _tag: "Resync", epoch: shared.epoch, reason: { _tag: "JoinedLate" }, ...unconfirmedOf(unconfirmed) }
   }
 
   function* keysOf(consumer: Consumer.Consumer): Iterable<Key> {
@@ -228,126 +229,99 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     if (followed !== undefined) yield* subscriptions.keys(Interest.output(followed.discovery.live()))
   }
 
-  /** The replay mark for each consumer, with the number of its own keys that are unconfirmed. */
-  const replayMarks = (mark: Resync): Array<Delivery> => {
-    const deliveries: Array<Delivery> = []
+  /** Offers the replay mark to its consumers, with the number of their own keys that are unconfirmed. */
+  const offerReplayMark = (mark: Resync): void => {
     for (const consumer of router.consumers) {
       if (!openings.takeReplay(consumer)) continue
-      let event: MeshEvent = mark
-      if (mark.unconfirmed !== undefined) {
-        let unconfirmed = 0
-        for (const key of keysOf(consumer)) if (!openings.isConfirmed(key)) unconfirmed++
-        const { unconfirmed: _, ...rest } = mark
-        event = { ...rest, ...unconfirmedOf(unconfirmed) }
+      if (mark.unconfirmed === undefined) {
+        deliver(consumer, mark)
+        continue
       }
-      deliveries.push({ consumer, event })
+      let unconfirmed = 0
+      for (const key of keysOf(consumer)) if (!openings.isConfirmed(key)) unconfirmed++
+      const { unconfirmed: _, ...rest } = mark
+      deliver(consumer, { ...rest, ...unconfirmedOf(unconfirmed) })
     }
-    return deliveries
   }
 
-  /** The mark of one key, for the consumers whose complete stretch it opens. */
-  const keyMarks = (mark: Resync, kind: "updates" | "output"): Array<Delivery> => {
-    const deliveries: Array<Delivery> = []
+  /** Offers the mark of one key to the consumers whose complete stretch it opens. */
+  const offerKeyMark = (mark: Resync, kind: "updates" | "output"): void => {
     const visit = (consumer: Consumer.Consumer): void => {
-      if (openings.passesMark(consumer)) deliveries.push({ consumer, event: mark })
+      if (openings.passesMark(consumer)) deliver(consumer, mark)
     }
     router.visitKey(kind, mark.taskId, visit)
     if (kind === "output" && mark.taskId !== undefined) discoveries.visitFollowers(mark.taskId, visit)
-    return deliveries
   }
 
-  const overdueMarks = (): Array<Delivery> =>
-    openings.overdue().map(([consumer, unconfirmed]) => joinedLate(consumer, unconfirmed))
-
-  /** The marks that an element becomes, one for each consumer; `undefined` for an element that is routed unchanged. */
-  const marksOf = (element: Element): Array<Delivery> | undefined => {
-    if (element._tag === "Confirmed") {
-      return openings.confirmed(element.key).map((consumer) => joinedLate(consumer, 0))
-    }
-    if (element._tag !== "Resync") return undefined
-    switch (element.reason._tag) {
-      case "Started":
-      case "Reconnected": {
-        const marks = replayMarks(element)
-        return element.unconfirmed === undefined ? marks : [...marks, ...overdueMarks()]
-      }
-      case "Subscribed": {
-        const opened = element.unconfirmed === undefined ? [] : overdueMarks()
-        return [...opened, ...keyMarks(element, element.reason.kind)]
-      }
-      default:
-        return undefined
-    }
+  /** Offers a `JoinedLate` to the late consumers of keys that are overdue. */
+  const offerOverdue = (mark: Resync): void => {
+    if (mark.unconfirmed === undefined) return
+    for (const [consumer, unconfirmed] of openings.overdue()) deliver(consumer, joinedLate(unconfirmed))
   }
 
-  /** The marks for consumers of everything when a task becomes live whose output is already confirmed. */
-  const discovered = (update: TaskUpdated): Array<Delivery> | undefined => {
+  /** Offers an element to its consumers. */
+  const offerElement = (element: Element): void => {
+    switch (element._tag) {
+      case "Confirmed":
+        for (const consumer of openings.confirmed(element.key)) deliver(consumer, joinedLate(0))
+        return
+      case "Connected":
+        liveEpoch = shared.epoch = element.epoch
+        offline = undefined
+        discoveries.connected()
+        break
+      case "Disconnected":
+        disconnected()
+        offline = element
+        break
+      case "Resync":
+        switch (element.reason._tag) {
+          case "Started":
+          case "Reconnected":
+            offerReplayMark(element)
+            return offerOverdue(element)
+          case "Subscribed":
+            offerOverdue(element)
+            return offerKeyMark(element, element.reason.kind)
+        }
+    }
+    event = element
+    router.visit(element, deliverEvent)
+    if (element._tag === "TaskOutput") discoveries.visitOutput(element.taskId, deliverEvent)
+  }
+
+  /** Offers the mark of a task that becomes live with an update, if its output is already confirmed. */
+  const offerDiscovered = (update: TaskUpdated): void => {
     const found = discoveries.observe(update)
-    if (found.length === 0) return undefined
-    for (const key of subscriptions.keys(Interest.output(update.taskId)))
-      if (!openings.isConfirmed(key)) return undefined
-    const event: MeshEvent = {
+    if (found.length === 0) return
+    for (const key of subscriptions.keys(Interest.output(update.taskId))) if (!openings.isConfirmed(key)) return
+    const mark: Resync = {
       _tag: "Resync",
       epoch: shared.epoch,
       taskId: update.taskId,
       reason: { _tag: "Subscribed", kind: "output" }
     }
-    return found.flatMap(({ members }) => [...members].map((consumer) => ({ consumer, event })))
+    for (const { members } of found) for (const consumer of members) deliver(consumer, mark)
   }
 
   const route = (batch: NonEmptyReadonlyArray<Element>): Effect.Effect<void> => {
-    const due: Array<Consumer.Consumer> = []
-    let event: MeshEvent
-    let blocked: Array<Delivery> | undefined
-    const visit = (consumer: Consumer.Consumer): void => {
-      if (!offer(consumer, event, due)) (blocked ??= []).push({ consumer, event })
-    }
-    const deliver = (deliveries: ReadonlyArray<Delivery>): void => {
-      for (const delivery of deliveries) {
-        if (!offer(delivery.consumer, delivery.event, due)) (blocked ??= []).push(delivery)
-      }
-    }
-    /** Offers an element to its consumers. */
-    const offerElement = (element: Element): void => {
-      note(element)
-      const marks = marksOf(element)
-      if (marks !== undefined) return deliver(marks)
-      if (element._tag === "Confirmed") return
-      event = element
-      router.visit(element, visit)
-      if (element._tag === "TaskOutput") discoveries.visitOutput(element.taskId, visit)
-    }
-    /** Offers the elements that follow an element, after its consumers have received it. */
-    const offerFollowing = (element: Element): void => {
-      if (element._tag !== "TaskUpdated") return
-      const marks = discovered(element)
-      if (marks !== undefined) deliver(marks)
-    }
-    const waitForRoom = (next: () => Effect.Effect<void>): Effect.Effect<void> | undefined => {
-      if (blocked === undefined) return undefined
-      const waited = blocked
-      blocked = undefined
-      wakeAll(due)
-      return Effect.flatMap(whileNotReading(awaitRoom(waited)), () => Effect.flatMap(offerAgain(waited, due), next))
-    }
     // Runs in one synchronous loop as long as every consumer has room. Only a consumer without room costs an effect.
+    // Each element has two steps, because its consumers receive it before the mark that follows it.
     const from = (start: number): Effect.Effect<void> => {
-      for (let i = start; i < batch.length; i++) {
-        // `i` is within bounds, but the type does not say so.
-        const element = batch[i] as Element
-        offerElement(element)
-        const wait = waitForRoom(() => after(element, i + 1))
-        if (wait !== undefined) return wait
-        offerFollowing(element)
-        const waitMore = waitForRoom(() => from(i + 1))
-        if (waitMore !== undefined) return waitMore
+      for (let step = start; step < 2 * batch.length; step++) {
+        // The index is within bounds, but the type does not say so.
+        const element = batch[step >> 1] as Element
+        if (step % 2 === 0) offerElement(element)
+        else if (element._tag === "TaskUpdated") offerDiscovered(element)
+        if (blocked.length > 0) {
+          const waited = blocked
+          blocked = []
+          wakeAll()
+          return Effect.flatMap(offerAgain(waited), () => from(step + 1))
+        }
       }
-      const behind = wakeAll(due)
+      const behind = wakeAll()
       return behind === undefined || shared.waiting > 0 ? Effect.void : whileNotReading(awaitProgress(behind))
-    }
-    const after = (element: Element, next: number): Effect.Effect<void> => {
-      offerFollowing(element)
-      return waitForRoom(() => from(next)) ?? from(next)
     }
     return from(0)
   }
@@ -355,7 +329,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   /** The first element of a consumer that joins: the state of the connection. */
   const greeting = (consumer: Consumer.Consumer): MeshEvent | undefined => {
     const unconfirmed = openings.join(consumer, keysOf(consumer), liveEpoch !== undefined)
-    return unconfirmed === undefined ? offline : joinedLate(consumer, unconfirmed).event
+    return unconfirmed === undefined ? offline : joinedLate(unconfirmed)
   }
 
   return {
@@ -386,11 +360,8 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       openings.covered(subscriptions.keys({ all: false, updates: new Set(router.updateTasks()), output: new Set() }))
     },
     disconnected() {
-      liveEpoch = undefined
-      offline = undefined
-      openings.disconnected()
       discoveries.startReading()
-      discoveries.disconnected()
+      disconnected()
       stalls.clear()
     },
     removeAll() {

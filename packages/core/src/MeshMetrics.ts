@@ -72,14 +72,15 @@ export const disconnects: Metric.Counter<number> = /*#__PURE__*/ Metric.counter(
 })
 
 /**
- * `makima.connection.downtime`: the time between two connections. Unit:
- * milliseconds. Recorded when the later one opens.
+ * `makima.connection.downtime`: the time from the end of a connection to the
+ * confirmation of the interest on a later one: the `downMillis` of `Reconnected`.
+ * Unit: milliseconds. Recorded at that mark.
  *
  * @category connection
  * @since 0.1.0
  */
 export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram("makima.connection.downtime", {
-  description: "Milliseconds without a connection between two",
+  description: "Milliseconds from the end of a connection to the confirmation of the next one",
   attributes: { unit: "milliseconds" },
   boundaries: [100, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
 })

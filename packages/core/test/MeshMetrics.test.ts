@@ -59,6 +59,29 @@ describe("MeshMetrics", () => {
     }).pipe(isolated)
   )
 
+  it.effect("metrics measure the downtime up to the confirmation, as the mark does", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make({ acknowledge: "manual" })
+      const { events } = yield* follow(connect(mesh))
+      yield* settle
+      yield* mesh.acknowledge()
+      yield* settle
+      yield* mesh.kill()
+      yield* TestClock.adjust("2 seconds")
+      yield* settle
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual((yield* Metric.value(MeshMetrics.downtime)).count, 0)
+      yield* mesh.acknowledge()
+      yield* settle
+      const mark = events.at(-1)
+      assert.deepStrictEqual(mark?._tag === "Resync" ? mark.reason : undefined, {
+        _tag: "Reconnected",
+        downMillis: (yield* Metric.value(MeshMetrics.downtime)).sum
+      })
+      assert.isAtLeast((yield* Metric.value(MeshMetrics.downtime)).sum, 4500)
+    }).pipe(isolated)
+  )
+
   it.effect("metrics count frames, bytes, events by kind and undecodable frames", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make({ acknowledge: "never" })

@@ -297,9 +297,6 @@ class Loop<Extra> {
       yield* Metric.update(MeshMetrics.epoch, epoch)
       yield* Metric.modify(MeshMetrics.connectionsOpen, 1)
       yield* Scope.addFinalizer(scope, Metric.modify(MeshMetrics.connectionsOpen, -1))
-      if (this.#incompleteSince !== undefined) {
-        yield* Metric.update(MeshMetrics.downtime, openedAt - this.#incompleteSince)
-      }
       yield* Effect.logDebug("Connected to the task feed").pipe(Effect.annotateLogs({ epoch, attempt: this.#attempt }))
       yield* this.#publish
       return [{ _tag: "Connected", epoch, at: this.#parts.clock.currentTimeMillisUnsafe() }] as const
@@ -312,8 +309,10 @@ class Loop<Extra> {
     const since = this.#incompleteSince
     this.#incompleteSince = undefined
     if (since === undefined) return Session.replayMark(epoch, { _tag: "Started" }, unconfirmed)
+    const downMillis = this.#now() - since
     MeshMetrics.recordGap("Reconnected", this.#parts.context)
-    return Session.replayMark(epoch, { _tag: "Reconnected", downMillis: this.#now() - since }, unconfirmed)
+    MeshMetrics.downtime.updateUnsafe(downMillis, this.#parts.context)
+    return Session.replayMark(epoch, { _tag: "Reconnected", downMillis }, unconfirmed)
   }
 
   readonly #onSessionEnd = Effect.fnUntraced(

@@ -14,7 +14,7 @@ import * as Schema from "effect/Schema"
  * **When to use**
  *
  * Use it for a string from outside: an empty string is a schema issue. Use `make` for a
- * string of the program itself.
+ * string of the program itself. The schema's own `make` is the same function.
  *
  * **Example** (Decoding an id from outside)
  *
@@ -29,7 +29,12 @@ import * as Schema from "effect/Schema"
  * @category schemas
  * @since 0.1.0
  */
-export const TaskId = Schema.NonEmptyString.pipe(Schema.brand("TaskId"))
+export const TaskId = /*#__PURE__*/ Object.defineProperty(
+  /*#__PURE__*/ Schema.NonEmptyString.pipe(/*#__PURE__*/ Schema.brand("TaskId")),
+  // The schema's own `make` throws an error with the whole schema as its cause, which a terminal prints on 60 lines.
+  "make",
+  { value: (id: string): TaskId => make(id) }
+)
 
 /**
  * A non-empty string that names a task.
@@ -55,6 +60,8 @@ export class InvalidTaskId extends Schema.TaggedError<InvalidTaskId>("@makima-st
   }
 }
 
+const isTaskId = (id: unknown): id is TaskId => typeof id === "string" && id !== ""
+
 /**
  * Brands a string as a task id.
  *
@@ -75,6 +82,6 @@ export class InvalidTaskId extends Schema.TaggedError<InvalidTaskId>("@makima-st
  * @since 0.1.0
  */
 export const make = (id: string): TaskId => {
-  if (typeof id !== "string" || id === "") throw new InvalidTaskId()
-  return TaskId.make(id)
+  if (!isTaskId(id)) throw new InvalidTaskId()
+  return id
 }

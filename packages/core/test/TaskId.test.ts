@@ -12,9 +12,12 @@ const thrownBy = (f: () => unknown): unknown => {
 
 describe("TaskId", () => {
   it("throws a typed error of one line for an empty string", () => {
-    const error = thrownBy(() => TaskId.make(""))
-    assert.instanceOf(error, TaskId.InvalidTaskId)
-    assert.deepStrictEqual([error._tag, error.message], ["InvalidTaskId", "A task id must be a non-empty string"])
+    for (const make of [TaskId.make, TaskId.TaskId.make]) {
+      const error = thrownBy(() => make(""))
+      assert.instanceOf(error, TaskId.InvalidTaskId)
+      assert.deepStrictEqual([error._tag, error.message], ["InvalidTaskId", "A task id must be a non-empty string"])
+      assert.isUndefined(error.cause)
+    }
   })
 
   it("accepts any other string, and its schema does too", () => {

@@ -2,9 +2,8 @@
  * The configuration of a program on the task feed: the server's URL and the key.
  *
  * `NodeMeshSocket.layerConfig` reads it by itself. Use this module to check the
- * configuration before anything else starts, or to show the URL. Everything is
- * read through Effect's `ConfigProvider`, by default from the
- * environment variables.
+ * configuration before the program starts, or to show the URL. All values are read
+ * through Effect's `ConfigProvider`, which by default reads environment variables.
  *
  * @since 0.1.0
  */
@@ -17,7 +16,7 @@ import * as Schema from "effect/Schema"
 import { isHeaderValue } from "./internal/options.ts"
 
 /**
- * The variable that holds the server's URL.
+ * The name of the variable with the server's URL.
  *
  * @category constants
  * @since 0.1.0
@@ -25,7 +24,7 @@ import { isHeaderValue } from "./internal/options.ts"
 export const urlVariable = "MAKIMA_API_URL"
 
 /**
- * The variable that holds the key.
+ * The name of the variable with the key.
  *
  * @category constants
  * @since 0.1.0
@@ -33,9 +32,9 @@ export const urlVariable = "MAKIMA_API_URL"
 export const apiKeyVariable = "MAKIMA_API_KEY"
 
 /**
- * A variable that is missing, or whose value cannot be used.
+ * A variable is missing, or its value cannot be used.
  *
- * **Example** (The line to show)
+ * **Example** (The error message)
  *
  * ```ts
  * import * as ConfigProvider from "effect/ConfigProvider"
@@ -47,7 +46,7 @@ export const apiKeyVariable = "MAKIMA_API_KEY"
  *   Effect.flip,
  *   Effect.runSync
  * )
- * console.log(error.message) // MAKIMA_API_KEY is not set: it must hold the key for the Makima server
+ * console.log(error.message) // MAKIMA_API_KEY is not set: it must contain the key for the Makima server
  * ```
  *
  * @category errors
@@ -60,7 +59,7 @@ export class MeshConfigError extends Schema.TaggedError<MeshConfigError>(
   variable: Schema.String,
   /** Whether the variable is missing, has a value that cannot be used, or cannot be read. */
   problem: Schema.Literals(["Missing", "Invalid", "Unreadable"]),
-  /** What is wrong, in words. Holds nothing of the variable's value. */
+  /** A description of the problem. Does not contain the value of the variable. */
   detail: Schema.String
 }) {
   /** One line that names the variable. */
@@ -82,7 +81,7 @@ export interface MeshConfig {
   readonly apiKey: Redacted.Redacted
 }
 
-// A stack trace does not help to set a variable. Without one, even a bare `runMain` prints a single line.
+// A stack trace does not help to set a variable. Without it, `runMain` prints a single line.
 const configError = (fields: ConstructorParameters<typeof MeshConfigError>[0]): MeshConfigError => {
   const error = new MeshConfigError(fields)
   error.stack = `${error.name}: ${error.message}`
@@ -92,7 +91,7 @@ const configError = (fields: ConstructorParameters<typeof MeshConfigError>[0]): 
 const read = (variable: string): Effect.Effect<Option.Option<string>, MeshConfigError> =>
   Effect.mapError(
     Config.option(Config.String(variable)),
-    // The error's own text is left out: it may hold the value.
+    // The text of the error is omitted, because it may contain the value.
     () => configError({ variable, problem: "Unreadable", detail: "could not be read" })
   )
 
@@ -111,8 +110,8 @@ export const url: Effect.Effect<Endpoint.Endpoint, MeshConfigError> = Effect.fla
 )
 
 /**
- * The key, from `MAKIMA_API_KEY`. White space around it is ignored, since a
- * file that holds a key often ends in a line break.
+ * The key, from `MAKIMA_API_KEY`. White space around it is ignored, since a file with a
+ * key often ends with a line break.
  *
  * @category configuration
  * @since 0.1.0
@@ -126,7 +125,7 @@ export const apiKey: Effect.Effect<Redacted.Redacted, MeshConfigError> = Effect.
         configError({
           variable: apiKeyVariable,
           problem: "Missing",
-          detail: "is not set: it must hold the key for the Makima server"
+          detail: "is not set: it must contain the key for the Makima server"
         })
       )
     }
@@ -136,7 +135,7 @@ export const apiKey: Effect.Effect<Redacted.Redacted, MeshConfigError> = Effect.
           configError({
             variable: apiKeyVariable,
             problem: "Invalid",
-            detail: "The key holds characters that an HTTP header cannot"
+            detail: "The key has characters that are not allowed in an HTTP header"
           })
         )
   }

@@ -1,8 +1,7 @@
 /**
- * The shared client with the socket for Node under it: one layer for the common
- * case.
+ * The shared client on the socket for Node, as one layer for the common case.
  *
- * `MeshClient.layer` over `NodeMeshSocket.layer` is the same by hand.
+ * It is `MeshClient.layer` provided with `NodeMeshSocket.layer`.
  *
  * @since 0.1.0
  */
@@ -12,7 +11,7 @@ import type * as MeshConfig from "./MeshConfig.ts"
 import * as NodeMeshSocket from "./NodeMeshSocket.ts"
 
 /**
- * A client of the server at `socket.url`.
+ * Provides a client of the server at `socket.url`.
  *
  * **Example** (A client of a local server)
  *
@@ -31,16 +30,16 @@ import * as NodeMeshSocket from "./NodeMeshSocket.ts"
  * @since 0.1.0
  */
 export const layer = (options: {
-  /** The server, the key, and how the socket is tuned. */
+  /** The server, the key, and the options of the socket. */
   readonly socket: NodeMeshSocket.Options
-  /** How the client behaves. */
+  /** The options of the client. */
   readonly client?: MeshClient.Options
 }): Layer.Layer<MeshClient.MeshClient, NodeMeshSocket.SocketOptionsError> =>
   MeshClient.layer(options.client).pipe(Layer.provide(NodeMeshSocket.layer(options.socket)))
 
 /**
- * A client of the server that the environment names: `MAKIMA_API_URL` (default:
- * the public server) and `MAKIMA_API_KEY`.
+ * Provides a client that is configured by the environment: `MAKIMA_API_URL`, by default
+ * the public server, and `MAKIMA_API_KEY`, which is required.
  *
  * **Example** (The client of a deployed program)
  *
@@ -55,7 +54,7 @@ export const layer = (options: {
  * @since 0.1.0
  */
 export const layerConfig = (options?: {
-  /** How the socket is tuned. */
+  /** The options of the socket. */
   readonly socket?: NodeMeshSocket.ConnectionOptions
   /** How the client behaves. */
   readonly client?: MeshClient.Options

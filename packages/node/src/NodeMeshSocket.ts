@@ -2,11 +2,11 @@
  * The network for Node and Deno: Effect's `Socket` service on the `ws` library,
  * tuned for the task feed.
  *
- * Core knows no platform; this is the socket to put under it. `layerConfig` is
- * the common case, `layer` takes its options in code, `make` is the plain value.
- * The end of a connection is reported as a reason of core's `MeshError`, in the
- * `cause` of the `SocketError`, so that `ReconnectPolicy` can tell a refused key
- * from a network that is down.
+ * Core depends on no platform; this module provides its socket. `layerConfig` is the
+ * common case, `layer` has its options in code, `make` returns the socket as a value.
+ * The end of a connection is reported as a reason of core's `MeshError`, in the `cause`
+ * of the `SocketError`, so that `ReconnectPolicy` can distinguish a refused key from a
+ * network that is down.
  *
  * @since 0.1.0
  */
@@ -48,9 +48,9 @@ export type { ConnectionOptions, HeartbeatOptions, ProxyOption, TlsOptions } fro
  *
  * **Details**
  *
- * Bun replaces the `ws` library with a client of its own, which cannot pause
- * reads and does not report why a handshake was refused. Use
- * `@makima-stream/core` there, with Effect's `Socket.layerWebSocket`.
+ * Bun replaces the `ws` library with its own client, which cannot pause reads and does
+ * not report why a handshake was refused. Use `MeshSocket` of `@makima-stream/core`
+ * there.
  *
  * @category errors
  * @since 0.2.0
@@ -61,14 +61,14 @@ export class UnsupportedRuntime extends Schema.TaggedError<UnsupportedRuntime>(
   /** The runtime's name. */
   runtime: Schema.String
 }) {
-  /** One line: what to use instead. */
+  /** One line that says what to use instead. */
   override get message(): string {
-    return `@makima-stream/node does not run on ${this.runtime}, which replaces the ws library. Use @makima-stream/core with Effect's Socket.layerWebSocket there`
+    return `@makima-stream/node does not run on ${this.runtime}, which replaces the ws library. Use MeshSocket of @makima-stream/core there`
   }
 }
 
 /**
- * The errors of `make` and `layer`. None of them goes away by itself.
+ * The errors of `make` and `layer`. All of them need a change of the program.
  *
  * @category errors
  * @since 0.2.0
@@ -88,31 +88,31 @@ export interface Options extends ConnectionOptions {
    * The key, sent in the `x-makima-api-key` header and nowhere else. White space
    * around it is removed. Without a key, or with an empty one, no header is sent.
    *
-   * An effect runs in each attempt to connect. If it fails, dies or takes too
-   * long, the attempt fails with `CredentialsFailed` and is repeated. If the
-   * server refuses the key (401, or a close with 4401 or 3000), one more attempt
-   * is made with a fresh key. A fixed key that a header cannot hold fails at
-   * once.
+   * An effect runs in each attempt to connect. If it fails, dies or takes longer than
+   * `connectTimeout`, the attempt fails with `CredentialsFailed` and is repeated. If the
+   * server refuses the key (401, or a close with 4401 or 3000), one more attempt is made
+   * with a new key. A fixed key with characters that are not allowed in a header fails
+   * at once.
    */
   readonly apiKey?: Redacted.Redacted | Effect.Effect<Redacted.Redacted | undefined, unknown> | undefined
 }
 
 /**
- * Makes a socket to a task feed. Nothing is dialled yet: each acquisition of its
- * `reader` is a connection of its own.
+ * Makes a socket to a task feed. It dials later: each acquisition of its `reader` is a
+ * separate connection.
  *
  * **Details**
  *
  * - Frames that arrive together are pulled together: text as strings, binary as
  *   `Uint8Array`. A text frame that is not UTF-8 is pulled as its bytes, and the
- *   decoder judges it. Reads are paused while the reader does not pull.
+ *   decoder reports it. Reads are paused while the reader does not pull.
  * - The reader's scope owns the connection. Closing it sends close code 1000, or
  *   aborts the handshake, and does not wait; the peer has one second to answer.
  * - A writer that was acquired in the same scope as a reader writes to that
  *   reader's connection, and fails once it has ended. Any other writer writes
  *   to the connection that opened last, and waits if there is none.
- * - A write succeeds when the frame is handed to the operating system, or to
- *   Node while that is busy.
+ * - A write succeeds when the frame was passed to the operating system, or to the
+ *   buffer of Node if the operating system accepts no more.
  * - Durations are measured on the monotonic clock. Only a `Retry-After` that is
  *   a date is compared with the wall clock.
  *
@@ -151,8 +151,8 @@ export const make = (options: Options): Effect.Effect<Socket.Socket, SocketOptio
  *
  * **When to use**
  *
- * Use when the URL or the key does not come from the environment: a key that is
- * fetched or refreshed, a private CA, other limits.
+ * Use it if the URL or the key does not come from the environment, for example with a
+ * key that is fetched, a private CA, or other limits.
  *
  * **Example** (A key that is fetched for each attempt)
  *
@@ -182,9 +182,9 @@ export const layer = (options: Options): Layer.Layer<Socket.Socket, SocketOption
  *
  * **Details**
  *
- * A bad URL or a missing key fails the layer with a `MeshConfigError`, one line
- * that names the variable. The key is read again in each attempt to connect, so
- * that a `ConfigProvider` over files follows a key that is rotated.
+ * An invalid URL or a missing key fails the layer with a `MeshConfigError`, whose
+ * message is one line that names the variable. The key is read again in each attempt to
+ * connect, so that a `ConfigProvider` that reads files follows a rotated key.
  *
  * **Example** (Following every task with the key from the environment)
  *
@@ -218,7 +218,7 @@ export const layerConfig = (
       const { url } = yield* MeshConfig.load
       const settings = yield* Effect.fromResult(normalise(options ?? {}))
       const socket = fromSettings(url, MeshConfig.apiKey, settings)
-      // The key, and the proxy, are read again in each attempt.
+      // The key and the proxy are read again in each attempt.
       return Socket.make({
         ...socket,
         reader: Effect.provideService(socket.reader, ConfigProvider.ConfigProvider, provider)
@@ -230,7 +230,7 @@ const refuseBun: Effect.Effect<void, UnsupportedRuntime> = Effect.suspend(() =>
   process.versions["bun"] === undefined ? Effect.void : Effect.fail(new UnsupportedRuntime({ runtime: "Bun" }))
 )
 
-/** A socket to an endpoint, with settings that were checked. */
+/** Makes a socket to an endpoint from checked settings. */
 const fromSettings = (
   endpoint: Endpoint.Endpoint,
   apiKey: Credentials.ApiKey | undefined,
@@ -285,7 +285,7 @@ const open = Effect.fnUntraced(function* (
       }),
     catch: (error) => Failure.fromDialError(error, scrub)
   })
-  // A scope of its own, closed when the attempt fails: the caller's scope may see many more attempts.
+  // A separate scope that is closed when the attempt fails, because the caller's scope may make many more attempts.
   const attempt = yield* Scope.fork(scope)
   return yield* Effect.acquireRelease(dial, (connection) => Effect.sync(connection.release)).pipe(
     Effect.tap(({ opened }) =>

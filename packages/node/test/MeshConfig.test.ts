@@ -16,13 +16,17 @@ const withVariables = (env: Variables) =>
   Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnvRecord(env))
 
 const refused: ReadonlyArray<readonly [string, Variables, string]> = [
-  ["no key", {}, "MAKIMA_API_KEY is not set: it must hold the key for the Makima server"],
-  ["an empty key", { MAKIMA_API_KEY: "" }, "MAKIMA_API_KEY is not set: it must hold the key for the Makima server"],
-  ["a blank key", { MAKIMA_API_KEY: " \n" }, "MAKIMA_API_KEY is not set: it must hold the key for the Makima server"],
+  ["no key", {}, "MAKIMA_API_KEY is not set: it must contain the key for the Makima server"],
+  ["an empty key", { MAKIMA_API_KEY: "" }, "MAKIMA_API_KEY is not set: it must contain the key for the Makima server"],
+  [
+    "a blank key",
+    { MAKIMA_API_KEY: " \n" },
+    "MAKIMA_API_KEY is not set: it must contain the key for the Makima server"
+  ],
   [
     "a key that cannot be sent",
     { MAKIMA_API_KEY: "hunter2\nx" },
-    "MAKIMA_API_KEY: The key holds characters that an HTTP header cannot"
+    "MAKIMA_API_KEY: The key has characters that are not allowed in an HTTP header"
   ],
   [
     "a URL of another protocol",

@@ -85,7 +85,7 @@ describe("NodeMeshSocket", () => {
       ["fail with a string", Effect.fail("the-key"), "The credentials effect failed with a string"],
       ["die", Effect.die(new TypeError("the-key")), "The credentials effect died with TypeError"],
       ["are interrupted by another fiber", Effect.interrupt, "The credentials effect was interrupted"],
-      ["cannot be a header", Redacted.make("the\nkey"), "The key holds characters that an HTTP header cannot"]
+      ["cannot be a header", Redacted.make("the\nkey"), "The key has characters that are not allowed in an HTTP header"]
     ]
     for (const [what, apiKey, text] of badCredentials) {
       it.effect(`fails with CredentialsFailed when the credentials ${what}`, () =>
@@ -239,7 +239,7 @@ describe("NodeMeshSocket", () => {
           [Effect.succeed(Redacted.make("the\nkey")), "retry"]
         ] as const) {
           const reason = yield* refusal({ url: "ws://127.0.0.1:1", apiKey })
-          assert.include(reason.message, "The key holds characters that an HTTP header cannot")
+          assert.include(reason.message, "The key has characters that are not allowed in an HTTP header")
           assert.strictEqual(ReconnectPolicy.classify(reason, { wasOnline: false }), verdict)
         }
       })

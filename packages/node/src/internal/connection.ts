@@ -1,18 +1,17 @@
 /**
  * One WebSocket of `ws`, as a buffer that one fiber pulls from.
  *
- * Frames that arrive in one tick are pulled as one batch: the reader is woken
- * in a microtask. Reads are paused while the buffer holds `highWaterBytes` or
- * more.
+ * Frames that arrive in one tick are pulled as one batch: the reader is woken in a
+ * microtask. Reads are paused while the buffer contains `highWaterBytes` or more.
  *
- * Its parts: `dial.ts` (the options for `ws`), `frames.ts` (text frames that go
- * past `ws`), `frameBuffer.ts` (what was not pulled yet), `pong.ts` (answers to
- * pings), `refusal.ts` (an HTTP answer instead of a WebSocket), `failure.ts`
- * (the reasons).
+ * Its parts: `dial.ts` (the options for `ws`), `frames.ts` (text frames that bypass
+ * `ws`), `frameBuffer.ts` (frames that were not pulled yet), `pong.ts` (answers to
+ * pings), `refusal.ts` (an HTTP response instead of a WebSocket), `failure.ts` (the
+ * reasons).
  *
  * Invariants: frames are pulled in the order in which they arrived, each once;
- * the end is reported after the last frame; after `release` no listener is left
- * but an empty one, which keeps a late error from ending the process.
+ * the end is reported after the last frame; after `release` only an empty listener is
+ * left, which prevents a late error from ending the process.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Deferred from "effect/Deferred"
@@ -50,7 +49,7 @@ export interface Connection {
   readonly ping: () => void
   /** When the last pong arrived, in the time of `now`. */
   readonly lastPongAt: () => number
-  /** How much has been read from the network, the parts of an incomplete frame included. */
+  /** The number of bytes that were read from the network, including parts of an incomplete frame. */
   readonly bytesRead: () => number
   /** Whether reads are paused. */
   readonly isPaused: () => boolean
@@ -63,12 +62,12 @@ export interface Connection {
 }
 
 /**
- * How many frames a reader that comes late is given at once. They become
- * strings, and then messages, which all live until it is done with the last.
+ * The most frames that a late reader receives at once. They become strings, and then
+ * messages, which stay in memory until the reader has handled the last one.
  */
 const lateBatch = 64
 
-/** Dials. Throws what `ws` throws for options that it cannot use. */
+/** Dials. Throws the error of `ws` for invalid options. */
 export const make = (options: Options): Connection => {
   const { scrub, now } = options
   const dial = Dial.make(options)
@@ -93,11 +92,11 @@ export const make = (options: Options): Connection => {
   }
   const inbox = makeInbox(ws, options, () => end)
 
-  /** Runs a write, or fails it with the reason of the connection's end. */
+  /** Runs a write. Fails with the reason of the connection's end if it has ended. */
   const whenOpen = (write: () => void): Effect.Effect<void, Socket.SocketError> =>
     Effect.suspend(() => {
       if (end !== undefined) return Effect.fail(Failure.writeFailed(end))
-      // Closing takes a round trip. The reason is known at its end.
+      // Closing takes a round trip, after which the reason is known.
       if (ws.readyState !== WebSocket.OPEN) return Effect.andThen(Deferred.await(ended), whenOpen(write))
       try {
         write()
@@ -122,7 +121,7 @@ export const make = (options: Options): Connection => {
       }),
     writeAll: (chunks) =>
       whenOpen(() => {
-        // One write to the kernel for all of them.
+        // One write to the kernel for all frames.
         socket?.cork()
         try {
           for (const chunk of chunks) ws.send(chunk, { compress: false })
@@ -144,9 +143,9 @@ export const make = (options: Options): Connection => {
       unlisten()
       splitter?.handOver()
       dial.abort()
-      // `ws` cannot resume what never opened.
+      // `ws` cannot resume a connection that never opened.
       if (!isOpen) return ws.terminate()
-      // The peer's answer arrives only if reads go on. Frames that come before it are dropped.
+      // The peer's answer arrives only if reads continue. Frames before it are dropped.
       ws.resume()
       if (ws.readyState === WebSocket.OPEN) ws.close(1000)
     }
@@ -182,7 +181,7 @@ export const make = (options: Options): Connection => {
       inbox.add(isBinary ? bytesOf(payload) : textOf(payload, 0, payload.length), payload.length)
     },
     ping: Pong.coalesce((payload) => {
-      // A peer that does not read is sent nothing more.
+      // Nothing more is sent to a peer that does not read.
       if (ws.readyState === WebSocket.OPEN && socket?.writableNeedDrain !== true) ws.pong(payload)
     }),
     pong() {
@@ -216,7 +215,7 @@ interface Listeners {
   readonly close: (code: number, reason: Buffer) => void
 }
 
-/** Adds the listeners, and one that stays. Returns what removes them. */
+/** Adds the listeners, and an empty error listener that stays. Returns a function that removes the listeners. */
 const listen = (ws: WebSocket, listeners: Listeners): (() => void) => {
   ws.on("error", constVoid)
   const entries = Object.entries(listeners)
@@ -226,12 +225,12 @@ const listen = (ws: WebSocket, listeners: Listeners): (() => void) => {
   }
 }
 
-/** What arrives, until it is pulled, and the pausing of reads. */
+/** Keeps frames until they are pulled, and pauses reads. */
 interface Inbox {
   readonly add: (frame: Frame, size: number) => void
   readonly addText: (chunk: Buffer, start: number, end: number) => void
   readonly pull: Connection["pull"]
-  /** Wakes the reader: there are frames, or the end. */
+  /** Wakes the reader because of frames or the end. */
   readonly wake: () => void
   /** Called when this side begins to close. */
   readonly close: () => void
@@ -247,7 +246,7 @@ const makeInbox = (
   const buffer = FrameBuffer.make()
   let waiter: ((effect: Connection["pull"]) => void) | undefined
   let isScheduled = false
-  // Whether the reader was busy when frames arrived.
+  // Whether the reader did not take the last frames in time.
   let isLate = false
   let isPaused = false
   let resumedAt = Number.NEGATIVE_INFINITY
@@ -257,21 +256,21 @@ const makeInbox = (
     if (waiter === undefined) return
     const resume = waiter
     waiter = undefined
-    // Nothing is taken yet: a fiber that is interrupted before it runs leaves the buffer unchanged.
+    // The frames are taken when the pull runs, so a fiber that is interrupted before leaves the buffer unchanged.
     resume(pull)
   }
 
   const deliver = () => {
     isScheduled = false
     wake()
-    // A reader that keeps up has taken everything by now.
+    // A reader that is fast enough has already taken everything.
     isLate = buffer.count() > 0
     if (buffer.bytes() < highWaterBytes || isPaused) return
     if (ws.readyState === WebSocket.OPEN) {
       isPaused = true
       ws.pause()
     } else if (ws.readyState === WebSocket.CLOSING && isClosing) {
-      // `ws` cannot pause what it closes. A peer that goes on sending instead of answering is cut off.
+      // `ws` cannot pause a connection while it closes it. If the peer continues to send, the connection is cut.
       ws.terminate()
     }
   }

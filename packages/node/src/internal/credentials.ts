@@ -1,5 +1,5 @@
 /**
- * The key for one dial: obtained anew in each attempt, and never shown.
+ * Obtains the key for one dial. The key never appears in an error or a log.
  *
  * The error of the credentials effect may contain the secret, so only the kind
  * of the failure is passed on.
@@ -16,7 +16,7 @@ import { isHeaderValue } from "./options.ts"
 
 export type ApiKey = Redacted.Redacted | Effect.Effect<Redacted.Redacted | undefined, unknown>
 
-/** Whether the next attempt may send another key: the key is an effect. */
+/** Whether the next attempt may send another key, because the key is an effect. */
 export const mayChange = (apiKey: ApiKey | undefined): boolean => apiKey !== undefined && !Redacted.isRedacted(apiKey)
 
 const failed = (detail: string, isFinal = false): Socket.SocketError =>
@@ -24,15 +24,15 @@ const failed = (detail: string, isFinal = false): Socket.SocketError =>
     new MeshError.CredentialsFailed({ cause: new Error(detail), detail, ...(isFinal ? { isFinal } : {}) })
   )
 
-/** The key in clear, or `undefined` if there is none. */
+/** Returns the key as plain text, or `undefined` if there is no key. */
 export const read = (
   apiKey: ApiKey | undefined,
   timeoutMillis: number
 ): Effect.Effect<string | undefined, Socket.SocketError> => {
   if (apiKey === undefined) return Effect.undefined
   if (Redacted.isRedacted(apiKey)) return Effect.suspend(() => reveal(apiKey, true))
-  // Its own fiber tells an effect that was interrupted (such as a refresh that another fiber stopped) from a dial that
-  // is interrupted. Detached: a parent would wait for it, and it may never end.
+  // A separate fiber distinguishes an interrupted effect (such as a refresh that another fiber stopped) from an
+  // interrupted dial. Detached: a parent would wait for it, and it may never end.
   return Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkDetach(apiKey), (fiber) =>
       Effect.onInterrupt(restore(Fiber.await(fiber)), () => Effect.sync(() => fiber.interruptUnsafe()))
@@ -40,7 +40,7 @@ export const read = (
   ).pipe(
     Effect.timeoutOrElse({
       duration: timeoutMillis,
-      orElse: () => Effect.fail(failed(`The credentials did not come within ${timeoutMillis} ms`))
+      orElse: () => Effect.fail(failed(`The credentials effect did not return within ${timeoutMillis} ms`))
     }),
     Effect.flatMap(
       Exit.match({
@@ -58,8 +58,8 @@ const reveal = (
   if (redacted === undefined) return Effect.undefined
   let key: string
   try {
-    // As `MeshConfig` does. Line breaks and byte order marks come from files; HTTP removes blanks, and what is scrubbed
-    // must be what the server saw.
+    // Like `MeshConfig`. Line breaks and byte order marks come from files. HTTP removes surrounding spaces, and the text
+    // that is scrubbed must be the text that the server saw.
     key = Redacted.value(redacted).trim()
   } catch {
     return Effect.fail(failed("The credentials are not a redacted string, or were wiped", isFixed))
@@ -67,7 +67,7 @@ const reveal = (
   if (key === "") return Effect.undefined
   return isHeaderValue(key)
     ? Effect.succeed(key)
-    : Effect.fail(failed("The key holds characters that an HTTP header cannot", isFixed))
+    : Effect.fail(failed("The key has characters that are not allowed in an HTTP header", isFixed))
 }
 
 const howItFailed = (cause: Cause.Cause<unknown>): string => {
@@ -82,7 +82,7 @@ const howItFailed = (cause: Cause.Cause<unknown>): string => {
   }
 }
 
-/** The class of an error. A name with unusual characters is not shown, since it may hold anything. */
+/** The class of an error. A name with unusual characters is not shown, since it may contain the secret. */
 const kindOf = (error: unknown): string => {
   if (typeof error !== "object" || error === null) return `a ${typeof error}`
   const name = "_tag" in error ? error._tag : error instanceof Error ? error.name : undefined

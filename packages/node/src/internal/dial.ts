@@ -1,4 +1,4 @@
-/** The options with which `ws` dials, made from the settings. */
+/** Makes the options with which `ws` dials from the settings. */
 import * as Redacted from "effect/Redacted"
 import type { Agent } from "node:http"
 import * as net from "node:net"
@@ -19,8 +19,8 @@ export interface Options {
 }
 
 /**
- * How long the peer may take to answer a close frame, in milliseconds of real
- * time. It bounds how long a process that is done stays alive.
+ * How long the peer may take to answer a close frame, in milliseconds of real time. It
+ * limits how long the process stays alive after its work is done.
  */
 const closeTimeout = 1000
 
@@ -29,7 +29,7 @@ type WsOptions = ClientOptions & { readonly closeTimeout: number; readonly serve
 
 export interface Dial {
   readonly wsOptions: WsOptions
-  /** Gives up a connection through a proxy that is not established yet. */
+  /** Aborts a connection through a proxy that is not established yet. */
   readonly abort: () => void
 }
 
@@ -55,13 +55,13 @@ export const make = (options: Options): Dial => {
     abort = Tunnel.connect({ proxy, ...target(options.url, tls), userAgent: options.headers["user-agent"] }, onSocket)
   }
   return {
-    // Node accepts a connection through the callback. The type only has the returned one.
+    // Node accepts a connection through the callback, but the type only has the returned one.
     wsOptions: { ...base, createConnection: createConnection as unknown as typeof net.connect },
     abort: () => abort()
   }
 }
 
-/** Where the tunnel leads to, and the TLS inside of it. */
+/** The target of the tunnel, and the TLS options inside it. */
 const target = (feed: string, tls: TlsConnectionOptions): Pick<Tunnel.Options, "host" | "port" | "tls"> => {
   const url = new URL(feed)
   const isSecure = url.protocol === "wss:"
@@ -74,7 +74,7 @@ const target = (feed: string, tls: TlsConnectionOptions): Pick<Tunnel.Options, "
   }
 }
 
-/** The options of TLS in clear. They are not kept longer than a dial. */
+/** The TLS options with secrets as plain text. They are not kept after the dial. */
 const reveal = ({ ca, cert, key, passphrase, rejectUnauthorized, servername }: TlsOptions) => ({
   ...(ca === undefined ? {} : { ca: mutable(ca) }),
   ...(cert === undefined ? {} : { cert: mutable(cert) }),

@@ -2,8 +2,8 @@
  * Maps what Node and `ws` report to the reasons of core's `MeshError`.
  *
  * A reason travels as the `cause` of a `SocketError`; `MeshError.fromSocketError`
- * extracts it. Errors of the platform are copied, never passed on: their other
- * members (a raw packet, a certificate, the request's headers) may hold the key.
+ * extracts it. Errors of the platform are copied without their other members (a raw
+ * packet, a certificate, the request's headers), which may contain the key.
  */
 import * as MeshError from "@makima-stream/core/MeshError"
 import * as Socket from "effect/socket/Socket"
@@ -11,7 +11,7 @@ import * as Socket from "effect/socket/Socket"
 /** Removes secrets from a text. */
 export type Scrub = (text: string) => string
 
-/** Removes each secret, and its spellings in JSON and in a URL. */
+/** Returns a function that removes each secret, and its spellings in JSON and in a URL. */
 export const scrubber = (secrets: ReadonlyArray<string>): Scrub => {
   const spellings = [
     ...new Set(
@@ -21,7 +21,7 @@ export const scrubber = (secrets: ReadonlyArray<string>): Scrub => {
     )
   ]
   if (spellings.length === 0) return (text) => text
-  // The longest first: a secret may be a part of another one.
+  // The longest first, because a secret may be a part of another one.
   spellings.sort((a, b) => b.length - a.length)
   const pattern = new RegExp(spellings.map((spelling) => spelling.replaceAll(/[^\w\s]/g, "\\$&")).join("|"), "g")
   return (text) => text.replaceAll(pattern, "<redacted>")
@@ -49,18 +49,18 @@ const messageOf = (error: unknown): string => {
   return Array.isArray(errors) ? errors.map(messageOf).join(", ") : String(codeOf(error) ?? "")
 }
 
-/** The platform's error without anything but its message and its code. */
+/** A copy of the platform's error with only its message and its code. */
 const copyOf = (error: unknown, scrub: Scrub, message = messageOf(error)): Error => {
   const copy = new Error(scrub(message))
   const code = codeOf(error)
   return code === undefined ? copy : Object.assign(copy, { code })
 }
 
-// OpenSSL's verdicts on a certificate, as Node spells them.
+// Node's codes for a certificate that OpenSSL does not accept.
 const certificateCode =
   /^(CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERROR_IN_C|ERR_TLS_CERT_|HOSTNAME_MISMATCH$|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_EXCEEDED$)/
 
-// The options' own certificates cannot be used. No server has seen them.
+// The certificates of the options cannot be used, so no server was reached.
 const localCode = /^(ERR_OSSL_|ERR_CRYPTO_)/
 
 const alertNumber = /SSL alert number (\d+)/
@@ -96,7 +96,7 @@ export const fromDialError = (error: unknown, scrub: Scrub): Socket.SocketError 
 export const readFailed = (reason: MeshError.ConnectionReason): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketReadError({ cause: reason }) })
 
-/** How many fragments of one frame `ws` puts together. */
+/** The most fragments of one frame that `ws` accepts. */
 const maxFragments = 16 * 1024
 
 /** An error on the open connection. */
@@ -144,10 +144,10 @@ export const fromClose = (close: Close, scrub: Scrub): Socket.SocketError => {
   return new Socket.SocketError({ reason: new Socket.SocketCloseError({ code, closeReason }) })
 }
 
-/** A write on a connection that has ended. Its cause is the reason of that end. */
+/** The error of a write on an ended connection. Its cause is the reason of that end. */
 export const writeFailed = (end: Socket.SocketError): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: MeshError.fromSocketError(end) }) })
 
-/** A write that `ws` did not accept. */
+/** The error of a write that `ws` did not accept. */
 export const badWrite = (error: unknown): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: error }) })

@@ -1,19 +1,19 @@
 /**
- * The frames that have arrived and were not pulled yet.
+ * Frames that have arrived and were not pulled yet.
  *
- * Text frames stay bytes until they are pulled: the buffer keeps the chunk from
- * the network and the bounds of its frames. Strings that are made earlier and
- * wait are copied by V8 at each collection of the young generation. Measured:
- * 20 instead of 50 MB above idle (`docs/performance.md`).
+ * Text frames stay bytes until they are pulled: the buffer keeps the chunk from the
+ * network and the bounds of its frames. If they were strings, V8 would copy waiting
+ * strings at each collection of the young generation. Measured: 20 instead of 50 MB
+ * above idle (`docs/performance.md`).
  *
- * Invariants: frames are taken in the order in which they were added, each
- * once; `bytes` is 0 exactly if the buffer is empty; adding a text frame
- * allocates nothing but the first of a chunk.
+ * Invariants: frames are taken in the order in which they were added, each once;
+ * `bytes` is 0 exactly if the buffer is empty; only the first text frame of a chunk
+ * allocates memory.
  */
 import type { NonEmptyArray } from "effect/Array"
 import { textOf, type Frame } from "./payload.ts"
 
-/** Consecutive text frames of one chunk: `bounds[from]` to `bounds[to - 1]` are their starts and ends, in turns. */
+/** Consecutive text frames of one chunk: `bounds[from]` to `bounds[to - 1]` are alternately their starts and ends. */
 interface Texts {
   readonly chunk: Buffer
   readonly from: number
@@ -23,28 +23,28 @@ interface Texts {
 export interface FrameBuffer {
   /** Adds a frame of this size in bytes. */
   readonly add: (frame: Frame, size: number) => void
-  /** Adds the text frame from `start` to `end` of a chunk, which is kept until it is taken. */
+  /** Adds the text frame from `start` to `end` of a chunk. The chunk is kept until the frame is taken. */
   readonly addText: (chunk: Buffer, start: number, end: number) => void
   /** The number of frames. */
   readonly count: () => number
-  /** What the frames take up, in bytes. A chunk counts as a whole until the buffer is empty. */
+  /** The size of the frames in bytes. A chunk counts as a whole until the buffer is empty. */
   readonly bytes: () => number
-  /** Takes the first `size` frames, of which there must be as many. */
+  /** Takes the first `size` frames. There must be at least as many. */
   readonly take: (size: number) => NonEmptyArray<Frame>
 }
 
-/** The cost of a frame besides its payload, so that a flood of empty frames fills the buffer too. */
+/** The size that is added for each frame, so that a flood of empty frames fills the buffer too. */
 const frameOverhead = 32
 
 export const make = (): FrameBuffer => {
   let entries: Array<Frame | Texts> = []
-  // The last entry, while it grows.
+  // The last entry, while frames are added to it.
   let texts: Texts | undefined
-  // Kept when the buffer is emptied, so that a frame allocates nothing.
+  // Reused after the buffer was emptied, so that a frame allocates nothing.
   const bounds: Array<number> = []
   let boundsHeld = 0
   let framesHeld = 0
-  // How many entries, and how many bounds, have been taken.
+  // The number of entries and the number of bounds that have been taken.
   let next = 0
   let boundsTaken = 0
   let bytes = 0
@@ -81,11 +81,11 @@ export const make = (): FrameBuffer => {
     },
     take(size) {
       const frames: Array<Frame> = []
-      // In its final size from the beginning: an array that grows is copied several times.
+      // Created with its final size, because a growing array is copied several times.
       frames.length = size
       let count = 0
       while (count < size) {
-        // Within bounds, which the type of an index does not say. The same holds for `bounds` below.
+        // `next` is within bounds, but the type does not say so. The same applies to `bounds` below.
         const entry = entries[next] as Frame | Texts
         if (typeof entry === "string" || entry instanceof Uint8Array) {
           frames[count++] = entry

@@ -1,19 +1,17 @@
 /**
- * Notices a peer that has fallen silent.
+ * Detects a peer that has become silent.
  *
- * A ping is sent every `interval`. The oldest ping after which no byte arrived
- * starts the `deadline`. When that passes, the connection is abandoned. So a
- * dead peer is noticed within `interval` plus `deadline` of its last sign of
- * life. Any byte is one: a frame may take a minute to arrive.
+ * A ping is sent every `interval`. The oldest ping after which no byte arrived starts
+ * the `deadline`. When the deadline passes, the connection is abandoned. So a dead peer
+ * is detected within `interval` plus `deadline` after its last byte. Any byte counts,
+ * because a frame may take a minute to arrive.
  *
- * While reads are paused nothing can arrive, so that time does not count: the
- * deadline starts again when reads resume. No ping is sent meanwhile either: a
- * peer that has sent everything and is gone answers a write with a reset, and
- * the kernel then drops what the reader has not read. A ping that is due is sent
- * when reads resume.
+ * While reads are paused nothing can arrive, so that time does not count: the deadline
+ * starts again when reads resume. No ping is sent meanwhile either: if the peer has sent
+ * everything and closed, its system answers a write with a reset, and the kernel then
+ * drops unread data. A ping that is due is sent when reads resume.
  *
- * All times are of the monotonic clock. A wall clock that is set back would
- * stop the heartbeat.
+ * All times are monotonic. A wall clock that is set back would stop the heartbeat.
  */
 import * as MeshError from "@makima-stream/core/MeshError"
 import * as Duration from "effect/Duration"
@@ -34,17 +32,17 @@ export interface Options extends HeartbeatSettings {
   readonly now: () => number
 }
 
-// If the process was stopped, or busy, for longer than the deadline, the answer may be in the kernel's buffer. Timers
-// run before sockets are read; an immediate runs after.
+// If the process was stopped or busy for longer than the deadline, the answer may be in the kernel's buffer. Timers run
+// before sockets are read; an immediate runs afterwards.
 const socketsRead = Effect.callback<void>((resume) => {
   const immediate = setImmediate(() => resume(Effect.void))
   return Effect.sync(() => clearImmediate(immediate))
 })
 
-/** How soon a ping that was due while reads were paused is tried again, in milliseconds. */
+/** The time after which a ping that was due while reads were paused is tried again, in milliseconds. */
 const pausedInterval = 1000
 
-/** Runs until the connection is abandoned. Interrupt it when the connection ends otherwise. */
+/** Runs until the connection is abandoned. Must be interrupted when the connection ends in another way. */
 export const run = Effect.fnUntraced(function* (connection: HeartbeatTarget, options: Options) {
   const { intervalMillis: interval, deadlineMillis: deadline, onRoundTrip, now } = options
   let nextPing = now() + interval
@@ -58,10 +56,10 @@ export const run = Effect.fnUntraced(function* (connection: HeartbeatTarget, opt
     if (unanswered !== undefined && now() >= unanswered.since + deadline) yield* socketsRead
     if (lastPing !== undefined && connection.lastPongAt() >= lastPing) {
       const roundTrip = Duration.millis(connection.lastPongAt() - lastPing)
-      // A pong that is read after a pause may have waited for as long as the pause.
+      // A pong that is read after a pause may have waited during the pause.
       const isExact = connection.resumedAt() <= lastPing
       lastPing = undefined
-      // In its own fiber, one at a time: a listener that never ends does not stop the heartbeat.
+      // In a separate fiber, one at a time, so that a listener that never ends does not stop the heartbeat.
       if (onRoundTrip !== undefined && isExact && (listener === undefined || listener.pollUnsafe() !== undefined)) {
         listener = yield* Effect.forkChild(Effect.ignoreCause(Effect.suspend(() => onRoundTrip(roundTrip))), {
           startImmediately: true

@@ -1,9 +1,9 @@
 /**
- * The options of `NodeMeshSocket`, and the one place that checks them.
+ * The options of `NodeMeshSocket`, and the only place that checks them.
  *
- * `normalise` turns them into `Settings`: every default is filled in, durations
- * are milliseconds, bounds are whole numbers, and everything that a header
- * cannot hold has been refused. The rest of the package sees settings only.
+ * `normalise` turns them into `Settings`: defaults are filled in, durations are
+ * milliseconds, bounds are whole numbers, and invalid header values are refused. The
+ * rest of the package uses only settings.
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -15,27 +15,26 @@ import * as Proxy from "./proxy.ts"
 import { version } from "./version.ts"
 
 /**
- * How a silent peer is noticed.
+ * How a silent peer is detected.
  *
  * @category options
  * @since 0.1.0
  */
 export interface HeartbeatOptions {
   /**
-   * How often a ping is sent. At least 10 milliseconds; zero, a negative number
-   * and `NaN` count as the default. Defaults to 15 seconds.
+   * The time between two pings. At least 10 milliseconds; zero, a negative number and
+   * `NaN` mean the default. Defaults to 15 seconds.
    */
   readonly interval?: Duration.Input | undefined
   /**
-   * How long the client waits for any byte from the server after a ping. A dead
-   * peer is noticed within `interval` plus `deadline` of its last sign of life.
-   * Zero, a negative number and `NaN` count as the default. Defaults to 10
-   * seconds.
+   * How long the client waits for any byte from the server after a ping. A dead peer is
+   * detected within `interval` plus `deadline` after its last byte. Zero, a negative
+   * number and `NaN` mean the default. Defaults to 10 seconds.
    */
   readonly deadline?: Duration.Input | undefined
   /**
-   * Called with the round trip of each ping that was answered, when the
-   * heartbeat next wakes. Its failures are ignored.
+   * Called with the round trip of each answered ping, when the heartbeat next wakes. Its
+   * failures are ignored.
    */
   readonly onRoundTrip?: ((roundTrip: Duration.Duration) => Effect.Effect<void>) | undefined
 }
@@ -48,8 +47,8 @@ export interface HeartbeatOptions {
  */
 export interface TlsOptions {
   /**
-   * The certificates to trust, in PEM, instead of those that come with Node: a
-   * private CA, or a server's self-signed certificate.
+   * The trusted certificates, in PEM, instead of those of Node: a private CA, or a
+   * server's self-signed certificate.
    */
   readonly ca?: string | Buffer | ReadonlyArray<string | Buffer> | undefined
   /** This client's own certificate chain, in PEM, if the server asks for one. */
@@ -61,8 +60,8 @@ export interface TlsOptions {
   /** The name that the server's certificate must be for. Defaults to the URL's host. */
   readonly servername?: string | undefined
   /**
-   * `false` accepts any certificate, and so any machine in between: for tests
-   * only. Defaults to `true`.
+   * `false` accepts any certificate, so anyone on the network path can read the feed and
+   * the key. Only for tests. Defaults to `true`.
    */
   readonly rejectUnauthorized?: boolean | undefined
 }
@@ -77,10 +76,9 @@ export interface ConnectionOptions {
   /** The `user-agent` header. White space around it is removed. Defaults to `makima-stream/<version>`. */
   readonly userAgent?: string | undefined
   /**
-   * Headers of the handshake besides those of the protocol, such as a trace id
-   * or a tenant. A value may be `Redacted`; it then appears in no error. Names
-   * that the toolkit or the WebSocket protocol sets are refused. Defaults to
-   * none. Since 0.2.0.
+   * Additional headers of the handshake, such as a trace id or a tenant. A `Redacted`
+   * value never appears in an error. Headers that the toolkit or the WebSocket protocol
+   * sets are refused. Defaults to none. Since 0.2.0.
    */
   readonly headers?: { readonly [name: string]: string | Redacted.Redacted | undefined } | undefined
   /**
@@ -94,47 +92,46 @@ export interface ConnectionOptions {
    */
   readonly agent?: Agent | undefined
   /**
-   * The time limit of one attempt, once for the credentials and once for the
-   * connection. Zero, a negative number and `NaN` count as the default. Defaults
-   * to 10 seconds.
+   * The time limit of one attempt to connect, once for the credentials and once for the
+   * connection. Zero, a negative number and `NaN` mean the default. Defaults to 10
+   * seconds.
    */
   readonly connectTimeout?: Duration.Input | undefined
-  /** How a silent peer is noticed. `false` turns this off. Defaults to on. */
+  /** How a silent peer is detected. `false` turns this off. Defaults to on. */
   readonly heartbeat?: HeartbeatOptions | false | undefined
   /**
-   * The largest frame accepted, in bytes, after decompression. A larger one
-   * ends the connection with `FrameTooLarge`. A whole number of at least 1:
-   * fractions are cut off, and a number below 1 or `NaN` counts as 1. Defaults
-   * to 16 MiB.
+   * The largest accepted frame, in bytes after decompression. A larger frame ends the
+   * connection with `FrameTooLarge`. Fractions are rounded down, and a number below 1 or
+   * `NaN` counts as 1. Defaults to 16 MiB.
    */
   readonly maxFrameBytes?: number | undefined
   /**
-   * How many bytes of frames may wait to be pulled before reads are paused. The
-   * buffer can exceed this by what Node has read ahead, 128 KiB at most. A
-   * reader that comes late receives 64 frames a pull. A whole number of at least
-   * 1, with the same rules as `maxFrameBytes`. Defaults to 64 KiB.
+   * How many bytes of frames may wait to be pulled before reads are paused. The buffer
+   * can exceed this by what Node has read ahead, at most 128 KiB. A slow reader receives
+   * at most 64 frames with each pull. The same rules as for `maxFrameBytes` apply.
+   * Defaults to 64 KiB.
    */
   readonly highWaterBytes?: number | undefined
   /** How a `wss` server is verified. Defaults to Node's own rules. */
   readonly tls?: TlsOptions | undefined
   /**
-   * Offers `permessage-deflate` to the server. Frames of this feed are small:
-   * compression saves bandwidth and costs time. Defaults to `false`.
+   * Whether to offer `permessage-deflate` to the server. Frames of this feed are small, so
+   * compression saves bandwidth but takes time. Defaults to `false`.
    */
   readonly compression?: boolean | undefined
 }
 
 /**
- * Which proxy a connection goes through.
+ * The proxy of a connection.
  *
  * **Details**
  *
  * - `"environment"`: `HTTPS_PROXY` for a `wss` server, `HTTP_PROXY` for a `ws`
  *   server, in lower case or upper case, unless `NO_PROXY` excludes the server.
  *   They are read in each attempt, through Effect's `ConfigProvider`.
- * - a URL, `http://` or `https://`: this proxy, whatever the environment says. A
- *   user and a password in it are sent as `Proxy-Authorization`; make it
- *   `Redacted` if it has them.
+ * - a URL with `http://` or `https://`: this proxy; the environment is ignored. A user
+ *   and a password in the URL are sent as `Proxy-Authorization`; make such a URL
+ *   `Redacted`.
  * - `false`: no proxy.
  *
  * @category options
@@ -143,7 +140,7 @@ export interface ConnectionOptions {
 export type ProxyOption = "environment" | string | Redacted.Redacted | false
 
 /**
- * An option that cannot be used. The program's own code has to change.
+ * An option is invalid. The code of the program must be changed.
  *
  * **Example** (A header that cannot be sent)
  *
@@ -154,7 +151,7 @@ export type ProxyOption = "environment" | string | Redacted.Redacted | false
  * const options = { url: "http://localhost:8080", headers: { "x-tenant": "a\nb" } }
  * const error = Effect.runSync(Effect.flip(NodeMeshSocket.make(options)))
  * console.log(error.message)
- * // The option headers.x-tenant is invalid: it holds characters that an HTTP header cannot hold
+ * // The option headers.x-tenant is invalid: it has characters that are not allowed in an HTTP header
  * ```
  *
  * @category errors
@@ -165,7 +162,7 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>(
 )("InvalidOption", {
   /** The option's name. */
   option: Schema.String,
-  /** What is wrong, in words. Holds nothing of the option's value. */
+  /** A description of the problem. Does not contain the value of the option. */
   detail: Schema.String
 }) {
   /** One line that names the option. */
@@ -176,9 +173,9 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>(
 
 /** The options after the checks. */
 export interface Settings {
-  /** `user-agent`, and the program's own headers, in clear. */
+  /** `user-agent` and the additional headers, as plain text. */
   readonly headers: { readonly [name: string]: string }
-  /** The values among the headers that must not appear in an error. */
+  /** The header values that must not appear in an error. */
   readonly secrets: ReadonlyArray<string>
   readonly proxy: Proxy.Setting
   readonly agent: Agent | undefined
@@ -197,7 +194,7 @@ export interface HeartbeatSettings {
   readonly onRoundTrip: ((roundTrip: Duration.Duration) => Effect.Effect<void>) | undefined
 }
 
-/** The header that carries the key. */
+/** The header with the key. */
 export const keyHeader = "x-makima-api-key"
 
 const minIntervalMillis = 10
@@ -240,7 +237,7 @@ const positiveMillis = (input: Duration.Input | undefined, otherwise: number): n
 /** A bound in whole bytes. Comparisons with `NaN` are false, so `NaN` becomes 1. */
 const atLeastOne = (bytes: number): number => (bytes >= 1 ? Math.floor(bytes) : 1)
 
-// `ws` and `node:http` set these; a second value would break the handshake, or let the key travel unnoticed.
+// `ws`, `node:http` and this package set these headers. A second value would break the handshake or send another key.
 const reservedHeaders: ReadonlySet<string> = new Set([
   "connection",
   "content-length",
@@ -262,9 +259,9 @@ const headersOf = ({ headers = {}, userAgent }: ConnectionOptions) =>
       const option = `headers.${name}`
       const lowerCase = name.toLowerCase()
       if (!isHeaderName(name)) {
-        // The name is left out of the error: it may hold line breaks, or anything else.
+        // The name is not part of the error, because it may contain any characters.
         return yield* Result.fail(
-          new InvalidOption({ option: "headers", detail: "a name is not that of an HTTP header" })
+          new InvalidOption({ option: "headers", detail: "a name is not a valid HTTP header name" })
         )
       }
       if (reservedHeaders.has(lowerCase) || lowerCase.startsWith("sec-websocket-")) {
@@ -277,12 +274,12 @@ const headersOf = ({ headers = {}, userAgent }: ConnectionOptions) =>
     return { headers: result, secrets }
   })
 
-/** The value as it is sent, without white space (and byte order marks) around it. */
+/** The value of a header, without surrounding white space and byte order marks. */
 const headerValue = (option: string, value: string): Result.Result<string, InvalidOption> => {
   const trimmed = value.trim()
   return isHeaderValue(trimmed)
     ? Result.succeed(trimmed)
-    : Result.fail(new InvalidOption({ option, detail: "it holds characters that an HTTP header cannot hold" }))
+    : Result.fail(new InvalidOption({ option, detail: "it has characters that are not allowed in an HTTP header" }))
 }
 
 const proxyOf = (option: ProxyOption = "environment"): Result.Result<Proxy.Setting, InvalidOption> => {

@@ -1,12 +1,12 @@
 /**
- * Answers pings, at most once a tick.
+ * Answers pings, at most once in a tick.
  *
- * Pings that wait behind a pause are all read at once. `ws` treats more
- * than 60 consecutive answers as an attack and ends the connection, and one answer to the
- * last ping is enough (RFC 6455, section 5.5.3).
+ * After a pause, all waiting pings are read at once. `ws` treats more than 60 consecutive
+ * answers as an attack and ends the connection. One answer to the last ping is enough
+ * (RFC 6455, section 5.5.3).
  */
 
-/** Returns the listener to a connection's pings. `answer` is called in a microtask, with the payload of the last ping. */
+/** Returns a listener for a connection's pings. It calls `answer` in a microtask, with the payload of the last ping. */
 export const coalesce = (answer: (payload: Buffer) => void): ((payload: Buffer) => void) => {
   let last: Buffer | undefined
   const flush = () => {

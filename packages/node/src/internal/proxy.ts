@@ -1,29 +1,29 @@
 /**
- * Which HTTP proxy a connection goes through: the option, or the variables that
- * other programs read too (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
+ * Determines the HTTP proxy of a connection: from the option, or from the usual
+ * variables (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
  *
- * `tunnel.ts` connects through the proxy that is found here.
+ * `tunnel.ts` connects through this proxy.
  */
 import * as Config from "effect/Config"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 
-/** A proxy. `authorization` is secret: it is never part of an error. */
+/** A proxy. `authorization` is secret and never part of an error. */
 export interface Proxy {
   readonly secure: boolean
   readonly host: string
   readonly port: number
   /** The value of `Proxy-Authorization`, if the URL has a user. */
   readonly authorization: string | undefined
-  /** What of the URL must not appear in an error. */
+  /** The parts of the URL that must not appear in an error. */
   readonly secrets: ReadonlyArray<string>
 }
 
-/** The normalised option: read the environment, no proxy, or this proxy. */
+/** The normalised option: the proxy of the environment, no proxy, or a given proxy. */
 export type Setting = "environment" | false | Proxy
 
-/** Reads a proxy's URL. `undefined` if it is not one. A URL without a protocol counts as `http`, as it does for curl. */
+/** Parses a proxy's URL. Returns `undefined` if it is invalid. A URL without a protocol counts as `http`, as for curl. */
 export const parse = (text: string): Proxy | undefined => {
   const trimmed = text.trim()
   let url: URL
@@ -48,7 +48,7 @@ export const parse = (text: string): Proxy | undefined => {
   }
 }
 
-/** Why the environment's proxy cannot be used. Holds nothing of its URL. */
+/** The environment's proxy cannot be used. Does not contain its URL. */
 export class InvalidProxyVariable extends Data.TaggedError("InvalidProxyVariable")<{ readonly variable: string }> {
   /** What is wrong, in one line. */
   override get message(): string {
@@ -68,7 +68,7 @@ export const resolve = (setting: Setting, url: URL): Effect.Effect<Proxy | undef
   })
 }
 
-/** A variable by its name in lower case, which is older, or in upper case. Empty if it is missing. */
+/** Reads a variable by its lower-case name, or else by its upper-case name. Empty if it is missing. */
 const read = (variable: string): Effect.Effect<string> =>
   Effect.gen(function* () {
     for (const name of [variable.toLowerCase(), variable]) {
@@ -79,9 +79,9 @@ const read = (variable: string): Effect.Effect<string> =>
   })
 
 /**
- * Whether a `NO_PROXY` excludes a server: a list of hosts, each with or without
- * a port. `*` excludes everything; a domain excludes its subdomains too, with or
- * without a dot or `*.` in front of it.
+ * Whether a `NO_PROXY` excludes a server. It is a list of hosts, each with or without a
+ * port. `*` excludes everything. A domain, with or without a leading dot or `*.`,
+ * excludes its subdomains too.
  */
 export const isExcluded = (noProxy: string, url: URL): boolean => {
   const host = unbracketed(url.hostname).toLowerCase()

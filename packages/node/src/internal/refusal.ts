@@ -1,7 +1,7 @@
 /**
- * Reads an HTTP answer that came instead of a WebSocket into a
- * `HandshakeRejected`: status, `Retry-After`, a redirect's target, the request
- * id, and the start of the body. Every text is scrubbed of the key.
+ * Converts an HTTP response that the server sent instead of a WebSocket into a
+ * `HandshakeRejected`: status, `Retry-After`, the target of a redirect, the request id,
+ * and the start of the body. The key is removed from every text.
  */
 import * as MeshError from "@makima-stream/core/MeshError"
 import * as Effect from "effect/Effect"
@@ -13,15 +13,15 @@ export interface Options {
   readonly scrub: Scrub
   /** The length of the longest secret, in characters. */
   readonly secretLength: number
-  /** Wall clock, in milliseconds: a `Retry-After` may be a date. */
+  /** Wall clock, in milliseconds, since a `Retry-After` may be a date. */
   readonly wallMillis: () => number
   readonly credentialsMayChange: boolean
 }
 
-/** How much of a body is kept, in bytes. */
+/** The most bytes of a body that are kept. */
 const maxBody = 1024
 
-/** How long the rest of a body is waited for, in milliseconds. */
+/** How long to wait for the rest of a body, in milliseconds. */
 const bodyTimeout = 1000
 
 /** The headers under which servers and proxies report a request's id. */
@@ -38,10 +38,10 @@ const requestIdHeaders = [
   "x-vercel-id"
 ]
 
-/** The longest text that is taken from a header. */
+/** The longest text of a header that is kept. */
 const maxHeader = 256
 
-/** Reads the answer. The body is waited for briefly, and only if it is text or JSON. */
+/** Reads the response. Waits briefly for the body, and only if it is text or JSON. */
 export const read = (response: IncomingMessage, options: Options): Effect.Effect<MeshError.HandshakeRejected> =>
   Effect.map(bodyOf(response, options), (body) => fromParts(response, body, options))
 
@@ -72,12 +72,12 @@ const fromParts = (
 
 type Present<A> = { [Key in keyof A]?: Exclude<A[Key], undefined> }
 
-/** Without the members that are `undefined`. */
+/** Removes members that are `undefined`. */
 const present = <A extends object>(members: A): Present<A> =>
-  // The type says what the filter does, which `Object.fromEntries` cannot.
+  // The cast describes the effect of the filter, which the type of `Object.fromEntries` does not.
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Present<A>
 
-/** A redirect's target without what may be secret in it: user, password, query and fragment. */
+/** The target of a redirect without its possibly secret parts: user, password, query and fragment. */
 export const targetOf = (location: string | undefined, base: string): string | undefined => {
   if (location === undefined) return undefined
   try {
@@ -103,7 +103,7 @@ const bodyOf = (response: IncomingMessage, { scrub, secretLength }: Options): Ef
   }
   const chunks: Array<Buffer> = []
   let size = 0
-  // A secret that starts before the end of what is kept is read as a whole, in every spelling, so that it can be found.
+  // Reads more than is kept, so that a secret that starts before the end is read as a whole and can be found.
   const wanted = maxBody + 6 * secretLength
   const received = Effect.callback<void>((resume) => {
     const onEnd = () => resume(Effect.void)
@@ -124,7 +124,7 @@ const bodyOf = (response: IncomingMessage, { scrub, secretLength }: Options): Ef
   })
   return Effect.timeoutOption(received, bodyTimeout).pipe(
     Effect.map(() => {
-      // A character that is cut in two at the end is dropped by the decoder's streaming mode.
+      // The streaming mode of the decoder drops an incomplete character at the end.
       const text = (bytes: Buffer) => new TextDecoder().decode(bytes, { stream: true })
       return text(Buffer.from(scrub(text(Buffer.concat(chunks)))).subarray(0, maxBody))
     })

@@ -1,5 +1,5 @@
 /**
- * Which connection a writer writes to.
+ * Determines the connection that a writer writes to.
  *
  * A writer that was acquired in the same scope as a reader belongs to that
  * reader's connection, and fails once that has ended. Any other writer writes to
@@ -17,11 +17,11 @@ interface Slot {
 }
 
 export interface Slots {
-  /** Called when a reader dials in a scope: its writers wait from now on. */
+  /** Called when a reader dials in a scope. From now on the writers of this scope wait. */
   readonly dialling: (scope: Scope.Scope) => void
   /** Called when the connection of that scope is open. */
   readonly opened: (scope: Scope.Scope, connection: Connection) => void
-  /** Called at the end of a connection: writers of other scopes wait for the next one. */
+  /** Called at the end of a connection. Writers of other scopes then wait for the next one. */
   readonly ended: (connection: Connection) => void
   readonly writer: Socket.Socket["writer"]
 }

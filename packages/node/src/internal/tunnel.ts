@@ -1,11 +1,10 @@
 /**
- * A connection through an HTTP proxy: `CONNECT`, and then TLS to the server
- * where the URL is `wss`.
+ * A connection through an HTTP proxy: `CONNECT`, and then TLS to the server if the URL
+ * is `wss`.
  *
- * Why not a library: of a proxy agent one sees neither the socket, so that a
- * dial that is given up while the proxy is silent would leave it open, nor
- * whether a 403 came from the proxy or from the server. A decision record
- * (`docs/decisions/050-proxy-tunnel.md`) has the details.
+ * It does not use a library, because a proxy agent hides the socket (an aborted dial
+ * would leave it open while the proxy is silent), and does not report whether a 403 came
+ * from the proxy or from the server. See `docs/decisions/050-proxy-tunnel.md`.
  */
 import * as http from "node:http"
 import * as https from "node:https"
@@ -25,20 +24,20 @@ export interface Options {
 /** Called once, with the error or with the socket. */
 export type OnSocket = (error: Error | null, socket?: Socket) => void
 
-/** The proxy answered something else than 200. */
+/** The proxy answered with a status other than 200. */
 export class ProxyRefused extends Error {
   readonly status: number
   constructor(status: number) {
     super(
       status === 407
-        ? "the proxy did not accept its credentials (HTTP status 407)"
+        ? "the proxy did not accept the credentials (HTTP status 407)"
         : `the proxy refused to connect to the server (HTTP status ${status})`
     )
     this.status = status
   }
 }
 
-/** Connects. The returned function aborts the attempt, and does nothing once there is a socket. */
+/** Connects. The returned function aborts the attempt. It has no effect once there is a socket. */
 export const connect = (options: Options, onSocket: OnSocket): (() => void) => {
   const { host, port, proxy } = options
   const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`
@@ -54,7 +53,7 @@ export const connect = (options: Options, onSocket: OnSocket): (() => void) => {
     host: proxy.host,
     port: proxy.port,
     path: authority,
-    // A connection of its own, which no agent keeps.
+    // A separate connection, which no agent keeps.
     agent: false,
     headers: {
       host: authority,
@@ -71,9 +70,9 @@ export const connect = (options: Options, onSocket: OnSocket): (() => void) => {
       socket.destroy()
       return finish(new ProxyRefused(response.statusCode ?? 0))
     }
-    // Keeps bytes that the server sent before the client's first byte.
+    // Returns bytes to the socket that the server sent before the client's first byte.
     if (head.length > 0) socket.unshift(head)
-    // From here on the request owns the socket, and receives its errors, those of TLS included.
+    // From here on the request owns the socket and receives its errors, including those of TLS.
     finish(null, options.tls === undefined ? socket : tls.connect({ ...options.tls, socket }))
   })
   request.end()

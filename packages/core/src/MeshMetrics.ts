@@ -32,7 +32,7 @@ import type { Data, Resync } from "./MeshEvent.ts"
  * @since 0.1.0
  */
 export const connectionsOpen: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.connections.open", {
-  description: "Connections to the task feed that are open now"
+  description: "Open connections"
 })
 
 /**
@@ -43,7 +43,7 @@ export const connectionsOpen: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
  * @since 0.1.0
  */
 export const epoch: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.connection.epoch", {
-  description: "The epoch of the newest connection to the task feed"
+  description: "Number of the newest connection"
 })
 
 /**
@@ -54,7 +54,7 @@ export const epoch: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.co
  * @since 0.1.0
  */
 export const dials: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.connection.dials", {
-  description: "Attempts to connect to the task feed",
+  description: "Attempts to connect",
   incremental: true
 })
 
@@ -67,7 +67,7 @@ export const dials: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makim
  * @since 0.1.0
  */
 export const disconnects: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.connection.disconnects", {
-  description: "Connections to the task feed that ended and dials that failed",
+  description: "Connections that ended, dials that failed",
   incremental: true
 })
 
@@ -80,7 +80,7 @@ export const disconnects: Metric.Counter<number> = /*#__PURE__*/ Metric.counter(
  * @since 0.1.0
  */
 export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram("makima.connection.downtime", {
-  description: "Milliseconds from the end of a connection to the confirmation of the next one",
+  description: "Time from the end of a connection to the mark of the next",
   attributes: { unit: "milliseconds" },
   boundaries: [100, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
 })
@@ -96,7 +96,7 @@ export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram
 export const heartbeatRoundTrip: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram(
   "makima.heartbeat.round_trip",
   {
-    description: "Milliseconds from a ping to its answer",
+    description: "Time from a ping to its answer",
     attributes: { unit: "milliseconds" },
     boundaries: [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000]
   }
@@ -110,7 +110,7 @@ export const heartbeatRoundTrip: Metric.Histogram<number> = /*#__PURE__*/ Metric
  * @since 0.1.0
  */
 export const framesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.frames.received", {
-  description: "Frames received from the task feed",
+  description: "Frames received",
   incremental: true
 })
 
@@ -123,7 +123,7 @@ export const framesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.count
  * @since 0.1.0
  */
 export const bytesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.bytes.received", {
-  description: "Size of the frames received from the task feed",
+  description: "Size of the frames",
   attributes: { unit: "bytes" },
   incremental: true
 })
@@ -136,7 +136,7 @@ export const bytesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.counte
  * @since 0.1.0
  */
 export const decodeFailures: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.frames.undecodable", {
-  description: "Frames of the task feed that could not be decoded",
+  description: "Frames that could not be decoded",
   incremental: true
 })
 
@@ -148,7 +148,7 @@ export const decodeFailures: Metric.Counter<number> = /*#__PURE__*/ Metric.count
  * @since 0.1.0
  */
 export const events: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.events", {
-  description: "Events of the task feed, by kind",
+  description: "Events by kind",
   incremental: true
 })
 
@@ -162,7 +162,7 @@ export const events: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("maki
  * @since 0.1.0
  */
 export const gaps: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.gaps", {
-  description: "Places in the task feed where events may have been missed, by reason",
+  description: "Marks where events may be missing",
   incremental: true
 })
 
@@ -175,7 +175,7 @@ export const gaps: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima
  * @since 0.1.0
  */
 export const queueDepth: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.client.queue.depth", {
-  description: "Events in the fullest queue of the newest batch"
+  description: "Events in the fullest queue"
 })
 
 /**
@@ -187,7 +187,7 @@ export const queueDepth: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("maki
  * @since 0.1.0
  */
 export const eventsDropped: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.events.dropped", {
-  description: "Events that did not reach a consumer because it was too slow",
+  description: "Events lost by slow consumers",
   incremental: true
 })
 
@@ -200,7 +200,7 @@ export const eventsDropped: Metric.Counter<number> = /*#__PURE__*/ Metric.counte
  * @since 0.2.0
  */
 export const consumerStalls: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.consumer.stalls", {
-  description: "Consumers with a full queue that blocked the others for longer than stallWarning",
+  description: "Consumers that blocked the others",
   incremental: true
 })
 
@@ -212,7 +212,7 @@ export const consumerStalls: Metric.Counter<number> = /*#__PURE__*/ Metric.count
  * @since 0.2.0
  */
 export const discoveredTasks: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.discovery.tasks", {
-  description: "Live tasks whose output is followed"
+  description: "Live tasks that are followed"
 })
 
 /**
@@ -225,7 +225,7 @@ export const discoveredTasks: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
  * @since 0.2.0
  */
 export const forgottenTasks: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.discovery.forgotten", {
-  description: "Live tasks that are no longer followed",
+  description: "Live tasks that were given up",
   incremental: true
 })
 
@@ -237,7 +237,7 @@ export const forgottenTasks: Metric.Counter<number> = /*#__PURE__*/ Metric.count
  * @since 0.1.0
  */
 export const subscriptionsWanted: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.subscriptions.wanted", {
-  description: "Subscriptions of the task feed that are wanted"
+  description: "Subscriptions wanted"
 })
 
 /**
@@ -250,7 +250,7 @@ export const subscriptionsWanted: Metric.Gauge<number> = /*#__PURE__*/ Metric.ga
 export const subscriptionsConfirmed: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
   "makima.subscriptions.confirmed",
   {
-    description: "Subscriptions that the server has confirmed"
+    description: "Subscriptions confirmed"
   }
 )
 
@@ -263,16 +263,6 @@ const kinds = {
 
 /** The marks that count as gaps. `Started` and `Subscribed` only mark where the feed becomes complete. */
 type GapReason = Exclude<Resync["reason"]["_tag"], "Started" | "Subscribed">
-
-const gapReasons = {
-  Reconnected: Metric.withAttributes(gaps, { reason: "Reconnected" }),
-  BadFrame: Metric.withAttributes(gaps, { reason: "BadFrame" }),
-  VersionGap: Metric.withAttributes(gaps, { reason: "VersionGap" }),
-  Overflow: Metric.withAttributes(gaps, { reason: "Overflow" }),
-  JoinedLate: Metric.withAttributes(gaps, { reason: "JoinedLate" }),
-  Unaligned: Metric.withAttributes(gaps, { reason: "Unaligned" }),
-  LogTruncated: Metric.withAttributes(gaps, { reason: "LogTruncated" })
-} satisfies Record<GapReason, unknown>
 
 /**
  * Records data events of one kind.
@@ -289,17 +279,12 @@ export const recordEvents = (kind: Data["_tag"], count: number, context: Context
  * @internal
  */
 export const recordGap = (reason: GapReason, context: Context.Context<never>, count = 1): void =>
-  gapReasons[reason].updateUnsafe(count, context)
-
-const forgottenReasons = {
-  stale: Metric.withAttributes(forgottenTasks, { reason: "stale" }),
-  evicted: Metric.withAttributes(forgottenTasks, { reason: "evicted" })
-}
+  Metric.withAttributes(gaps, { reason }).updateUnsafe(count, context)
 
 /**
  * Records a live task that is no longer followed.
  *
  * @internal
  */
-export const recordForgotten = (reason: keyof typeof forgottenReasons, context: Context.Context<never>): void =>
-  forgottenReasons[reason].updateUnsafe(1, context)
+export const recordForgotten = (reason: "stale" | "evicted", context: Context.Context<never>): void =>
+  Metric.withAttributes(forgottenTasks, { reason }).updateUnsafe(1, context)

@@ -15,6 +15,7 @@ import type { DecodeError } from "./DecodeError.ts"
 import type * as Interest from "./Interest.ts"
 import * as Settings from "./internal/session/options.ts"
 import * as Session from "./internal/session/session.ts"
+import { resync } from "./internal/resync.ts"
 import * as Subscriptions from "./internal/session/subscriptions.ts"
 import type * as MeshError from "./MeshError.ts"
 import type { Data, Resync } from "./MeshEvent.ts"
@@ -121,7 +122,7 @@ export const make = Effect.fnUntraced(function* (
     subscriptions,
     epoch: 1,
     toBad: (error) => error,
-    toReplayMark: (unconfirmed) => Session.replayMark(1, { _tag: "Started" }, unconfirmed)
+    toReplayMark: (unconfirmed) => resync(1, { _tag: "Started" }, unconfirmed)
   })
   return {
     pull: session.pull,

@@ -196,16 +196,10 @@ const isFinalClose = (code: number): boolean =>
  * @category classification
  * @since 0.2.0
  */
-export const mayNeedFreshCredentials = (reason: ConnectionReason): boolean => {
-  switch (reason._tag) {
-    case "HandshakeRejected":
-      return reason.credentialsMayChange === true && reason.status === 401
-    case "ConnectionClosed":
-      return reason.credentialsMayChange === true && (reason.code === 4401 || reason.code === 3000)
-    default:
-      return false
-  }
-}
+export const mayNeedFreshCredentials = (reason: ConnectionReason): boolean =>
+  "credentialsMayChange" in reason &&
+  reason.credentialsMayChange === true &&
+  (reason._tag === "HandshakeRejected" ? reason.status === 401 : reason.code === 4401 || reason.code === 3000)
 
 /**
  * The default policy.
@@ -265,29 +259,4 @@ export const make = (options: Options = {}): ReconnectPolicy => ({
 const atLeast = (minMillis: number, input: Duration.Input | undefined, otherwise: Duration.Input): Duration.Input => {
   if (input === undefined || Number.isNaN(input)) return otherwise
   return Duration.toMillis(input) >= minMillis ? input : Duration.millis(minMillis)
-}
-
-/**
- * A policy with its durations in milliseconds, for the connection's loop.
- *
- * @internal
- */
-export interface Resolved {
-  readonly schedule: ReconnectPolicy["schedule"]
-  readonly minDelayMillis: number
-  readonly stableAfterMillis: number
-  readonly maxRetryAfterMillis: number
-  readonly classify: ReconnectPolicy["classify"]
-}
-
-/** @internal */
-export const resolve = (options?: Options): Resolved => {
-  const policy = make(options)
-  return {
-    schedule: policy.schedule,
-    minDelayMillis: Duration.toMillis(policy.minDelay),
-    stableAfterMillis: Duration.toMillis(policy.stableAfter),
-    maxRetryAfterMillis: Duration.toMillis(policy.maxRetryAfter),
-    classify: policy.classify
-  }
 }

@@ -11,12 +11,14 @@
  * event is counted in a `Resync` with reason `Overflow` at the event's place. A
  * lost mark that stands for no event leaves an `Overflow` that does not count it.
  */
-import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import type { MeshError } from "../../MeshError.ts"
 import type { MeshEvent } from "../../MeshEvent.ts"
+import { isNonEmpty } from "../nonEmpty.ts"
+import { resync } from "../resync.ts"
 import * as ShedQueue from "../queue/shedQueue.ts"
 import type { ConsumerSettings } from "./options.ts"
 import type { Route } from "./router.ts"
@@ -89,7 +91,7 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
     if (this.size > 0) {
       const events = this.takeAll()
       this.signalRoom()
-      return isReadonlyArrayNonEmpty(events) ? Effect.succeed(events) : this
+      return isNonEmpty(events) ? Effect.succeed(events) : this
     }
     if (this.ended !== undefined) return this.ended
     // No cleanup on interruption: an obsolete `resume` has no effect, and the next pull replaces it.
@@ -187,7 +189,7 @@ class FifoConsumer extends Consumer {
     if (dropped === undefined) return events
     this.start = 0
     this.dropped = undefined
-    const mark = (epoch: number): MeshEvent => ({ _tag: "Resync", epoch, reason: { _tag: "Overflow", dropped } })
+    const mark = (epoch: number): MeshEvent => resync(epoch, { _tag: "Overflow", dropped })
     // `dropping` loses events only at the end: there is room again only after the queue was emptied.
     if (this.options.overflow !== "sliding") return this.wantedOf([...events, mark(this.shared.epoch)])
     const kept = events.slice(start)

@@ -28,6 +28,7 @@ import type { Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { Key, Subscriptions } from "../session/subscriptions.ts"
+import { resync } from "../resync.ts"
 import * as Consumer from "./consumer.ts"
 import type { Discoveries } from "./discoveries.ts"
 import * as Openings from "./openings.ts"
@@ -220,7 +221,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
 
   const joinedLate = (unconfirmed: number): Resync => {
     MeshMetrics.recordGap("JoinedLate", context)
-    return { _tag: "Resync", epoch: shared.epoch, reason: { _tag: "JoinedLate" }, ...unconfirmedOf(unconfirmed) }
+    return resync(shared.epoch, { _tag: "JoinedLate" }, unconfirmed)
   }
 
   function* keysOf(consumer: Consumer.Consumer): Iterable<Key> {
@@ -239,8 +240,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       }
       let unconfirmed = 0
       for (const key of keysOf(consumer)) if (!openings.isConfirmed(key)) unconfirmed++
-      const { unconfirmed: _, ...rest } = mark
-      deliver(consumer, { ...rest, ...unconfirmedOf(unconfirmed) })
+      deliver(consumer, resync(mark.epoch, mark.reason, unconfirmed))
     }
   }
 
@@ -295,12 +295,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     const found = discoveries.observe(update)
     if (found.length === 0) return
     for (const key of subscriptions.keys(Interest.output(update.taskId))) if (!openings.isConfirmed(key)) return
-    const mark: Resync = {
-      _tag: "Resync",
-      epoch: shared.epoch,
-      taskId: update.taskId,
-      reason: { _tag: "Subscribed", kind: "output" }
-    }
+    const mark = resync(shared.epoch, { _tag: "Subscribed", kind: "output" }, 0, update.taskId)
     for (const { members } of found) for (const consumer of members) deliver(consumer, mark)
   }
 
@@ -377,5 +372,3 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     count: () => router.consumers.size
   }
 }
-
-const unconfirmedOf = (unconfirmed: number) => (unconfirmed === 0 ? {} : { unconfirmed })

@@ -31,6 +31,7 @@ import type { MeshEvent, Resync } from "../../MeshEvent.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import { atLeast } from "../bounds.ts"
+import { resync } from "../resync.ts"
 
 export interface Options {
   /** The most events that are queued. A fraction is rounded down; a value below 1 or `NaN` counts as 1. */
@@ -101,12 +102,8 @@ const joinMarks = <A extends MeshEvent>(slots: ReadonlyArray<Slot<A>>): Array<Sl
   return joined
 }
 
-const toResync = ({ dropped, epoch, taskId }: Slot<unknown>): Resync => ({
-  _tag: "Resync",
-  epoch,
-  ...(taskId === undefined ? {} : { taskId }),
-  reason: { _tag: "Overflow", dropped }
-})
+const toResync = ({ dropped, epoch, taskId }: Slot<unknown>): Resync =>
+  resync(epoch, { _tag: "Overflow", dropped }, 0, taskId)
 
 /** Whether an update is older than one that arrived before it. An update without a version counts as newer. */
 const isLate = (before: TaskUpdated, after: TaskUpdated): boolean =>

@@ -26,7 +26,7 @@ import * as Exit from "effect/Exit"
 import * as Duration from "effect/Duration"
 import * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
-import * as Pull from "effect/Pull"
+import type * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
@@ -37,6 +37,7 @@ import type { Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import * as ReconnectPolicy from "../../ReconnectPolicy.ts"
 import type { Skippable } from "../pushdown.ts"
+import { resync } from "../resync.ts"
 import { monotonicMillis } from "../time.ts"
 import { halvePace, type Settings } from "./options.ts"
 import * as Session from "./session.ts"
@@ -151,7 +152,7 @@ class Loop<Extra> {
   readonly #dialNow = Latch.makeUnsafe(false)
   /** Closed while `reconnect` closes a connection. The next dial waits for it. */
   readonly #closing = Latch.makeUnsafe(true)
-  readonly #policy: ReconnectPolicy.Resolved
+  readonly #policy: ReconnectPolicy.ReconnectPolicy
   readonly #options: Options<Extra>
   readonly #parts: Parts
 
@@ -160,7 +161,7 @@ class Loop<Extra> {
     this.#parts = parts
     this.#epoch = options.epoch ?? 0
     this.#pace = options.settings.pace
-    this.#policy = ReconnectPolicy.resolve(options.policy)
+    this.#policy = ReconnectPolicy.make(options.policy)
   }
 
   readonly pull: Effect.Effect<Batch<Extra>, MeshError.MeshError> = Effect.suspend(() => {
@@ -259,7 +260,7 @@ class Loop<Extra> {
       onReplay,
       onChanged: this.#publishChanges,
       onConfirmed: onConfirmed === undefined ? undefined : (key) => onConfirmed(key, epoch),
-      toBad: (error) => ({ _tag: "Resync", epoch, reason: { _tag: "BadFrame", error } }),
+      toBad: (error) => resync(epoch, { _tag: "BadFrame", error }),
       toReplayMark: (unconfirmed) => this.#onReplayEnd(unconfirmed)
     }).pipe(
       Scope.provide(scope),
@@ -308,11 +309,11 @@ class Loop<Extra> {
     const epoch = this.#epoch + (this.#state._tag === "Online" ? 0 : 1)
     const since = this.#incompleteSince
     this.#incompleteSince = undefined
-    if (since === undefined) return Session.replayMark(epoch, { _tag: "Started" }, unconfirmed)
+    if (since === undefined) return resync(epoch, { _tag: "Started" }, unconfirmed)
     const downMillis = this.#now() - since
     MeshMetrics.recordGap("Reconnected", this.#parts.context)
     MeshMetrics.downtime.updateUnsafe(downMillis, this.#parts.context)
-    return Session.replayMark(epoch, { _tag: "Reconnected", downMillis }, unconfirmed)
+    return resync(epoch, { _tag: "Reconnected", downMillis }, unconfirmed)
   }
 
   readonly #onSessionEnd = Effect.fnUntraced(
@@ -332,7 +333,7 @@ class Loop<Extra> {
         this.#wasOnline = true
         this.#triedFreshCredentials = false
         // Only a server that sends messages, on a connection that lasts, resets the schedule.
-        if (now - openedAt >= this.#policy.stableAfterMillis) yield* this.resetSchedule
+        if (now - openedAt >= Duration.toMillis(this.#policy.stableAfter)) yield* this.resetSchedule
       }
       yield* this.#publish
       const reason = this.#requested ? new MeshError.ReconnectRequested() : connectionReason(error)
@@ -391,7 +392,8 @@ class Loop<Extra> {
   ): Effect.Effect<number | MeshError.MeshError> {
     // The program requested it, so there is neither a scheduled delay nor a step of the schedule.
     if (reason._tag === "ReconnectRequested") return Effect.succeed(Math.max(0, this.#earliestReconnect() - now))
-    const { classify, minDelayMillis } = this.#policy
+    const { classify, minDelay } = this.#policy
+    const minDelayMillis = Duration.toMillis(minDelay)
     if (!tooFast && classify(reason, { wasOnline: this.#wasOnline }) === "fail") {
       if (!ReconnectPolicy.mayNeedFreshCredentials(reason) || this.#triedFreshCredentials) {
         return Effect.succeed(new MeshError.MeshError({ reason }))
@@ -401,14 +403,11 @@ class Loop<Extra> {
     }
     const step = this.#step
     if (step === undefined) return Effect.succeed(minDelayMillis)
-    return Pull.matchEffect(step(now, reason), {
-      onSuccess: ([, duration]) =>
-        Effect.succeed(Math.max(minDelayMillis, Duration.toMillis(duration)) + this.#retryAfter(reason)),
-      onFailure: Effect.failCause,
-      onDone: () =>
-        Effect.succeed(
-          new MeshError.MeshError({ reason: new MeshError.RetriesExhausted({ attempts: this.#attempt, last: reason }) })
-        )
+    return Effect.match(step(now, reason), {
+      onSuccess: ([, duration]) => Math.max(minDelayMillis, Duration.toMillis(duration)) + this.#retryAfter(reason),
+      // The schedule has ended.
+      onFailure: () =>
+        new MeshError.MeshError({ reason: new MeshError.RetriesExhausted({ attempts: this.#attempt, last: reason }) })
     })
   }
 
@@ -419,7 +418,7 @@ class Loop<Extra> {
    */
   #retryAfter(reason: MeshError.ConnectionReason): number {
     return reason._tag === "HandshakeRejected"
-      ? Math.min(Math.max(0, reason.retryAfterMillis ?? 0), this.#policy.maxRetryAfterMillis)
+      ? Math.min(Math.max(0, reason.retryAfterMillis ?? 0), Duration.toMillis(this.#policy.maxRetryAfter))
       : 0
   }
 

@@ -6,9 +6,10 @@
  * Invariants: an offered batch is pulled exactly once, even if the pull that waited
  * for it was interrupted; the end is pulled after all batches.
  */
-import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { isNonEmpty } from "../nonEmpty.ts"
 
 export interface Handoff<A, E> {
   /** The consumer's side. For one fiber at a time. */
@@ -37,7 +38,7 @@ export const make = <A, E>(hooks: Hooks): Handoff<A, E> => {
   let reader: ((go: Effect.Effect<void>) => void) | undefined
 
   const take = (): Effect.Effect<NonEmptyReadonlyArray<A>, E> | undefined => {
-    if (ready !== undefined && isReadonlyArrayNonEmpty(ready)) {
+    if (ready !== undefined && isNonEmpty(ready)) {
       const batch = ready
       ready = undefined
       return Effect.succeed(batch)

@@ -28,6 +28,7 @@ import * as MeshError from "../../MeshError.ts"
 import type { Data, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { Skippable } from "../pushdown.ts"
+import { resync } from "../resync.ts"
 import { monotonicMillis } from "../time.ts"
 import * as Request from "../wire/encodeRequest.ts"
 import * as Decoder from "./decoder.ts"
@@ -310,21 +311,8 @@ const recordSubscriptions = (subscriptions: Subscriptions, context: Decoder.Opti
 }
 
 /** The mark of one key that is confirmed or overdue. */
-const subscribedMark = (epoch: number, { kind, taskId }: Key, unconfirmed: number): Resync => ({
-  _tag: "Resync",
-  epoch,
-  ...(taskId === undefined ? {} : { taskId }),
-  reason: { _tag: "Subscribed", kind: kind === "output" ? "output" : "updates" },
-  ...(unconfirmed === 0 ? {} : { unconfirmed })
-})
-
-/** The mark at the end of a replay with the number of `unconfirmed` keys. */
-export const replayMark = (epoch: number, reason: Resync["reason"], unconfirmed: number): Resync => ({
-  _tag: "Resync",
-  epoch,
-  reason,
-  ...(unconfirmed === 0 ? {} : { unconfirmed })
-})
+const subscribedMark = (epoch: number, { kind, taskId }: Key, unconfirmed: number): Resync =>
+  resync(epoch, { _tag: "Subscribed", kind: kind === "output" ? "output" : "updates" }, unconfirmed, taskId)
 
 /** The error of a pull whose own session was closed. */
 const closedHere = (): MeshError.MeshError => new MeshError.MeshError({ reason: new MeshError.ConnectionLost({}) })

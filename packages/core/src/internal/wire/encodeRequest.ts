@@ -5,7 +5,6 @@
  * A session sends only requests that its own table of subscriptions made, so they are not validated. A task id that is
  * invalid because of a cast is refused by the server; a defect here would end the connection for all of its consumers.
  */
-import * as String from "effect/String"
 import type { TaskId } from "../../TaskId.ts"
 
 interface Request {
@@ -15,4 +14,4 @@ interface Request {
 
 /** Encodes a `ClientMessage`. On the wire, the `type` of a request is its tag, uncapitalized. */
 export const encode = ({ _tag, ...members }: Request): string =>
-  JSON.stringify({ type: String.uncapitalize(_tag), ...members })
+  JSON.stringify({ type: _tag.charAt(0).toLowerCase() + _tag.slice(1), ...members })

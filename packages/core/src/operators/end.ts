@@ -45,11 +45,14 @@ export interface UntilTerminalOptions extends RestartOptions {
  * - Without a task the stream ends at once.
  * - Memory: the given tasks that have not ended, and their versions.
  *
+ * - A `Restated` of a `Repair` counts as an update, so an end that was lost in a gap is
+ *   an end. A task that is `gone` has ended.
+ *
  * **Gotchas**
  *
- * A terminal status that was lost in a gap never arrives, and the task sends nothing
- * after it. At a `Resync`, fetch the status from another interface of the server, or
- * limit the wait (`Stream.timeout`, `Stream.interruptWhen`).
+ * Without a `Repair`, a terminal status that was lost in a gap never arrives, and the
+ * task sends nothing after it. Put `Repair.repair` before it, or limit the wait
+ * (`Stream.timeout`, `Stream.interruptWhen`).
  *
  * **Example** (Following two tasks until they end)
  *
@@ -102,7 +105,8 @@ export const untilTerminal: {
       let connections = 0
       return Stream.takeUntil(self, (event) => {
         if (Versions.isNewConnection(event)) connections++
-        if (event._tag !== "TaskUpdated" || !running.has(event.taskId)) return false
+        if ((event._tag !== "TaskUpdated" && event._tag !== "Restated") || !running.has(event.taskId)) return false
+        if (event._tag === "Restated" && event.gone === true) return running.delete(event.taskId) && running.size === 0
         const { status, taskId, version } = event
         if (version !== undefined) {
           const before = running.get(taskId)

@@ -255,7 +255,13 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   const hear = (group: Group<A, E>, event: A): void => {
     touched.add(group)
     const wasEnding = group.isEnding
-    if (event._tag === "TaskUpdated" && isNewest(group, event.version) && event.status !== undefined) {
+    if (event._tag === "Restated" && event.gone === true) {
+      group.isEnding = true
+    } else if (
+      (event._tag === "TaskUpdated" || event._tag === "Restated") &&
+      isNewest(group, event.version) &&
+      event.status !== undefined
+    ) {
       group.isEnding = isTerminal(event.status)
     }
     if (group.isEnding && endedTimeToLive === 0) return end(group, done)

@@ -60,7 +60,8 @@ export interface OrderOptions extends MaxTasks, RestartOptions {}
  *
  * - An update passes if its `version` is higher than every earlier version of its
  *   task. An update without a `version` always passes.
- * - All other events pass, including the lifecycle elements.
+ * - All other events pass, including the lifecycle elements. So does a `Restated` of a
+ *   `Repair`. Its version counts as passed.
  * - A `Resync` does not clear the memory. On the server, versions continue to grow
  *   during a gap, so an old version is still old after a gap.
  * - A server that was restored from a backup continues from a lower version. Its
@@ -109,7 +110,7 @@ export const dedupeUpdates: <Arg extends Events | OrderOptions = {}>(
       const versions = recent<Versions.Versions>(options)
       let connections = 0
       return Stream.filter(self, (event) => {
-        if (event._tag !== "TaskUpdated") {
+        if (event._tag !== "TaskUpdated" && event._tag !== "Restated") {
           if (Versions.isNewConnection(event)) connections++
           return true
         }
@@ -117,7 +118,7 @@ export const dedupeUpdates: <Arg extends Events | OrderOptions = {}>(
         const before = versions.get(event.taskId)
         const after = Versions.next(before, event.version, connections, restartAfter)
         if (after !== before) versions.set(event.taskId, after)
-        return Versions.isNewer(before, after)
+        return event._tag === "Restated" || Versions.isNewer(before, after)
       })
     })
 )
@@ -162,6 +163,7 @@ const isGapOfUpdates = ({ reason }: Resync): boolean =>
  *   there was none.
  * - All events pass at once. Updates without a `version`, and late updates, are not
  *   compared.
+ * - A `Restated` of a `Repair` shows no gap. Its version counts as the last one.
  * - Memory: two numbers for each of the last `maxTasks` tasks. The first update of a
  *   forgotten task cannot show a gap.
  *
@@ -217,7 +219,7 @@ export const markGaps: <Arg extends Events | OrderOptions = {}>(
             let out: Array<A | Resync> | undefined
             for (let i = 0; i < batch.length; i++) {
               const event: MeshEvent = batch[i]
-              if (event._tag === "TaskUpdated" && event.version !== undefined) {
+              if ((event._tag === "TaskUpdated" || event._tag === "Restated") && event.version !== undefined) {
                 const { taskId, version } = event
                 const last = state.passed.get(taskId)
                 const versions = Versions.next(last?.versions, version, state.connections, state.restartAfter)
@@ -225,7 +227,7 @@ export const markGaps: <Arg extends Events | OrderOptions = {}>(
                   state.passed.set(taskId, { versions, gaps: state.gaps })
                 } else {
                   const lastVersion = last.versions.highest
-                  if (version > lastVersion + 1 && last.gaps === state.gaps) {
+                  if (version > lastVersion + 1 && last.gaps === state.gaps && event._tag === "TaskUpdated") {
                     MeshMetrics.recordGap("VersionGap", context)
                     out ??= batch.slice(0, i)
                     out.push({
@@ -288,7 +290,7 @@ interface Known {
  * **Details**
  *
  * - The first update of a task with a status passes, and then each update whose status
- *   differs from the previous one.
+ *   differs from the previous one. A `Restated` of a `Repair` counts as an update.
  * - All other events are dropped, and updates without a status. Lifecycle elements are
  *   dropped unless `keep` selects them.
  * - The highest version decides: an update that arrives after a newer update of its
@@ -345,7 +347,7 @@ export const statusChanges: <Arg extends Events | StatusChangesOptions = {}, O e
     let connections = 0
     const isKept = keptBy(options)
     return Stream.filter(self, (event) => {
-      if (event._tag !== "TaskUpdated") {
+      if (event._tag !== "TaskUpdated" && event._tag !== "Restated") {
         if (Versions.isNewConnection(event)) connections++
         return isKept?.(event) === true
       }

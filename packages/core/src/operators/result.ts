@@ -119,7 +119,7 @@ export interface TakeResultOptions extends RestartOptions {
   readonly endedTimeToLive?: Duration.Input | undefined
 }
 
-type Verdict = Effect.Effect<TaskResult, TaskFailed>
+type Verdict = Effect.Effect<TaskResult, TaskFailed | NoResult>
 
 /** The task has a terminal status, and its result has not arrived yet. */
 interface Ended {
@@ -161,8 +161,9 @@ const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskRes
  *
  * - `TaskFailed` if a failing status arrives first, or if the result is marked as an
  *   error (`isError`);
- * - `NoResult` if the stream ends first, or if the task reaches another terminal
- *   status and no result arrives within `endedTimeToLive`;
+ * - `NoResult` if the stream ends first, if the task reaches another terminal status
+ *   and no result arrives within `endedTimeToLive`, or if a `Repair` says that the task
+ *   is `gone`;
  * - the error of the stream.
  *
  * A result usually arrives before the terminal status of its task, so the wait for a
@@ -177,8 +178,8 @@ const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskRes
  * **Gotchas**
  *
  * A result that was lost in a gap never arrives. If the terminal status of the task
- * arrives after the gap, the wait ends with `NoResult`. If it was lost too, the wait
- * does not end: limit it with `Effect.timeout`. A task that runs again has another
+ * arrives after the gap, or a `Repair` restates it, the wait ends with `NoResult`. If it
+ * was lost too, the wait does not end: limit it with `Effect.timeout`. A task that runs again has another
  * result; each call returns one.
  *
  * **Example** (Waiting for an answer)
@@ -247,7 +248,14 @@ export const takeResult: {
           const result = toResult(event)
           return event.isError === true ? Effect.fail(new TaskFailed({ taskId, result })) : Effect.succeed(result)
         }
-        if (event._tag === "TaskUpdated" && event.taskId === taskId && isNewest(event.version)) {
+        if (event._tag === "Restated" && event.taskId === taskId && event.gone === true) {
+          return Effect.fail(new NoResult({ taskId, status: ended?.status ?? "gone" }))
+        }
+        if (
+          (event._tag === "TaskUpdated" || event._tag === "Restated") &&
+          event.taskId === taskId &&
+          isNewest(event.version)
+        ) {
           const { status } = event
           if (status === undefined) return undefined
           if (isFailed(status)) return Effect.fail(new TaskFailed({ taskId, status }))

@@ -14,7 +14,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { type MeshEvent, type Resync, ResyncReason } from "../../MeshEvent.ts"
+import { type MeshEvent, type Repaired, type Resync, ResyncReason } from "../../MeshEvent.ts"
 import { TaskId } from "../../TaskId.ts"
 import { atLeast } from "../bounds.ts"
 import * as Bounded from "./bounded.ts"
@@ -145,7 +145,9 @@ export const step = (self: Board, event: MeshEvent, at: number): Board => {
         ? onMark(self, event, at)
         : event._tag === "Disconnected"
           ? onDisconnected(self)
-          : self
+          : event._tag === "Repaired"
+            ? onRepaired(self, event, at)
+            : self
   return evict(limitOutputs(updated, taskId), at, taskId)
 }
 
@@ -194,6 +196,18 @@ const onMark = (self: Board, event: Resync, at: number): Board => {
     entryOf(table, State.step(stateOf(table, entry), event, at, table.settings), entry.outputAt, entry.outputChars)
   )
   return withTable(opened, { tasks })
+}
+
+/** Clears the gaps of updates of every task. */
+const onRepaired = (self: Board, event: Repaired, at: number): Board => {
+  if (!State.closesGaps(event)) return self
+  const table = self[contents]
+  const tasks = HashMap.map(table.tasks, (entry) => {
+    const state = stateOf(table, entry)
+    const repaired = State.step(state, event, at, table.settings)
+    return repaired === state ? entry : entryOf(table, repaired, entry.outputAt, entry.outputChars)
+  })
+  return withTable(self, { tasks })
 }
 
 const onDisconnected = (self: Board): Board => {

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import type { MeshEvent, Resync } from "../../MeshEvent.ts"
+import type { MeshEvent, Restated, Resync } from "../../MeshEvent.ts"
 import { toPredicate } from "../../operators/options.ts"
 import type { Selector } from "../../operators/options.ts"
 import type { TaskOutput, TaskUpdated } from "../../ServerMessage.ts"
@@ -22,7 +22,7 @@ import * as Completeness from "./completeness.ts"
 import * as ExactSum from "./exactSum.ts"
 import * as Results from "./results.ts"
 import * as Roster from "./roster.ts"
-import { isSame, SavedVersions } from "./taskState.ts"
+import { closesGaps, isSame, SavedVersions } from "./taskState.ts"
 import * as Versions from "./versions.ts"
 
 /** The key of the internal data of a ledger and its entries. */
@@ -122,13 +122,15 @@ const rosterOf = (self: Ledger): Roster.Roster<Entry> => ({ tasks: self.tasks, o
 
 export const step = (self: Ledger, event: MeshEvent, at: number): Ledger => {
   const updated =
-    event._tag === "TaskUpdated"
+    event._tag === "TaskUpdated" || event._tag === "Restated"
       ? onTask(self, event.taskId, (task) => onUpdate(task, event, at, self[contents]))
       : event._tag === "TaskOutput" && Results.isResult(event)
         ? onTask(self, event.taskId, (task) => onResult(task, event, at))
         : event._tag === "Resync"
           ? onMark(self, event)
-          : self
+          : event._tag === "Repaired" && closesGaps(event) && self.updateGaps > 0
+            ? { ...self, updateGaps: 0 }
+            : self
   return rollUp(updated, at, "taskId" in event ? event.taskId : undefined)
 }
 
@@ -182,11 +184,15 @@ type Draft = { -readonly [K in keyof Entry]: Entry[K] }
 
 const onUpdate = (
   self: Entry,
-  { status, version }: TaskUpdated,
+  event: TaskUpdated | Restated,
   at: number,
   { connections, settings }: Contents
 ): Entry => {
-  const { results, versions: before } = self[contents]
+  const { status, version } = event
+  if (event._tag === "Restated" && event.gone === true) {
+    return self.endedAt === undefined ? { ...self, lastEventAt: at, endedAt: at } : self
+  }
+  const { versions: before } = self[contents]
   const versions = version === undefined ? before : Versions.next(before, version, connections, settings.restartAfter)
   if (version !== undefined && versions !== undefined && !Versions.isNewer(before, versions)) {
     return isSame(before, versions) ? self : { ...self, [contents]: { ...self[contents], versions } }
@@ -196,13 +202,19 @@ const onUpdate = (
     draft.version = version
     draft[contents] = { ...self[contents], versions }
   }
+  if (event._tag === "Restated" && event.costUsd !== undefined) {
+    const hasEnded = status === undefined ? self.endedAt !== undefined : settings.isTerminal(status)
+    const results = Results.restate(draft[contents].results, event.costUsd, hasEnded)
+    draft[contents] = { ...draft[contents], results }
+    draft.costUsd = results.costUsd
+  }
   if (status === undefined) return draft
   draft.status = Bounded.name(status)
   const ends = settings.isTerminal(status)
   if (ends) draft.endedAt ??= at
   else if (self.endedAt !== undefined) {
     draft.runs++
-    draft[contents] = { ...draft[contents], results: Results.beginRun(results) }
+    draft[contents] = { ...draft[contents], results: Results.beginRun(draft[contents].results) }
     delete draft.endedAt
   }
   return draft

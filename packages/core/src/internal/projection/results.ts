@@ -10,6 +10,9 @@
  * - A result that equals the last result of the previous run counts as a repetition
  *   of it.
  *
+ * - A snapshot says what all runs have cost. A higher sum than the known one replaces
+ *   it. It includes this run if the run has ended or has a result.
+ *
  * Results are compared by cost, duration, `isError`, and the length and hash of
  * the content, so no content is kept.
  */
@@ -27,6 +30,8 @@ export const Results = Schema.Struct({
   earlierCostUsd: Schema.Finite,
   /** Milliseconds, in the earlier runs. */
   earlierDurationMs: Schema.Finite,
+  /** What a snapshot said that the task has cost, if that includes this run. US dollars. */
+  restatedCostUsd: Schema.optionalKey(Schema.Finite),
   /** The fingerprint of this run's latest result. */
   fingerprint: Schema.optionalKey(Schema.String),
   /** The fingerprint of the last result of the earlier runs. */
@@ -53,14 +58,25 @@ export const add = (self: Results, output: TaskOutput): Results => {
   if (fingerprint === self.fingerprint || fingerprint === self.earlierFingerprint) return self
   return {
     ...self,
-    costUsd: output.costUsd === undefined ? self.costUsd : plus(self.earlierCostUsd, output.costUsd),
+    costUsd:
+      output.costUsd === undefined
+        ? self.costUsd
+        : Math.max(plus(self.earlierCostUsd, output.costUsd), self.restatedCostUsd ?? -Infinity),
     durationMs: output.durationMs === undefined ? self.durationMs : plus(self.earlierDurationMs, output.durationMs),
     fingerprint
   }
 }
 
+/** Takes the sum of a snapshot over, if it is higher. */
+export const restate = (self: Results, costUsd: number, hasEnded: boolean): Results => {
+  if (!(costUsd > self.costUsd)) return self
+  return hasEnded || self.fingerprint !== undefined
+    ? { ...self, costUsd, restatedCostUsd: costUsd }
+    : { ...self, costUsd, earlierCostUsd: costUsd }
+}
+
 /** Begins a run. */
-export const beginRun = ({ fingerprint, ...self }: Results): Results => ({
+export const beginRun = ({ fingerprint, restatedCostUsd: _, ...self }: Results): Results => ({
   ...self,
   earlierCostUsd: self.costUsd,
   earlierDurationMs: self.durationMs,

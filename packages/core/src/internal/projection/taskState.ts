@@ -5,7 +5,7 @@
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { type MeshEvent, type Resync, ResyncReason } from "../../MeshEvent.ts"
+import { type MeshEvent, type Repaired, type Restated, type Resync, ResyncReason } from "../../MeshEvent.ts"
 import { toPredicate } from "../../operators/options.ts"
 import type { Selector } from "../../operators/options.ts"
 import * as ServerMessage from "../../ServerMessage.ts"
@@ -59,6 +59,10 @@ export interface Bookkeeping {
  * count in a restored projection, but not in one that starts empty. A mark that names
  * no task does not count after the task has ended.
  *
+ * A snapshot of a `Repair` (`Restated`) counts as an update. A `costUsd` in it replaces a
+ * lower sum. `Repaired` sets `updateGaps` to 0 if the snapshot left nothing open. Output
+ * cannot be repaired, so `outputGaps` stays.
+ *
  * Strings have a bound: `status` is cut after 256 characters, and `lastOutput` by
  * the option `maxOutputChars`.
  *
@@ -88,8 +92,10 @@ export interface TaskState {
   readonly lastEventAt?: number
   /** When this run was first seen to work: at its first output, or at an update to a status that is not a waiting one. */
   readonly startedAt?: number
-  /** When this run was first seen to have ended. */
+  /** When this run was first seen to have ended, or the task to be gone. */
   readonly endedAt?: number
+  /** `true` if a snapshot said that the task does not exist any more. Absent otherwise. */
+  readonly gone?: true
   /** The number of observed runs, including the current one. */
   readonly runs: number
   /** The sum of the costs in the results of all runs, in US dollars, each counted once. */
@@ -107,7 +113,7 @@ export interface TaskState {
   readonly updatesCompleteSince?: number
   /** The time from which every output is known. Absent while outputs may be missing. */
   readonly outputCompleteSince?: number
-  /** How many times updates may have been missed. */
+  /** How many times updates may have been missed, since the last repair. */
   readonly updateGaps: number
   /** How many times outputs may have been missed. */
   readonly outputGaps: number
@@ -211,7 +217,10 @@ export const fold = (self: TaskState, events: ReadonlyArray<MeshEvent>, at: numb
 export const step = (self: TaskState, event: MeshEvent, at: number, rules: StatusRules): TaskState => {
   switch (event._tag) {
     case "TaskUpdated":
+    case "Restated":
       return event.taskId === self.taskId ? onUpdate(self, event, at, rules) : self
+    case "Repaired":
+      return onRepaired(self, event)
     case "TaskOutput":
       return event.taskId === self.taskId ? onOutput(self, event, at, rules) : self
     case "Resync":
@@ -243,10 +252,12 @@ export const isSame = (before: Versions.Versions | undefined, after: Versions.Ve
 
 const onUpdate = (
   self: TaskState,
-  { status, version }: ServerMessage.TaskUpdated,
+  event: ServerMessage.TaskUpdated | Restated,
   at: number,
   rules: StatusRules
 ): TaskState => {
+  const { status, version } = event
+  if (event._tag === "Restated" && event.gone === true) return onGone(self, at)
   const { connections, versions: before } = self[bookkeeping]
   const versions = version === undefined ? before : Versions.next(before, version, connections, rules.restartAfter)
   if (version !== undefined && versions !== undefined && !Versions.isNewer(before, versions)) {
@@ -257,17 +268,46 @@ const onUpdate = (
     draft.version = version
     draft[bookkeeping] = { ...draft[bookkeeping], versions }
   }
+  if (self.gone === true) revive(draft, rules)
+  if (event._tag === "Restated" && event.costUsd !== undefined) {
+    const hasEnded = status === undefined ? draft.endedAt !== undefined : rules.isTerminal(status)
+    const results = Results.restate(draft[bookkeeping].results, event.costUsd, hasEnded)
+    draft[bookkeeping] = { ...draft[bookkeeping], results }
+    draft.costUsd = results.costUsd
+  }
   if (status === undefined) return draft
   draft.status = Bounded.name(status)
   const ends = rules.isTerminal(status)
-  if (!ends && self.endedAt !== undefined) {
+  if (!ends && draft.endedAt !== undefined) {
     draft.runs++
-    draft[bookkeeping] = { ...draft[bookkeeping], results: Results.beginRun(self[bookkeeping].results) }
+    draft[bookkeeping] = { ...draft[bookkeeping], results: Results.beginRun(draft[bookkeeping].results) }
     delete draft.startedAt
     delete draft.endedAt
   }
   if (ends) draft.endedAt ??= at
   else if (!rules.isWaiting(status)) draft.startedAt ??= at
+  return draft
+}
+
+/** The task does not exist any more. The version stays, so a late update is not taken for a new one. */
+const onGone = (self: TaskState, at: number): TaskState =>
+  self.gone === true
+    ? self
+    : { ...self, firstEventAt: self.firstEventAt ?? at, endedAt: self.endedAt ?? at, gone: true }
+
+/** Undoes that a task is gone: an end that only the snapshot said is no end. */
+const revive = (draft: Draft, { isTerminal }: StatusRules): void => {
+  delete draft.gone
+  if (draft.status === undefined || !isTerminal(draft.status)) delete draft.endedAt
+}
+
+/** Whether a repair closes every gap of updates before it. */
+export const closesGaps = ({ absent, open }: Repaired): boolean => open === 0 && absent === 0
+
+const onRepaired = (self: TaskState, event: Repaired): TaskState => {
+  if (self.updateGaps === 0 || !closesGaps(event)) return self
+  const draft: Draft = { ...self, updateGaps: 0 }
+  if (self.outputGaps === 0) delete draft.lastGap
   return draft
 }
 
@@ -407,6 +447,7 @@ const Saved = Schema.Struct({
   lastEventAt: optional(Schema.Finite),
   startedAt: optional(Schema.Finite),
   endedAt: optional(Schema.Finite),
+  gone: optional(Schema.Literal(true)),
   runs: Schema.Int,
   costUsd: Schema.Finite,
   durationMs: Schema.Finite,

@@ -76,9 +76,13 @@ export const restate = (self: Results, costUsd: number, hasEnded: boolean): Resu
 }
 
 /** Begins a run. */
-export const beginRun = ({ fingerprint, restatedCostUsd: _, ...self }: Results): Results => ({
-  ...self,
-  earlierCostUsd: self.costUsd,
-  earlierDurationMs: self.durationMs,
-  ...(fingerprint === undefined ? {} : { earlierFingerprint: fingerprint })
-})
+export const beginRun = ({ costUsd, durationMs, earlierFingerprint, fingerprint }: Results): Results => {
+  const earlier = fingerprint ?? earlierFingerprint
+  return {
+    costUsd,
+    durationMs,
+    earlierCostUsd: costUsd,
+    earlierDurationMs: durationMs,
+    ...(earlier === undefined ? {} : { earlierFingerprint: earlier })
+  }
+}

@@ -1,7 +1,6 @@
 /**
- * The client, a process for each run: one variant, from the first frame to the last
- * one that counts. Its first message says what to run; it answers with the
- * measurement.
+ * The client process of a throughput run: runs one variant, from the first to the last
+ * measured frame. Its first message is the order; it answers with the measurement.
  */
 import type { VariantName } from "./rows.ts"
 import * as Meter from "./meter.ts"

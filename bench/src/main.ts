@@ -16,7 +16,7 @@ import { scenarios, type Result as ScenarioResult } from "./scenarios.ts"
 import * as Throughput from "./throughput.ts"
 
 interface Options {
-  /** The ids of the rows to run; all of them where there is none. */
+  /** The ids of the rows to run; `undefined` for all. */
   readonly only: ReadonlyArray<string> | undefined
   readonly rounds: number | undefined
   readonly quick: boolean
@@ -50,7 +50,7 @@ const run = async ({ nodeOptions, only, quick, rounds }: Options): Promise<void>
   const others: Array<ScenarioResult> = []
   const results = join(import.meta.dirname, "../results")
   mkdirSync(results, { recursive: true })
-  /** After each part, so that one that fails costs no figure of the others. */
+  /** Saves after each part, so that a failure does not lose the results of the others. */
   const save = (): void =>
     writeFileSync(
       join(results, "latest.json"),
@@ -118,21 +118,21 @@ const bench = Command.make(
   {
     only: Flag.String("only").pipe(
       Flag.withDescription(
-        `The rows to run, with commas between them; a row brings its reference with it. Default: all, which are ${ids.join(", ")}`
+        `The rows to run, separated by commas; the reference of a row is run too. Defaults to all: ${ids.join(", ")}`
       ),
       Flag.optional
     ),
     rounds: Flag.Int("rounds").pipe(
-      Flag.withDescription("How often each throughput variant is run. Default: 9, or 3 with --quick"),
+      Flag.withDescription("How often each throughput variant is run. Defaults to 9, or 3 with --quick"),
       Flag.withSchema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))),
       Flag.optional
     ),
     quick: Flag.Boolean("quick").pipe(
-      Flag.withDescription("Fewer rounds, fewer events: for a first look, not for a figure to publish"),
+      Flag.withDescription("Fewer rounds and events, for a first impression, not for published figures"),
       Flag.withDefault(false)
     ),
     node: Flag.String("node").pipe(
-      Flag.withDescription("Options for the Node of the throughput clients, such as --node=--cpu-prof"),
+      Flag.withDescription("Node options of the throughput clients, such as --node=--cpu-prof"),
       Flag.optional
     )
   },
@@ -146,6 +146,6 @@ const bench = Command.make(
     const rounds = Option.getOrUndefined(flags.rounds)
     yield* Effect.promise(() => run({ only, rounds, quick: flags.quick, nodeOptions }))
   })
-).pipe(Command.withDescription("Measures what the toolkit costs, against other clients and by itself"))
+).pipe(Command.withDescription("Measures the cost of the toolkit, alone and compared with other clients"))
 
 Cli.main(bench)

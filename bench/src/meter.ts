@@ -1,7 +1,7 @@
 /**
- * Counts the events of a variant, and starts and stops its clock. The payload
- * repeats, so the number of matching events is known beforehand: a variant that
- * loses or adds one ends with another checksum, or does not end.
+ * Counts the events of a variant, and starts and stops its clock. The payload repeats,
+ * so the number of matching events is known in advance. A variant that loses or adds an
+ * event ends with a different checksum, or does not end.
  */
 
 export interface Usage {

@@ -1,25 +1,25 @@
 /**
- * What the server sends: the `Workload` mix, encoded once, framed once, and
- * played round and round. Every dialect carries the same events.
+ * The data that the server sends: the `Workload` mix, encoded and framed once, and sent
+ * repeatedly. Every dialect contains the same events.
  */
 import * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as Workload from "@makima-stream/test-kit/Workload"
 import * as Result from "effect/Result"
 
-/** How the events are wrapped, by the peer that reads them. */
+/** The protocol in which the events are wrapped. */
 export type Dialect = "makima" | "graphql" | "centrifuge"
 
 export interface Payload {
-  /** WebSocket frames, back to back: what is written to the socket as it stands. */
+  /** Consecutive WebSocket frames, which are written to the socket unchanged. */
   readonly bytes: Buffer
-  /** The same in pieces of whole frames, between which the server may answer a ping. */
+  /** The same bytes in chunks of whole frames. The server may answer a ping between two chunks. */
   readonly chunks: ReadonlyArray<Buffer>
   readonly events: number
   /** The mean size of a makima frame, in bytes. */
   readonly meanFrameBytes: number
 }
 
-/** How many events one round of the payload has. A multiple of five keeps its mix: four outputs to one update. */
+/** The number of events in one round of the payload. A multiple of five, because there are four outputs for each update. */
 export const roundLength = (tasks: number): number => Math.max(20_000, tasks * 5)
 
 const framesPerChunk = 1000

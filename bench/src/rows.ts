@@ -17,13 +17,13 @@ export interface ThroughputRow {
   readonly what: string
   readonly variant: VariantName
   readonly tasks: number
-  /** How many of the tasks are wanted. */
+  /** The number of wanted tasks. */
   readonly wanted: number
   /** Whether the application enables Effect's schema JIT. */
   readonly jit?: boolean
-  /** The row that is 1.0 for this one. It has the same payload and the same task. */
+  /** The row to which this one is compared. It has the same payload and the same task. */
   readonly reference: string
-  /** What the ratio to the reference must reach. */
+  /** The required ratio to the reference. */
   readonly target?: number
 }
 

@@ -1,6 +1,6 @@
 /**
- * The client of the rows that do not measure throughput: latency, memory, and
- * resubscription. A process for each run, as `client.ts` is.
+ * The client process of the rows that do not measure throughput: latency, memory, and
+ * resubscription. Like `client.ts`, a new process for each run.
  */
 import * as Interest from "@makima-stream/core/Interest"
 import * as MeshClient from "@makima-stream/core/MeshClient"
@@ -51,8 +51,8 @@ const ready = (expects: number): void => {
 }
 
 /**
- * The time from the moment when Node passes the bytes to JavaScript (shortly before
- * `ws` has a message) to the consumer, in microseconds.
+ * The time from the moment when Node passes the bytes to JavaScript (shortly before `ws`
+ * emits a message) until the consumer receives the event, in microseconds.
  */
 const latency = (order: Extract<Order, { readonly kind: "latency" }>): void => {
   let dataAt = 0
@@ -135,7 +135,7 @@ const idle = (order: Extract<Order, { readonly kind: "idle" }>): Promise<void> =
     const fibers = yield* start(all.slice(1000))
     yield* settle
     const bytes = heap() - before
-    // The fiber alone, which is Effect's part of it.
+    // Only the fiber, which is Effect's part of the memory.
     const beforeFibers = heap()
     const bareFibers = yield* Effect.forEach(fibers, () => Effect.forkChild(Effect.never))
     yield* settle

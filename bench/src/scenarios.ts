@@ -13,7 +13,7 @@ export interface Result {
   /** The median of the runs. */
   readonly value: number
   readonly runs: ReadonlyArray<number>
-  /** What the value may be at most. */
+  /** The largest allowed value. */
   readonly target?: number
 }
 
@@ -64,9 +64,9 @@ const row = (id: string, what: string, unit: string, runs: ReadonlyArray<number>
 
 /**
  * The process is warmed up first, since at 100 events a second V8 needs minutes to
- * compile the code. It is warmed up with separate events: most of the latency is
- * the cost of a read, and a flood brings hundreds of events in a read. The figure is
- * the difference to the bare loop.
+ * compile the code. The warm-up uses separate events, because most of the latency is the
+ * cost of a read, and a flood has hundreds of events in one read. The figure is the
+ * difference to the bare loop.
  */
 const latency: Scenario = {
   id: "latency",

@@ -2,12 +2,12 @@
  * The server, as a process: accepts every dialect, acknowledges requests, and
  * plays the payload on request.
  *
- * `ws` makes the handshake. The payload is written to the socket directly, so that
- * the server is not what is measured. `/play` starts on all open connections.
- * Its query has the number of tasks (`tasks`); the pace (`rate`: events a second,
- * each in a separate write, or `apart`: separate writes as fast as possible; by
- * default many events in a write, as fast as the socket accepts them); and the
- * number of rounds of the payload (`rounds`; unlimited by default).
+ * `ws` makes the handshake. The payload is written to the socket directly, so that the
+ * cost of the server does not affect the measurement. `/play` starts on all open
+ * connections. Its query has the number of tasks (`tasks`); the pace (`rate`: events a
+ * second, each in a separate write, or `apart`: separate writes as fast as possible; by
+ * default many events in a write, as fast as the socket accepts them); and the number of
+ * rounds of the payload (`rounds`; unlimited by default).
  */
 import { createServer } from "node:http"
 import type { Duplex } from "node:stream"

@@ -1,4 +1,4 @@
-/** The rows that count events a second: variants interleaved in rounds, each run in a new process. */
+/** The throughput rows: the variants take turns in rounds, and each run is a new process. */
 import * as Workload from "@makima-stream/test-kit/Workload"
 import type { Order } from "./client.ts"
 import type { Usage } from "./meter.ts"
@@ -10,7 +10,7 @@ import { median } from "./statistics.ts"
 export interface Options {
   readonly rows: ReadonlyArray<Rows.ThroughputRow>
   readonly rounds: number
-  /** How many events warm a process up, and how many are measured. */
+  /** The number of events before the measurement, and the number of measured events. */
   readonly warmEvents: number
   readonly measuredEvents: number
   /** Passed to the Node of the clients. */
@@ -35,7 +35,7 @@ interface Sample {
   readonly cpu: number
 }
 
-/** What a consumer of these tasks must get of one round of the payload. */
+/** The events and contents that a consumer of these tasks must receive in one round of the payload. */
 const matches = (tasks: number, wanted: ReadonlySet<string>) => {
   let outputs = 0
   let chars = 0
@@ -72,7 +72,7 @@ const runOnce = async (server: Processes.Server, row: Rows.ThroughputRow, option
     await server.awaitPeer(expects)
     await server.play({ tasks })
     const usage = await Processes.next<Usage>(child)
-    if (usage.chars !== perRound.chars * measuredRounds) throw new Error(`${row.id} read something else than was sent`)
+    if (usage.chars !== perRound.chars * measuredRounds) throw new Error(`${row.id} did not receive what was sent`)
     const events = measuredRounds * roundEvents
     return { wall: (usage.wallMillis * 1000) / events, cpu: (usage.cpuMillis * 1000) / events }
   } finally {
@@ -86,7 +86,7 @@ export const measure = async (options: Options): Promise<ReadonlyArray<Result>> 
   const server = await Processes.startServer()
   try {
     for (let round = 0; round < rounds; round++) {
-      // Each round starts elsewhere, so that no variant always runs after the same other one.
+      // Each round starts with another variant, so that no variant always runs after the same one.
       for (let n = 0; n < rows.length; n++) {
         const index = (n + round) % rows.length
         const row = rows[index]

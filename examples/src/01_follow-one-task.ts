@@ -1,5 +1,5 @@
 /**
- * Follows one task: prints what its agent says, line by line, until the task ends.
+ * Follows one task: prints the text of its agent, line by line, until the task ends.
  *
  *     MAKIMA_API_KEY=… node examples/src/01_follow-one-task.ts <task id>
  *
@@ -27,7 +27,7 @@ export const gap = "[… something may be missing here …]"
 
 /** The lines of one task, until it ends. Needs a `Socket`. */
 export const lines = (taskId: TaskId.TaskId) =>
-  // The updates, besides the output, say when the task ends.
+  // The updates are needed too, because they show when the task ends.
   MeshStream.connect({ interest: Interest.task(taskId) }).pipe(
     MeshStream.untilTerminal(taskId),
     MeshStream.lines({ keep: "resync" }),
@@ -43,6 +43,6 @@ const command = Command.make(
       Stream.runForEach((line) => Console.log(line)),
       Effect.provide(NodeMeshSocket.layerConfig())
     )
-).pipe(Command.withDescription("Prints what the agent of a task says, until the task ends"))
+).pipe(Command.withDescription("Prints the text of a task's agent until the task ends"))
 
 if (Cli.isMain(import.meta)) Cli.main(command)

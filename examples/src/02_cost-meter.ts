@@ -20,7 +20,7 @@ import * as MeshClient from "@makima-stream/core/MeshClient"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import * as Cli from "./support/cli.ts"
 
-/** A reading of the meter, in words. */
+/** A reading of the meter as text. */
 export const toText = ({ outputGaps, rolledTasks, tasks, totalUsd, updateGaps }: CostLedger.CostLedger): string => {
   const count = HashMap.size(tasks) + rolledTasks
   return `${updateGaps + outputGaps === 0 ? "" : "at least "}$${totalUsd.toFixed(2)} for ${count} ${count === 1 ? "task" : "tasks"}`
@@ -38,6 +38,6 @@ const command = Command.make("cost-meter", {}, () =>
     Stream.runForEach((reading) => Console.log(reading)),
     Effect.provide(NodeMeshClient.layerConfig())
   )
-).pipe(Command.withDescription("Prints what all tasks cost together, whenever it changes"))
+).pipe(Command.withDescription("Prints the total cost of all tasks whenever it changes"))
 
 if (Cli.isMain(import.meta)) Cli.main(command)

@@ -7,8 +7,8 @@
  * each with retries, whose failure does not stop the program. Use it for chat
  * messages, mails and pagers. Without `WEBHOOK_URL` it prints.
  *
- * A task may fail while the connection is down, and the server does not send that
- * again. So a gap has a message too.
+ * A task may fail while the connection is down, and the server does not send that update
+ * again. So the program also sends a message for each gap.
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Config from "effect/Config"

@@ -13,9 +13,9 @@
  * Shows a stream that ends with its first answer, and typed failures that become
  * exit codes. Use it where a script must wait for an agent.
  *
- * The server sends changes, not the present state. The gate does not see the end of
- * a task that ended before the gate started or while the connection was down. That
- * is why there is a time limit.
+ * The server sends changes, not the current state. The gate does not see the end of a
+ * task that ended before the gate started or while the connection was down. That is why
+ * there is a time limit.
  */
 import * as Console from "effect/Console"
 import * as Data from "effect/Data"

@@ -65,7 +65,7 @@ export class AuditSink extends Context.Service<
 
 type Write<E> = (events: ReadonlyArray<MeshEvent.MeshEvent>, batch: number) => Effect.Effect<void, E>
 
-/** Failures that no retry repairs, such as a missing folder or missing permissions. */
+/** Permanent failures, such as a missing folder or missing permissions. */
 const hopeless: ReadonlySet<string> = new Set(["NotFound", "PermissionDenied", "BadResource", "BadArgument"])
 
 const writeTo =

@@ -1,7 +1,8 @@
 /**
- * The main task on real WebSocket traffic: follows the updates of all tasks, and
- * the output of each from the moment it is seen, through a network with latency
- * and three faults, and compares what arrived with what the server sent.
+ * The main use of the toolkit on real WebSocket traffic: follows the updates of all
+ * tasks, and the output of each task from its first update on, through a network with
+ * latency and three faults. At the end it compares the received events with the server's
+ * log.
  *
  * `pnpm demo`, `pnpm demo --json`, `pnpm demo --seed 7 --tasks 100`,
  * `MAKIMA_API_KEY=… pnpm demo --url https://…`
@@ -23,7 +24,7 @@ import type * as Tally from "./demo/Tally.ts"
 import * as View from "./demo/View.ts"
 import * as Cli from "./support/cli.ts"
 
-/** Follows a real server until the program is interrupted or the server refuses for good. */
+/** Follows a real server until the program is interrupted or the feed fails. */
 const remote = Effect.fnUntraced(function* (options: { readonly url: string; readonly json: boolean }) {
   yield* Effect.fromResult(Endpoint.fromString(options.url))
   const apiKey = yield* MeshConfig.apiKey
@@ -51,16 +52,13 @@ const print = (tally: Tally.Tally, report: Audit.Report | undefined, json: boole
 const demo = Command.make(
   "demo",
   {
-    seed: Flag.Int("seed").pipe(Flag.withDescription("Which workload is played. Default: 1"), Flag.optional),
+    seed: Flag.Int("seed").pipe(Flag.withDescription("The seed of the workload. Defaults to 1"), Flag.optional),
     tasks: Flag.Int("tasks").pipe(
-      Flag.withDescription("How many tasks it has, from 1 to 1000. Default: 24"),
+      Flag.withDescription("The number of tasks, from 1 to 1000. Defaults to 24"),
       Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))),
       Flag.optional
     ),
-    json: Flag.Boolean("json").pipe(
-      Flag.withDescription("Print the final object and nothing else"),
-      Flag.withDefault(false)
-    ),
+    json: Flag.Boolean("json").pipe(Flag.withDescription("Print only the final object"), Flag.withDefault(false)),
     url: Flag.String("url").pipe(
       Flag.withDescription("Follow the server at this URL instead, with the key from MAKIMA_API_KEY"),
       Flag.optional
@@ -91,6 +89,8 @@ const demo = Command.make(
       return yield* new Cli.Failure({ message: "The audit found a violation: see the counts", exitCode: 1 })
     }
   })
-).pipe(Command.withDescription("Follows a task feed through three faults of its connection, and audits what arrived"))
+).pipe(
+  Command.withDescription("Follows a task feed through three faults of its connection, and audits the received events")
+)
 
 Cli.main(demo)

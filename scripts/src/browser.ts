@@ -49,7 +49,7 @@ const bundle = async (
   options: { readonly entry: string; readonly code?: string; readonly external?: RegExp }
 ): Promise<void> => {
   const { code, entry, external } = options
-  // What Vite warns of here, such as a Node module that it leaves out, would break a page.
+  // A warning of Vite, for example about an omitted Node module, would break a page.
   const logger = createLogger("warn")
   const warnings: Array<string> = []
   logger.warn = (message) => void warnings.push(message)
@@ -59,7 +59,7 @@ const bundle = async (
     customLogger: logger,
     logLevel: "warn",
     plugins: code === undefined ? [] : [virtual(entry, code)],
-    // What is published, not its source.
+    // Resolves to the published files, not to the sources.
     resolve: {
       alias: [
         { find: /^@makima-stream\/core$/, replacement: join(root, "packages/core/dist/index.js") },
@@ -177,7 +177,7 @@ const openPage = (chromium: string, url: string) =>
 
 const a = TaskId.make("a")
 
-/** What the server does to the page, in order. */
+/** The actions of the server, in order. */
 const scenario = Effect.fnUntraced(function* (server: MockMeshServer.Service) {
   const subscribed = (connection: number) =>
     server.awaitReceived((entry) => entry.connection === connection && entry.message._tag === "SubscribeOutput")

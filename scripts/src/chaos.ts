@@ -1,9 +1,9 @@
 /**
- * Runs a server and a client in two processes behind a network with latency in
- * each direction, and does everything to the three that can happen: connections
- * are cut, frozen, slowed and split at every byte, the server is killed and
- * started again, the client is stopped for longer than the heartbeat's deadline.
- * At the end, audits what the consumer saw against the server's log.
+ * Runs a server and a client in two processes, and a network with latency in each
+ * direction between them, and injects every kind of fault: connections are cut, frozen,
+ * throttled and split at every byte, the server is killed and started again, the client
+ * is stopped for longer than the heartbeat's deadline. At the end, audits the consumer's
+ * events against the server's log.
  *
  * `pnpm chaos`, `pnpm chaos --minutes 10`, `pnpm chaos --seed 7`
  */
@@ -43,7 +43,7 @@ const spell = 400
 /** The network between faults. */
 const calm: ChaosProxy.Shape = { latencyMillis: latency }
 
-/** The fewest events of a run. A slow machine has fewer of them in the time of the faults. */
+/** The fewest events of a run. On a slow machine, fewer events occur during the faults. */
 const enough = 1200
 
 const run = Effect.fnUntraced(function* (options: { readonly seed: number; readonly minutes: number }) {
@@ -196,7 +196,7 @@ const print = (result: Effect.Success<ReturnType<typeof run>>) =>
       `${result.seconds} s, ${Object.entries(result.faults)
         .map(([name, count]) => `${count} ${name}`)
         .join(", ")}.`,
-      `${result.connections} connections, ${result.resyncs} marks; a half-open one was noticed within ${result.halfOpenNoticedWithinMillis} ms ` +
+      `${result.connections} connections, ${result.resyncs} marks; a half-open connection was detected within ${result.halfOpenNoticedWithinMillis} ms ` +
         `(interval ${interval}, deadline ${deadline}).`,
       Audit.format(result),
       JSON.stringify(result)
@@ -207,11 +207,11 @@ const chaos = Command.make(
   "chaos",
   {
     minutes: Flag.Finite("minutes").pipe(
-      Flag.withDescription("How long it goes on; every fault happens at least once"),
+      Flag.withDescription("The duration; every fault occurs at least once"),
       Flag.withSchema(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1440 }))),
       Flag.withDefault(0)
     ),
-    seed: Flag.Int("seed").pipe(Flag.withDescription("In which order things happen"), Flag.optional)
+    seed: Flag.Int("seed").pipe(Flag.withDescription("The seed of the order of faults"), Flag.optional)
   },
   Effect.fnUntraced(function* (flags) {
     const seed = Option.getOrElse(flags.seed, () => 1)
@@ -221,8 +221,11 @@ const chaos = Command.make(
       Effect.mapError(({ message }) => new Cli.Failure({ message, exitCode: 1 }))
     )
     yield* print(result)
-    if (!result.clean) return yield* new Cli.Failure({ message: "Not clean: see the figures", exitCode: 1 })
+    if (!result.clean)
+      return yield* new Cli.Failure({ message: "The audit found violations: see the figures", exitCode: 1 })
   })
-).pipe(Command.withDescription("Does everything to a server, a client and the network between them, and audits it"))
+).pipe(
+  Command.withDescription("Injects faults into a server, a client and the network between them, and audits the events")
+)
 
 Cli.main(chaos)

@@ -1,4 +1,4 @@
-/** A process of one's own, which ends with the scope at the latest. */
+/** A child process, which ends at the latest with the scope. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
@@ -8,14 +8,14 @@ import { createInterface } from "node:readline"
 
 export interface Child {
   readonly process: ChildProcess
-  /** What it prints, line by line. */
+  /** The lines that it prints. */
   readonly lines: Queue.Dequeue<string>
   /** Its exit code, or 128 for a signal. */
   readonly exited: Effect.Effect<number>
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
 }
 
-/** Runs a module, by its path from this directory, with Node. */
+/** Runs a module with Node. `path` is relative to this directory. */
 export const start = (
   module: string,
   args: ReadonlyArray<string>,
@@ -29,9 +29,9 @@ export const start = (
         const path = new URL(module, import.meta.url).pathname
         const child = spawn(process.execPath, [...nodeArgs, path, ...args], { stdio: ["pipe", "pipe", "inherit"] })
         createInterface({ input: child.stdout }).on("line", (line) => Queue.offerUnsafe(lines, line))
-        // `close` and not `exit`: what it printed last has been read by then.
+        // `close` instead of `exit`, because its last output has been read by then.
         child.on("close", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code ?? 128)))
-        // A process that has ended takes no input.
+        // Ignores writes to a process that has ended.
         child.stdin.on("error", () => {})
         return child
       }),

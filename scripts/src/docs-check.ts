@@ -1,7 +1,7 @@
 /**
  * Checks the documentation: the docstring of every public export is complete;
  * every ```ts fence in a docstring, in the README, in the guides and in the
- * packages' READMEs type-checks, runs, and prints what its comments say; every
+ * packages' READMEs type-checks, runs, and prints the output in its comments; every
  * link of a page has a target.
  *
  * Run by `pnpm run docs:check`. Arguments restrict it to some files and
@@ -24,7 +24,7 @@ const exec = promisify(execFile)
 
 const read = (file: string): string => readFileSync(join(root, file), "utf8")
 
-/** The files and directories that the check is restricted to, from the root of the repository. Empty for all. */
+/** The files and directories to check, relative to the root of the repository. Empty for all. */
 const only = process.argv.slice(2).map((path) => relative(root, resolve(path)))
 
 const isWanted = (file: string): boolean =>
@@ -50,7 +50,7 @@ const run = async (script: string, args: ReadonlyArray<string>): Promise<{ ok: b
 // ---------------------------------------------------------------------------
 
 const sources = globSync("packages/*/src/**/*.ts", { cwd: root }).sort()
-/** Operators are public through `MeshStream`, which exports them again; not every helper beside them is. */
+/** Operators are checked through `MeshStream`, which re-exports them: not every helper in their files is public. */
 const isPublic = (file: string): boolean => !/\/(internal|operators)\//.test(file)
 
 const parse = (file: string) => ts.createSourceFile(file, read(file), ts.ScriptTarget.Latest, true)
@@ -87,7 +87,7 @@ for (const path of only) {
 // links
 // ---------------------------------------------------------------------------
 
-/** The anchors of a page: its headings as a forge spells them. */
+/** The anchors of a page: its headings in the form that GitHub uses. */
 const anchors = (page: string): ReadonlySet<string> =>
   new Set(
     [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
@@ -99,7 +99,7 @@ const anchors = (page: string): ReadonlySet<string> =>
   )
 
 for (const page of pages) {
-  // Code has brackets too.
+  // Brackets in code are not links.
   const prose = read(page).replace(/```[\s\S]*?```|`[^`\n]*`/g, (code) => code.replace(/[^\n]/g, " "))
   for (const match of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
     const [target = "", anchor] = (match[1] ?? "").split("#")
@@ -128,7 +128,7 @@ writeFileSync(
       noEmit: true,
       declarationMap: false,
       sourceMap: false,
-      // An example may define what it does not use.
+      // An example may define names that it does not use.
       noUnusedLocals: false
     },
     include: ["*.ts"],

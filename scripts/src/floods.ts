@@ -1,6 +1,6 @@
 /**
- * Floods: ten million events through one process, a thousand reconnects, and five hundred clients that lose one server
- * together. What the process holds must not grow, and the dials must be spread.
+ * Flood tests: ten million events through one process, a thousand reconnects, and five hundred clients that lose one server
+ * at the same time. The resources of the process must not grow, and the dials must be spread.
  *
  * `pnpm floods`, `pnpm floods --events 300000 --reconnects 200 --clients 100`
  */
@@ -25,7 +25,7 @@ const Objects = Schema.Struct({ fibers: Schema.Int, sockets: Schema.Int, webSock
 const Line = Schema.fromJsonString(Schema.Union([Holdings, Objects, Schema.Struct({ seconds: Schema.Finite })]))
 const decode = Schema.decodeUnknownSync(Line)
 
-/** Runs a consumer against a server, each in a process of its own. */
+/** Runs a consumer against a server, each in its own process. */
 const flood = Effect.fnUntraced(function* (mode: "events" | "reconnects", count: number) {
   const server = yield* Child.start("./floods/server.ts", [mode, String(count)])
   const url = `http://127.0.0.1:${yield* Queue.take(server.lines)}`
@@ -52,7 +52,7 @@ const flood = Effect.fnUntraced(function* (mode: "events" | "reconnects", count:
   }
 }, Effect.scoped)
 
-/** How much more there was late in a run than early on. The first tenth is the warm-up. */
+/** The difference between late and early values of a run. The first tenth is the warm-up. */
 const rise = (values: ReadonlyArray<number>): number => {
   const half = Math.floor(values.length / 2)
   return Math.round((Math.max(...values.slice(half)) - Math.max(...values.slice(0, half))) * 100) / 100
@@ -72,8 +72,8 @@ const growths = ({ objects, samples }: Effect.Success<ReturnType<typeof flood>>)
 }
 
 /**
- * Whether nothing grew. The heap is counted after the garbage is gone, to the object; the RSS is the operating system's
- * affair as well, and moves by itself.
+ * Whether nothing grew. Objects on the heap are counted exactly, after a garbage collection. The RSS also depends on the
+ * operating system and varies.
  */
 const isFlat = ({ rssMiB, heapMiB, ...counts }: ReturnType<typeof growths>): boolean =>
   rssMiB <= 32 && heapMiB <= 2 && Object.values(counts).every((count) => count <= 2)
@@ -87,9 +87,9 @@ const spread = Effect.fnUntraced(function* (clients: number) {
     ["fifth", fifth, 15_000, 30_000]
   ] as const) {
     const counts = Herd.histogram(values, from, to, 10)
-    lines.push(`How long ${clients} clients waited before their ${name} dial:`)
-    lines.push(...(counts === undefined ? ["outside of what the jitter says"] : Herd.draw(counts, from, to)))
-    // Each part has a tenth of them, give or take what chance gives (five standard deviations).
+    lines.push(`The time that ${clients} clients waited before their ${name} dial:`)
+    lines.push(...(counts === undefined ? ["outside the range of the jitter"] : Herd.draw(counts, from, to)))
+    // Each part has a tenth of the clients, within five standard deviations.
     const allowed = 5 * Math.sqrt(clients * 0.09)
     even &&= counts?.every((count) => Math.abs(count - clients / 10) <= allowed) ?? false
   }
@@ -107,9 +107,9 @@ const count = (name: string, initial: number, description: string) =>
 const floods = Command.make(
   "floods",
   {
-    events: count("events", 10_000_000, "How many events go through one process"),
-    reconnects: count("reconnects", 1000, "How many times one client reconnects"),
-    clients: count("clients", 500, "How many clients lose one server together")
+    events: count("events", 10_000_000, "The number of events through one process"),
+    reconnects: count("reconnects", 1000, "The number of reconnects of one client"),
+    clients: count("clients", 500, "The number of clients that lose one server at the same time")
   },
   Effect.fnUntraced(function* (flags) {
     const events = yield* flood("events", flags.events)
@@ -128,8 +128,12 @@ const floods = Command.make(
         spread: even
       })
     )
-    if (!clean) return yield* new Cli.Failure({ message: "Not clean: see the figures", exitCode: 1 })
+    if (!clean)
+      return yield* new Cli.Failure({
+        message: "A resource grew, or the dials were not spread: see the figures",
+        exitCode: 1
+      })
   })
-).pipe(Command.withDescription("Floods one process, and looks at what it holds"))
+).pipe(Command.withDescription("Floods one process, and measures its resources"))
 
 Cli.main(floods)

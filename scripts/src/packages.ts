@@ -94,7 +94,7 @@ const hiddenFolders = ({ exports = {} }: Manifest): ReadonlyArray<string> =>
     .filter(([, target]) => target === null)
     .map(([key]) => key.replace(/^\.\//, "dist/").replace(/\*$/, ""))
 
-/** The public modules of a package, as a program spells them: `@makima-stream/core/MeshEvent`. */
+/** The public modules of a package, by their import paths, such as `@makima-stream/core/MeshEvent`. */
 const publicModules = ({ name, files, manifest }: Tarball): ReadonlyArray<string> =>
   [...files.keys()]
     .filter((file) => file.startsWith("dist/") && file.endsWith(".d.ts"))
@@ -103,10 +103,10 @@ const publicModules = ({ name, files, manifest }: Tarball): ReadonlyArray<string
     .map((module) => (module === "index" ? name : `${name}/${module}`))
 
 // ---------------------------------------------------------------------------
-// looking at the tarballs
+// checking the tarballs
 // ---------------------------------------------------------------------------
 
-/** Every built file comes from a source that is packed too, and every map leads to it. */
+/** Checks that every built file has a packed source, and that every source map refers to it. */
 const checkContents = ({ name, files, manifest }: Tarball): void => {
   for (const file of ["README.md", "LICENSE", "package.json", "dist/index.js", "dist/index.d.ts"]) {
     if (!files.has(file)) failures.push(`${name}: ${file} is not in the package`)
@@ -126,11 +126,11 @@ const checkContents = ({ name, files, manifest }: Tarball): void => {
     }
   }
   if (!(files.get("CHANGELOG.md") ?? "").includes(`## ${manifest.version}\n`)) {
-    failures.push(`${name}: CHANGELOG.md says nothing of version ${manifest.version}`)
+    failures.push(`${name}: CHANGELOG.md has no entry for version ${manifest.version}`)
   }
   failures.push(...Supply.checkManifest(manifest))
   const text = JSON.stringify(manifest)
-  if (text.includes("workspace:")) failures.push(`${name}: the packed package.json speaks of the workspace`)
+  if (text.includes("workspace:")) failures.push(`${name}: the packed package.json refers to the workspace`)
   if (text.includes(`"./src/`)) failures.push(`${name}: the packed package.json exports sources`)
 }
 
@@ -138,8 +138,8 @@ const describe = (problem: Problem): string =>
   "entrypoint" in problem ? `${problem.kind} at ${problem.entrypoint} (${problem.resolutionKind})` : problem.kind
 
 /**
- * Only ESM is offered, so what a CommonJS importer or TypeScript's old `node10`
- * resolution sees is no problem: `attw --profile esm-only`.
+ * The packages are ESM only, so problems of CommonJS importers and of TypeScript's old
+ * `node10` resolution are ignored: `attw --profile esm-only`.
  */
 const isEsmProblem = (problem: Problem): boolean =>
   !("resolutionKind" in problem && (problem.resolutionKind === "node10" || problem.resolutionKind === "node16-cjs"))
@@ -173,7 +173,7 @@ const install = async (project: string, tarballs: ReadonlyArray<Tarball>): Promi
   for (const name of [...peers, "typescript", "@types/node", "@types/ws"]) {
     if (!tarballs.some((tarball) => tarball.name === name)) versions[name] = await installedVersion(name)
   }
-  // The npm package `node` downloads one of these when it is installed; this is the same without running a script.
+  // The npm package `node` downloads one of these in an install script. This installs it without a script.
   const platform = process.platform === "win32" ? "win" : process.platform
   const node22 = `node-${platform}-${process.arch}`
   const manifest = {
@@ -196,7 +196,7 @@ const install = async (project: string, tarballs: ReadonlyArray<Tarball>): Promi
     "--no-package-lock",
     "--loglevel=error"
   ])
-  // What npm noted of what it has installed.
+  // npm's list of installed packages.
   const { packages } = JSON.parse(await readFile(join(project, "node_modules/.package-lock.json"), "utf8")) as {
     readonly packages: Readonly<Record<string, Supply.Installed>>
   }
@@ -209,7 +209,7 @@ const install = async (project: string, tarballs: ReadonlyArray<Tarball>): Promi
   return join(project, "node_modules", node22, "bin", process.platform === "win32" ? "node.exe" : "node")
 }
 
-/** Type-checks everything the packages declare, and the program, which it also compiles. */
+/** Type-checks all declarations of the packages and the program, and compiles the program. */
 const typeCheck = async (project: string, tarballs: ReadonlyArray<Tarball>): Promise<void> => {
   const modules = tarballs.flatMap(publicModules)
   await cp(join(root, "scripts/stranger/program.ts"), join(project, "src/program.ts"))
@@ -243,13 +243,13 @@ const typeCheck = async (project: string, tarballs: ReadonlyArray<Tarball>): Pro
     })
   )
   const complaints = outputs.flatMap(({ output }) => output.split("\n").filter((line) => /error TS\d+/.test(line)))
-  // Under `skipLibCheck: false` the compiler also checks what others declare, which is not ours to mend.
+  // With `skipLibCheck: false` the compiler also checks the declarations of other packages, which are ignored here.
   const foreign = complaints.filter(
     (line) => line.startsWith("node_modules/") && !tarballs.some(({ name }) => line.includes(`node_modules/${name}/`))
   )
   if (foreign.length > 0) {
     const where = new Set(foreign.map((line) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(line)?.[1]))
-    console.log(`          (not counted: ${foreign.length} complaints about declarations of ${[...where].join(", ")})`)
+    console.log(`          (not counted: ${foreign.length} errors in declarations of ${[...where].join(", ")})`)
   }
   const ours = complaints.filter((line) => !foreign.includes(line))
   failures.push(...new Set(ours.map((line) => `types: ${line}`)))

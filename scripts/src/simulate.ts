@@ -1,6 +1,6 @@
 /**
- * Runs the toolkit's own programs under generated schedules of faults, and
- * prints the smallest schedule of the first that breaks a promise.
+ * Runs the toolkit's own programs under generated schedules of faults, and prints the
+ * smallest schedule of the first violation.
  *
  * `pnpm simulate`, `pnpm simulate --seeds 20000 --from 1001`,
  * `pnpm simulate --seed 17 --program meshClient`
@@ -20,7 +20,7 @@ const programs = {
   meshClient: (seed: number) => Effect.map(Simulation.check(Simulation.meshClient, seed), toReport)
 }
 
-/** What is wrong, for a person; `undefined` where nothing is. */
+/** Describes a violation; `undefined` if there is none. */
 const toReport = <Action>(outcome: Simulation.Outcome<Action>): string | undefined =>
   outcome._tag === "Passed" ? undefined : Simulation.format(outcome)
 
@@ -29,21 +29,21 @@ const positive = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
 const simulate = Command.make(
   "simulate",
   {
-    seed: Flag.Int("seed").pipe(Flag.withDescription("Run this seed and no other"), Flag.optional),
+    seed: Flag.Int("seed").pipe(Flag.withDescription("Run only this seed"), Flag.optional),
     seeds: Flag.Int("seeds").pipe(
-      Flag.withDescription("How many seeds to run. Default: 1000"),
+      Flag.withDescription("The number of seeds. Defaults to 1000"),
       Flag.withSchema(positive),
       Flag.optional
     ),
-    from: Flag.Int("from").pipe(Flag.withDescription("The first of them. Default: 1"), Flag.optional),
+    from: Flag.Int("from").pipe(Flag.withDescription("The first seed. Defaults to 1"), Flag.optional),
     program: Flag.Literals("program", ["meshStream", "meshClient"]).pipe(
-      Flag.withDescription("Run this program and no other"),
+      Flag.withDescription("Run only this program"),
       Flag.optional
     )
   },
   Effect.fnUntraced(function* ({ from, program, seed, seeds }) {
     if (Option.isSome(seed) && (Option.isSome(seeds) || Option.isSome(from))) {
-      return yield* new Cli.Failure({ message: "--seed is one seed: it goes without --seeds and --from", exitCode: 2 })
+      return yield* new Cli.Failure({ message: "--seed cannot be combined with --seeds and --from", exitCode: 2 })
     }
     const first = Option.getOrElse(
       Option.orElse(seed, () => from),
@@ -59,14 +59,14 @@ const simulate = Command.make(
       for (const name of names) {
         const report = yield* programs[name](current)
         if (report === undefined) continue
-        yield* Console.log(`${report}\nTo see it again: pnpm simulate --seed ${current} --program ${name}`)
-        return yield* new Cli.Failure({ message: `Seed ${current} of ${name} breaks a promise`, exitCode: 1 })
+        yield* Console.log(`${report}\nTo repeat it: pnpm simulate --seed ${current} --program ${name}`)
+        return yield* new Cli.Failure({ message: `Seed ${current} of ${name} has a violation`, exitCode: 1 })
       }
     }
     const seconds = ((yield* Clock.currentTimeMillis) - start) / 1000
     const range = count === 1 ? `seed ${first}` : `seeds ${first} to ${first + count - 1}`
     yield* Console.log(`${names.join(" and ")}, ${range}: nothing was found in ${seconds.toFixed(1)} s`)
   })
-).pipe(Command.withDescription("Searches for schedules of faults under which the toolkit breaks a promise"))
+).pipe(Command.withDescription("Searches for schedules of faults under which the toolkit violates an invariant"))
 
 Cli.main(simulate)

@@ -1,6 +1,6 @@
-/** Checks of the dependencies that an installation of the packages brings. */
+/** Checks the dependencies that are installed with the packages. */
 
-/** The members of a `package.json` that this looks at. */
+/** The members of a `package.json` that are checked. */
 export interface Manifest {
   readonly name: string
   readonly scripts?: Readonly<Record<string, string>>
@@ -11,12 +11,12 @@ export interface Manifest {
   readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>
 }
 
-/** An installed package, as npm notes it in `node_modules/.package-lock.json`. */
+/** An installed package, from `node_modules/.package-lock.json`. */
 export interface Installed extends Omit<Manifest, "name"> {
   readonly hasInstallScript?: boolean
 }
 
-/** The only code of others that runs in a program which uses the packages: the README says why each is there. */
+/** The only runtime dependencies of the packages. */
 export const runtime: ReadonlyArray<string> = [
   "effect",
   "ws",
@@ -30,7 +30,7 @@ const own = "@makima-stream/"
 /** The scripts that package managers run when a package is installed. */
 const installScripts = ["preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"]
 
-/** What of a package's manifest must not be. */
+/** Returns the problems of a package's manifest. */
 export const checkManifest = (manifest: Manifest): ReadonlyArray<string> => {
   const problems: Array<string> = []
   const { name, peerDependencies, peerDependenciesMeta } = manifest
@@ -49,7 +49,7 @@ export const checkManifest = (manifest: Manifest): ReadonlyArray<string> => {
   return problems
 }
 
-/** What of everything that the packages bring, and of what that brings, must not be. Keys are paths, as npm has them. */
+/** Returns the problems of all installed packages, including transitive dependencies. Keys are paths, as in npm's list. */
 export const checkInstalled = (
   packages: Readonly<Record<string, Installed>>,
   roots: ReadonlyArray<string>

@@ -1,7 +1,6 @@
 /**
- * A TypeDoc plugin: a module has the name by which programs import it, and the
- * header of its file as its description. (TypeDoc takes a header for one only
- * where a tag says so.)
+ * A TypeDoc plugin: the name of a module is its import path, and its description is the
+ * header of its file. (By default, TypeDoc uses a header only if it has a tag.)
  */
 import { readFileSync } from "node:fs"
 import { join, resolve } from "node:path"

@@ -49,7 +49,7 @@ describe("simulate", () => {
         const found = yield* simulateIn(copy)
         const [, seed = "", program = ""] = /pnpm simulate --seed (\d+) --program (\w+)/.exec(found.stdout) ?? []
         assert.strictEqual(found.code, 1)
-        assert.strictEqual(found.stderr, `Seed ${seed} of ${program} breaks a promise\n`)
+        assert.strictEqual(found.stderr, `Seed ${seed} of ${program} has a violation\n`)
         assert.match(found.stdout, /^meshClient, seed \d+: the wire has .*\n.*\n +1\. \w+ /)
         const again = yield* simulateIn(copy, "--seed", seed, "--program", program)
         assert.deepStrictEqual(again, found)

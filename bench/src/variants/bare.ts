@@ -27,7 +27,7 @@ export const bare: Variant = {
   }
 }
 
-/** The same with a handler a task, found in a `Map`: what `MeshClient` does for its consumers. */
+/** The same with a handler for each task in a `Map`, comparable with the consumers of a `MeshClient`. */
 export const bareByTask: Variant = {
   expects: () => 1,
   start({ port, wanted, output }) {

@@ -32,7 +32,7 @@ export const connect: Variant = {
   }
 }
 
-/** One consumer of everything, with the output of the tasks that are wanted. */
+/** One consumer of all updates and of the output of the wanted tasks. */
 export const client: Variant = {
   expects: ({ wanted }) => 1 + wanted.size,
   start(job) {
@@ -45,7 +45,7 @@ export const client: Variant = {
   }
 }
 
-/** A consumer a task. */
+/** One consumer for each task. */
 export const clientByTask: Variant = {
   expects: ({ wanted }) => wanted.size,
   start(job) {

@@ -24,7 +24,7 @@ export const rxjs: Variant = {
   start({ port, wanted, output }) {
     webSocket<Message>({
       url: feedUrl(port),
-      // rxjs asks for the DOM's constructor, to which `ws` is as close as rxjs needs.
+      // rxjs expects the constructor of the DOM. `ws` is similar enough.
       WebSocketCtor: Ws as never
     })
       .pipe(
@@ -58,7 +58,7 @@ export const graphqlWs: Variant = {
     const client = createClient({
       url: `ws://127.0.0.1:${port}/graphql`,
       webSocketImpl: Ws,
-      // The frames are encoded before the client says how it names its subscription.
+      // The frames are encoded in advance, so the id of the subscription must be fixed.
       generateID: () => "feed"
     })
     client.subscribe<{ readonly feed: Message }>(

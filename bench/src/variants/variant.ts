@@ -11,7 +11,7 @@ export interface Job {
 export interface Variant {
   /** Connects, and reads until the process ends. */
   readonly start: (job: Job) => void
-  /** How many messages the server must have had before data may come. */
+  /** The number of messages that the server must have received before it sends data. */
   readonly expects: (job: Job) => number
 }
 

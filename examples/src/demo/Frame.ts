@@ -1,9 +1,9 @@
 /**
- * The text that the demo shows: one frame of the live view, a line for each
- * event, and the summary. Pure, so that tests and the picture of the README use
- * it without a terminal.
+ * The text that the demo shows: one frame of the live view, a line for each event, and
+ * the summary. Pure, so that tests and the picture of the README use it without a
+ * terminal.
  *
- * No line is wider than the terminal. Columns that do not fit are left out.
+ * No line is wider than the terminal. Columns that do not fit are omitted.
  */
 import * as CliOutput from "effect/cli/CliOutput"
 import * as TaskBoard from "@makima-stream/core/TaskBoard"
@@ -75,7 +75,7 @@ const fit = (text: string, columns: number): string => {
   return fitting
 }
 
-/** Exactly a number of columns: cut, or filled up with spaces. */
+/** Exactly a number of columns: the text is cut or padded with spaces. */
 const cell = (text: string, columns: number, align: "left" | "right" = "left"): string => {
   const fitting = fit(text, columns)
   const fill = " ".repeat(Math.max(0, columns - CliOutput.displayWidth(fitting)))
@@ -116,7 +116,7 @@ interface Column {
 const outputsOf = (task: TaskState.TaskState): number =>
   [...task.counts.values()].reduce((sum, count) => sum + count, 0)
 
-/** The columns of the table, the most important ones first: those that do not fit are left out from the end. */
+/** The columns of the table, the most important first. Columns that do not fit are omitted, the last ones first. */
 const columnsOf: ReadonlyArray<Column> = [
   { title: "task", width: 8, text: ({ taskId }) => short(taskId) },
   {
@@ -139,9 +139,9 @@ const columnsOf: ReadonlyArray<Column> = [
 const minSaid = 9
 
 /**
- * One frame of the live view, a line each.
+ * The lines of one frame of the live view.
  *
- * @param expected the number of tasks that the workload has; without it, the number of tasks seen
+ * @param expected the number of tasks in the workload; defaults to the number of tasks seen
  */
 export const frame = (tally: Tally.Tally, expected: number | undefined, terminal: Terminal): ReadonlyArray<string> => {
   const width = Math.max(1, Math.floor(terminal.columns))
@@ -236,7 +236,7 @@ const plural = (count: number, one: string, many: string): string => `${count} $
 /**
  * The text after the end of the demo, without the final object.
  *
- * @param audit the sentence of the audit, where there is a server's log to compare with
+ * @param audit the result of the audit, if there is a server's log to compare with
  */
 export const summary = (tally: Tally.Tally, audit?: string): string => {
   if (tally.connections === 0) return `The server was never reached. ${tally.connection}`

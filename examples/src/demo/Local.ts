@@ -33,9 +33,9 @@ export interface Result {
   readonly lostWhileConnected: number | null
   readonly duplicates: number | null
   readonly outOfOrder: number | null
-  /** Missing messages without a mark, those that were sent to no one included. */
+  /** Missing messages without a mark, including those that were sent to no connection. */
   readonly unmarkedGaps: number | null
-  /** Messages of wanted tasks that the server sent to no one, because the subscription had not reached it yet. */
+  /** Messages of wanted tasks that the server sent to no connection, because it had not handled the subscription yet. */
   readonly unheard: number | null
   readonly tasks: number
   readonly costUsd: number
@@ -56,7 +56,7 @@ export const toResult = (tally: Tally.Tally, report: Audit.Report | undefined): 
   costUsd: Number(tally.ledger.totalUsd.toFixed(6))
 })
 
-/** Follows everything until the client is closed. `tally` reads what was seen so far. */
+/** Follows everything until the client is closed. `tally` returns the current tally. */
 export const follow = Effect.fnUntraced(function* (options: {
   readonly view: View.View
   /** Called with each batch. */
@@ -77,7 +77,7 @@ export const follow = Effect.fnUntraced(function* (options: {
   return { client, following, tally: Effect.sync(() => tally) }
 })
 
-/** Plays the whole demo. Returns what the client saw, and the comparison with what the server sent. */
+/** Runs the whole demo. Returns the tally, and the comparison with the server's log. */
 export const run = Effect.fnUntraced(function* (options: {
   readonly seed: number
   readonly tasks: number
@@ -87,11 +87,11 @@ export const run = Effect.fnUntraced(function* (options: {
   const server = yield* MockMeshServer.make({ apiKey })
   const proxy = yield* ChaosProxy.make({ target: server.port })
   yield* proxy.shape({ latencyMillis })
-  // All tasks at the same time, so that each lives longer than any of the three outages, and is seen.
+  // All tasks run at the same time, so that each lasts longer than any of the three outages and is seen.
   const workload = Workload.make({ seed: options.seed, tasks: options.tasks, concurrency: options.tasks })
   const layer = NodeMeshClient.layer({
     socket: { url: proxy.url, apiKey, heartbeat: { interval: "500 millis", deadline: "500 millis" } },
-    // Shorter than the defaults, which suit a shared server and not a demo of ten seconds.
+    // Shorter than the defaults, which are meant for a shared server and not for a demo of ten seconds.
     client: {
       policy: { schedule: Schedule.exponential("200 millis").pipe(Schedule.jittered), stableAfter: "1 second" }
     }
@@ -102,7 +102,7 @@ export const run = Effect.fnUntraced(function* (options: {
     const { client, following, tally } = yield* follow({ view, keep: (batch) => events.push(...batch) })
     yield* Story.play(server, workload)
     yield* client.awaitOnline
-    // The server answers the unsubscribing after everything that it sent before, so nothing is left in flight.
+    // The server acknowledges the unsubscribes after everything that it has sent, so nothing is in flight afterwards.
     yield* client.close
     yield* Fiber.join(following)
     return yield* tally

@@ -1,6 +1,6 @@
 /**
- * The state that the demo keeps while it runs: a board of tasks, a ledger of
- * costs, and counts. Pure, so that every view shows the same.
+ * The state of the demo: a board of tasks, a ledger of costs, and counts. Pure, so that
+ * every view shows the same.
  */
 import * as CostLedger from "@makima-stream/core/CostLedger"
 import * as TaskBoard from "@makima-stream/core/TaskBoard"

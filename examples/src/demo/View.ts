@@ -14,14 +14,14 @@ export interface View {
   readonly show: (batch: ReadonlyArray<MeshEvent.MeshEvent>, tally: Tally.Tally, at: number) => Effect.Effect<void>
 }
 
-/** What is known of the place that the output goes to. */
+/** The properties of the output stream. */
 export interface Output {
   readonly isTTY?: boolean | undefined
   readonly columns?: number | undefined
   readonly rows?: number | undefined
 }
 
-/** The environment variables that decide how the output looks. */
+/** The environment variables that affect the output. */
 export interface Environment {
   readonly NO_COLOR?: string | undefined
   readonly TERM?: string | undefined
@@ -44,7 +44,7 @@ export const terminal = (output: Output, env: Environment): Frame.Terminal | und
 
 const ofProcess = (): Frame.Terminal | undefined => terminal(process.stdout, process.env)
 
-/** Breaks text at words for the terminal. Leaves it alone if the output goes elsewhere. */
+/** Wraps text for the terminal. Returns it unchanged if the output is not a terminal. */
 export const wrapped = (text: string): string => {
   const columns = process.stdout.isTTY ? process.stdout.columns : 0
   return columns > 0 ? Frame.wrap(text, columns) : text

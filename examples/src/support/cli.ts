@@ -30,7 +30,7 @@ const toStderr = (text: string) => Effect.sync(() => process.stderr.write(`${tex
 /** Joins the lines of a message. A schema's message has one for each issue, and a flag's one for suggestions. */
 const inOneLine = (message: string): string => message.replaceAll(/\s*\n\s*/g, " ")
 
-/** The message of an error. Some errors that wrap another have none: then the message of the cause, or the tag. */
+/** The message of an error, or of its cause, or its tag: some errors that wrap another error have no message. */
 const toMessage = (error: { readonly message: string; readonly cause?: unknown; readonly _tag?: string }): string =>
   error.message || (Predicate.isError(error.cause) && error.cause.message) || error._tag || "Failed without a message"
 

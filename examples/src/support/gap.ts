@@ -1,7 +1,7 @@
-/** Which marks are gaps for a program that starts with nothing. */
+/** Distinguishes marks that are gaps for a program that starts without knowledge. */
 import type * as MeshEvent from "@makima-stream/core/MeshEvent"
 
-/** The reasons of marks with which knowledge begins: the program knew nothing that could be out of date. */
+/** The reasons of marks at which knowledge begins, so that nothing can be out of date. */
 const beginnings: ReadonlySet<string> = new Set(["Started", "Subscribed", "JoinedLate"])
 
 /** Whether the element marks a gap: something that the program knew may be out of date. */

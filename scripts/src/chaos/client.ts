@@ -1,11 +1,11 @@
 /**
- * The consumer of a chaos run: follows everything, and writes what it sees to a
- * file. It sends the number of the dial as its key, by which the server identifies
- * the connection.
+ * The consumer of a chaos run: follows everything, and writes its events to a file. It
+ * sends the number of the dial as its key, so that the server can identify the
+ * connection.
  *
- * `node client.ts <url> <events file>`. Prints a line of JSON for each `Connected`
- * and `Disconnected`, for the first message of each connection, and, when it is
- * interrupted, for its figures.
+ * `node client.ts <url> <events file>`. Prints a line of JSON for each `Connected` and
+ * `Disconnected`, for the first message of each connection, and, when it is interrupted,
+ * with its figures.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Interest from "@makima-stream/core/Interest"
@@ -55,7 +55,7 @@ MeshStream.connect({
       for (const event of batch) {
         if (event._tag === "Connected") {
           silent = true
-          // Nothing is dialled while a consumer handles an event.
+          // There is no dial while a consumer handles an event.
           Lines.writeDial(dialsFile, { dial: dials, is: event.epoch })
           print({ _tag: event._tag, epoch: event.epoch })
         } else if (event._tag === "Disconnected") {

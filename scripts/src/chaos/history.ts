@@ -1,6 +1,6 @@
 /**
- * Turns what the processes of a chaos run wrote, and what was done to them, into
- * one log that `Audit` can compare with the consumer's events.
+ * Joins the files of the processes of a chaos run, and the faults that were injected,
+ * into one log that `Audit` can compare with the consumer's events.
  *
  * The identity of a connection is the number of its dial: the client sends it as
  * its key, and the proxy numbers connections in the same order.
@@ -10,12 +10,12 @@ import type * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
 import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
 import type * as Lines from "./lines.ts"
 
-/** One life of the server process. */
+/** One run of the server process. */
 export interface Life {
   readonly log: ServerLog.ServerLog
   /** When it was killed, in milliseconds since 1970. */
   readonly killedAt: number | undefined
-  /** Which dial each of its connections is. */
+  /** The dial of each of its connections. */
   readonly dials: ReadonlyArray<Lines.Dial>
 }
 
@@ -26,9 +26,9 @@ const linkOf = (
 ): ChaosProxy.Connection | undefined => (dial === undefined ? undefined : links.find(({ id }) => id === dial.dial))
 
 /**
- * Joins the lives of the server into one log: numbers continue from one life to
- * the next, and a connection that was cut by the proxy, or by the end of the
- * server's process, counts as killed.
+ * Joins the runs of the server into one log: numbers continue from one run to the next,
+ * and a connection that was cut by the proxy, or by the end of the server's process,
+ * counts as killed.
  */
 export const join = (
   lives: ReadonlyArray<Life>,
@@ -74,7 +74,7 @@ export const join = (
   return joined
 }
 
-/** Returns the connection of each epoch, in the joined log: the one with the same dial. */
+/** Returns the connection of each epoch in the joined log, which has the same dial. */
 export const connections = (
   lives: ReadonlyArray<Life>,
   epochs: ReadonlyArray<Lines.Dial>
@@ -89,7 +89,7 @@ export const connections = (
   return (epoch) => byEpoch.get(epoch)
 }
 
-/** Returns the reasons of the consumer for the ends of connections to which nothing was done. */
+/** Returns the consumer's reasons for the ends of connections without an injected fault. */
 export const unexplained = (
   events: ReadonlyArray<MeshEvent.MeshEvent>,
   epochs: ReadonlyArray<Lines.Dial>,

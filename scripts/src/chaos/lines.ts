@@ -1,7 +1,7 @@
 /**
- * What the processes of a chaos run write to disk: a line of JSON for each entry
- * of the server's log, for each event of the consumer, and for each dial. A line
- * is written before the process continues, so it survives a SIGKILL.
+ * The files of the processes of a chaos run: a line of JSON for each entry of the
+ * server's log, for each event of the consumer, and for each dial. A line is written
+ * before the process continues, so it survives a SIGKILL.
  */
 import * as MeshEvent from "@makima-stream/core/MeshEvent"
 import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
@@ -32,14 +32,14 @@ const parse = (path: string): ReadonlyArray<unknown> =>
 // Both files were written above, and nothing else writes them.
 export const readLog = (path: string): ServerLog.ServerLog => parse(path) as ServerLog.ServerLog
 
-/** Which dial became which connection of the server, or which epoch of the client. Dials are numbered from 1. */
+/** A dial, and the connection of the server or the epoch of the client that it became. Dials are numbered from 1. */
 export interface Dial {
   readonly dial: number
   /** The number of the connection, or the epoch. */
   readonly is: number
 }
 
-/** The file of the dials beside another file. */
+/** The path of the file with the dials that belongs to another file. */
 export const dialsOf = (path: string): string => `${path}.dials`
 
 export const writeDial = (file: number, dial: Dial): void => {
@@ -49,7 +49,7 @@ export const writeDial = (file: number, dial: Dial): void => {
 // As above.
 export const readDials = (path: string): ReadonlyArray<Dial> => parse(dialsOf(path)) as ReadonlyArray<Dial>
 
-/** How many events are complete. */
+/** The number of completely written events. */
 export const countEvents = (path: string): number => readFileSync(path, "utf8").split("\n").length - 1
 
 const lifecycle = new Set<unknown>(["Connected", "Disconnected", "Resync"])

@@ -2,9 +2,9 @@
  * The server of a chaos run: sends about a thousand distinct messages a second,
  * and writes its log to a file.
  *
- * `node server.ts <port> <log file> <first number>`. Prints its port when it
- * listens. A line on stdin ends it in good order: everything it has sent arrives
- * before its close frame.
+ * `node server.ts <port> <log file> <first number>`. Prints its port when it listens. A
+ * line on stdin closes it properly: everything that it has sent arrives before its close
+ * frame.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import type * as ServerMessage from "@makima-stream/core/ServerMessage"
@@ -33,14 +33,14 @@ const program = Effect.gen(function* () {
   const file = openSync(logFile, "a")
   const dialsFile = openSync(Lines.dialsOf(logFile), "a")
   const identified = new Set<number>()
-  /** Writes which dial a connection is, at its first request. */
+  /** Writes the dial of a connection, at its first request. */
   const identify = (connection: number): void => {
     if (identified.has(connection)) return
     identified.add(connection)
     const apiKey = Effect.runSync(server.connections).find(({ id }) => id === connection)?.apiKey
     if (apiKey !== undefined) Lines.writeDial(dialsFile, { dial: Number(Redacted.value(apiKey)), is: connection })
   }
-  // A predicate that never holds is called with every entry, before the frame is sent.
+  // A predicate that is never true is called with every entry, before the frame is sent.
   yield* Effect.forkScoped(
     server.awaitEntry((entry): entry is ServerLog.Killed => {
       Lines.writeEntry(file, entry)

@@ -1,4 +1,4 @@
-/** What the processes of a chaos run agree on. Times are in milliseconds. */
+/** Settings that the processes of a chaos run share. Times are in milliseconds. */
 import * as TaskId from "@makima-stream/core/TaskId"
 
 export const interval = 400

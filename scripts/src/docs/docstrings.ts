@@ -1,22 +1,22 @@
 /**
- * What every public docstring must have.
+ * Checks that every public docstring is complete.
  *
  * - A module has a header with `@since`.
  * - An export has a description, `@since` and `@category`.
- * - A function and a service have an example, a ```ts fence, or are used in one
+ * - A function and a service have an example (a ```ts fence), or are used in an example
  *   of their module.
- * - A member of an interface, of a class or of a service, and a field of a
- *   schema, has its own comment, or its name in backticks in the docstring
- *   of the declaration or in that of one that the docstring names (see `X`).
- *   `_tag` and `taskId` mean the same everywhere and need none.
+ * - A member of an interface, of a class or of a service, and a field of a schema, has
+ *   its own comment, or is mentioned in backticks in the docstring of the declaration or
+ *   of a declaration that this docstring refers to (see `X`). `_tag` and `taskId` have
+ *   the same meaning everywhere and need no comment.
  *
- * Public is what a package exports: the modules outside `internal/`, and what
- * they export again from inside; but not what is tagged `@internal`.
+ * The public exports of a package are those of modules outside `internal/`, including
+ * re-exports from inside, but without those that are tagged `@internal`.
  */
 import { basename, dirname, join } from "node:path"
 import ts from "typescript"
 
-/** Something that a docstring lacks. */
+/** A missing part of a docstring. */
 export interface Gap {
   readonly file: string
   readonly line: number
@@ -45,7 +45,7 @@ const docsOf = (node: ts.Node): string =>
     .map((doc) => doc.getText())
     .at(-1) ?? ""
 
-/** What a docstring says before its first tag. */
+/** The text of a docstring before its first tag. */
 const description = (docs: string): string => {
   const text = docs.replace(/^\/\*\*|\*\/$|^\s*\*(?!\/) ?/gm, "")
   const firstTag = text.search(/^\s*@\w/m)
@@ -69,7 +69,7 @@ const named = (nodes: Iterable<ts.TypeElement | ts.ClassElement | ts.ObjectLiter
 const isHiding = ({ kind }: ts.Modifier): boolean =>
   kind === ts.SyntaxKind.PrivateKeyword || kind === ts.SyntaxKind.ProtectedKeyword
 
-/** The members that a type spells out itself. */
+/** The members that a type lists itself. */
 const membersOfType = (type: ts.TypeNode): ReadonlyArray<Member> => {
   if (ts.isTypeLiteralNode(type)) return named(type.members)
   if (ts.isUnionTypeNode(type) || ts.isIntersectionTypeNode(type)) return type.types.flatMap(membersOfType)
@@ -84,7 +84,7 @@ const fieldsOf = (expression: ts.Expression): ReadonlyArray<Member> => {
       for (const argument of node.arguments) {
         if (!ts.isObjectLiteralExpression(argument)) continue
         members.push(...named(argument.properties))
-        // The cases of a tagged union have fields of their own.
+        // The cases of a tagged union have their own fields.
         for (const property of argument.properties) {
           if (ts.isPropertyAssignment(property) && ts.isObjectLiteralExpression(property.initializer)) {
             members.push(...named(property.initializer.properties))
@@ -98,7 +98,7 @@ const fieldsOf = (expression: ts.Expression): ReadonlyArray<Member> => {
   return members
 }
 
-/** Whether calling it is what it is for. */
+/** Whether an expression is a function. */
 const isFunction = (initializer: ts.Expression | undefined): boolean => {
   if (initializer === undefined) return false
   if (ts.isArrowFunction(initializer) || ts.isFunctionExpression(initializer)) return true
@@ -107,7 +107,7 @@ const isFunction = (initializer: ts.Expression | undefined): boolean => {
 
 const declarationsOf = (statement: ts.Statement): ReadonlyArray<Declaration> => {
   const docs = docsOf(statement)
-  // What is exported again has its docstring where it is.
+  // A re-export has its docstring at its declaration.
   if (ts.isExportDeclaration(statement)) return []
   if (!isExported(statement)) return []
   if (ts.isVariableStatement(statement)) {
@@ -161,7 +161,7 @@ const declarationsOf = (statement: ts.Statement): ReadonlyArray<Declaration> => 
   return [{ name: statement.getText().slice(0, 40), node: statement, docs, members: [], needsExample: false }]
 }
 
-/** The modules whose exports a module exports again, and which names: all where that is absent. */
+/** The modules that a module re-exports, and the re-exported names (`undefined` for all). */
 const passedOn = (
   source: ts.SourceFile
 ): ReadonlyArray<{ readonly file: string; readonly names?: ReadonlySet<string> }> =>
@@ -175,7 +175,7 @@ const passedOn = (
     return [{ file, names: new Set(names) }]
   })
 
-/** Looks at the modules of one package, given those outside `internal/`. */
+/** Checks the modules of one package. `modules` are those outside `internal/`. */
 export const checkAll = (
   modules: ReadonlyArray<string>,
   parse: (file: string) => ts.SourceFile
@@ -194,7 +194,7 @@ export const checkAll = (
   return gaps
 }
 
-/** Looks at one module, or at some of its exports. */
+/** Checks one module, or some of its exports. */
 const check = (source: ts.SourceFile, names: ReadonlySet<string> | undefined): ReadonlyArray<Gap> => {
   const gaps: Array<Gap> = []
   const report = (node: ts.Node, what: string): void => {
@@ -210,17 +210,17 @@ const check = (source: ts.SourceFile, names: ReadonlySet<string> | undefined): R
   if (!isInternal && (!header.startsWith("/**") || !header.includes("@since") || headerIsFirstExport)) {
     gaps.push({ file: source.fileName, line: 1, what: "the module has no header with @since" })
   }
-  // An index only names the modules, which have headers of their own.
+  // An index only lists the modules, which have their own headers.
   if (source.fileName.endsWith("/index.ts")) return gaps
 
   const declarations = source.statements.flatMap(declarationsOf).filter(({ docs }) => !docs.includes("@internal"))
-  // A schema and its type have one name, and share what they say of their members. So do overloads.
+  // A schema and its type have the same name and share the descriptions of members. So do overloads.
   const docsOfName = new Map<string, string>()
   for (const { docs, name } of declarations) docsOfName.set(name, `${docsOfName.get(name) ?? ""}${docs}`)
   const membersSeen = new Set<string>()
   const moduleName = basename(source.fileName, ".ts")
   const allDocs = declarations.map(({ docs }) => docs).join("\n")
-  /** What is said of a name's members, there and where the docstring leads. */
+  /** The docstrings that describe the members of a name: its own, and those that it refers to. */
   const aboutMembers = (name: string): string => {
     const own = docsOfName.get(name) ?? ""
     const others = [...own.matchAll(/\bsee `(\w+)`/gi)].map(([, other = ""]) => docsOfName.get(other) ?? "")

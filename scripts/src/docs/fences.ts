@@ -1,13 +1,13 @@
 /**
- * The examples of docstrings and guides: every ```ts fence, with what its
- * comments say it prints.
+ * The examples of docstrings and guides: every ```ts fence, with the output that its
+ * comments contain.
  */
 import { basename } from "node:path"
 import ts from "typescript"
 
 /** A ```ts fence. */
 export interface Fence {
-  /** The file that it stands in, from the root of the repository. */
+  /** Its file, relative to the root of the repository. */
   readonly file: string
   /** The line of its first line of code, from 1. */
   readonly line: number
@@ -15,11 +15,11 @@ export interface Fence {
   readonly run: boolean
   /** A fence that imports a test runner is a test file. */
   readonly isTest: boolean
-  /** What it prints, one entry a comment; absent where no comment says so. */
+  /** The expected output, one entry for each comment; absent without such comments. */
   readonly expected?: ReadonlyArray<string>
 }
 
-/** Something wrong with a fence itself. */
+/** A problem with a fence itself. */
 export interface FenceProblem {
   readonly file: string
   readonly line: number
@@ -28,10 +28,10 @@ export interface FenceProblem {
 
 const opening = /^(\s*)```([\w-]*)[ \t]*(.*)$/
 
-/** Languages that would be TypeScript by another name, and so escape the check. */
+/** Other names of TypeScript and JavaScript, with which a fence would not be checked. */
 const aliases = new Set(["typescript", "tsx", "js", "javascript", "mts", "jsx"])
 
-/** The fences in text whose first line is line `firstLine` of the file. */
+/** Returns the fences in a text that starts at line `firstLine` of the file. */
 export const extract = (
   file: string,
   text: string,
@@ -68,7 +68,7 @@ export const extract = (
   return { fences, problems }
 }
 
-/** The fences in the comments of a source file. */
+/** Returns the fences in the comments of a source file. */
 export const extractFromSource = (file: string, text: string): ReturnType<typeof extract> => {
   const fences: Array<Fence> = []
   const problems: Array<FenceProblem> = []
@@ -83,17 +83,16 @@ export const extractFromSource = (file: string, text: string): ReturnType<typeof
 }
 
 /**
- * What the comments of a program say it prints, from top to bottom: the comment
- * on the line on which a call of `console.log` or `Console.log` ends, or
- * something around it up to the statement that it is in; and the comment lines
- * that follow directly. (Not those that follow a definition: what is defined has
- * not been run yet.)
+ * Returns the expected output in the comments of a program, from top to bottom: the
+ * comment on the line on which a call of `console.log` or `Console.log`, an expression
+ * around it, or its statement ends; and the comment lines that follow directly. (Comment
+ * lines after a definition do not count, because the definition has not run yet.)
  */
 const expectedOutput = (code: string): ReadonlyArray<string> => {
   if (!code.includes("onsole.log")) return []
   const source = ts.createSourceFile("fence.ts", code, ts.ScriptTarget.Latest, true)
   const lineOf = (position: number) => source.getLineAndCharacterOfPosition(position).line
-  /** The lines, and whether the comment lines after one count. */
+  /** The lines at which such an expression ends, and whether the comment lines after it count. */
   const endings = new Map<number, boolean>()
   const visit = (node: ts.Node): void => {
     if (ts.isPropertyAccessExpression(node) && /^[cC]onsole\.log$/.test(node.getText(source))) {
@@ -119,7 +118,7 @@ const expectedOutput = (code: string): ReadonlyArray<string> => {
   return expected
 }
 
-/** The text of the `//` comment that ends a line of code; not of one that merely stands in a string. */
+/** The text of the `//` comment at the end of a line of code. Ignores `//` in strings. */
 const trailingComment = (source: ts.SourceFile, line: number): string | undefined => {
   const start = source.getPositionOfLineAndCharacter(line, 0)
   const starts = source.getLineStarts()
@@ -143,12 +142,12 @@ const isInsideToken = (source: ts.SourceFile, position: number): boolean => {
 }
 
 /**
- * Output and expectation in the form in which they are compared: without regard
- * to whitespace and to the kind of quotes.
+ * Normalises output and expectation for the comparison: ignores whitespace and the kind
+ * of quotes.
  */
 export const normalise = (text: string): string => text.replace(/\s+/g, "").replace(/['`]/g, `"`)
 
-/** A name for a fence's file that says where it came from. */
+/** The name of a fence's file, derived from its place. */
 export const fileName = ({ file, isTest, line, run }: Fence): string => {
   const directory = file
     .split("/")

@@ -3,7 +3,7 @@
  * seed, keeps one frame of its live view from the middle of the run, and the
  * summary. Takes ten seconds.
  *
- * Run by `pnpm docs:picture`, after a change of what the demo shows.
+ * Run by `pnpm docs:picture`, after a change of the demo's output.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Audit from "@makima-stream/test-kit/Audit"
@@ -27,7 +27,7 @@ const program = Effect.gen(function* () {
     seed,
     tasks,
     view: Effect.succeed({
-      // Late enough for two reconnects, and early enough for tasks that still run.
+      // Late enough for two reconnects, and early enough for some running tasks.
       show: (_, tally) =>
         Effect.sync(() => {
           if (tally.connections >= 3 && tally.online && Tally.ended(tally) >= 4) kept ??= tally

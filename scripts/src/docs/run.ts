@@ -1,9 +1,9 @@
 /**
- * Runs examples one after the other in this process: a fence has ended when the
- * event loop has nothing left to do, which is when `node fence.ts` would exit.
+ * Runs consecutive examples in this process: an example has ended when the event loop is
+ * empty, which is when `node fence.ts` would exit.
  *
- * Takes a file with the list of them, and writes what went wrong as JSON to
- * another.
+ * Reads the list of examples from one file, and writes their outcomes as JSON to another
+ * file.
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { pathToFileURL } from "node:url"
@@ -16,11 +16,11 @@ export interface Job {
   readonly expected?: ReadonlyArray<string>
 }
 
-/** How it went. */
+/** The outcome of an example. */
 export interface Outcome {
   readonly path: string
   readonly millis: number
-  /** Absent where it went well. */
+  /** What went wrong; absent if the example succeeded. */
   readonly problem?: string
 }
 
@@ -48,7 +48,7 @@ process.on("uncaughtException", noteError)
 process.on("unhandledRejection", noteError)
 process.exit = (code) => {
   if (code !== undefined && code !== null && Number(code) !== 0) note(`it exits with code ${code}`)
-  // The caller relies on the end of the program here.
+  // The caller expects that the program ends here.
   throw new Error("process.exit")
 }
 for (const method of ["log", "info", "warn", "error", "debug"] as const) {
@@ -62,7 +62,7 @@ const finish = (): void => {
   const { job, output, settled, start } = current
   if (process.exitCode !== undefined) note(`it sets the exit code ${process.exitCode}`)
   process.exitCode = undefined
-  if (!settled) note("it waits for something that never comes")
+  if (!settled) note("it waits for something that never happens")
   if (job.expected !== undefined && normalise(output) !== normalise(job.expected.join(""))) {
     note(
       `it prints\n${output.trimEnd().replace(/^/gm, "    ")}\nand says that it prints\n${job.expected.join("\n").replace(/^/gm, "    ")}`
@@ -95,17 +95,17 @@ const startNext = (): void => {
   )
 }
 
-// An example that does not end by itself (a server left open, say) would hold up all that follow.
+// An example that does not end by itself (for example with an open server) would block all later examples.
 setInterval(() => {
   if (current === undefined || performance.now() - current.start < patience) return
-  note(`it does not end by itself within ${patience} ms; what would follow it was not run`)
+  note(`it does not end by itself within ${patience} ms; the examples after it were not run`)
   finish()
   end()
 }, 1000).unref()
 
 process.on("beforeExit", () => {
   finish()
-  // Node asks for more work once only: something must be left in the loop for it to ask again.
+  // Node emits `beforeExit` again only if there was work in the event loop.
   setImmediate(startNext)
 })
 startNext()

@@ -1,7 +1,7 @@
 /**
- * The consumer of a flood: `node --expose-gc consumer.ts <events|reconnects> <url> <count>`. Prints a line of JSON with
- * what it holds after each tenth of the count, with the objects in it after the first and the last, and with the seconds at
- * the end.
+ * The consumer of a flood: `node --expose-gc consumer.ts <events|reconnects> <url> <count>`. Prints a line of JSON with its
+ * resources after each tenth of the count, with its reachable objects after the first and the last tenth, and with the
+ * seconds at the end.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Interest from "@makima-stream/core/Interest"
@@ -43,7 +43,7 @@ MeshStream.connect({
   ),
   Effect.catch((error) => (error === "enough" ? Effect.void : Effect.fail(error))),
   Effect.andThen(Effect.sync(() => console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000, seen })))),
-  // The server closes every connection, so a warning about failed attempts says nothing here.
+  // The server closes every connection, so warnings about failed attempts are expected.
   Effect.provideService(References.MinimumLogLevel, "Error"),
   Effect.provide(NodeMeshSocket.layer({ url })),
   NodeRuntime.runMain

@@ -1,4 +1,4 @@
-/** Many clients that lose one server in the same moment: when do they dial? In memory, in virtual time. */
+/** Measures when many clients dial that lose one server at the same time. In memory and virtual time. */
 import * as Interest from "@makima-stream/core/Interest"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
@@ -8,7 +8,7 @@ import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
 import * as TestClock from "effect/testing/TestClock"
 
-/** For each dial after the loss, in their order: how many milliseconds after the one before it each client dialled. */
+/** For each dial after the loss, in order: the milliseconds since the previous dial, for each client. */
 export const delays = Effect.fnUntraced(
   function* (options: { readonly clients: number; readonly dials: number }) {
     const meshes: Array<ScriptedMesh.ScriptedMesh["Service"]> = []
@@ -25,7 +25,7 @@ export const delays = Effect.fnUntraced(
     }
     for (const mesh of meshes) yield* mesh.kill()
     const rounds: ReadonlyArray<Array<number>> = Array.from({ length: options.dials }, () => [])
-    // No client waits for longer than the cap.
+    // No client waits longer than the cap.
     for (let second = 0; second <= 30 * options.dials; second++) {
       yield* Effect.yieldNow.pipe(Effect.repeat({ times: 20 }))
       yield* TestClock.adjust("1 second")
@@ -42,7 +42,7 @@ export const delays = Effect.fnUntraced(
     Random.withSeed(effect, options.seed)
 )
 
-/** How many fall into each of `buckets` equal parts of a range; `undefined` where one falls outside. */
+/** The number of values in each of `buckets` equal parts of a range; `undefined` if a value is outside the range. */
 export const histogram = (
   values: ReadonlyArray<number>,
   from: number,
@@ -51,7 +51,7 @@ export const histogram = (
 ): ReadonlyArray<number> | undefined => {
   const counts = Array.from({ length: buckets }, () => 0)
   for (const value of values) {
-    // The upper end belongs to the last of them.
+    // The upper end of the range belongs to the last part.
     const bucket = Math.min(buckets - 1, Math.floor(((value - from) / (to - from)) * buckets))
     const count = counts[bucket]
     if (value < from || value > to || count === undefined) return undefined

@@ -1,10 +1,10 @@
-/** What a process holds, after the garbage is gone. Needs `--expose-gc`. */
+/** Measures the resources of this process, after a garbage collection. Needs `--expose-gc`. */
 import * as Effect from "effect/Effect"
 import { Socket } from "node:net"
 import { queryObjects } from "node:v8"
 import { WebSocket } from "ws"
 
-/** What a process holds. */
+/** The resources of a process. */
 export interface Holdings {
   readonly rssMiB: number
   readonly heapMiB: number
@@ -14,7 +14,7 @@ export interface Holdings {
   readonly listeners: number
 }
 
-/** How many objects of a kind are reachable. */
+/** The number of reachable objects of each kind. */
 export interface Objects {
   readonly fibers: number
   readonly sockets: number
@@ -36,7 +36,7 @@ export const holdings = (): Holdings => {
   }
 }
 
-/** Looks at the whole heap, which takes a second. */
+/** Counts reachable objects. Searches the whole heap, which takes a second. */
 export const objects = (): Objects => ({
   fibers: queryObjects(Fiber, { format: "count" }),
   sockets: queryObjects(Socket, { format: "count" }),

@@ -1,6 +1,6 @@
 /**
- * The server of a flood, which keeps no messages: `node server.ts events <count>` says so many things as fast as they
- * are taken, `node server.ts reconnects <count>` closes so many connections after one message each. Prints its port.
+ * The server of a flood, which keeps no messages: `node server.ts events <count>` sends `count` events as fast as they are
+ * read, `node server.ts reconnects <count>` closes `count` connections after one message each. Prints its port.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as ServerMessage from "@makima-stream/core/ServerMessage"
@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 const [mode = "", count = "0"] = process.argv.slice(2)
 const total = Number(count)
 
-/** Frames for a start, which are then said again and again. */
+/** The first frames, which are then sent repeatedly. */
 const frames: Array<string> = []
 for (const message of Workload.endless({ tasks: 100 })) {
   frames.push(Result.getOrThrow(ServerMessage.encodeFrame(message)))

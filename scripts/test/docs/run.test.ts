@@ -57,7 +57,7 @@ describe("running the examples", () => {
           "Error: at once",
           "Error: unseen",
           "Error: in a timer",
-          "it waits for something that never comes",
+          "it waits for something that never happens",
           "it sets the exit code 3",
           "it exits with code 2",
           undefined

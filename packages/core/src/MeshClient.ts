@@ -210,7 +210,7 @@ export const make = Effect.fnUntraced(function* (
         name: "everything",
         route: { interest: Interest.all, untargeted: true },
         options: everythingOptions,
-        ...(everythingOptions?.output === "none" ? {} : { discovery: discoverySettings(everythingOptions) })
+        discovery: discoverySettings(everythingOptions)
       }),
     status: client.status,
     awaitOnline: client.awaitOnline,
@@ -307,7 +307,7 @@ const consume = <A extends MeshEvent>(
     readonly name: string
     readonly route: Route
     readonly options: ConsumerOptions | undefined
-    readonly discovery?: DiscoverySettings
+    readonly discovery?: DiscoverySettings | undefined
   }
 ): Stream.Stream<A, MeshError.MeshError> => {
   const settings = consumerSettings(wanted.name, wanted.options)

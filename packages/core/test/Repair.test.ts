@@ -351,7 +351,7 @@ describe("repair", () => {
       { minInterval: "Infinity" },
       { onFailure: "ignore" }
     ]) {
-      assert.throws(() => Repair.repair(feed, { fetch, ...(wrong as object) }), /^Repair: /)
+      assert.throws(() => Repair.repair(feed, { fetch, ...(wrong as object) }), /^Repair: |^The option "onFailure"/)
     }
   })
 })

@@ -29,6 +29,8 @@ import * as Server from "./internal/mockServer.ts"
 import * as Monotonic from "./internal/monotonic.ts"
 import * as Recorder from "./internal/recorder.ts"
 import * as Verbs from "./internal/verbs.ts"
+
+const encodings = ["text", "binary", "fragmented"] as const
 import type { MeshServer, RequestOptions } from "./MeshServer.ts"
 import type { Encoding, Entry, Opened, Received } from "./ServerLog.ts"
 import type { Workload } from "./Workload.ts"
@@ -304,7 +306,7 @@ export const make = Effect.fnUntraced(function* (
 
   const emitAll: Service["emitAll"] = (messages, options) =>
     Effect.sync(() => {
-      const as = options?.as ?? "text"
+      const as = Bounds.oneOf("as", options?.as, encodings)
       let count = 0
       for (const message of messages) count += server.emit(message, as)
       return count
@@ -314,7 +316,10 @@ export const make = Effect.fnUntraced(function* (
     Effect.sync(() => {
       let count = 0
       for (const frame of frames) {
-        count += server.emitRaw(frame, options?.as ?? (typeof frame === "string" ? "text" : "binary"))
+        count += server.emitRaw(
+          frame,
+          Bounds.oneOf("as", options?.as ?? (typeof frame === "string" ? "text" : "binary"), encodings)
+        )
       }
       return count
     })
@@ -335,7 +340,7 @@ export const make = Effect.fnUntraced(function* (
   const play = Effect.fnUntraced(
     function* (workload: Workload, options?: PlayOptions) {
       const speed = options?.speed !== undefined && options.speed > 0 ? options.speed : 1
-      const as = options?.as ?? "text"
+      const as = Bounds.oneOf("as", options?.as, encodings)
       const now = () => Monotonic.millis(clock)
       const start = now()
       let next = 0
@@ -381,7 +386,7 @@ export const make = Effect.fnUntraced(function* (
     subscriptions: Effect.sync(() => server.connections().at(-1)?.requests.feed.interest() ?? Interest.empty),
     log: Effect.sync(recorder.snapshot),
     received: Effect.sync(() => recorder.snapshot().filter((entry) => entry._tag === "Received")),
-    emit: (message, options) => Effect.sync(() => server.emit(message, options?.as ?? "text")),
+    emit: (message, options) => Effect.sync(() => server.emit(message, Bounds.oneOf("as", options?.as, encodings))),
     emitAll,
     emitRaw: (frame, options) => emitRawAll([frame], options),
     emitRawAll,

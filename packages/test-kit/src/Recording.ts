@@ -31,6 +31,7 @@ import {
   RecordingError,
   type Write
 } from "./internal/recording/format.ts"
+import * as Bounds from "./internal/bounds.ts"
 import * as RecordedSocket from "./internal/recordedSocket.ts"
 import * as ReplayedSocket from "./internal/replayedSocket.ts"
 
@@ -338,8 +339,9 @@ export const replay = <E = never, R = never>(
 ): Effect.Effect<Replay<E>, never, R | Scope.Scope> =>
   Effect.gen(function* () {
     const context = yield* Effect.context<R>()
+    const paced = Bounds.oneOf("timing", options?.timing, ["recorded", "asPulled"]) === "recorded"
     const entries = Effect.provideContext(yield* Stream.toPull(read(lines)), context)
-    return yield* ReplayedSocket.make(entries, { paced: options?.timing !== "asPulled", over, unreadable })
+    return yield* ReplayedSocket.make(entries, { paced, over, unreadable })
   })
 
 /**

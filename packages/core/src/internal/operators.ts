@@ -20,6 +20,7 @@ import {
   type Resync
 } from "../MeshEvent.ts"
 import type { KeepOptions, Selector } from "../operators/options.ts"
+import { oneOf } from "./bounds.ts"
 import * as Pushdown from "./pushdown.ts"
 
 /** Any stream of events. */
@@ -68,18 +69,8 @@ const isCompleteness = (event: MeshEvent): event is Resync | Repaired | RepairFa
 
 /** The predicate of the lifecycle elements that the options keep; `undefined` if they keep none. */
 export const keptBy = (options: KeepOptions | undefined): ((event: MeshEvent) => event is Lifecycle) | undefined => {
-  const keep = options?.keep
-  switch (keep) {
-    case undefined:
-      return undefined
-    case "resync":
-      return isCompleteness
-    case "lifecycle":
-      return isLifecycle
-    default:
-      keep satisfies never
-      throw new TypeError('The option "keep" must be "resync" or "lifecycle"')
-  }
+  if (options?.keep === undefined) return undefined
+  return oneOf("keep", options.keep, ["resync", "lifecycle"]) === "resync" ? isCompleteness : isLifecycle
 }
 
 /** A selector as a predicate. */

@@ -14,8 +14,8 @@ import type { TaskOutput } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
 import { atLeast } from "../internal/bounds.ts"
 import { isDataFirst, type Events, type NoUnknownOptions } from "../internal/operators.ts"
-import { cutsText, maxKinds } from "./pieces.ts"
-import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
+import { cutsText, defaultMaxTotalLength, maxKinds, pieceSettings } from "./pieces.ts"
+import type { PieceOptions, PieceSettings, UnfinishedReason } from "./pieces.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
 /**
@@ -56,6 +56,12 @@ export interface JoinPartialsOptions extends PieceOptions {
   readonly maxLength?: number | undefined
   /** The most tasks with pending text, at least 1. Defaults to 10,000. */
   readonly maxTasks?: number | undefined
+  /**
+   * The most pending text of all tasks, in UTF-16 code units. Beyond it, the pending
+   * text of the tasks that were silent for longest is emitted as unfinished
+   * (`Evicted`). Defaults to 16,777,216 (32 MiB).
+   */
+  readonly maxTotalLength?: number | undefined
 }
 
 interface Pending {
@@ -66,6 +72,7 @@ interface Pending {
 
 /** By message type, oldest first. */
 interface Waiting {
+  readonly taskId: TaskId
   readonly kinds: Map<string, Pending>
   length: number
 }
@@ -77,17 +84,28 @@ const unfinished = (last: TaskOutput, content: string, why: UnfinishedReason): J
   why
 })
 
-class Joiner {
-  readonly #snapshots: boolean
-  readonly #closedByPiece: boolean
-  readonly #maxLength: number
-  readonly #tasks: Recent<TaskId, Waiting>
+interface Settings extends PieceSettings {
+  readonly maxLength: number
+  readonly maxTasks: number
+  readonly maxTotalLength: number
+}
 
-  constructor(options: JoinPartialsOptions | undefined) {
-    this.#snapshots = options?.pieces === "snapshot"
-    this.#closedByPiece = options?.closing === "piece" && !this.#snapshots
-    this.#maxLength = atLeast(0, options?.maxLength ?? 100_000)
-    this.#tasks = new Recent(options?.maxTasks ?? defaultMaxTasks)
+const settingsOf = (options: JoinPartialsOptions | undefined): Settings => ({
+  ...pieceSettings(options),
+  maxLength: atLeast(0, options?.maxLength ?? 100_000),
+  maxTasks: options?.maxTasks ?? defaultMaxTasks,
+  maxTotalLength: atLeast(0, options?.maxTotalLength ?? defaultMaxTotalLength)
+})
+
+class Joiner {
+  readonly #settings: Settings
+  readonly #tasks: Recent<TaskId, Waiting>
+  /** The length of all pending text. */
+  #total = 0
+
+  constructor(settings: Settings) {
+    this.#settings = settings
+    this.#tasks = new Recent(settings.maxTasks)
   }
 
   push(event: MeshEvent, out: Array<MeshEvent>): void {
@@ -107,28 +125,53 @@ class Joiner {
 
   /** Emits all pending text as unfinished. */
   flush(why: UnfinishedReason, out: Array<MeshEvent>): void {
-    for (const waiting of this.#tasks.values()) release(waiting, why, out)
+    for (const waiting of this.#tasks.values()) this.#emit(waiting, why, out)
     this.#tasks.clear()
   }
 
   #release(taskId: TaskId, why: UnfinishedReason, out: Array<MeshEvent>): void {
     const waiting = this.#tasks.get(taskId)
     if (waiting === undefined) return
-    release(waiting, why, out)
+    this.#emit(waiting, why, out)
     this.#tasks.delete(taskId)
+  }
+
+  /** Emits all pending text of a task as unfinished. */
+  #emit(waiting: Waiting, why: UnfinishedReason, out: Array<MeshEvent>): void {
+    for (const { last, text } of waiting.kinds.values()) {
+      if (text !== "") out.push(unfinished(last, text, why))
+    }
+    waiting.kinds.clear()
+    this.#grow(waiting, -waiting.length)
+  }
+
+  #grow(waiting: Waiting, length: number): void {
+    waiting.length += length
+    this.#total += length
+  }
+
+  /** Keeps the total within its bound. */
+  #shrink(out: Array<MeshEvent>): void {
+    if (this.#total <= this.#settings.maxTotalLength) return
+    for (const oldest of this.#tasks.values()) {
+      this.#emit(oldest, "Evicted", out)
+      this.#tasks.delete(oldest.taskId)
+      if (this.#total <= this.#settings.maxTotalLength) return
+    }
   }
 
   #piece(piece: TaskOutput, out: Array<MeshEvent>): void {
     const { content, messageType, taskId } = piece
-    const waiting = this.#tasks.get(taskId) ?? { kinds: new Map<string, Pending>(), length: 0 }
+    const waiting = this.#tasks.get(taskId) ?? { taskId, kinds: new Map<string, Pending>(), length: 0 }
     const before = waiting.kinds.get(messageType)
-    if (this.#snapshots && before !== undefined) {
-      waiting.length -= before.text.length
+    const { maxLength, snapshots } = this.#settings
+    if (snapshots && before !== undefined) {
+      this.#grow(waiting, -before.text.length)
       before.text = ""
     }
-    if (waiting.length + content.length > this.#maxLength) {
-      release(waiting, "TooLong", out)
-      if (content.length > this.#maxLength) {
+    if (waiting.length + content.length > maxLength) {
+      this.#emit(waiting, "TooLong", out)
+      if (content.length > maxLength) {
         this.#tasks.delete(taskId)
         out.push(unfinished(piece, content, "TooLong"))
         return
@@ -136,15 +179,26 @@ class Joiner {
     }
     const pending = waiting.kinds.get(messageType)
     if (pending === undefined) {
-      if (waiting.kinds.size === maxKinds) releaseOldest(waiting, out)
+      if (waiting.kinds.size === maxKinds) this.#emitOldest(waiting, out)
       waiting.kinds.set(messageType, { text: content, last: piece })
     } else {
       pending.text += content
       pending.last = piece
     }
-    waiting.length += content.length
+    this.#grow(waiting, content.length)
     const evicted = this.#tasks.set(taskId, waiting)
-    if (evicted !== undefined) release(evicted, "Evicted", out)
+    if (evicted !== undefined) this.#emit(evicted, "Evicted", out)
+    this.#shrink(out)
+  }
+
+  /** Emits the pending text of the message type that has waited for longest. */
+  #emitOldest(waiting: Waiting, out: Array<MeshEvent>): void {
+    for (const [messageType, { last, text }] of waiting.kinds) {
+      if (text !== "") out.push(unfinished(last, text, "Evicted"))
+      waiting.kinds.delete(messageType)
+      this.#grow(waiting, -text.length)
+      return
+    }
   }
 
   /** Returns the message that a closing output completes. */
@@ -154,30 +208,13 @@ class Joiner {
     const pending = waiting.kinds.get(output.messageType)
     if (pending !== undefined) {
       waiting.kinds.delete(output.messageType)
-      waiting.length -= pending.text.length
+      this.#grow(waiting, -pending.text.length)
     }
-    if (output.messageType === "result") release(waiting, "RunEnded", out)
+    if (output.messageType === "result") this.#emit(waiting, "RunEnded", out)
     if (waiting.kinds.size === 0) this.#tasks.delete(output.taskId)
     if (pending === undefined) return output
-    if (this.#closedByPiece) return { ...output, content: pending.text + output.content }
+    if (!this.#settings.closedByWhole) return { ...output, content: pending.text + output.content }
     return output.content === "" ? { ...output, content: pending.text } : output
-  }
-}
-
-const release = (waiting: Waiting, why: UnfinishedReason, out: Array<MeshEvent>): void => {
-  for (const { last, text } of waiting.kinds.values()) {
-    if (text !== "") out.push(unfinished(last, text, why))
-  }
-  waiting.kinds.clear()
-  waiting.length = 0
-}
-
-const releaseOldest = (waiting: Waiting, out: Array<MeshEvent>): void => {
-  for (const [messageType, { last, text }] of waiting.kinds) {
-    if (text !== "") out.push(unfinished(last, text, "Evicted"))
-    waiting.kinds.delete(messageType)
-    waiting.length -= text.length
-    return
   }
 }
 
@@ -208,10 +245,11 @@ const releaseOldest = (waiting: Waiting, out: Array<MeshEvent>): void => {
  * - When the text of the task would exceed `maxLength`. The text then restarts; a
  *   single piece that is longer is emitted at once.
  * - When `maxTasks` other tasks, or 16 message types of the task, have newer pending
- *   text.
+ *   text, or when other tasks with newer text fill `maxTotalLength`.
  *
  * All other events pass at once, including the lifecycle elements and outputs without
- * earlier pieces. Memory: at most `maxLength` code units for each of `maxTasks` tasks.
+ * earlier pieces. Memory: at most `maxLength` code units for each of `maxTasks` tasks,
+ * and at most `maxTotalLength` in total.
  *
  * **Gotchas**
  *
@@ -252,10 +290,11 @@ export const joinPartials: <Arg extends Events | JoinPartialsOptions = {}>(
   ? Stream.Stream<Joined<A>, E, R>
   : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Joined<A>, E, R> = dual(
   isDataFirst,
-  <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: JoinPartialsOptions): Stream.Stream<MeshEvent, E, R> =>
-    Stream.mapAccumArray(
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: JoinPartialsOptions): Stream.Stream<MeshEvent, E, R> => {
+    const settings = settingsOf(options)
+    return Stream.mapAccumArray(
       self,
-      () => new Joiner(options),
+      () => new Joiner(settings),
       (joiner, batch) => {
         const out: Array<MeshEvent> = []
         for (const event of batch) joiner.push(event, out)
@@ -269,4 +308,5 @@ export const joinPartials: <Arg extends Events | JoinPartialsOptions = {}>(
         }
       }
     )
+  }
 )

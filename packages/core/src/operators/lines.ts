@@ -11,12 +11,12 @@ import * as Stream from "effect/Stream"
 import type { Lifecycle, MeshEvent } from "../MeshEvent.ts"
 import type { TaskOutput } from "../ServerMessage.ts"
 import type { TaskId } from "../TaskId.ts"
-import { atLeast } from "../internal/bounds.ts"
+import { atLeast, oneOf } from "../internal/bounds.ts"
 import { isDataFirst, keptBy, toPredicate } from "../internal/operators.ts"
 import type { Events, From, Kept, NoUnknownOptions } from "../internal/operators.ts"
 import type { KeepOptions, Selector } from "./options.ts"
-import { cutsText, detach, maxKinds } from "./pieces.ts"
-import type { PieceOptions, UnfinishedReason } from "./pieces.ts"
+import { cutsText, defaultMaxTotalLength, detach, maxKinds, pieceSettings } from "./pieces.ts"
+import type { PieceOptions, PieceSettings, UnfinishedReason } from "./pieces.ts"
 import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
 
 /**
@@ -61,6 +61,12 @@ export interface LinesOptions extends PieceOptions, KeepOptions {
   readonly maxLength?: number | undefined
   /** The most tasks with an open line, at least 1. Defaults to 10,000. */
   readonly maxTasks?: number | undefined
+  /**
+   * The most text in open lines of all tasks, in UTF-16 code units. Beyond it, the open
+   * lines of the tasks that were silent for longest are emitted as unfinished
+   * (`Evicted`). Defaults to 16,777,216 (32 MiB).
+   */
+  readonly maxTotalLength?: number | undefined
 }
 
 /** A task's text of one message type. */
@@ -81,49 +87,61 @@ type Out = Array<TaskLine | Lifecycle>
 
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff
 
+interface Settings extends PieceSettings {
+  readonly isMeant: (messageType: string) => boolean
+  readonly isKept: ReturnType<typeof keptBy>
+  readonly messageEnds: boolean
+  readonly maxLength: number
+  readonly maxTasks: number
+  readonly maxTotalLength: number
+}
+
+const settingsOf = (options: LinesOptions | undefined): Settings => ({
+  ...pieceSettings(options),
+  isMeant: toPredicate(options?.messageType ?? "assistant"),
+  isKept: keptBy(options),
+  messageEnds: oneOf("ends", options?.ends, ["message", "newline"]) === "message",
+  // At least two code units, so that a character outside the basic plane fits into a line.
+  maxLength: atLeast(2, options?.maxLength ?? 65_536),
+  maxTasks: options?.maxTasks ?? defaultMaxTasks,
+  maxTotalLength: atLeast(0, options?.maxTotalLength ?? defaultMaxTotalLength)
+})
+
 class Splitter {
-  readonly #isMeant: (messageType: string) => boolean
-  readonly #isKept: ReturnType<typeof keptBy>
-  readonly #snapshots: boolean
-  readonly #closedByWhole: boolean
-  readonly #messageEnds: boolean
-  readonly #maxLength: number
+  readonly #settings: Settings
   /** By task and message type, oldest first. */
   readonly #tasks: Recent<TaskId, Map<string, Open>>
+  /** The length of all open lines. */
+  #total = 0
 
-  constructor(options: LinesOptions | undefined) {
-    this.#isMeant = toPredicate(options?.messageType ?? "assistant")
-    this.#isKept = keptBy(options)
-    this.#snapshots = options?.pieces === "snapshot"
-    this.#closedByWhole = this.#snapshots || options?.closing !== "piece"
-    this.#messageEnds = options?.ends !== "newline"
-    // At least two code units, so that a character outside the basic plane fits into a line.
-    this.#maxLength = atLeast(2, options?.maxLength ?? 65_536)
-    this.#tasks = new Recent(options?.maxTasks ?? defaultMaxTasks)
+  constructor(settings: Settings) {
+    this.#settings = settings
+    this.#tasks = new Recent(settings.maxTasks)
   }
 
   push(event: MeshEvent, out: Out): void {
     if (event._tag === "TaskOutput") {
-      if (this.#isMeant(event.messageType)) this.#output(event, out)
+      if (this.#settings.isMeant(event.messageType)) this.#output(event, out)
       return
     }
     if (event._tag === "Resync" && cutsText(event)) {
       if (event.taskId === undefined) this.flush("Resync", out)
       else this.#release(event.taskId, out)
     }
-    if (this.#isKept?.(event) === true) out.push(event)
+    if (this.#settings.isKept?.(event) === true) out.push(event)
   }
 
   /** Emits every open line as unfinished. */
   flush(why: UnfinishedReason, out: Out): void {
     for (const kinds of this.#tasks.values()) releaseAll(kinds, why, out)
     this.#tasks.clear()
+    this.#total = 0
   }
 
   #release(taskId: TaskId, out: Out): void {
     const kinds = this.#tasks.get(taskId)
     if (kinds === undefined) return
-    releaseAll(kinds, "Resync", out)
+    this.#total -= releaseAll(kinds, "Resync", out)
     this.#tasks.delete(taskId)
   }
 
@@ -131,8 +149,9 @@ class Splitter {
     const { content, messageType, taskId } = output
     const kinds = this.#tasks.get(taskId)
     const open = kinds?.get(messageType) ?? { taskId, messageType, tail: "", read: 0, mark: "" }
+    this.#total -= open.tail.length
     const partial = output.isPartial === true
-    const repeats = partial ? this.#snapshots : this.#closedByWhole && open.read > 0
+    const repeats = partial ? this.#settings.snapshots : this.#settings.closedByWhole && open.read > 0
     const news = repeats ? this.#newsOf(open, content, partial, out) : content
     this.#read(open, news, out)
     if (partial) {
@@ -141,12 +160,25 @@ class Splitter {
     } else {
       open.read = 0
       open.mark = ""
-      if (this.#messageEnds && open.tail !== "") {
+      if (this.#settings.messageEnds && open.tail !== "") {
         out.push({ _tag: "TaskLine", taskId, messageType, text: open.tail })
         open.tail = ""
       }
     }
+    this.#total += open.tail.length
     this.#keep(kinds, open, out)
+    this.#shrink(out)
+  }
+
+  /** Keeps the total within its bound. */
+  #shrink(out: Out): void {
+    const { maxTotalLength } = this.#settings
+    if (this.#total <= maxTotalLength) return
+    for (const kinds of this.#tasks.values()) {
+      for (const { taskId } of kinds.values()) this.#tasks.delete(taskId)
+      this.#total -= releaseAll(kinds, "Evicted", out)
+      if (this.#total <= maxTotalLength) return
+    }
   }
 
   /** Returns the new part of a text that repeats the open message from its beginning. */
@@ -164,7 +196,8 @@ class Splitter {
 
   /** Reads more text of a task. Emits the complete lines, and keeps the incomplete one. */
   #read(open: Open, text: string, out: Out): void {
-    if (open.tail.length + text.length <= this.#maxLength && !text.includes("\n")) {
+    const { maxLength } = this.#settings
+    if (open.tail.length + text.length <= maxLength && !text.includes("\n")) {
       open.tail += text
       return
     }
@@ -174,8 +207,8 @@ class Splitter {
     for (;;) {
       const newline = all.indexOf("\n", Math.max(start, searched))
       const end = newline === -1 ? all.length : newline
-      while (end - start > this.#maxLength) {
-        let cut = start + this.#maxLength
+      while (end - start > maxLength) {
+        let cut = start + maxLength
         if (isHighSurrogate(all.charCodeAt(cut - 1))) cut--
         out.push(unfinished(open, detach(all.slice(start, cut)), "TooLong"))
         start = cut
@@ -196,10 +229,10 @@ class Splitter {
       return
     }
     const kept = kinds ?? new Map<string, Open>()
-    if (kept.size === maxKinds && !kept.has(messageType)) releaseOldest(kept, out)
+    if (kept.size === maxKinds && !kept.has(messageType)) this.#total -= releaseOldest(kept, out)
     kept.set(messageType, open)
     const evicted = this.#tasks.set(taskId, kept)
-    if (evicted !== undefined) releaseAll(evicted, "Evicted", out)
+    if (evicted !== undefined) this.#total -= releaseAll(evicted, "Evicted", out)
   }
 }
 
@@ -212,21 +245,26 @@ const unfinished = ({ messageType, taskId }: Open, text: string, why: Unfinished
   why
 })
 
-const release = (open: Open, why: UnfinishedReason, out: Out): void => {
-  if (open.tail !== "") out.push(unfinished(open, open.tail, why))
+/** Emits an open line as unfinished. Returns the length of its text. */
+const release = (open: Open, why: UnfinishedReason, out: Out): number => {
+  const { length } = open.tail
+  if (length > 0) out.push(unfinished(open, open.tail, why))
   open.tail = ""
+  return length
 }
 
-const releaseAll = (kinds: Map<string, Open>, why: UnfinishedReason, out: Out): void => {
-  for (const open of kinds.values()) release(open, why, out)
+const releaseAll = (kinds: Map<string, Open>, why: UnfinishedReason, out: Out): number => {
+  let length = 0
+  for (const open of kinds.values()) length += release(open, why, out)
+  return length
 }
 
-const releaseOldest = (kinds: Map<string, Open>, out: Out): void => {
+const releaseOldest = (kinds: Map<string, Open>, out: Out): number => {
   for (const [messageType, open] of kinds) {
-    release(open, "Evicted", out)
     kinds.delete(messageType)
-    return
+    return release(open, "Evicted", out)
   }
+  return 0
 }
 
 /**
@@ -250,11 +288,11 @@ const releaseOldest = (kinds: Map<string, Open>, out: Out): void => {
  * - An incomplete line is emitted with `unfinished: true` and the reason in `why`:
  *   before a `Resync` that affects its task's output (it names that task or no task,
  *   and is not a `Subscribed` of updates), when the stream ends or fails, and at the
- *   bounds `maxLength`, `maxTasks`, and 16 message types of a task.
+ *   bounds `maxLength`, `maxTasks`, `maxTotalLength`, and 16 message types of a task.
  *
  * All other events are dropped. Lifecycle elements are dropped unless `keep` selects
  * them. Memory: at most one open line, of at most `maxLength` code units, for each of
- * `maxTasks` tasks and each of its message types.
+ * `maxTasks` tasks and each of its message types, and `maxTotalLength` in total.
  *
  * **Gotchas**
  *
@@ -297,10 +335,11 @@ export const lines: <Arg extends Events | LinesOptions = {}, O extends LinesOpti
       self: Stream.Stream<A, E, R>
     ) => Stream.Stream<From<A, TaskOutput, TaskLine> | Extract<A, Kept<Arg>>, E, R> = dual(
   isDataFirst,
-  <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: LinesOptions): Stream.Stream<TaskLine | Lifecycle, E, R> =>
-    Stream.mapAccumArray(
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: LinesOptions): Stream.Stream<TaskLine | Lifecycle, E, R> => {
+    const settings = settingsOf(options)
+    return Stream.mapAccumArray(
       self,
-      () => new Splitter(options),
+      () => new Splitter(settings),
       (splitter, batch) => {
         const out: Out = []
         for (const event of batch) splitter.push(event, out)
@@ -314,4 +353,5 @@ export const lines: <Arg extends Events | LinesOptions = {}, O extends LinesOpti
         }
       }
     )
+  }
 )

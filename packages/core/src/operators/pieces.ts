@@ -6,8 +6,8 @@
  * and so an option, whether a piece continues or repeats the pieces before it, and
  * whether the closing message repeats them.
  */
-
 import type { Resync } from "../MeshEvent.ts"
+import { oneOf } from "../internal/bounds.ts"
 
 /**
  * How a server sends a message in pieces.
@@ -31,6 +31,22 @@ export interface PieceOptions {
   readonly closing?: "whole" | "piece" | undefined
 }
 
+/** Normalised `PieceOptions`. */
+export interface PieceSettings {
+  readonly snapshots: boolean
+  /** Whether the closing output contains the whole text. */
+  readonly closedByWhole: boolean
+}
+
+export const pieceSettings = (options: PieceOptions | undefined): PieceSettings => {
+  const snapshots = oneOf("pieces", options?.pieces, ["delta", "snapshot"]) === "snapshot"
+  const closedByWhole = oneOf("closing", options?.closing, ["whole", "piece"]) === "whole"
+  return { snapshots, closedByWhole: snapshots || closedByWhole }
+}
+
+/** The default of `maxTotalLength`: 32 MiB of text. */
+export const defaultMaxTotalLength = 16 * 1024 * 1024
+
 /**
  * Why a text is unfinished.
  *
@@ -41,8 +57,8 @@ export interface PieceOptions {
  * - `RunEnded`: the task's `result` arrived before the message was closed.
  * - `TooLong`: the text reached its bound. The text after it is emitted separately.
  * - `Replaced`: the server sent a text that does not continue the one before.
- * - `Evicted`: too many tasks, or message types of the task, had unfinished text. This
- *   was the oldest.
+ * - `Evicted`: too many tasks, or message types of the task, had unfinished text, or
+ *   too much of it in total. This was the oldest.
  *
  * @category models
  * @since 0.1.0

@@ -254,6 +254,46 @@ describe("joinPartials", () => {
     })
   )
 
+  it.effect("text beyond maxTotalLength drives the oldest text out", () =>
+    Effect.gen(function* () {
+      const c = TaskId.make("c")
+      const join = MeshStream.joinPartials({ maxTotalLength: 5 })
+      // a has newer text than b.
+      assert.deepStrictEqual(
+        yield* through([piece(a, "1"), piece(b, "xx"), piece(a, "2"), piece(c, "yy"), output(a, "")], join),
+        [unfinished(b, "xx", "Evicted"), output(a, "12"), unfinished(c, "yy", "Ended")]
+      )
+      assert.deepStrictEqual(yield* through([piece(b, "xx"), piece(a, "123456"), output(a, "")], join), [
+        unfinished(b, "xx", "Evicted"),
+        unfinished(a, "123456", "Evicted"),
+        output(a, "")
+      ])
+    })
+  )
+
+  it.effect.prop(
+    "never holds more text than its bounds, and loses none of it",
+    [messages, sizes],
+    Effect.fnUntraced(function* ([messages, turns]) {
+      const feed = weave(
+        messages.map(({ messageType, parts, taskId }) => [
+          ...parts.map((part) => piece(taskId, part, { messageType })),
+          output(taskId, "!", { messageType })
+        ]),
+        turns
+      )
+      const join = MeshStream.joinPartials({ closing: "piece", maxTotalLength: 7, maxLength: 5, maxTasks: 2 })
+      const lengthOf = (outputs: ReadonlyArray<MeshEvent.MeshEvent>) =>
+        outputs.reduce((sum, event) => sum + (event._tag === "TaskOutput" ? event.content.length : 0), 0)
+      for (let n = 0; n <= feed.length; n++) {
+        const taken = yield* through(feed.slice(0, n), join)
+        const held = taken.filter((event) => "why" in event && event.why === "Ended")
+        assert.isAtMost(lengthOf(held), 7)
+        assert.strictEqual(lengthOf(taken), lengthOf(feed.slice(0, n)))
+      }
+    })
+  )
+
   it.effect("a task whose text came out takes no place", () =>
     Effect.gen(function* () {
       const c = TaskId.make("c")

@@ -239,6 +239,19 @@ describe("lines", () => {
     })
   )
 
+  it.effect("text beyond maxTotalLength drives the oldest open line out", () =>
+    Effect.gen(function* () {
+      const c = TaskId.make("c")
+      const input = [piece(a, "1"), piece(b, "xx"), piece(a, "2"), piece(c, "yy"), piece(a, "\n"), piece(b, "zz")]
+      assert.deepStrictEqual(yield* through(input, MeshStream.lines({ maxTotalLength: 5 })), [
+        part("xx", "Evicted", b),
+        line("12"),
+        part("yy", "Ended", c),
+        part("zz", "Ended", b)
+      ])
+    })
+  )
+
   it.effect("a task whose lines came out takes no place", () =>
     Effect.gen(function* () {
       const c = TaskId.make("c")

@@ -15,6 +15,8 @@ import type { Connection, Direction, Shape } from "../ChaosProxy.ts"
 import * as Bounds from "./bounds.ts"
 import * as ShapedPipe from "./shapedPipe.ts"
 
+const directions = ["toServer", "toClient"] as const
+
 export interface Link {
   readonly record: { -readonly [K in keyof Omit<Connection, "inFlightBytes">]: Connection[K] }
   readonly pipes: Readonly<Record<Direction, ShapedPipe.ShapedPipe>>
@@ -179,7 +181,7 @@ export const make = Effect.fnUntraced(function* (options: {
     links: () => links,
     open,
     setShape(shape, direction) {
-      for (const each of direction === undefined ? (["toServer", "toClient"] as const) : [direction]) {
+      for (const each of direction === undefined ? directions : [Bounds.oneOf("direction", direction, directions)]) {
         conditions[each] = toConditions(shape)
         for (const link of open()) link.pipes[each].setConditions(conditions[each])
       }

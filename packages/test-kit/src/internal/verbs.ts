@@ -59,6 +59,8 @@ type Common =
   | "reorder"
   | "heal"
 
+const acknowledgeModes = ["auto", "manual", "never"] as const
+
 /** The initial settings of a server. */
 export const toSettings = (options: {
   readonly acknowledge?: Settings["acknowledge"]
@@ -67,7 +69,7 @@ export const toSettings = (options: {
   readonly requestDelay?: Duration.Input
   readonly requestLimit?: Settings["limit"]
 }): Settings => ({
-  acknowledge: options.acknowledge ?? "auto",
+  acknowledge: Bounds.oneOf("acknowledge", options.acknowledge, acknowledgeModes),
   nameTasks: options.nameTasks ?? true,
   acknowledgementDelayMillis: toMillis(options.acknowledgementDelay ?? 0),
   requestDelayMillis: toMillis(options.requestDelay ?? 0),
@@ -88,7 +90,7 @@ export const make = ({ acknowledge, dials, healConnections, messages, settings }
     acknowledge: (n = Number.POSITIVE_INFINITY) => Effect.sync(() => acknowledge(Bounds.atLeast(0, n))),
     setAcknowledge: (mode) =>
       Effect.sync(() => {
-        settings.acknowledge = mode
+        settings.acknowledge = Bounds.oneOf("acknowledge", mode, acknowledgeModes)
       }),
     setNameTasks: (named) =>
       Effect.sync(() => {

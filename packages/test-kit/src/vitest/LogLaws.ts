@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as LogLaws from "../LogLaws.ts"
+import * as Bounds from "../internal/bounds.ts"
 
 export * from "../LogLaws.ts"
 
@@ -42,7 +43,7 @@ export const suite = <E>(
     readonly cannot?: { readonly [Name in LogLaws.Name]?: string } | undefined
   }
 ): void => {
-  const test = options?.clock === "test" ? it.effect : it.live
+  const test = Bounds.oneOf("clock", options?.clock, ["live", "test"]) === "test" ? it.effect : it.live
   describe(name, () => {
     for (const name of LogLaws.names) {
       const law = LogLaws.laws[name]

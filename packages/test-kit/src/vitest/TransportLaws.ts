@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as TransportLaws from "../TransportLaws.ts"
+import * as Bounds from "../internal/bounds.ts"
 
 export * from "../TransportLaws.ts"
 
@@ -44,7 +45,7 @@ export const suite = <E>(
   harness: Layer.Layer<TransportLaws.Harness, E>,
   options?: Omit<TransportLaws.Transport<E>, "name" | "harness">
 ): void => {
-  const test = options?.clock === "test" ? it.effect : it.live
+  const test = Bounds.oneOf("clock", options?.clock, ["live", "test"]) === "test" ? it.effect : it.live
   describe(name, () => {
     for (const name of TransportLaws.names) {
       const law = TransportLaws.laws[name]

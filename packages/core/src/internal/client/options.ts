@@ -7,7 +7,7 @@ import type * as MeshSession from "../../MeshSession.ts"
 import type * as ReconnectPolicy from "../../ReconnectPolicy.ts"
 import * as TaskStatus from "../../TaskStatus.ts"
 import { toPredicate, type Selector } from "../../operators/options.ts"
-import { atLeast } from "../bounds.ts"
+import { atLeast, oneOf } from "../bounds.ts"
 import { defaultMaxTasks } from "../queue/recent.ts"
 
 /**
@@ -34,7 +34,14 @@ import { defaultMaxTasks } from "../queue/recent.ts"
  */
 export type Overflow = "suspend" | "conflate" | "shed" | "sliding" | "dropping" | "fail"
 
-const policies: ReadonlySet<string> = new Set<Overflow>(["suspend", "conflate", "shed", "sliding", "dropping", "fail"])
+const policies = [
+  "suspend",
+  "conflate",
+  "shed",
+  "sliding",
+  "dropping",
+  "fail"
+] as const satisfies ReadonlyArray<Overflow>
 
 /**
  * Options of one consumer.
@@ -150,10 +157,7 @@ export interface ConsumerSettings {
 }
 
 export const consumerSettings = (defaultName: string, options: ConsumerOptions | undefined): ConsumerSettings => {
-  const overflow = options?.overflow ?? "suspend"
-  if (!policies.has(overflow)) {
-    throw new TypeError(`MeshClient: overflow is ${JSON.stringify(overflow)}, expected ${[...policies].join(", ")}`)
-  }
+  const overflow = oneOf("overflow", options?.overflow, policies)
   return { name: options?.name ?? defaultName, overflow, capacity: atLeast(1, options?.capacity ?? 256) }
 }
 
@@ -167,7 +171,9 @@ export interface DiscoverySettings {
   readonly maxTasks: number
 }
 
-export const discoverySettings = (options: EverythingOptions | undefined): DiscoverySettings => {
+/** `undefined` if the consumer receives no output. */
+export const discoverySettings = (options: EverythingOptions | undefined): DiscoverySettings | undefined => {
+  if (oneOf("output", options?.output, ["discovered", "none"]) === "none") return undefined
   const terminal = options?.terminal ?? TaskStatus.defaultTerminal
   return {
     terminal,

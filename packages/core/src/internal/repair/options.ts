@@ -5,7 +5,7 @@ import * as Schedule from "effect/Schedule"
 import { toPredicate, type Selector } from "../../operators/options.ts"
 import * as ReconnectPolicy from "../../ReconnectPolicy.ts"
 import * as TaskStatus from "../../TaskStatus.ts"
-import { atLeast } from "../bounds.ts"
+import { atLeast, oneOf } from "../bounds.ts"
 import { defaultMaxTasks } from "../queue/recent.ts"
 import type { Ask, TaskSnapshot } from "./machine.ts"
 
@@ -96,12 +96,6 @@ const millis = (name: string, input: Duration.Input, isValid: (millis: number) =
 const isTime = (value: number): boolean => value >= 0 && value < Infinity
 const isPositive = (value: number): boolean => value > 0
 
-const isFatal = (onFailure: Options["onFailure"]): boolean => {
-  if (onFailure === undefined || onFailure === "mark") return false
-  if (onFailure === "fail") return true
-  throw new TypeError(`Repair: onFailure is ${JSON.stringify(onFailure)}, expected "mark" or "fail"`)
-}
-
 export const settings = <R>(options: Options<R>): Settings<R> => {
   const minIntervalMillis = millis("minInterval", options.minInterval ?? "1 second", isTime)
   return {
@@ -113,7 +107,7 @@ export const settings = <R>(options: Options<R>): Settings<R> => {
     minIntervalMillis,
     timeoutMillis: millis("timeout", options.timeout ?? "30 seconds", isPositive),
     retry: options.retry ?? Schedule.upTo(ReconnectPolicy.schedule, { times: 5 }),
-    fails: isFatal(options.onFailure),
+    fails: oneOf("onFailure", options.onFailure, ["mark", "fail"]) === "fail",
     maxTasks: atLeast(1, options.maxTasks ?? defaultMaxTasks),
     isTerminal: toPredicate(options.terminal ?? TaskStatus.defaultTerminal)
   }

@@ -3,7 +3,7 @@
  * opens connections passes its options through `settings`, once.
  */
 import * as Duration from "effect/Duration"
-import { atLeast } from "../bounds.ts"
+import { atLeast, oneOf } from "../bounds.ts"
 
 /**
  * The rate at which requests are sent.
@@ -81,7 +81,7 @@ const paceSettings = ({ burst, requestsPerSecond }: Pace): PaceSettings => {
 }
 
 export const settings = (options: Options | undefined): Settings => ({
-  failOnBadFrame: options?.onBadFrame === "fail",
+  failOnBadFrame: oneOf("onBadFrame", options?.onBadFrame, ["mark", "fail"]) === "fail",
   maxBadFrames: atLeast(1, options?.maxBadFrames ?? 100),
   ackTimeout: atLeast(1, Duration.toMillis(options?.ackTimeout ?? "5 seconds")),
   pace: options?.pace === undefined ? undefined : paceSettings(options.pace)

@@ -12,7 +12,7 @@ export const notNegative = (value: number): number => (value > 0 ? value : 0)
 export const oneOf = <A extends string>(option: string, value: A | undefined, values: readonly [A, ...Array<A>]): A => {
   if (value === undefined) return values[0]
   if (values.includes(value)) return value
-  const [last, ...others] = values.map((each) => `"${each}"`).reverse()
+  const expected = values.map((each) => `"${each}"`).join(" or ")
   const given = typeof value === "string" ? JSON.stringify(value) : typeof value
-  throw new TypeError(`The option "${option}" must be ${others.reverse().join(", ")} or ${last}, and is ${given}`)
+  throw new TypeError(`The option "${option}" must be ${expected}, and is ${given}`)
 }

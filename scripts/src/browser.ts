@@ -238,6 +238,10 @@ try {
   }
   const connect = await measure("MeshStream.connect", `export { connect } from "@makima-stream/core/MeshStream"`)
   const client = await measure("MeshClient", `export * from "@makima-stream/core/MeshClient"`)
+  await measure(
+    "MeshClient with two connections",
+    `export * from "@makima-stream/core/MeshClient"; export { connections } from "@makima-stream/core/Merge"`
+  )
   await measure("all of core", `export * from "@makima-stream/core"`)
   await bundle(join(directory, "small"), { entry: "small.ts" })
   console.log(`${kib(weigh(join(directory, "small"))).padStart(10)}  a small program, with effect`)

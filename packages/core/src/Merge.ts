@@ -10,12 +10,32 @@
  * @since 0.2.0
  */
 import * as Duration from "effect/Duration"
+import type * as Socket from "effect/socket/Socket"
 import { atLeast } from "./internal/bounds.ts"
-import { Machine, type Stats } from "./internal/merge/machine.ts"
+import * as Feed from "./internal/merge/feed.ts"
+import { Machine, type Settings, type Stats } from "./internal/merge/machine.ts"
 import type { Message } from "./internal/merge/same.ts"
+import type { Connections } from "./internal/session/connections.ts"
 import type { MeshEvent } from "./MeshEvent.ts"
 import type { TaskId } from "./TaskId.ts"
 
+export type {
+  /**
+   * Several connections for one feed: the value of the option `connections` of
+   * `MeshClient` and `MeshStream.connect`.
+   *
+   * @category connections
+   * @since 0.2.0
+   */
+  Connections,
+  /**
+   * The state of one of several connections.
+   *
+   * @category connections
+   * @since 0.2.0
+   */
+  ConnectionStatus
+} from "./internal/session/connections.ts"
 export type {
   /**
    * What a merge holds and has counted.
@@ -144,6 +164,19 @@ export interface Merge {
 
 const mebibyte = 1024 * 1024
 
+/** The options in their normalised form. */
+const settingsOf = (
+  options: Options | undefined,
+  skew: Duration.Input
+): Omit<Settings, "inputs" | "epoch" | "isWanted"> => ({
+  skew: Math.max(0, Duration.toMillis(options?.skew ?? skew)),
+  window: atLeast(1, options?.window ?? 1024),
+  windowBytes: atLeast(1, options?.windowBytes ?? 4 * mebibyte),
+  maxHeld: atLeast(1, options?.capacity ?? 65_536),
+  maxHeldBytes: atLeast(1, options?.capacityBytes ?? 64 * mebibyte),
+  maxTasks: atLeast(1, options?.maxTasks ?? 10_000)
+})
+
 /**
  * Makes a merge: a state machine without a clock and without a connection.
  *
@@ -180,13 +213,8 @@ const mebibyte = 1024 * 1024
  */
 export const make = (options?: MakeOptions): Merge => {
   const machine = new Machine({
+    ...settingsOf(options, "1 second"),
     inputs: atLeast(1, options?.inputs ?? 2),
-    skew: Math.max(0, Duration.toMillis(options?.skew ?? "1 second")),
-    window: atLeast(1, options?.window ?? 1024),
-    windowBytes: atLeast(1, options?.windowBytes ?? 4 * mebibyte),
-    maxHeld: atLeast(1, options?.capacity ?? 65_536),
-    maxHeldBytes: atLeast(1, options?.capacityBytes ?? 64 * mebibyte),
-    maxTasks: atLeast(1, options?.maxTasks ?? 10_000),
     epoch: options?.epoch ?? 0,
     isWanted: options?.isWanted
   })
@@ -203,4 +231,77 @@ export const make = (options?: MakeOptions): Merge => {
     missing: (input) => machine.missing(input),
     stats: () => machine.stats()
   }
+}
+
+/**
+ * Options of `connections`.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface ConnectionsOptions extends Options {
+  /**
+   * How many connections there are, all on the feed's own `Socket`. At least 1; a
+   * fraction is rounded down. Defaults to 2, or to one for each socket.
+   */
+  readonly count?: number | undefined
+  /**
+   * The sockets of the connections after the first, which uses the feed's own
+   * `Socket`: other endpoints of the same server, such as those of two regions.
+   * Defaults to the feed's own `Socket` for all.
+   */
+  readonly sockets?: ReadonlyArray<Socket.Socket> | undefined
+  /**
+   * Assumes that a connection that delivers an element has delivered everything
+   * that the server sent this long before. Only for a server that does not
+   * acknowledge requests: acknowledgements prove the same without an assumption.
+   * Defaults to no such assumption.
+   */
+  readonly skew?: Duration.Input | undefined
+}
+
+/**
+ * Several connections for one feed. Pass it as the option `connections` of
+ * `MeshClient` or `MeshStream.connect`.
+ *
+ * **When to use**
+ *
+ * Use it where a gap is a loss: an audit log, a relay, a gate. It costs the server
+ * a second connection and all messages twice.
+ *
+ * **Details**
+ *
+ * - While one connection is up and confirmed, nothing is missing, and no `Resync`
+ *   is emitted. A connection that is lost then is in `MeshClient.status` and in the
+ *   metrics, not in the stream: `Disconnected` in the stream means that the stream
+ *   is interrupted.
+ * - Each connection reconnects by itself, with its own backoff, heartbeat and
+ *   epoch. Two dials are at least a second apart. The epoch of the stream counts
+ *   its own stretches.
+ * - A connection that joins is aligned by acknowledged requests that change
+ *   nothing: `unsubscribe` and `unsubscribeOutput` of a task that does not exist.
+ *   When the other one is lost before that, a `Resync` with the reason `Unaligned`
+ *   is emitted, for the tasks in question or for all.
+ * - The stream fails when all connections have failed.
+ *
+ * **Example** (A client with two connections)
+ *
+ * ```ts
+ * import * as Layer from "effect/Layer"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
+ * import * as Merge from "@makima-stream/core/Merge"
+ *
+ * // Layer<MeshClient, never, Socket>
+ * const client = MeshClient.layer({ connections: Merge.connections() })
+ * console.log(Layer.isLayer(client)) // true
+ * ```
+ *
+ * @category connections
+ * @since 0.2.0
+ */
+export const connections = (options?: ConnectionsOptions): Connections => {
+  const sockets = options?.sockets ?? []
+  const inputs = Math.max(1 + sockets.length, atLeast(1, options?.count ?? 2))
+  const settings = { ...settingsOf(options, Infinity), inputs }
+  return { group: (ackTimeout) => Feed.group({ settings, sockets }, ackTimeout) }
 }

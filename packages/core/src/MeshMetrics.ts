@@ -36,6 +36,30 @@ export const connectionsOpen: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
 })
 
 /**
+ * `makima.connections.aligned`: connections of a feed with several that can stand
+ * in for the others. Unit: connections. Recorded when it may have changed.
+ *
+ * @category connection
+ * @since 0.2.0
+ */
+export const connectionsAligned: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.connections.aligned", {
+  description: "Connections of one feed that can stand in for each other"
+})
+
+/**
+ * `makima.merge.disagreements`: how often two connections of one feed did not hold
+ * the same messages, or one was too far behind to be compared. Unit: disagreements.
+ * Recorded once for each batch.
+ *
+ * @category connection
+ * @since 0.2.0
+ */
+export const mergeDisagreements: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.merge.disagreements", {
+  description: "Disagreements between connections of one feed",
+  incremental: true
+})
+
+/**
  * `makima.connection.epoch`: the number of the newest connection, starting at 1.
  * Unit: none. Recorded when a connection opens.
  *

@@ -16,6 +16,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Interest } from "./Interest.ts"
 import * as Connection from "./internal/session/connection.ts"
+import type { Connections } from "./internal/session/connections.ts"
 import * as Settings from "./internal/session/options.ts"
 import * as Skip from "./internal/wire/skip.ts"
 import * as Subscriptions from "./internal/session/subscriptions.ts"
@@ -40,6 +41,11 @@ export interface ConnectOptions extends MeshSession.Options {
   readonly interest: Interest | SubscriptionRef.SubscriptionRef<Interest>
   /** How to reconnect. Defaults to `ReconnectPolicy.defaults`. */
   readonly policy?: ReconnectPolicy.Options | undefined
+  /**
+   * Several connections instead of one, so that the loss of one leaves no gap: see
+   * `Merge.connections`. Defaults to one connection.
+   */
+  readonly connections?: Connections | undefined
   /**
    * A reference that the stream sets to the requested and confirmed subscriptions of the
    * newest connection. Use it to find subscriptions that the server never confirms. For
@@ -111,9 +117,12 @@ const feed = (
     Channel.fromTransform((_, scope) =>
       Effect.gen(function* () {
         const settings = Settings.settings(options)
-        const subscriptions = Subscriptions.make(settings.ackTimeout)
+        const { make, subscriptions } = options.connections?.group(settings.ackTimeout) ?? {
+          make: Connection.make,
+          subscriptions: Subscriptions.make(settings.ackTimeout)
+        }
         yield* follow(options.interest, subscriptions, scope)
-        const { pull } = yield* Connection.make({
+        const { pull } = yield* make({
           settings,
           subscriptions,
           policy: options.policy,

@@ -16,6 +16,7 @@ import * as Interest from "../../Interest.ts"
 import * as MeshError from "../../MeshError.ts"
 import type { MeshEvent } from "../../MeshEvent.ts"
 import * as Connection from "../session/connection.ts"
+import type { Group } from "../session/connections.ts"
 import * as SessionOptions from "../session/options.ts"
 import * as Subscriptions from "../session/subscriptions.ts"
 import { monotonicMillis } from "../time.ts"
@@ -75,7 +76,10 @@ export const make = Effect.fnUntraced(function* (
   const now = () => monotonicMillis(clock)
 
   const session = SessionOptions.settings(options)
-  const subscriptions = Subscriptions.make(session.ackTimeout)
+  const { make: makeConnection, subscriptions } = options?.connections?.group(session.ackTimeout) ?? {
+    make: Connection.make,
+    subscriptions: Subscriptions.make(session.ackTimeout)
+  }
   const subscriptionState = yield* SubscriptionRef.make(Connection.noState)
   const demand = Demand.make({
     subscriptions,
@@ -99,6 +103,7 @@ export const make = Effect.fnUntraced(function* (
   const consumers: Consumers.Consumers = Consumers.make({ context, subscriptions, discoveries, stalls })
   const lifecycle = Lifecycle.make<FeedConnection>({
     loop: connectionLoop({
+      make: makeConnection,
       session,
       policy: options?.policy,
       socket,
@@ -150,6 +155,7 @@ export const make = Effect.fnUntraced(function* (
 
 /** One connection loop: dials, routes batches and keeps the status, until the policy gives up. */
 const connectionLoop = (parts: {
+  readonly make: Group["make"]
   readonly session: SessionOptions.Settings
   readonly policy: Options["policy"]
   readonly socket: Socket.Socket
@@ -158,9 +164,13 @@ const connectionLoop = (parts: {
   readonly subscriptionState: SubscriptionRef.SubscriptionRef<Connection.State>
   readonly consumers: Consumers.Consumers
 }) => {
-  const { consumers, policy, session, socket, status, subscriptions, subscriptionState } = parts
+  const { consumers, make, policy, session, socket, status, subscriptions, subscriptionState } = parts
   // Each loop continues the epochs of the previous one.
   let epoch = 0
+  /** The states of several connections. */
+  let connections: Pick<Status, "connections"> = {}
+
+  const setStatus = (next: Status): Effect.Effect<void> => SubscriptionRef.set(status, { ...next, ...connections })
 
   const routed = (batch: NonEmptyReadonlyArray<Consumers.Element>): Effect.Effect<void> => {
     // A `Connected` and a `Disconnected` are always first in their batch.
@@ -169,14 +179,14 @@ const connectionLoop = (parts: {
     if (next === undefined) return consumers.route(batch)
     if (next._tag === "Online") epoch = next.epoch
     return Effect.andThen(
-      SubscriptionRef.set(status, next),
+      setStatus(next),
       Effect.suspend(() => consumers.route(batch))
     )
   }
 
   return (started: (connection: FeedConnection) => void): Effect.Effect<never, MeshError.MeshError> =>
     Effect.gen(function* () {
-      const connection = yield* Connection.make({
+      const connection = yield* make({
         settings: session,
         policy,
         subscriptions,
@@ -188,7 +198,11 @@ const connectionLoop = (parts: {
         onDial: (attempt) =>
           attempt === 0 && SubscriptionRef.getUnsafe(status)._tag === "Connecting"
             ? Effect.void
-            : SubscriptionRef.set(status, { _tag: "Connecting", attempt })
+            : setStatus({ _tag: "Connecting", attempt }),
+        onStatus: (states) => {
+          connections = { connections: states }
+          return SubscriptionRef.update(status, (current) => ({ ...current, ...connections }))
+        }
       })
       started(connection)
       return yield* Effect.forever(Effect.flatMap(connection.pull, routed), { disableYield: true })

@@ -8,6 +8,7 @@ import type * as ReconnectPolicy from "../../ReconnectPolicy.ts"
 import * as TaskStatus from "../../TaskStatus.ts"
 import { toPredicate, type Selector } from "../../operators/options.ts"
 import { atLeast, oneOf } from "../bounds.ts"
+import type { Connections } from "../session/connections.ts"
 import { defaultMaxTasks } from "../queue/recent.ts"
 
 /**
@@ -109,6 +110,11 @@ export interface EverythingOptions extends ConsumerOptions {
 export interface Options extends MeshSession.Options {
   /** How the client reconnects. Defaults to `ReconnectPolicy.defaults`. */
   readonly policy?: ReconnectPolicy.Options | undefined
+  /**
+   * Several connections instead of one, so that the loss of one leaves no gap: see
+   * `Merge.connections`. Defaults to one connection.
+   */
+  readonly connections?: Connections | undefined
   /**
    * How long a subscription stays active after its last consumer has left. A consumer
    * that joins within this time causes no request. Defaults to 5 seconds.

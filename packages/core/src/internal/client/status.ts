@@ -1,6 +1,7 @@
 /** The public state of the client's connection, and how events change it. */
 import type * as MeshError from "../../MeshError.ts"
 import type { MeshEvent } from "../../MeshEvent.ts"
+import type { ConnectionStatus } from "../session/connections.ts"
 
 /**
  * The state of the client's connection. Times are wall-clock milliseconds since
@@ -19,7 +20,12 @@ import type { MeshEvent } from "../../MeshEvent.ts"
  * @category models
  * @since 0.1.0
  */
-export type Status =
+export type Status = State & {
+  /** The state of each connection, if the client has several: see `Merge.connections`. */
+  readonly connections?: ReadonlyArray<ConnectionStatus> | undefined
+}
+
+type State =
   | { readonly _tag: "Idle" }
   | { readonly _tag: "Connecting"; readonly attempt: number }
   | { readonly _tag: "Online"; readonly epoch: number; readonly since: number }

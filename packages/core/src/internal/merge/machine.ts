@@ -146,6 +146,11 @@ export class Machine {
     return true
   }
 
+  /** The input that leads in both kinds; -1 if there is none. */
+  lead(): number {
+    return this.#inputs.findIndex(({ output, state, updates }) => state === "open" && updates.leads && output.leads)
+  }
+
   /** Whether boundaries of a kind would align an input. */
   isJoining(kind: Kind): boolean {
     if (this.#inputs.some((input) => input.state === "open" && input.isConfirmed && !input[kind].leads)) return true
@@ -473,9 +478,7 @@ export class Machine {
 
   /** An input was lost, and others are left. */
   #handOver(wasConfirmed: boolean, element: Disconnected, now: number, out: Array<MeshEvent>): void {
-    const lead = this.#inputs.findIndex(
-      ({ output, state, updates }) => state === "open" && updates.leads && output.leads
-    )
+    const lead = this.lead()
     const isConfirmed = this.#inputs.some((input) => input.state === "open" && input.isConfirmed)
     if (!isConfirmed && (wasConfirmed || lead < 0)) {
       // Nothing that is left has the server's confirmation: a gap, as with one connection.

@@ -1,0 +1,464 @@
+/**
+ * A feed over several connections: one reconnecting loop for each, whose elements
+ * go through the merge.
+ *
+ * - One fiber for each connection pulls it, and waits while the consumer has not
+ *   taken its last batch. The consumer's pull merges: what is wanted and confirmed
+ *   changes in the order in which elements are pulled.
+ * - One fiber requests boundaries while an input is not aligned, and now and then
+ *   to notice that the server has skipped messages.
+ * - Dials have a distance of `dialSpacing`, so that a server that has just come
+ *   back is not dialled twice at once, and one of two refusals can be the other's
+ *   warning.
+ *
+ * Invariants: heartbeat, backoff and epoch belong to each connection; the merged
+ * feed fails when every connection has failed.
+ */
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Metric from "effect/Metric"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as MeshError from "../../MeshError.ts"
+import type { Connected, Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
+import * as MeshMetrics from "../../MeshMetrics.ts"
+import * as Connection from "../session/connection.ts"
+import type { ConnectionStatus, Group, MergedOptions } from "../session/connections.ts"
+import type { Key } from "../session/subscriptions.ts"
+import { monotonicMillis } from "../time.ts"
+import * as BoundarySocket from "./boundarySocket.ts"
+import { Machine, type Settings } from "./machine.ts"
+import type { Kind } from "./sequence.ts"
+import * as Table from "./table.ts"
+
+export interface GroupOptions {
+  readonly settings: Omit<Settings, "epoch" | "isWanted">
+  /** The sockets of the connections after the first. */
+  readonly sockets: ReadonlyArray<Socket.Socket>
+}
+
+/** The shortest time between two dials, in milliseconds. */
+export const dialSpacing = 1000
+
+/** The waits between two requests of boundaries while an input is not aligned, and while all are, in milliseconds. */
+const firstAsk = 100
+const lastAsk = 2000
+const askAnyway = 10_000
+
+const kinds: ReadonlyArray<Kind> = ["updates", "output"]
+
+/** The place at which a connection has confirmed a key of its own table. */
+interface Placed {
+  readonly _tag: "Placed"
+  readonly key: Key
+}
+
+type Element<Extra> = MeshEvent | Extra
+
+type Batch<Extra> = NonEmptyReadonlyArray<Element<Extra>>
+
+/** A batch of a connection, for the consumer. */
+interface Delivery {
+  readonly input: number
+  readonly batch: NonEmptyReadonlyArray<MeshEvent | Placed>
+  /** Opened when it is taken: the connection may be pulled again. */
+  readonly taken: Latch.Latch
+}
+
+export const group = (options: GroupOptions, ackTimeout: number): Group => {
+  const table = Table.make(options.settings.inputs, ackTimeout)
+  return {
+    subscriptions: table.subscriptions,
+    make: Effect.fnUntraced(function* <Extra = never>(
+      own: MergedOptions<Extra>
+    ): Effect.fn.Return<Connection.Connection<Extra>, never, Socket.Socket | Scope.Scope> {
+      const feed = new MergedFeed<Extra>(options, own, table, {
+        scope: yield* Effect.scope,
+        clock: yield* Clock.Clock,
+        context: yield* Effect.context<never>()
+      })
+      yield* feed.open(yield* Socket.Socket)
+      return { pull: feed.pull, reconnect: feed.reconnect }
+    })
+  }
+}
+
+interface Parts {
+  readonly scope: Scope.Scope
+  readonly clock: Clock.Clock
+  readonly context: Context.Context<never>
+}
+
+/** One connection of the feed. */
+interface Input {
+  readonly connection: Connection.Connection<Placed>
+  readonly boundaries: BoundarySocket.BoundarySocket
+  /** The keys that it has confirmed, until its whole interest is. */
+  readonly placed: Set<Key>
+}
+
+class MergedFeed<Extra> {
+  readonly #options: GroupOptions
+  readonly #own: MergedOptions<Extra>
+  readonly #table: Table.Table
+  readonly #parts: Parts
+  readonly #machine: Machine
+  #inputs: ReadonlyArray<Input> = []
+  readonly #status: Array<ConnectionStatus>
+  #epoch: number
+  #isConnected = false
+  #isRunning = false
+  /** What the connections have delivered and the consumer has not taken: one batch of each at most. */
+  readonly #ready: Array<Delivery> = []
+  /** The beginning of a connected stretch, for the next pull: it is first in its batch. */
+  #next: Connected | undefined
+  /** The mark of the replay, until the keys that were wanted at its beginning are confirmed. */
+  #mark: Resync | undefined
+  #ended: Cause.Cause<MeshError.MeshError> | undefined
+  #failed = 0
+  #lastDialAt = -Infinity
+  #publishedRevision = -1
+  /** Open while something is ready. */
+  readonly #items = Latch.makeUnsafe(false)
+  /** Open when boundaries may be needed. */
+  readonly #needed = Latch.makeUnsafe(false)
+  /** How many disagreements and overruns were seen. */
+  #seen = 0
+
+  constructor(options: GroupOptions, own: MergedOptions<Extra>, table: Table.Table, parts: Parts) {
+    this.#options = options
+    this.#own = own
+    this.#table = table
+    this.#parts = parts
+    this.#epoch = own.epoch ?? 0
+    this.#status = Array.from({ length: options.settings.inputs }, () => ({ _tag: "Connecting", attempt: 0 }))
+    this.#machine = new Machine({ ...options.settings, epoch: this.#epoch, isWanted: table.isWanted })
+    table.onUnwanted = (kind, taskId) => this.#machine.forget(kind, taskId, this.#now())
+  }
+
+  #now(): number {
+    return monotonicMillis(this.#parts.clock)
+  }
+
+  /** Makes the connections. Nothing is dialled before the first pull. */
+  open(first: Socket.Socket): Effect.Effect<void, never, Scope.Scope> {
+    const { policy, settings, skip } = this.#own
+    const stopped = Scope.addFinalizer(
+      this.#parts.scope,
+      Effect.sync(() => this.#table.stopped())
+    )
+    const inputs = Effect.forEach(this.#table.connections, (subscriptions, i) => {
+      const boundaries = BoundarySocket.make((i === 0 ? undefined : this.#options.sockets[i - 1]) ?? first)
+      return Connection.make<Placed>({
+        settings,
+        policy,
+        skip,
+        subscriptions,
+        onDial: (attempt) => this.#onDial(i, attempt),
+        onConfirmed: (key) => ({ _tag: "Placed", key })
+      }).pipe(
+        Effect.provideService(Socket.Socket, boundaries.socket),
+        Effect.map((connection) => ({ connection, boundaries, placed: new Set<Key>() }))
+      )
+    })
+    return Effect.andThen(
+      stopped,
+      Effect.map(inputs, (made) => void (this.#inputs = made))
+    )
+  }
+
+  // ---------------------------------------------------------------------------
+  // the consumer's side
+  // ---------------------------------------------------------------------------
+
+  /** Everything happens in the order in which the consumer pulls it. */
+  readonly pull: Effect.Effect<Batch<Extra>, MeshError.MeshError> = Effect.suspend(() => {
+    if (this.#next !== undefined) {
+      const out: Array<Element<Extra>> = []
+      this.#start(this.#next, out)
+      return this.#published(out)
+    }
+    const delivery = this.#ready.shift()
+    if (delivery !== undefined) {
+      const out: Array<Element<Extra>> = []
+      const changed = this.#take(delivery, out)
+      // Afterwards: an open latch runs the waiting fiber at once, and the table of the connection would be ahead.
+      delivery.taken.openUnsafe()
+      if (changed) return this.#published(out)
+      return isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : this.pull
+    }
+    if (this.#ended !== undefined) return Effect.failCause(this.#ended)
+    this.#items.closeUnsafe()
+    const wait = Effect.flatMap(this.#items.await, () => this.pull)
+    if (this.#isRunning) return wait
+    this.#isRunning = true
+    return Effect.andThen(this.#run, wait)
+  })
+
+  #published(out: ReadonlyArray<Element<Extra>>): Effect.Effect<Batch<Extra>, MeshError.MeshError> {
+    this.#needed.openUnsafe()
+    const publish = Effect.andThen(this.#publishStatus, this.#publishSubscriptions)
+    return Effect.andThen(publish, isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : this.pull)
+  }
+
+  /** Ends each connection and dials again. Sequential, so the dials have their distance. */
+  readonly reconnect: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.forEach(this.#inputs, ({ connection }) => connection.reconnect, { discard: true })
+  )
+
+  readonly #run: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.forEach(
+      [...this.#inputs.map((input, i) => this.#read(input, i)), this.#ask],
+      (effect) => Effect.forkIn(effect, this.#parts.scope),
+      { discard: true }
+    )
+  )
+
+  // ---------------------------------------------------------------------------
+  // the connections' side
+  // ---------------------------------------------------------------------------
+
+  /** Reads one connection until it fails for good. */
+  #read(input: Input, i: number): Effect.Effect<void> {
+    const taken = Latch.makeUnsafe(true)
+    const deliver = (batch: Delivery["batch"]): void => {
+      taken.closeUnsafe()
+      this.#ready.push({ input: i, batch, taken })
+      this.#items.openUnsafe()
+    }
+    return taken.await.pipe(
+      Effect.andThen(Effect.map(input.connection.pull, deliver)),
+      Effect.forever({ disableYield: true }),
+      Effect.onExit((exit) => (exit._tag === "Success" ? Effect.void : this.#onFailed(i, exit.cause))),
+      Effect.ignoreCause
+    )
+  }
+
+  /** Merges a batch of a connection. Returns whether it changed more than data. */
+  #take({ batch, input }: Delivery, out: Array<Element<Extra>>): boolean {
+    const now = this.#now()
+    let changed = false
+    let start = 0
+    const flush = (end: number): void => {
+      if (end > start) {
+        const part = start === 0 && end === batch.length ? batch : batch.slice(start, end)
+        // The parts between the places of confirmations and boundaries are events.
+        this.#append(this.#machine.offer(input, part as ReadonlyArray<MeshEvent>, now), out)
+      }
+      start = end
+    }
+    for (let at = 0; at < batch.length; at++) {
+      const element = batch[at] as MeshEvent | Placed
+      switch (element._tag) {
+        case "Placed":
+          flush(at)
+          start++
+          this.#onPlaced(input, element.key, now, out)
+          changed = true
+          break
+        case "UnknownMessage": {
+          const boundary = BoundarySocket.boundaryOf(element)
+          if (boundary === undefined) break
+          flush(at)
+          start++
+          for (const kind of boundary.kinds) {
+            this.#append(this.#machine.boundary(input, kind, boundary.time, now), out)
+          }
+          changed = true
+          break
+        }
+        case "Resync":
+          if (element.reason._tag === "Started" || element.reason._tag === "Reconnected") {
+            this.#inputs[input]?.placed.clear()
+          }
+          changed = true
+          break
+        case "Connected":
+        case "Disconnected":
+          this.#note(input, element)
+          changed = true
+      }
+    }
+    flush(batch.length)
+    const { disagreements, overruns } = this.#machine.stats()
+    if (disagreements + overruns > this.#seen) {
+      MeshMetrics.mergeDisagreements.updateUnsafe(disagreements + overruns - this.#seen, this.#parts.context)
+      this.#seen = disagreements + overruns
+      changed = true
+    }
+    return changed
+  }
+
+  /** Appends elements of the merged feed, and enters into the feed's table what they say. */
+  #append(elements: ReadonlyArray<MeshEvent>, out: Array<Element<Extra>>): void {
+    for (const element of elements) {
+      switch (element._tag) {
+        case "Connected":
+          if (out.length > 0) this.#next = element
+          else this.#start(element, out)
+          continue
+        case "Disconnected":
+          this.#isConnected = false
+          this.#mark = undefined
+          this.#table.stopped()
+          out.push(this.#mayGoOn(element))
+          continue
+        case "Resync":
+          if (this.#onMark(element)) continue
+      }
+      out.push(element)
+    }
+  }
+
+  /** The merged feed is connected. */
+  #start(element: Connected, out: Array<Element<Extra>>): void {
+    this.#next = undefined
+    this.#epoch = element.epoch
+    this.#isConnected = true
+    this.#table.started()
+    this.#own.onReplay?.()
+    out.push(element)
+    for (const key of this.#inputs[this.#machine.lead()]?.placed ?? []) this.#confirm(key, out)
+  }
+
+  /** A connection that has given up does not end the feed while another one tries. */
+  #mayGoOn(element: Disconnected): Disconnected {
+    if (element.retryInMillis !== undefined || this.#failed + 1 >= this.#inputs.length) return element
+    return { ...element, retryInMillis: 0 }
+  }
+
+  /** Enters what a mark says. Returns whether the mark has to wait. */
+  #onMark(mark: Resync): boolean {
+    const { reason, taskId, unconfirmed } = mark
+    switch (reason._tag) {
+      case "Unaligned":
+        MeshMetrics.recordGap("Unaligned", this.#parts.context)
+        return false
+      case "Subscribed":
+        if (unconfirmed !== undefined) this.#table.overdue(reason.kind, taskId)
+        return false
+      case "Started":
+      case "Reconnected":
+        if (unconfirmed !== undefined) this.#table.expire()
+        if (this.#table.subscriptions.takeReplayEnd() !== undefined) return false
+        this.#mark = mark
+        return true
+      default:
+        return false
+    }
+  }
+
+  #onPlaced(input: number, key: Key, now: number, out: Array<Element<Extra>>): void {
+    if (key.taskId !== undefined) {
+      this.#machine.confirmKey(input, key.kind === "output" ? "output" : "updates", key.taskId, now)
+    }
+    this.#inputs[input]?.placed.add(key)
+    if (this.#isConnected && this.#next === undefined) this.#confirm(key, out)
+  }
+
+  /** Confirms a key of a connection's table in the feed's table. */
+  #confirm(own: Key, out: Array<Element<Extra>>): void {
+    const key = this.#table.confirmed(own)
+    const { onConfirmed } = this.#own
+    if (key !== undefined && onConfirmed !== undefined) out.push(onConfirmed(key, this.#epoch))
+    if (this.#mark === undefined || this.#table.subscriptions.takeReplayEnd() === undefined) return
+    out.push(this.#mark)
+    this.#mark = undefined
+  }
+
+  #onFailed(i: number, cause: Cause.Cause<MeshError.MeshError>): Effect.Effect<void> {
+    if (Cause.hasInterruptsOnly(cause)) return Effect.void
+    this.#failed++
+    const error = Cause.findError(cause)
+    if (error._tag === "Success") this.#status[i] = { _tag: "Failed", error: error.success }
+    // A defect of the program, such as a `classify` that throws, ends the feed.
+    if (this.#failed === this.#inputs.length || error._tag !== "Success") {
+      this.#ended ??= cause
+      this.#items.openUnsafe()
+    }
+    return Effect.andThen(
+      this.#publishStatus,
+      Effect.logWarning("One of several connections to the task feed gave up", cause)
+    )
+  }
+
+  // ---------------------------------------------------------------------------
+  // dials
+  // ---------------------------------------------------------------------------
+
+  #onDial(i: number, attempt: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const wait = this.#lastDialAt + dialSpacing - this.#now()
+      if (wait > 0) return Effect.andThen(Effect.sleep(Math.ceil(wait)), this.#onDial(i, attempt))
+      this.#lastDialAt = this.#now()
+      this.#machine.open(i, this.#lastDialAt)
+      this.#status[i] = { _tag: "Connecting", attempt }
+      const { onDial } = this.#own
+      const dialled = onDial === undefined || this.#isConnected ? Effect.void : onDial(attempt)
+      return Effect.andThen(dialled, this.#publishStatus)
+    }).pipe(Effect.interruptible)
+  }
+
+  // ---------------------------------------------------------------------------
+  // boundaries
+  // ---------------------------------------------------------------------------
+
+  /** Requests boundaries where they help. */
+  readonly #ask: Effect.Effect<void> = Effect.suspend(() => {
+    let wait = firstAsk
+    const round = Effect.suspend(() => {
+      this.#needed.closeUnsafe()
+      const joining = kinds.filter((kind) => this.#machine.isJoining(kind))
+      const asked = kinds.filter((kind) => joining.includes(kind) || this.#machine.isLagging(kind))
+      const now = this.#now()
+      const requests = asked.flatMap((kind) => this.#inputs.map(({ boundaries }) => boundaries.request(kind, now)))
+      const isCalm = joining.length === 0
+      const next = isCalm ? Effect.raceFirst(Effect.sleep(askAnyway), this.#needed.await) : Effect.sleep(wait)
+      wait = isCalm ? firstAsk : Math.min(wait * 2, lastAsk)
+      return Effect.andThen(Effect.all(requests, { discard: true }), next)
+    })
+    return Effect.forever(round)
+  })
+
+  // ---------------------------------------------------------------------------
+  // what is visible
+  // ---------------------------------------------------------------------------
+
+  #note(i: number, element: MeshEvent): void {
+    this.#inputs[i]?.placed.clear()
+    if (element._tag === "Connected") {
+      this.#status[i] = { _tag: "Online", epoch: element.epoch, since: element.at, isAligned: false }
+    } else if (element._tag === "Disconnected" && element.retryInMillis !== undefined) {
+      const { at, attempt, reason, retryInMillis } = element
+      this.#status[i] = { _tag: "Offline", attempt, reason, retryAt: at + retryInMillis }
+    }
+  }
+
+  readonly #publishStatus: Effect.Effect<void> = Effect.suspend(() => {
+    let aligned = 0
+    this.#status.forEach((status, i) => {
+      if (status._tag !== "Online") return
+      const isAligned = this.#machine.isAligned(i)
+      if (isAligned) aligned++
+      if (isAligned !== status.isAligned) this.#status[i] = { ...status, isAligned }
+    })
+    const record = Metric.update(MeshMetrics.connectionsAligned, aligned)
+    const { onStatus } = this.#own
+    return onStatus === undefined ? record : Effect.andThen(record, onStatus([...this.#status]))
+  })
+
+  readonly #publishSubscriptions: Effect.Effect<void> = Effect.suspend(() => {
+    const { subscriptionState } = this.#own
+    const { subscriptions } = this.#table
+    if (subscriptionState === undefined || subscriptions.revision() === this.#publishedRevision) return Effect.void
+    return SubscriptionRef.update(subscriptionState, () => {
+      this.#publishedRevision = subscriptions.revision()
+      return { epoch: this.#epoch, ...subscriptions.current() }
+    })
+  })
+}

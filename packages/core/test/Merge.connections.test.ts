@@ -124,7 +124,14 @@ describe("MeshStream.connect with several connections", () => {
       yield* settle
       yield* mesh.emit(said("x"))
       yield* settle
-      assert.deepStrictEqual(yield* shown, ["Connected 1", "Started", "Disconnected", "Connected 2", "Reconnected", "x"])
+      assert.deepStrictEqual(yield* shown, [
+        "Connected 1",
+        "Started",
+        "Disconnected",
+        "Connected 2",
+        "Reconnected",
+        "x"
+      ])
     })
   )
 

@@ -17,6 +17,9 @@ import type { Bounds, Entry, MeshLog, NewEvent, ReadOptions } from "./MeshLog.ts
 export { decodeEvent, encodeEvent } from "./internal/codec.ts"
 export { isNewerUpdate, truncated } from "./internal/entries.ts"
 export { toWanted, type Wanted } from "./internal/filter.ts"
+export { fromRetention, type Limits } from "./internal/limits.ts"
+export { read as readPages, type Page, type Pages } from "./internal/pages.ts"
+export { token } from "./internal/token.ts"
 
 /**
  * A small value in the log, with the revision of its last change.

@@ -1,6 +1,6 @@
 /**
- * The kept feed on NATS JetStream.
+ * All modules of the package. A subpath such as `@makima-stream/nats/JetStreamLog` loads one module and what it needs.
  *
  * @since 0.2.0
  */
-export type { MeshEvent } from "@makima-stream/core/MeshEvent"
+export * as JetStreamLog from "./JetStreamLog.ts"

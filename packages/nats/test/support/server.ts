@@ -1,0 +1,64 @@
+import { spawn, spawnSync, type ChildProcess } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+
+/** Whether a NATS server is installed. `.ci/run` installs it. */
+export const isInstalled = spawnSync("nats-server", ["--version"]).status === 0
+
+/** A NATS server of the test, with a store of its own. */
+export interface Server {
+  readonly url: string
+  readonly directory: string
+  /** Kills the process and starts it again with the same store and port. */
+  readonly restart: Effect.Effect<void>
+  /** Kills the process. */
+  readonly kill: Effect.Effect<void>
+  readonly start: Effect.Effect<void>
+}
+
+const launch = (directory: string, port: number): Effect.Effect<readonly [ChildProcess, number]> =>
+  Effect.gen(function* () {
+    const listening = yield* Deferred.make<number>()
+    const child = spawn(
+      "nats-server",
+      ["--jetstream", "--store_dir", directory, "--addr", "127.0.0.1", "--port", String(port)],
+      { stdio: ["ignore", "ignore", "pipe"] }
+    )
+    let text = ""
+    child.stderr?.setEncoding("utf8").on("data", (chunk: string) => {
+      text += chunk
+      const found = /client connections on [^\s]*:(\d+)[\s\S]*Server is ready/.exec(text)
+      if (found?.[1] !== undefined) Deferred.doneUnsafe(listening, Effect.succeed(Number(found[1])))
+    })
+    child.once("exit", () => Deferred.doneUnsafe(listening, Effect.die(new Error(`nats-server ended:\n${text}`))))
+    return [child, yield* Deferred.await(listening)] as const
+  })
+
+const end = (child: ChildProcess): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
+    child.once("exit", () => resume(Effect.void))
+    child.kill("SIGKILL")
+  })
+
+/** Starts a server on a free port. The scope ends it and removes its store. */
+export const start: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(function* () {
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "makima-nats-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+  )
+  let [child, port] = yield* launch(directory, -1)
+  yield* Effect.addFinalizer(() => Effect.suspend(() => end(child)))
+  const again = Effect.map(
+    Effect.suspend(() => launch(directory, port)),
+    ([next]) => {
+      child = next
+    }
+  )
+  const kill = Effect.suspend(() => end(child))
+  return { url: `nats://127.0.0.1:${port}`, directory, kill, start: again, restart: Effect.andThen(kill, again) }
+})

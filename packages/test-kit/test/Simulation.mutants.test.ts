@@ -300,7 +300,7 @@ describe("Simulation", () => {
       assert.isTrue(
         judge(
           yield* modules("audit-ignores", [
-            { part: "test-kit", file: "Audit.ts", from, to: "if (number > 0) continue" }
+            { part: "test-kit", file: "internal/audit/walk.ts", from, to: "if (number > 0) continue" }
           ])
         )
       )

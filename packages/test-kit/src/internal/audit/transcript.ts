@@ -9,9 +9,9 @@ import type { ClientMessage } from "@makima-stream/core/ClientMessage"
 import type { Data } from "@makima-stream/core/MeshEvent"
 import { decodeFrame, type Acknowledgement, type ServerMessage } from "@makima-stream/core/ServerMessage"
 import type { TaskId } from "@makima-stream/core/TaskId"
-import type { ServerLog } from "../ServerLog.ts"
-import * as Feed from "./feed.ts"
-import { fingerprint } from "./fingerprint.ts"
+import type { ServerLog } from "../../ServerLog.ts"
+import * as Feed from "../feed.ts"
+import { fingerprint } from "../fingerprint.ts"
 
 /** The key of all frames that cannot be decoded. No message has it. */
 export const badFrameKey = "bad frame"
@@ -247,3 +247,6 @@ const isData = (message: ServerMessage): message is Data =>
   message._tag === "TaskOutput" ||
   message._tag === "ServerError" ||
   message._tag === "UnknownMessage"
+
+/** Whether a frame of a connection is a message. */
+export const isMessage = ({ key }: Slot): boolean => key !== badFrameKey

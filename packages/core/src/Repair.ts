@@ -13,11 +13,13 @@
  *
  * @since 0.2.0
  */
+import type * as Cause from "effect/Cause"
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import * as Driver from "./internal/repair/driver.ts"
 import type * as Machine from "./internal/repair/machine.ts"
 import * as RepairOptions from "./internal/repair/options.ts"
+import type * as Port from "./internal/repair/port.ts"
 import type * as MeshError from "./MeshError.ts"
 import type { MeshEvent, RepairElement } from "./MeshEvent.ts"
 import { isDataFirst } from "./operators/options.ts"
@@ -159,5 +161,61 @@ export const repair: {
   ): Stream.Stream<A | RepairElement, E, R | R2>
 } = dual(isDataFirst, <A extends MeshEvent, E, R, R2>(self: Stream.Stream<A, E, R>, options: Options<R2>) => {
   const settings = RepairOptions.settings(options)
-  return Stream.transformPull(self, (pull, scope) => Driver.make<A, E, R2>(settings, pull, scope))
+  return Stream.transformPull(self, (pull, scope) => Driver.make<A, E | Cause.Done, R2>(settings, pull, scope))
 })
+
+/**
+ * A repair for the option `repair` of `MeshClient`.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Repair extends Port.Repair {}
+
+/**
+ * Makes a repair for the option `repair` of `MeshClient`.
+ *
+ * **When to use**
+ *
+ * Use it where several consumers share a client: one repair asks for all of them.
+ *
+ * **Details**
+ *
+ * - It repairs the gaps of the connection, as `repair` does. Each consumer receives what
+ *   is restated of the tasks in its interest, and every `Repaired` and `RepairFailed`.
+ * - A consumer that joins later first receives what the client knows of its tasks, as
+ *   `Restated`, behind its `JoinedLate`. So does a consumer whose queue has lost events,
+ *   behind its `Overflow`. This asks for nothing.
+ * - `everything()` follows tasks that a snapshot finds at work. A task that a snapshot
+ *   lists without an end does not become stale.
+ * - With `onFailure: "fail"`, the client gives up and every stream fails.
+ *
+ * The `fetch` must not need services: provide them to it.
+ *
+ * **Example** (A client whose consumers are right again after a gap)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
+ * import * as Repair from "@makima-stream/core/Repair"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ * import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
+ *
+ * const fetch = () => Effect.succeed([{ taskId: TaskId.make("7f1c"), version: 4, status: "running" }])
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* MeshClient.make({ repair: Repair.make({ fetch, spread: 0 }) })
+ *   return yield* client.updates().pipe(
+ *     Stream.takeUntil((event) => event._tag === "Repaired"),
+ *     Stream.runCollect
+ *   )
+ * })
+ * const events = await Effect.runPromise(Effect.scoped(Effect.provide(program, ScriptedMesh.layer())))
+ * console.log(events.map((event) => event._tag)) // ["Connected", "Resync", "Restated", "Repaired"]
+ * ```
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = (options: Options): Repair => ({ attach: Driver.attach(RepairOptions.settings(options)) })

@@ -106,6 +106,7 @@ export const make = Effect.fnUntraced(function* (
       make: makeConnection,
       session,
       policy: options?.policy,
+      repair: options?.repair,
       socket,
       status,
       subscriptions,
@@ -158,13 +159,14 @@ const connectionLoop = (parts: {
   readonly make: Group["make"]
   readonly session: SessionOptions.Settings
   readonly policy: Options["policy"]
+  readonly repair: Options["repair"]
   readonly socket: Socket.Socket
   readonly status: SubscriptionRef.SubscriptionRef<Status>
   readonly subscriptions: Subscriptions.Subscriptions
   readonly subscriptionState: SubscriptionRef.SubscriptionRef<Connection.State>
   readonly consumers: Consumers.Consumers
 }) => {
-  const { consumers, make, policy, session, socket, status, subscriptions, subscriptionState } = parts
+  const { consumers, make, policy, repair, session, socket, status, subscriptions, subscriptionState } = parts
   // Each loop continues the epochs of the previous one.
   let epoch = 0
   /** The states of several connections. */
@@ -205,7 +207,12 @@ const connectionLoop = (parts: {
         }
       })
       started(connection)
-      return yield* Effect.forever(Effect.flatMap(connection.pull, routed), { disableYield: true })
+      const feed =
+        repair === undefined
+          ? connection
+          : yield* repair.attach(connection.pull, yield* Effect.scope, consumers.reported)
+      consumers.repaired("inform" in feed ? feed.inform : undefined)
+      return yield* Effect.forever(Effect.flatMap(feed.pull, routed), { disableYield: true })
     }).pipe(
       Effect.scoped,
       Effect.provideService(Socket.Socket, socket),

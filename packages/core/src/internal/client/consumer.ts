@@ -79,6 +79,10 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
   /** How many lost events the metrics have counted. */
   lostRecorded = 0
   readonly options: Options
+  /** Whether it received what a repair knows. */
+  isInformed = false
+  /** What it has to know, which follows the queued events. */
+  inform: (() => Array<MeshEvent>) | undefined = undefined
 
   constructor(options: Options, shared: Shared) {
     super()
@@ -88,8 +92,12 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
   }
 
   override asEffect(): Pull {
-    if (this.size > 0) {
+    if (this.size > 0 || this.inform !== undefined) {
       const events = this.takeAll()
+      if (this.inform !== undefined) {
+        events.push(...this.wantedOf(this.inform()))
+        this.inform = undefined
+      }
       this.signalRoom()
       return isNonEmpty(events) ? Effect.succeed(events) : this
     }

@@ -24,9 +24,11 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as MeshError from "../../MeshError.ts"
 import * as Interest from "../../Interest.ts"
-import type { Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
+import type { Disconnected, MeshEvent, Restated, Resync, ResyncReasonTag } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
+import type { TaskSnapshot } from "../../Repair.ts"
+import type { Repaired } from "../repair/port.ts"
 import type { Key, Subscriptions } from "../session/subscriptions.ts"
 import { resync } from "../resync.ts"
 import * as Consumer from "./consumer.ts"
@@ -63,7 +65,13 @@ export interface Consumers {
    */
   readonly removeAll: () => (end: Consumer.End) => void
   readonly count: () => number
+  /** Sets where a consumer learns what a repair knows. */
+  readonly repaired: (inform: Inform | undefined) => void
+  /** A repair has fetched a snapshot. */
+  readonly reported: (snapshot: ReadonlyArray<TaskSnapshot>) => void
 }
+
+type Inform = Repaired<never, never>["inform"]
 
 export interface Options {
   readonly context: Context.Context<never>
@@ -103,6 +111,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   let offline: Disconnected | undefined
   /** The consumers that have received events and were not woken for them. Empty whenever the router waits. */
   const due: Array<Consumer.Consumer> = []
+  let informOf: Inform | undefined
   /** The events that found no room. */
   let blocked: Array<Delivery> = []
 
@@ -110,6 +119,12 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     consumer.ended ??= how
     consumer.wake()
     consumer.signalRoom()
+  }
+
+  const setDue = (consumer: Consumer.Consumer): void => {
+    if (consumer.isDue) return
+    consumer.isDue = true
+    due.push(consumer)
   }
 
   /** Offers an event to a consumer. Returns `false` if it has no room, and the event must be offered again. */
@@ -127,12 +142,18 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
           )
         }
       }
-      if (!consumer.isDue) {
-        consumer.isDue = true
-        due.push(consumer)
-      }
+      setDue(consumer)
     }
     return true
+  }
+
+  /** Lets a consumer receive what the repair knows, behind the events in its queue, when it is woken next. */
+  const inform = (consumer: Consumer.Consumer, reason?: ResyncReasonTag, unconfirmed = 0): void => {
+    const known = informOf
+    if (known === undefined) return
+    const { epoch } = shared
+    consumer.isInformed = true
+    consumer.inform = () => known(consumer.options.route.interest, { epoch, reason, unconfirmed })
   }
 
   const recordLost = (consumer: Consumer.Consumer): void => {
@@ -141,6 +162,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     MeshMetrics.eventsDropped.updateUnsafe(lost - lostRecorded, context)
     MeshMetrics.recordGap("Overflow", context)
     consumer.lostRecorded = lost
+    inform(consumer, "Overflow")
   }
 
   /** Wakes the consumers with new events. Returns a lossless consumer that is still behind, if there is one. */
@@ -224,6 +246,12 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     return resync(shared.epoch, { _tag: "JoinedLate" }, unconfirmed)
   }
 
+  const deliverJoinedLate = (consumer: Consumer.Consumer, unconfirmed: number): void => {
+    deliver(consumer, joinedLate(unconfirmed))
+    inform(consumer, "JoinedLate", unconfirmed)
+    if (consumer.inform !== undefined) setDue(consumer)
+  }
+
   function* keysOf(consumer: Consumer.Consumer): Iterable<Key> {
     yield* subscriptions.keys(consumer.options.route.interest)
     const followed = discoveries.of(consumer)
@@ -234,6 +262,8 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   const offerReplayMark = (mark: Resync): void => {
     for (const consumer of router.consumers) {
       if (!openings.takeReplay(consumer)) continue
+      if (!consumer.isInformed) inform(consumer)
+      if (consumer.inform !== undefined) setDue(consumer)
       if (mark.unconfirmed === undefined) {
         deliver(consumer, mark)
         continue
@@ -256,14 +286,14 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   /** Offers a `JoinedLate` to the late consumers of keys that are overdue. */
   const offerOverdue = (mark: Resync): void => {
     if (mark.unconfirmed === undefined) return
-    for (const [consumer, unconfirmed] of openings.overdue()) deliver(consumer, joinedLate(unconfirmed))
+    for (const [consumer, unconfirmed] of openings.overdue()) deliverJoinedLate(consumer, unconfirmed)
   }
 
   /** Offers an element to its consumers. */
   const offerElement = (element: Element): void => {
     switch (element._tag) {
       case "Confirmed":
-        for (const consumer of openings.confirmed(element.key)) deliver(consumer, joinedLate(0))
+        for (const consumer of openings.confirmed(element.key)) deliverJoinedLate(consumer, 0)
         return
       case "Connected":
         liveEpoch = shared.epoch = element.epoch
@@ -291,7 +321,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   }
 
   /** Offers the mark of a task that becomes live with an update, if its output is already confirmed. */
-  const offerDiscovered = (update: TaskUpdated): void => {
+  const offerDiscovered = (update: TaskUpdated | Restated): void => {
     const found = discoveries.observe(update)
     if (found.length === 0) return
     for (const key of subscriptions.keys(Interest.output(update.taskId))) if (!openings.isConfirmed(key)) return
@@ -307,7 +337,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
         // The index is within bounds, but the type does not say so.
         const element = batch[step >> 1] as Element
         if (step % 2 === 0) offerElement(element)
-        else if (element._tag === "TaskUpdated") offerDiscovered(element)
+        else if (element._tag === "TaskUpdated" || element._tag === "Restated") offerDiscovered(element)
         if (blocked.length > 0) {
           const waited = blocked
           blocked = []
@@ -324,7 +354,9 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   /** The first element of a consumer that joins: the state of the connection. */
   const greeting = (consumer: Consumer.Consumer): MeshEvent | undefined => {
     const unconfirmed = openings.join(consumer, keysOf(consumer), liveEpoch !== undefined)
-    return unconfirmed === undefined ? offline : joinedLate(unconfirmed)
+    if (unconfirmed === undefined) return offline
+    inform(consumer, "JoinedLate", unconfirmed)
+    return joinedLate(unconfirmed)
   }
 
   return {
@@ -369,6 +401,10 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
         for (const consumer of removed) end(consumer, how)
       }
     },
-    count: () => router.consumers.size
+    count: () => router.consumers.size,
+    repaired: (inform) => void (informOf = inform),
+    reported(snapshot) {
+      for (const { status, taskId } of snapshot) discoveries.report(taskId, status)
+    }
   }
 }

@@ -9,6 +9,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Interest from "../../Interest.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
+import type { Restated } from "../../MeshEvent.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import { arrived } from "../arrived.ts"
@@ -50,7 +51,9 @@ export interface Discoveries<C> extends Timed {
   /** The discovery of a consumer. */
   readonly of: (consumer: C) => Shared<C> | undefined
   /** Records an update, even if there is no discovery. Returns the discoveries for which its task has become live. */
-  readonly observe: (update: TaskUpdated) => ReadonlyArray<Shared<C>>
+  readonly observe: (update: TaskUpdated | Restated) => ReadonlyArray<Shared<C>>
+  /** A snapshot lists a task. Without an end, it is not suspect any more. */
+  readonly report: (taskId: TaskId, status: string | undefined) => void
   /** Records output of a task, and calls `visit` with each consumer that follows the task. */
   readonly visitOutput: (taskId: TaskId, visit: (consumer: C) => void) => void
   /** Calls `visit` with each consumer that follows a task. */
@@ -139,6 +142,12 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
     },
     of: (consumer) => all.find(({ members }) => members.has(consumer)),
     observe(update) {
+      if (update._tag === "Restated" && update.gone === true) {
+        known.remove(update.taskId)
+        for (const { discovery } of all) discovery.end(update.taskId, reading.now())
+        self.onChanged()
+        return none
+      }
       const task = known.observe(update)
       if (all.length === 0) return none
       let found: Array<Shared<C>> | undefined
@@ -148,6 +157,15 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
         if (update.status !== undefined && shared.settings.isTerminal(update.status)) self.onChanged()
       }
       return found ?? none
+    },
+    report(taskId, status) {
+      let isLive = all.length === 0
+      for (const { discovery, settings } of all) {
+        if (status !== undefined && settings.isTerminal(status)) continue
+        discovery.touch(taskId)
+        isLive = true
+      }
+      if (isLive) known.touch(taskId)
     },
     visitOutput(taskId, visit) {
       known.touch(taskId)

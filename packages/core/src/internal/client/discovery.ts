@@ -15,6 +15,7 @@
  * `staleMillis` of connected time, then at most `n + k` tasks are followed, in
  * addition to those that ended less than `endedMillis` ago.
  */
+import type { Restated } from "../../MeshEvent.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as Expiry from "./expiry.ts"
@@ -39,7 +40,9 @@ export interface Discovery extends Timed {
    * Takes an update, and what is known of its task after it; `undefined` for an
    * update that is not the newest. Returns whether it makes its task live.
    */
-  readonly observe: (update: TaskUpdated, task: Readonly<Task> | undefined, now: number) => boolean
+  readonly observe: (update: TaskUpdated | Restated, task: Readonly<Task> | undefined, now: number) => boolean
+  /** The task does not exist any more. */
+  readonly end: (taskId: TaskId, now: number) => void
   /** Records output of a task. Returns whether the task is live. */
   readonly touch: (taskId: TaskId) => boolean
   readonly isLive: (taskId: TaskId) => boolean
@@ -119,6 +122,9 @@ export const make = ({ known, onFound, onGone, settings }: Options): Discovery =
       // An update without a status does not end the task again.
       if (isLive && status !== undefined) ended.schedule(taskId, now)
       return false
+    },
+    end(taskId, now) {
+      if (live.has(taskId)) ended.schedule(taskId, now)
     },
     touch,
     isLive: (taskId) => live.has(taskId),

@@ -13,6 +13,7 @@
  *   is removed first.
  */
 import { defaultMaxTasks } from "../queue/recent.ts"
+import type { Restated } from "../../MeshEvent.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 
@@ -26,9 +27,11 @@ export interface Known {
   /** How many tasks are remembered at most. */
   maxTasks: number
   /** Records an update. Returns its task, or `undefined` if a newer update is known. */
-  readonly observe: (update: TaskUpdated) => Readonly<Task> | undefined
+  readonly observe: (update: TaskUpdated | Restated) => Readonly<Task> | undefined
   /** Records output of a task: the task is not suspect any more. */
   readonly touch: (taskId: TaskId) => void
+  /** The task does not exist any more. */
+  readonly remove: (taskId: TaskId) => void
   /** All updates are received from now on, and were not before: every task becomes suspect. */
   readonly resumed: (now: number) => void
   /** A connection has opened. */
@@ -81,6 +84,10 @@ export const make = (): Known => {
       return isOlder ? undefined : task
     },
     touch: (taskId) => void suspects.delete(taskId),
+    remove(taskId) {
+      tasks.delete(taskId)
+      suspects.delete(taskId)
+    },
     resumed(now) {
       const time = connectedTime(now)
       for (const taskId of tasks.keys()) if (!suspects.has(taskId)) suspects.set(taskId, time)

@@ -4,6 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import type * as MeshSession from "../../MeshSession.ts"
+import type { Repair } from "../../Repair.ts"
 import type * as ReconnectPolicy from "../../ReconnectPolicy.ts"
 import * as TaskStatus from "../../TaskStatus.ts"
 import { toPredicate, type Selector } from "../../operators/options.ts"
@@ -115,6 +116,11 @@ export interface Options extends MeshSession.Options {
    * `Merge.connections`. Defaults to one connection.
    */
   readonly connections?: Connections | undefined
+  /**
+   * Closes gaps of updates with snapshots, for all consumers: `Repair.make(…)`. Defaults
+   * to none.
+   */
+  readonly repair?: Repair | undefined
   /**
    * How long a subscription stays active after its last consumer has left. A consumer
    * that joins within this time causes no request. Defaults to 5 seconds.

@@ -14,7 +14,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
-import type * as Pull from "effect/Pull"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as MeshError from "../../MeshError.ts"
@@ -22,6 +21,7 @@ import type { RepairElement } from "../../MeshEvent.ts"
 import { monotonicMillis } from "../time.ts"
 import { Machine, type TaskSnapshot } from "./machine.ts"
 import type { Settings } from "./options.ts"
+import type * as Port from "./port.ts"
 
 /** What an element has, whatever else is in the feed. */
 interface Tagged {
@@ -30,38 +30,52 @@ interface Tagged {
 
 type Batch<A> = NonEmptyReadonlyArray<A>
 
-/** Called with a snapshot before it is applied, and with the state machine. */
-export interface Hooks {
-  readonly onMachine?: (machine: Machine) => void
-  readonly onSnapshot?: (snapshot: ReadonlyArray<TaskSnapshot>) => void
-}
-
 /**
  * The most elements of a snapshot in one batch. A consumer with a bounded queue can take
  * one batch before the next.
  */
 const maxBatch = 64
 
-/** Wraps the pull of a feed. The scope owns the fibers. */
+/**
+ * Wraps the pull of a feed. The scope owns the fibers. Calls `onSnapshot` with each
+ * snapshot before it is applied.
+ */
 export const make = <A extends Tagged, E, R>(
   settings: Settings<R>,
-  upstream: Pull.Pull<Batch<A>, E>,
+  upstream: Effect.Effect<Batch<A>, E>,
   scope: Scope.Scope,
-  hooks: Hooks = {}
-): Effect.Effect<Pull.Pull<Batch<A | RepairElement>, E | MeshError.MeshError>, never, R> =>
+  machine: Machine = new Machine(settings),
+  onSnapshot?: (snapshot: ReadonlyArray<TaskSnapshot>) => void
+): Effect.Effect<Effect.Effect<Batch<A | RepairElement>, E | MeshError.MeshError>, never, R> =>
   Effect.gen(function* () {
-    const machine = new Machine(settings)
-    hooks.onMachine?.(machine)
-    const driver = new Driver<A, E, R>({ settings, upstream, scope, hooks, machine, clock: yield* Clock.Clock })
+    const driver = new Driver<A, E, R>({ settings, upstream, scope, machine, onSnapshot, clock: yield* Clock.Clock })
     yield* Effect.forkIn(driver.run, scope)
     return driver.pull
   })
 
+/** Repairs the feed of a client. */
+export const attach =
+  (settings: Settings<never>): Port.Attach =>
+  (upstream, scope, onSnapshot) => {
+    const machine = new Machine(settings)
+    return Effect.map(make(settings, upstream, scope, machine, onSnapshot), (pull) => ({
+      pull,
+      inform: ({ all, updates }, { epoch, reason, unconfirmed }) => {
+        const known: Array<RepairElement> = machine.known(all ? undefined : updates)
+        const restated = known.length
+        if (reason !== undefined && machine.isSettled) {
+          known.push({ _tag: "Repaired", epoch, reasons: [reason], restated, unconfirmed, absent: 0, open: 0 })
+        }
+        return known
+      }
+    }))
+  }
+
 interface Parts<A, E, R> {
   readonly settings: Settings<R>
-  readonly upstream: Pull.Pull<Batch<A>, E>
+  readonly upstream: Effect.Effect<Batch<A>, E>
   readonly scope: Scope.Scope
-  readonly hooks: Hooks
+  readonly onSnapshot: ((snapshot: ReadonlyArray<TaskSnapshot>) => void) | undefined
   readonly machine: Machine
   readonly clock: Clock.Clock
 }
@@ -77,7 +91,7 @@ class Driver<A extends Tagged, E, R> {
   /** Whether a pull of the feed runs in a fiber of its own. */
   #isPulling = false
   /** How that pull ended. */
-  #pulled: Exit.Exit<Batch<A>, E | Cause.Done> | undefined
+  #pulled: Exit.Exit<Batch<A>, E> | undefined
   /** Resumes the pull that waits. Has no effect on one that was interrupted. */
   #resume: ((go: Effect.Effect<void>) => void) | undefined
   /** When the last fetch began. */
@@ -97,7 +111,7 @@ class Driver<A extends Tagged, E, R> {
   // the pull
   // ---------------------------------------------------------------------------
 
-  readonly pull: Pull.Pull<Batch<A | RepairElement>, E | MeshError.MeshError> = Effect.suspend(() => {
+  readonly pull: Effect.Effect<Batch<A | RepairElement>, E | MeshError.MeshError> = Effect.suspend(() => {
     const ready = this.#ready
     if (isReadonlyArrayNonEmpty(ready)) {
       this.#ready = ready.slice(maxBatch)
@@ -133,7 +147,7 @@ class Driver<A extends Tagged, E, R> {
   }
 
   /** Waits for the pull of the feed, or for a snapshot. */
-  readonly #awaitChange: Pull.Pull<Batch<A | RepairElement>, E | MeshError.MeshError> = Effect.flatMap(
+  readonly #awaitChange: Effect.Effect<Batch<A | RepairElement>, E | MeshError.MeshError> = Effect.flatMap(
     Effect.callback<void>((resume) => {
       if (this.#pulled !== undefined || this.#ready.length > 0 || this.#failure !== undefined) {
         return resume(Effect.void)
@@ -205,7 +219,7 @@ class Driver<A extends Tagged, E, R> {
       Effect.exit,
       Effect.map((exit) => {
         if (exit._tag === "Success") {
-          this.#parts.hooks.onSnapshot?.(exit.value)
+          this.#parts.onSnapshot?.(exit.value)
           return this.#emit(this.#machine.apply(exit.value))
         }
         if (fails) {

@@ -49,8 +49,7 @@ const repaired = Effect.fnUntraced(function* (
   return {
     ...parts,
     asked,
-    answer: (...snapshot: ReadonlyArray<Repair.TaskSnapshot>) =>
-      Effect.andThen(Queue.offer(answers, snapshot), settle)
+    answer: (...snapshot: ReadonlyArray<Repair.TaskSnapshot>) => Effect.andThen(Queue.offer(answers, snapshot), settle)
   }
 })
 
@@ -70,7 +69,11 @@ describe("MeshClient with a repair", () => {
       yield* settle
       assert.deepStrictEqual(asked, [{ _tag: "All" }])
       yield* answer(task(a, 3, "done"), task(b, 2, "failed"))
-      assert.deepStrictEqual(shown(all.events).slice(-3), ["restated a 3 done", "restated b 2 failed", "Repaired Started"])
+      assert.deepStrictEqual(shown(all.events).slice(-3), [
+        "restated a 3 done",
+        "restated b 2 failed",
+        "Repaired Started"
+      ])
       assert.deepStrictEqual(shown(one.events).slice(-2), ["restated a 3 done", "Repaired Started"])
       assert.deepStrictEqual(shown(output.events).slice(-1), ["Repaired Started"])
       yield* cut(mesh)

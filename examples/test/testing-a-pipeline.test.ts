@@ -1,6 +1,6 @@
 /**
- * Tests of a pipeline with the kit, from a test without a server to a
- * simulation. `docs/testing.md` explains them, and quotes every part.
+ * Tests of a pipeline with the kit, from a test without a server to a simulation.
+ * `docs/testing.md` and `docs/testing-faults.md` explain them, and quote every part.
  */
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
@@ -105,22 +105,27 @@ describe("a pipeline", () => {
   )
 })
 
-describe("the guide", () => {
-  /** The parts of a file that stand at its left edge, or two spaces from it, import statements left out. */
+describe("the guides", () => {
+  /** The parts of a file with an indentation of zero or two spaces, without import statements. */
   const partsOf = (code: string): ReadonlyArray<string> =>
     code
       .split(/\n\n(?=\S| {2}\S)/)
       .map((part) => part.trim())
       .filter((part) => part !== "" && !part.startsWith("import "))
 
-  it("quotes this file, and nothing else", () => {
+  it("contains every part of this file, and nothing else", () => {
     const here = readFileSync(new URL(import.meta.url), "utf8")
-    const guide = readFileSync(new URL("../../docs/testing.md", import.meta.url), "utf8")
+    const guide = ["testing", "testing-faults"]
+      .map((page) => readFileSync(new URL(`../../docs/${page}.md`, import.meta.url), "utf8"))
+      .join("\n")
     const fences = [...guide.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""]) => code)
-    // A test stands two spaces deeper here, inside its `describe`.
+    // Here the tests are two spaces deeper, inside a `describe`.
     const flat = here.replaceAll(/^ {2}/gm, "")
     for (const part of fences.flatMap(partsOf)) {
-      assert.isTrue(here.includes(part) || flat.includes(part), `the guide has what this file has not:\n${part}`)
+      assert.isTrue(
+        here.includes(part) || flat.includes(part),
+        `the guide contains code that is not in this file:\n${part}`
+      )
     }
     for (const name of here.matchAll(/it\.(?:effect|live)(?:\.prop)?\("([^"]+)"/g)) assert.include(guide, name[1] ?? "")
   })

@@ -33,7 +33,7 @@ process.on("uncaughtException", (error) => faults.push(`uncaughtException: ${Str
 
 const print = (value: object): void => console.log(JSON.stringify(value))
 
-// As the default schedule, forty times as fast.
+// Like the default schedule, but forty times as fast.
 const schedule = Schedule.exponential("50 millis").pipe(
   Schedule.modifyDelay(({ duration }) =>
     Effect.map(Random.next, (random) => Duration.times(Duration.min(duration, Duration.millis(750)), 0.5 + random / 2))

@@ -10,7 +10,7 @@ import * as Flag from "effect/cli/Flag"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { join } from "node:path"
-import * as Cli from "../../examples/src/support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 import * as Rows from "./rows.ts"
 import { scenarios, type Result as ScenarioResult } from "./scenarios.ts"
 import * as Throughput from "./throughput.ts"
@@ -140,7 +140,10 @@ const bench = Command.make(
     const only = Option.getOrUndefined(flags.only)?.split(",")
     const unknown = only?.filter((id) => !ids.includes(id)) ?? []
     if (unknown.length > 0) {
-      return yield* new Cli.Failure({ message: `--only names no row: ${unknown.join(", ")} (see --help)`, exitCode: 2 })
+      return yield* new Program.Failure({
+        message: `--only names no row: ${unknown.join(", ")} (see --help)`,
+        exitCode: 2
+      })
     }
     const nodeOptions = Option.getOrUndefined(flags.node)?.split(" ") ?? []
     const rounds = Option.getOrUndefined(flags.rounds)
@@ -148,4 +151,4 @@ const bench = Command.make(
   })
 ).pipe(Command.withDescription("Measures the cost of the toolkit, alone and compared with other clients"))
 
-Cli.main(bench)
+Program.main(bench)

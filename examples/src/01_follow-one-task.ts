@@ -19,7 +19,7 @@ import * as Interest from "@makima-stream/core/Interest"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
-import * as Cli from "./support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 import { isGap } from "./support/gap.ts"
 
 /** The line at a place where output may be missing. */
@@ -45,4 +45,4 @@ const command = Command.make(
     )
 ).pipe(Command.withDescription("Prints the text of a task's agent until the task ends"))
 
-if (Cli.isMain(import.meta)) Cli.main(command)
+if (Program.isMain(import.meta)) Program.main(command)

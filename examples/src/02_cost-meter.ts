@@ -18,7 +18,7 @@ import * as Command from "effect/cli/Command"
 import * as CostLedger from "@makima-stream/core/CostLedger"
 import * as MeshClient from "@makima-stream/core/MeshClient"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
-import * as Cli from "./support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 
 /** A reading of the meter as text. */
 export const toText = ({ outputGaps, rolledTasks, tasks, totalUsd, updateGaps }: CostLedger.CostLedger): string => {
@@ -40,4 +40,4 @@ const command = Command.make("cost-meter", {}, () =>
   )
 ).pipe(Command.withDescription("Prints the total cost of all tasks whenever it changes"))
 
-if (Cli.isMain(import.meta)) Cli.main(command)
+if (Program.isMain(import.meta)) Program.main(command)

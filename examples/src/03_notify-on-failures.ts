@@ -25,7 +25,7 @@ import * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as TaskStatus from "@makima-stream/core/TaskStatus"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
-import * as Cli from "./support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 import { isGap } from "./support/gap.ts"
 
 /** The messages: one for each failure, and one for each gap. Needs a `MeshClient`. */
@@ -78,4 +78,4 @@ const command = Command.make(
   )
 ).pipe(Command.withDescription("Sends a message to WEBHOOK_URL when a task fails"))
 
-if (Cli.isMain(import.meta)) Cli.main(command)
+if (Program.isMain(import.meta)) Program.main(command)

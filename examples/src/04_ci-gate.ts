@@ -32,7 +32,7 @@ import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as TaskStatus from "@makima-stream/core/TaskStatus"
 import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
-import * as Cli from "./support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 
 /** The task ended without success. */
 export class TaskFailed extends Data.TaggedError("TaskFailed")<{ readonly message: string }> {
@@ -81,4 +81,4 @@ const command = Command.make(
     )
 ).pipe(Command.withDescription("Waits until a task has ended, and exits with a code for its status"))
 
-if (Cli.isMain(import.meta)) Cli.main(command)
+if (Program.isMain(import.meta)) Program.main(command)

@@ -35,7 +35,7 @@ import * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import type * as MeshError from "@makima-stream/core/MeshError"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
-import * as Cli from "./support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 
 /** Outputs and marks, in order. `batch` counts from 0. */
 export const Batch = Schema.Struct({
@@ -142,4 +142,4 @@ const command = Command.make("audit-pipeline", { path: Argument.String("file") }
   )
 ).pipe(Command.withDescription("Appends all output of all tasks to a file"))
 
-if (Cli.isMain(import.meta)) Cli.main(command)
+if (Program.isMain(import.meta)) Program.main(command)

@@ -21,7 +21,7 @@ import * as Otlp from "effect/observability/Otlp"
 import * as MeshClient from "@makima-stream/core/MeshClient"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
-import * as Cli from "./support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 
 /** Exports everything to the collector at `baseUrl`, every few seconds and at the end. */
 export const layerTelemetry = (baseUrl: string) =>
@@ -54,4 +54,4 @@ const command = Command.make("otlp", {}, () =>
   follow.pipe(Effect.provide(NodeMeshClient.layerConfig().pipe(Layer.provideMerge(layerConfig))))
 ).pipe(Command.withDescription("Follows all tasks, and exports metrics, spans and logs"))
 
-if (Cli.isMain(import.meta)) Cli.main(command)
+if (Program.isMain(import.meta)) Program.main(command)

@@ -21,7 +21,7 @@ import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as MeshClient from "@makima-stream/core/MeshClient"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import { createServer } from "node:http"
-import * as Cli from "./support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 
 /** The page at `/metrics`. Needs an `HttpServer`. */
 export const layerPage = HttpRouter.serve(PrometheusMetrics.layerHttp(), {
@@ -51,4 +51,4 @@ const command = Command.make(
     )
 ).pipe(Command.withDescription("Follows all tasks, and serves the metrics for Prometheus"))
 
-if (Cli.isMain(import.meta)) Cli.main(command)
+if (Program.isMain(import.meta)) Program.main(command)

@@ -21,7 +21,7 @@ import * as Scope from "effect/Scope"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Exit from "effect/Exit"
-import * as Cli from "../../examples/src/support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 import * as History from "./chaos/history.ts"
 import * as Lines from "./chaos/lines.ts"
 import { deadline, interval, latency } from "./chaos/settings.ts"
@@ -218,14 +218,14 @@ const chaos = Command.make(
     const result = yield* run({ seed, minutes: flags.minutes }).pipe(
       Random.withSeed(seed),
       Effect.timeout(`${flags.minutes + 5} minutes`),
-      Effect.mapError(({ message }) => new Cli.Failure({ message, exitCode: 1 }))
+      Effect.mapError(({ message }) => new Program.Failure({ message, exitCode: 1 }))
     )
     yield* print(result)
     if (!result.clean)
-      return yield* new Cli.Failure({ message: "The audit found violations: see the figures", exitCode: 1 })
+      return yield* new Program.Failure({ message: "The audit found violations: see the figures", exitCode: 1 })
   })
 ).pipe(
   Command.withDescription("Injects faults into a server, a client and the network between them, and audits the events")
 )
 
-Cli.main(chaos)
+Program.main(chaos)

@@ -10,7 +10,7 @@ import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Cli from "../../examples/src/support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 import * as Child from "./child.ts"
 import * as Herd from "./floods/herd.ts"
 
@@ -129,11 +129,11 @@ const floods = Command.make(
       })
     )
     if (!clean)
-      return yield* new Cli.Failure({
+      return yield* new Program.Failure({
         message: "A resource grew, or the dials were not spread: see the figures",
         exitCode: 1
       })
   })
 ).pipe(Command.withDescription("Floods one process, and measures its resources"))
 
-Cli.main(floods)
+Program.main(floods)

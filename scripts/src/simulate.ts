@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Cli from "../../examples/src/support/cli.ts"
+import * as Program from "@makima-stream/cli/Program"
 
 const programs = {
   meshStream: (seed: number) => Effect.map(Simulation.check(Simulation.meshStream, seed), toReport),
@@ -43,7 +43,7 @@ const simulate = Command.make(
   },
   Effect.fnUntraced(function* ({ from, program, seed, seeds }) {
     if (Option.isSome(seed) && (Option.isSome(seeds) || Option.isSome(from))) {
-      return yield* new Cli.Failure({ message: "--seed cannot be combined with --seeds and --from", exitCode: 2 })
+      return yield* new Program.Failure({ message: "--seed cannot be combined with --seeds and --from", exitCode: 2 })
     }
     const first = Option.getOrElse(
       Option.orElse(seed, () => from),
@@ -60,7 +60,7 @@ const simulate = Command.make(
         const report = yield* programs[name](current)
         if (report === undefined) continue
         yield* Console.log(`${report}\nTo repeat it: pnpm simulate --seed ${current} --program ${name}`)
-        return yield* new Cli.Failure({ message: `Seed ${current} of ${name} has a violation`, exitCode: 1 })
+        return yield* new Program.Failure({ message: `Seed ${current} of ${name} has a violation`, exitCode: 1 })
       }
     }
     const seconds = ((yield* Clock.currentTimeMillis) - start) / 1000
@@ -69,4 +69,4 @@ const simulate = Command.make(
   })
 ).pipe(Command.withDescription("Searches for schedules of faults under which the toolkit violates an invariant"))
 
-Cli.main(simulate)
+Program.main(simulate)

@@ -54,7 +54,10 @@ const lazy: Plugin = {
 /** `__esmMin((() => …))` is compiled at once by V8, which takes brackets as a sign that a function is called soon. */
 const compileLazily: Plugin = {
   name: "compile-lazily",
-  renderChunk: (code) => ({ code: code.replaceAll(/__esm(Min)?\(\(\(\)/g, (text) => `${text.slice(0, -2)}0,()`), map: null })
+  renderChunk: (code) => ({
+    code: code.replaceAll(/__esm(Min)?\(\(\(\)/g, (text) => `${text.slice(0, -2)}0,()`),
+    map: null
+  })
 }
 
 /** Writes the bundle. */
@@ -89,7 +92,9 @@ export const bundle = async (): Promise<void> => {
 const sources = (): string => {
   const hash = createHash("sha256")
   const add = (directory: string): void => {
-    for (const entry of readdirSync(directory, { withFileTypes: true }).toSorted((a, b) => a.name.localeCompare(b.name))) {
+    for (const entry of readdirSync(directory, { withFileTypes: true }).toSorted((a, b) =>
+      a.name.localeCompare(b.name)
+    )) {
       const path = join(directory, entry.name)
       if (entry.isDirectory()) add(path)
       else hash.update(path).update("\0").update(readFileSync(path))

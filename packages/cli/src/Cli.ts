@@ -7,10 +7,14 @@
 import * as Effect from "effect/Effect"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
+import * as Completions from "effect/cli/Completions"
+import type { CliError } from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"
+import type { MeshError } from "@makima-stream/core/MeshError"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as Connection from "./internal/connection.ts"
 import * as Flags from "./internal/flags.ts"
+import * as Output from "./internal/output.ts"
 import { version } from "./internal/version.ts"
 import * as Program from "./Program.ts"
 
@@ -87,7 +91,11 @@ const tail = Command.make(
       Flag.withDefault(true)
     )
   },
-  (input) => Effect.flatMap(withColor(input), run(() => import("./commands/tail.ts")))
+  (input) =>
+    Effect.flatMap(
+      withColor(input),
+      run(() => import("./commands/tail.ts"))
+    )
 ).pipe(
   Command.withDescription("Follow updates and output"),
   Command.withExamples([
@@ -97,15 +105,297 @@ const tail = Command.make(
   ])
 )
 
+const snapshotUrl = Flag.String("snapshot-url").pipe(
+  Flag.withMetavar("<url>"),
+  Flag.withDescription("Where the present state of the task is, as JSON. {task} stands for the task's id"),
+  Flag.optional
+)
+
+const wait = Command.make(
+  "wait",
+  {
+    task,
+    ...Connection.flags,
+    timeout: Flags.duration("timeout").pipe(
+      Flag.withDescription("How long to wait, such as 30m. Then the exit code is 124, or 4 if the feed has a gap"),
+      Flag.optional
+    ),
+    snapshotUrl,
+    output: Flags.textOrJson,
+    quiet: Flags.quiet
+  },
+  run(() => import("./commands/wait.ts"))
+).pipe(
+  Command.withDescription(
+    "Wait for a task to end. Exit code 0: it succeeded, 1: it failed, 4: unknown because of a gap, 124: the time is up"
+  ),
+  Command.withExamples([{ command: "makima-stream wait TASK --timeout 30m", description: "A gate for CI" }])
+)
+
+const cost = Command.make(
+  "cost",
+  {
+    tasks,
+    ...Connection.flags,
+    budget: Flag.Finite("budget").pipe(
+      Flag.withMetavar("<usd>"),
+      Flag.withDescription("End with exit code 1 when the total is above this amount"),
+      Flag.filter(
+        (usd) => usd >= 0,
+        (usd) => `Expected an amount of at least 0, got ${usd}`
+      ),
+      Flag.optional
+    ),
+    duration: Flags.duration("duration").pipe(Flag.withDescription("End after this time"), Flag.optional),
+    output: Flags.textOrJson,
+    quiet: Flags.quiet
+  },
+  run(() => import("./commands/cost.ts"))
+).pipe(
+  Command.withDescription("What the tasks cost, by task and in total"),
+  Command.withExamples([{ command: "makima-stream cost --budget 5", description: "Stop when $5 are spent" }])
+)
+
+const top = Command.make(
+  "top",
+  {
+    ...Connection.flags,
+    sort: Flag.Literals("sort", ["activity", "cost", "status", "age", "task"]).pipe(
+      Flag.withDescription("By what to sort"),
+      Flag.withDefault("activity")
+    ),
+    filter: Flag.String("filter").pipe(
+      Flag.withDescription("Show only tasks whose id, status or output contains this text"),
+      Flag.withDefault("")
+    ),
+    interval: Flags.duration("interval").pipe(
+      Flag.withDescription("The time between two frames"),
+      Flag.filter(
+        (millis) => millis >= 50,
+        () => "Expected at least 50ms"
+      ),
+      Flag.withDefault(250)
+    )
+  },
+  (input) =>
+    Effect.flatMap(
+      withColor(input),
+      run(() => import("./commands/top.ts"))
+    )
+).pipe(
+  Command.withDescription("A live board in the terminal"),
+  Command.withExamples([{ command: "makima-stream top --sort cost", description: "The most expensive tasks first" }])
+)
+
+const record = Command.make(
+  "record",
+  {
+    file: Argument.String("file").pipe(Argument.withDescription("The file to write; - for standard output")),
+    tasks,
+    ...Connection.flags,
+    force: Flag.Boolean("force").pipe(Flag.withDescription("Replace the file if it exists"), Flag.withDefault(false)),
+    duration: Flags.duration("duration").pipe(Flag.withDescription("End after this time"), Flag.optional),
+    quiet: Flags.quiet
+  },
+  run(() => import("./commands/record.ts"))
+).pipe(
+  Command.withDescription("Write a session to disk"),
+  Command.withExamples([{ command: "makima-stream record session.jsonl", description: "Until Ctrl-C" }])
+)
+
+const port = Flags.count("port", 0, 65_535).pipe(
+  Flag.withDescription("The port to listen on. 0 stands for a free one"),
+  Flag.withDefault(0)
+)
+
+const host = Flag.String("host").pipe(Flag.withDescription("The address to listen on"), Flag.withDefault("127.0.0.1"))
+
+const replay = Command.make(
+  "replay",
+  {
+    file: Argument.File("file", { mustExist: true }).pipe(Argument.withDescription("The recording")),
+    speed: Connection.flags.speed,
+    ...filterFlags,
+    ...formatFlags,
+    count,
+    serve: Flag.Boolean("serve").pipe(
+      Flag.withDescription("Play it as a server, to which any program can connect"),
+      Flag.withDefault(false)
+    ),
+    port,
+    host
+  },
+  (input) =>
+    Effect.flatMap(
+      withColor(input),
+      run(() => import("./commands/replay.ts"))
+    )
+).pipe(
+  Command.withDescription("Play a recording. Every other command plays one with --replay"),
+  Command.withExamples([
+    { command: "makima-stream replay session.jsonl --speed max -o json", description: "As JSON, at once" },
+    { command: "makima-stream replay session.jsonl --serve --port 8080", description: "As a server" },
+    { command: "makima-stream top --replay session.jsonl --speed 10", description: "In another command" }
+  ])
+)
+
+const mock = Command.make(
+  "mock",
+  {
+    port,
+    host,
+    tasks: Flags.count("tasks", 1, 10_000).pipe(
+      Flag.withDescription("How many tasks the workload has"),
+      Flag.withDefault(24)
+    ),
+    seed: Flag.Int("seed").pipe(Flag.withDescription("Which workload is played"), Flag.withDefault(1)),
+    speed: Connection.flags.speed,
+    concurrency: Flags.count("concurrency", 1).pipe(
+      Flag.withDescription("How many tasks run at the same time. Defaults to 8"),
+      Flag.optional
+    ),
+    loop: Flag.Boolean("loop").pipe(
+      Flag.withDescription("Whether to begin again with new tasks at the end"),
+      Flag.withDefault(true)
+    ),
+    keyEnv: Flag.String("key-env").pipe(
+      Flag.withDescription("The environment variable with the key that clients must send. Defaults to no check"),
+      Flag.optional
+    ),
+    killEvery: Flags.duration("kill-every").pipe(
+      Flag.withDescription("How often to cut every connection. Defaults to never"),
+      Flag.optional
+    ),
+    output: Flags.textOrJson
+  },
+  run(() => import("./commands/mock.ts"))
+).pipe(
+  Command.withDescription("Run a mock server with a workload, to try every other command"),
+  Command.withExamples([
+    { command: "makima-stream mock --port 8080", description: "Then: top --url http://127.0.0.1:8080" }
+  ])
+)
+
+/**
+ * The command `demo`, also run by `pnpm demo`.
+ *
+ * @category commands
+ * @since 0.2.0
+ */
+export const demo = Command.make(
+  "demo",
+  {
+    seed: Flag.Int("seed").pipe(Flag.withDescription("The seed of the workload. Defaults to 1"), Flag.optional),
+    tasks: Flags.count("tasks", 1, 1000).pipe(
+      Flag.withDescription("The number of tasks, from 1 to 1000. Defaults to 24"),
+      Flag.optional
+    ),
+    json: Flag.Boolean("json").pipe(
+      Flag.withDescription("Print only the final object"),
+      Flag.withDefault(false)
+    ),
+    url: Flag.String("url").pipe(
+      Flag.withDescription("Follow the server at this URL instead, with the key from MAKIMA_API_KEY"),
+      Flag.optional
+    )
+  },
+  run(() => import("./commands/demo.ts"))
+).pipe(Command.withDescription("Follows a task feed through three faults of its connection, and audits the received events"))
+
+const doctor = Command.make(
+  "doctor",
+  {
+    ...Connection.serverFlags,
+    timeout: Flags.duration("timeout").pipe(
+      Flag.withDescription("How long each step may take"),
+      Flag.filter(
+        (millis) => millis >= 100,
+        () => "Expected at least 100ms"
+      ),
+      Flag.withDefault(5000)
+    ),
+    output: Flags.textOrJson
+  },
+  (input) =>
+    Effect.flatMap(
+      withColor(input),
+      run(() => import("./commands/doctor.ts"))
+    )
+).pipe(Command.withDescription("Check the way to the server step by step, with the remedy for what is broken"))
+
+const contextName = Argument.String("name").pipe(Argument.withDescription("The name of the context"))
+
+const context = Command.make("context").pipe(
+  Command.withDescription("Named servers, stored in the configuration directory"),
+  Command.withSubcommands([
+    Command.make(
+      "add",
+      {
+        name: contextName,
+        url: Flag.String("url").pipe(Flag.withMetavar("<url>"), Flag.withDescription("The server")),
+        keyEnv: Connection.serverFlags.keyEnv,
+        keyFile: Connection.serverFlags.keyFile,
+        keyCommand: Connection.serverFlags.keyCommand,
+        description: Flag.String("description").pipe(Flag.withDescription("Shown by context list"), Flag.optional)
+      },
+      (input) =>
+        Effect.flatMap(
+          Effect.promise(() => import("./commands/context.ts")),
+          ({ add }) => add(input)
+        )
+    ).pipe(Command.withDescription("Write a context, or replace it")),
+    Command.make("list", { output: Flags.textOrJson }, (input) =>
+      Effect.flatMap(
+        Effect.promise(() => import("./commands/context.ts")),
+        ({ list }) => list(input)
+      )
+    ).pipe(Command.withDescription("List the contexts. * marks the selected one"), Command.withAlias("ls")),
+    Command.make("select", { name: contextName }, (input) =>
+      Effect.flatMap(
+        Effect.promise(() => import("./commands/context.ts")),
+        ({ select }) => select(input)
+      )
+    ).pipe(Command.withDescription("Use a context where none is named")),
+    Command.make("remove", { name: contextName }, (input) =>
+      Effect.flatMap(
+        Effect.promise(() => import("./commands/context.ts")),
+        ({ remove }) => remove(input)
+      )
+    ).pipe(Command.withDescription("Remove a context"), Command.withAlias("rm"))
+  ])
+)
+
+const completions = Command.make(
+  "completions",
+  {
+    shell: Argument.Literals("shell", ["bash", "zsh", "fish", "powershell"]).pipe(Argument.withDescription("The shell"))
+  },
+  ({ shell }) =>
+    Effect.suspend(() =>
+      Output.out(`${Completions.generate("makima-stream", shell, Completions.fromCommand(command))}\n`)
+    )
+).pipe(
+  Command.withDescription("Print the completions of a shell"),
+  Command.withExamples([
+    { command: "source <(makima-stream completions bash)", description: "For this bash; other shells alike" }
+  ])
+)
+
 /**
  * The command `makima-stream`.
  *
  * @category commands
  * @since 0.2.0
  */
-export const command = Command.make("makima-stream").pipe(
+export const command: Command.Command<
+  "makima-stream",
+  {},
+  {},
+  CliError | Program.Failure | MeshError,
+  Command.Environment
+> = Command.make("makima-stream").pipe(
   Command.withDescription("The Makima task feed at a terminal"),
-  Command.withSubcommands([tail]),
+  Command.withSubcommands([tail, top, wait, cost, record, replay, mock, demo, doctor, context, completions]),
   Command.withGlobalFlags([Flags.color])
 )
 
@@ -115,4 +405,5 @@ export const command = Command.make("makima-stream").pipe(
  * @category running
  * @since 0.2.0
  */
-export const main = (): void => Program.main(command, { version, refused: Program.exitCodes.refused })
+export const main = (): void =>
+  Program.main(command, { version, refused: Program.exitCodes.refused, logToStderr: true })

@@ -11,6 +11,7 @@ import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Logger from "effect/Logger"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Runtime from "effect/Runtime"
@@ -126,7 +127,9 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   process.stdout.on("error", onOutputError)
   process.stderr.on("error", onOutputError)
   fiber.addObserver((exit) => {
-    teardown(exit, (code) => Output.flushed(() => process.exit(interrupted && code === 0 ? exitCodes.interrupted : code)))
+    teardown(exit, (code) =>
+      Output.flushed(() => process.exit(interrupted && code === 0 ? exitCodes.interrupted : code))
+    )
   })
 })
 
@@ -151,11 +154,14 @@ export const main = <Name extends string, Input, Context, E extends { readonly m
     readonly version?: string | undefined
     /** The exit code of a `MeshError`. Defaults to 1. */
     readonly refused?: number | undefined
+    /** Whether log lines go to standard error. Defaults to `false`. */
+    readonly logToStderr?: boolean | undefined
   }
 ): void =>
   Command.runWith(command, { version: options?.version ?? "0.1.0" })(options?.args ?? process.argv.slice(2)).pipe(
     Effect.tapCause(report),
     Effect.provide([oneLinePresenter, NodeServices.layer]),
+    Effect.provideService(Logger.LogToStderr, options?.logToStderr ?? false),
     runMain({
       disableErrorReporting: true,
       teardown: (exit, onExit) => {

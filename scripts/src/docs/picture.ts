@@ -11,9 +11,9 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { writeFileSync } from "node:fs"
 import { resolve } from "node:path"
-import * as Frame from "../../../examples/src/demo/Frame.ts"
-import * as Local from "../../../examples/src/demo/Local.ts"
-import * as Tally from "../../../examples/src/demo/Tally.ts"
+import * as Frame from "@makima-stream/cli/demo/Frame"
+import * as Local from "@makima-stream/cli/demo/Local"
+import * as Tally from "@makima-stream/cli/demo/Tally"
 import * as Svg from "./svg.ts"
 
 const file = resolve(import.meta.dirname, "../../../docs/demo.svg")

@@ -119,7 +119,10 @@ export const renderer = Effect.fnUntraced(function* (
       if (left === 0) break
       if (MeshEvent.isLifecycle(event)) {
         if (isJson) out += line(event, at)
-        else if (!format.quiet) err += `${format.timestamps ? `${time(at)} ` : ""}${Line.lifecycle(event) ?? ""}\n`
+        else if (!format.quiet) {
+          const text = Line.lifecycle(event)
+          if (text !== undefined) err += `${format.timestamps ? `${time(at)} ` : ""}${text}\n`
+        }
       } else if (wanted(event)) {
         out += line(event, at)
         data++
@@ -178,8 +181,7 @@ export const run = Effect.fnUntraced(function* (input: Input) {
   }
   if (input.output === "raw") return yield* Raw.run(input)
   const render = yield* renderer(input, input, limit)
-  yield* Effect.flatMap(follow(input), (events) => print(Feed.untilOver(pieces(input.output)(events)), render, limit)).pipe(
-    MeshClient.drainOnInterrupt(),
-    Effect.provide(Connection.client(input))
-  )
+  yield* Effect.flatMap(follow(input), (events) =>
+    print(Feed.untilOver(pieces(input.output)(events)), render, limit)
+  ).pipe(MeshClient.drainOnInterrupt(), Effect.provide(Connection.client(input)))
 })

@@ -48,15 +48,18 @@ const fileOf = (name: string) => Effect.map(directory, (path) => `${path}/contex
 
 const selectedFile = Effect.map(directory, (path) => `${path}/selected`)
 
-const writePrivate = Effect.fnUntraced(function* (path: string, text: string) {
-  const fs = yield* FileSystem.FileSystem
-  const temporary = `${path}.${process.pid}.tmp`
-  yield* fs.makeDirectory(path.slice(0, path.lastIndexOf("/")), { recursive: true, mode: 0o700 })
-  yield* fs.writeFileString(temporary, text, { mode: 0o600 })
-  // A file that was there before keeps its mode, so the new one replaces it.
-  yield* fs.chmod(temporary, 0o600)
-  yield* fs.rename(temporary, path)
-}, Effect.mapError(({ message }) => failure(`The context could not be written: ${message}`)))
+const writePrivate = Effect.fnUntraced(
+  function* (path: string, text: string) {
+    const fs = yield* FileSystem.FileSystem
+    const temporary = `${path}.${process.pid}.tmp`
+    yield* fs.makeDirectory(path.slice(0, path.lastIndexOf("/")), { recursive: true, mode: 0o700 })
+    yield* fs.writeFileString(temporary, text, { mode: 0o600 })
+    // A file that was there before keeps its mode, so the new one replaces it.
+    yield* fs.chmod(temporary, 0o600)
+    yield* fs.rename(temporary, path)
+  },
+  Effect.mapError(({ message }) => failure(`The context could not be written: ${message}`))
+)
 
 /** Reads a text file; `None` if it does not exist. */
 const readIfPresent = Effect.fnUntraced(function* (path: string) {

@@ -30,7 +30,8 @@ export const count = (name: string, minimum: number, maximum = Number.MAX_SAFE_I
   Flag.Int(name).pipe(
     Flag.filter(
       (n) => n >= minimum && n <= maximum,
-      (n) => `Expected a whole number from ${minimum}${maximum === Number.MAX_SAFE_INTEGER ? "" : ` to ${maximum}`}, got ${n}`
+      (n) =>
+        `Expected a whole number from ${minimum}${maximum === Number.MAX_SAFE_INTEGER ? "" : ` to ${maximum}`}, got ${n}`
     )
   )
 

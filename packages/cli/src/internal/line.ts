@@ -102,7 +102,7 @@ const reasonText = ({ reason, taskId, unconfirmed }: MeshEvent.Resync): string =
     case "Reconnected":
       return `complete again from here on; events of ${seconds(reason.downMillis)} may be missing${open}`
     case "Subscribed":
-      return `the ${reason.kind}${of} are complete from here on`
+      return `${reason.kind}${of}: complete from here on`
     case "VersionGap":
       return `updates${of} are missing between the versions ${reason.lastVersion} and ${reason.version}`
     case "BadFrame":
@@ -126,7 +126,8 @@ export const lifecycle = (event: MeshEvent.MeshEvent): string | undefined => {
         event.retryInMillis === undefined ? "" : `; next attempt in ${seconds(event.retryInMillis)}`
       }`
     case "Resync":
-      return reasonText(event)
+      // One for each task that is discovered is routine, and would hide the rest.
+      return event.reason._tag === "Subscribed" && event.taskId !== undefined ? undefined : reasonText(event)
     case "Repaired":
       return `repaired by a snapshot: ${event.restated} tasks restated`
     case "RepairFailed":

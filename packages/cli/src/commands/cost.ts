@@ -1,0 +1,128 @@
+/** `makima-stream cost`: what the tasks cost, by task and in total. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as CostLedger from "@makima-stream/core/CostLedger"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import type * as TaskId from "@makima-stream/core/TaskId"
+import * as Connection from "../internal/connection.ts"
+import * as Feed from "../internal/feed.ts"
+import * as Line from "../internal/line.ts"
+import * as Output from "../internal/output.ts"
+import * as Text from "../internal/text.ts"
+import { Failure, exitCodes } from "../Program.ts"
+
+/** The values of the command line. */
+export interface Input extends Connection.Input {
+  readonly tasks: ReadonlyArray<TaskId.TaskId>
+  readonly budget: Option.Option<number>
+  /** Milliseconds. */
+  readonly duration: Option.Option<number>
+  readonly output: "text" | "json"
+  readonly quiet: boolean
+}
+
+/** An amount as JSON: without the noise of binary fractions. */
+const rounded = (usd: number): number => Number(usd.toFixed(6))
+
+const isLowerBound = (ledger: CostLedger.CostLedger): boolean => ledger.updateGaps + ledger.outputGaps > 0
+
+/** The costs by task, the highest first. */
+export const rows = (ledger: CostLedger.CostLedger): ReadonlyArray<CostLedger.TaskCost> =>
+  [...HashMap.values(ledger.tasks)]
+    .filter(({ costUsd, durationMs }) => costUsd !== 0 || durationMs !== 0)
+    .toSorted((a, b) => b.costUsd - a.costUsd || (a.taskId < b.taskId ? -1 : 1))
+
+/** The table at the end. */
+export const table = (ledger: CostLedger.CostLedger): string => {
+  const costs = rows(ledger)
+  const lines = costs.map(({ costUsd, durationMs, runs, status, taskId }) =>
+    `${Text.oneLine(taskId)}  ${Text.usd(costUsd).padStart(12)}  ${(durationMs / 1000).toFixed(1).padStart(8)} s  ${
+      runs === 1 ? "1 run" : `${runs} runs`
+    }  ${Text.oneLine(status ?? "")}`.trimEnd()
+  )
+  const rolled = ledger.rolledTasks === 0 ? [] : [`${ledger.rolledTasks} earlier tasks  ${Text.usd(ledger.rolledUsd)}`]
+  const bound = isLowerBound(ledger) ? "at least " : ""
+  const count = costs.length + ledger.rolledTasks
+  return [
+    ...lines,
+    ...rolled,
+    `total ${bound}${Text.usd(ledger.totalUsd)} of ${count === 1 ? "1 task" : `${count} tasks`}`
+  ]
+    .map((line) => `${line}\n`)
+    .join("")
+}
+
+/** The same as an object. */
+const summary = (ledger: CostLedger.CostLedger): string =>
+  `${JSON.stringify({
+    kind: "total",
+    totalUsd: rounded(ledger.totalUsd),
+    isLowerBound: isLowerBound(ledger),
+    tasks: rows(ledger).map(({ costUsd, durationMs, runs, status, taskId }) => ({
+      taskId,
+      costUsd: rounded(costUsd),
+      durationMs,
+      runs,
+      ...(status === undefined ? {} : { status })
+    }))
+  })}\n`
+
+const resultLine = (event: MeshEvent.MeshEvent, ledger: CostLedger.CostLedger, output: Input["output"]): string => {
+  if (event._tag !== "TaskOutput" || event.costUsd === undefined) return ""
+  return output === "json"
+    ? `${JSON.stringify({
+        kind: "result",
+        taskId: event.taskId,
+        costUsd: event.costUsd,
+        totalUsd: rounded(ledger.totalUsd),
+        isLowerBound: isLowerBound(ledger)
+      })}\n`
+    : `${Text.shortId(event.taskId)}  ${Text.usd(event.costUsd)}  total ${isLowerBound(ledger) ? "at least " : ""}${Text.usd(ledger.totalUsd)}\n`
+}
+
+/** Runs the command. */
+export const run = Effect.fnUntraced(function* (input: Input) {
+  const budget = Option.getOrElse(input.budget, () => Infinity)
+  let ledger = CostLedger.make()
+  const following = Effect.gen(function* () {
+    const client = yield* MeshClient.MeshClient
+    const events =
+      input.tasks.length === 0
+        ? client.everything()
+        : MeshStream.untilTerminal(client.events(Interest.task(input.tasks)), input.tasks)
+    yield* Feed.untilOver(events).pipe(
+      Stream.chunks,
+      Stream.mapEffect((batch) =>
+        Effect.flatMap(Clock.currentTimeMillis, (at) => {
+          let out = ""
+          let err = ""
+          for (const event of batch) {
+            ledger = CostLedger.update(ledger, event, at)
+            out += resultLine(event, ledger, input.output)
+            const line = input.quiet ? undefined : Line.lifecycle(event)
+            if (line !== undefined) err += `${line}\n`
+          }
+          return Effect.andThen(Output.err(err), Output.out(out))
+        })
+      ),
+      Stream.takeUntil(() => ledger.totalUsd > budget),
+      Stream.runDrain
+    )
+  }).pipe(MeshClient.drainOnInterrupt(), Effect.provide(Connection.client(input)))
+  const limited = Option.isSome(input.duration) ? Effect.timeoutOption(following, input.duration.value) : following
+  const print = Effect.suspend(() => Output.out(input.output === "json" ? summary(ledger) : table(ledger)))
+  yield* limited.pipe(Effect.onInterrupt(() => print))
+  yield* print
+  if (ledger.totalUsd > budget) {
+    return yield* new Failure({
+      message: `The budget of ${Text.usd(budget)} is spent: ${Text.usd(ledger.totalUsd)}`,
+      exitCode: exitCodes.failed
+    })
+  }
+})

@@ -1,0 +1,65 @@
+/** `makima-stream mock`: a server to try every other command with. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import * as Workload from "@makima-stream/test-kit/Workload"
+import * as Output from "../internal/output.ts"
+import { Failure, exitCodes } from "../Program.ts"
+
+/** The values of the command line. */
+export interface Input {
+  readonly port: number
+  readonly host: string
+  readonly tasks: number
+  readonly seed: number
+  readonly speed: number
+  readonly concurrency: Option.Option<number>
+  readonly loop: boolean
+  readonly keyEnv: Option.Option<string>
+  readonly killEvery: Option.Option<number>
+  readonly output: "text" | "json"
+}
+
+/** Plays workloads, each with tasks of its own. */
+const play = Effect.fnUntraced(function* (server: MockMeshServer.Service, input: Input) {
+  // Where nobody listens, nothing is played.
+  yield* server.awaitReceived(() => true)
+  for (let round = 0; round === 0 || input.loop; round++) {
+    const workload = Workload.make({
+      seed: input.seed + round,
+      tasks: input.tasks,
+      ...(Option.isSome(input.concurrency) ? { concurrency: input.concurrency.value } : {})
+    })
+    yield* server.play(workload, { speed: input.speed })
+    // A workload without messages must not keep the processor busy.
+    if (workload.length === 0) yield* Effect.sleep("1 second")
+  }
+  yield* server.drain()
+})
+
+/** Runs the command. */
+export const run = Effect.fnUntraced(function* (input: Input) {
+  const key = Option.isSome(input.keyEnv) ? (process.env[input.keyEnv.value] ?? "").trim() : undefined
+  if (key === "") {
+    return yield* new Failure({
+      message: `There is no key in the variable ${Option.getOrElse(input.keyEnv, () => "")}`,
+      exitCode: exitCodes.usage
+    })
+  }
+  yield* Effect.gen(function* () {
+    const server = yield* MockMeshServer.make({
+      host: input.host,
+      port: input.port,
+      keepMessages: false,
+      ...(key === undefined ? {} : { apiKey: Redacted.make(key) })
+    }).pipe(Effect.mapError(({ message }) => new Failure({ message, exitCode: exitCodes.usage })))
+    yield* Output.out(input.output === "json" ? `${JSON.stringify({ url: server.url })}\n` : `${server.url}\n`)
+    yield* Output.err(`Try: makima-stream top --url ${server.url}\n`)
+    if (Option.isSome(input.killEvery)) {
+      yield* server.kill().pipe(Effect.delay(input.killEvery.value), Effect.forever, Effect.forkScoped)
+    }
+    yield* play(server, input)
+    if (!input.loop) yield* server.close(1000, "The workload is over")
+  }).pipe(Effect.scoped)
+})

@@ -290,17 +290,16 @@ export const demo = Command.make(
       Flag.withDescription("The number of tasks, from 1 to 1000. Defaults to 24"),
       Flag.optional
     ),
-    json: Flag.Boolean("json").pipe(
-      Flag.withDescription("Print only the final object"),
-      Flag.withDefault(false)
-    ),
+    json: Flag.Boolean("json").pipe(Flag.withDescription("Print only the final object"), Flag.withDefault(false)),
     url: Flag.String("url").pipe(
       Flag.withDescription("Follow the server at this URL instead, with the key from MAKIMA_API_KEY"),
       Flag.optional
     )
   },
   run(() => import("./commands/demo.ts"))
-).pipe(Command.withDescription("Follows a task feed through three faults of its connection, and audits the received events"))
+).pipe(
+  Command.withDescription("Follows a task feed through three faults of its connection, and audits the received events")
+)
 
 const doctor = Command.make(
   "doctor",

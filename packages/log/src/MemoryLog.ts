@@ -108,12 +108,22 @@ export const makeStore = (): Store => ({
  * @since 0.2.0
  */
 export const make = (options?: Options): Effect.Effect<MeshLog["Service"]> =>
+  Effect.map(makeEngine(options), LogEngine.make)
+
+/**
+ * Makes the engine of a log in memory, for a program that puts something in front of it.
+ * `LogEngine.make` makes the service.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const makeEngine = (options?: Options): Effect.Effect<LogEngine.LogEngine> =>
   Effect.map(Clock.Clock, (clock) => {
     const { state } = options?.store ?? makeStore()
     const limits = Limits.fromRetention(options?.retention)
     const expire = () => trim(state, limits, clock.currentTimeMillisUnsafe())
     const pages = makePages(state, expire)
-    return LogEngine.make({
+    return {
       append: (events, fence) =>
         Effect.suspend(() => {
           if (fence !== undefined) {
@@ -129,7 +139,7 @@ export const make = (options?: Options): Effect.Effect<MeshLog["Service"]> =>
       read: (read) => Pages.read(pages, read),
       bounds: pages.bounds,
       cells: makeCells(state)
-    })
+    }
   })
 
 const utf8 = new TextEncoder()

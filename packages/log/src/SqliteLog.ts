@@ -108,9 +108,19 @@ const batchSize = 500
  * @category constructors
  * @since 0.2.0
  */
-export const make = Effect.fnUntraced(function* (
+export const make = (options: Options): Effect.Effect<MeshLog["Service"], LogError, Scope.Scope> =>
+  Effect.map(makeEngine(options), LogEngine.make)
+
+/**
+ * Makes the engine of a log in SQLite, for a program that puts something in front of it.
+ * `LogEngine.make` makes the service.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const makeEngine = Effect.fnUntraced(function* (
   options: Options
-): Effect.fn.Return<MeshLog["Service"], LogError, Scope.Scope> {
+): Effect.fn.Return<LogEngine.LogEngine, LogError, Scope.Scope> {
   const poll = OptionsOf.millis("pollInterval", options.pollInterval, { fallback: 50, min: 1 })
   const busy = OptionsOf.millis("busyTimeout", options.busyTimeout, { fallback: 10_000, min: 1 })
   const limits = Limits.fromRetention(options.retention)
@@ -176,7 +186,7 @@ export const make = Effect.fnUntraced(function* (
     snapshot: () => attempt(db.snapshot),
     awaitAfter: wakeUps.awaitAfter
   }
-  return LogEngine.make({
+  return {
     append,
     read: (read) => Pages.read(pages, read),
     bounds: pages.bounds,
@@ -186,7 +196,7 @@ export const make = Effect.fnUntraced(function* (
       set: (key, value, revision) => attempt(() => db.setCell(key, value, revision)),
       remove: (key, revision) => attempt(() => db.removeCell(key, revision))
     }
-  })
+  }
 })
 
 const encode = (events: ReadonlyArray<NewEvent>): Effect.Effect<ReadonlyArray<Database.Encoded>, LogError> =>

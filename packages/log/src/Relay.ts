@@ -1,0 +1,142 @@
+/**
+ * A relay appends the feed to a log.
+ *
+ * Several relays on one log are a team: one holds the lease and writes, the others stay
+ * connected and know what the log lacks, so that one of them goes on where the holder
+ * stopped.
+ *
+ * @since 0.2.0
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import type * as SubscriptionRef from "effect/SubscriptionRef"
+import type { MeshEvent } from "@makima-stream/core/MeshEvent"
+import { randomName } from "./internal/lease.ts"
+import * as Bounds from "./internal/options.ts"
+import * as Runner from "./internal/relay/relay.ts"
+import type { LogError } from "./LogError.ts"
+import { MeshLog } from "./MeshLog.ts"
+
+/**
+ * What a relay does now.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Status {
+  /** `holder` writes; `standby` waits for the lease. */
+  readonly role: "standby" | "holder"
+  /** The term of the lease that it holds; 0 if it holds none. */
+  readonly term: number
+  /** Whether its feed is connected and confirmed. */
+  readonly isConnected: boolean
+  /** Whether it could take over without a mark. `true` for a holder. */
+  readonly isAligned: boolean
+}
+
+/**
+ * Options of `run`.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface Options {
+  /** The name of the lease. Relays of one feed into one log share it. Defaults to `"relay"`. */
+  readonly lease?: string | undefined
+  /** The name of this relay in the ids of what it writes. Defaults to a random one. */
+  readonly relay?: string | undefined
+  /**
+   * How long a holder may be silent before another relay takes over. At least 1 second.
+   * Defaults to 10 seconds.
+   */
+  readonly timeToLive?: Duration.Input | undefined
+  /**
+   * How late the network may deliver a message, besides a pause of the holder up to
+   * `timeToLive`. A standby is aligned after both have passed. Defaults to 1 second.
+   *
+   * **Gotchas**
+   *
+   * This is an assumption. A feed that is later and repeats its contents can be aligned
+   * wrongly, without a mark.
+   */
+  readonly skew?: Duration.Input | undefined
+  /**
+   * How many events may wait while they cannot be written, before the relay stops
+   * reading the feed. It waits between batches, so the number may be exceeded by one
+   * batch. At least 1. Defaults to 16,384.
+   */
+  readonly capacity?: number | undefined
+  /**
+   * A reference that the relay sets to its status. For one relay at a time. Defaults to
+   * none.
+   */
+  readonly status?: SubscriptionRef.SubscriptionRef<Status> | undefined
+}
+
+/**
+ * Appends a feed to the log until it is interrupted.
+ *
+ * **When to use**
+ *
+ * Run it with `client.everything()` of a `MeshClient`, or with `MeshStream.connect`, in a
+ * process of its own. Two or three of them on one log keep the feed while one is
+ * connected.
+ *
+ * **Details**
+ *
+ * - The relay requests the lease once its feed is confirmed. A holder appends each batch
+ *   before it reads the next one, so a slow log slows the feed down.
+ * - Marks travel in the log: a gap of the feed is a gap of every reader, at the same place.
+ *   The log counts its own `epoch`s.
+ * - A relay whose feed is disconnected gives up the lease. If no other relay takes it
+ *   within a second, it appends the `Disconnected`.
+ * - A standby aligns its feed with the log. When the lease falls to it, it appends exactly
+ *   what the log lacks and goes on. If it is not aligned yet, a `Resync` with reason
+ *   `Unaligned` stands in front of what may be double.
+ * - A failure of the log that can heal is retried: the relay waits, and so does the feed.
+ *   Another one fails the relay.
+ *
+ * **Gotchas**
+ *
+ * An update is identified by its task and version. If the server is restored from a backup
+ * and counts from a lower version again, the log takes its updates for repeated ones while
+ * it holds the old ones.
+ *
+ * **Example** (Keeping everything in SQLite)
+ *
+ * ```ts
+ * import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
+ * import * as Relay from "@makima-stream/log/Relay"
+ * import * as SqliteLog from "@makima-stream/log/SqliteLog"
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* MeshClient.MeshClient
+ *   return yield* Relay.run(client.everything({ name: "relay" }), { relay: "relay-1" })
+ * })
+ * const layer = Layer.merge(NodeMeshClient.layerConfig(), SqliteLog.layer({ filename: "feed.db" }))
+ * console.log(Effect.isEffect(Effect.provide(program, layer))) // true
+ * ```
+ *
+ * @category relays
+ * @since 0.2.0
+ */
+export const run = Effect.fnUntraced(function* <E, R>(
+  feed: Stream.Stream<MeshEvent, E, R>,
+  options?: Options
+): Effect.fn.Return<void, E | LogError, R | MeshLog> {
+  const log = yield* MeshLog
+  const timeToLive = Bounds.millis("timeToLive", options?.timeToLive, { fallback: 10_000, min: 1000 })
+  const skew = Bounds.millis("skew", options?.skew, { fallback: 1000, min: 0 })
+  return yield* Runner.run(log, feed, {
+    lease: Bounds.name("lease", options?.lease ?? "relay"),
+    relay: options?.relay === undefined ? yield* randomName : Bounds.name("relay", options.relay),
+    timeToLive,
+    skew: timeToLive + skew,
+    capacity: Bounds.count("capacity", options?.capacity, { fallback: 16_384, min: 1 }),
+    status: options?.status
+  })
+})

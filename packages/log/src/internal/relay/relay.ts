@@ -1,0 +1,385 @@
+/**
+ * The relay's fibers: one reads the feed, one follows the log while the relay is a standby,
+ * and one seeks the lease. They change the state under one lock.
+ *
+ * A holder writes `pending`. If it loses the lease, or gives it up because its feed ended,
+ * `pending` stays: if the next term is its own again, nobody else has written in between,
+ * and it goes on with `pending` as if nothing had happened, by the same ids. Otherwise
+ * another relay has written what the log lacked, and this one aligns its feed with the log
+ * anew.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type { MeshEvent } from "@makima-stream/core/MeshEvent"
+import type { LogError } from "../../LogError.ts"
+import type { Entry, Lease, MeshLog, NewEvent } from "../../MeshLog.ts"
+import type { Status } from "../../Relay.ts"
+import { isConfirmation, Standby } from "./standby.ts"
+import * as Writer from "./writer.ts"
+
+export interface Settings {
+  readonly lease: string
+  readonly relay: string
+  /** Times in milliseconds. */
+  readonly timeToLive: number
+  readonly skew: number
+  readonly capacity: number
+  readonly status: SubscriptionRef.SubscriptionRef<Status> | undefined
+}
+
+type Log = MeshLog["Service"]
+
+/** How many events one append has. */
+const batchSize = 500
+/** How long a relay whose feed ended waits for another one to take the lease. */
+const handOverMillis = 1000
+const retryMillis = 200
+
+/** What a relay that does not hold the lease has left to write, if the next term is its own. */
+interface Unwritten {
+  readonly term: number
+  readonly writer: Writer.Writer
+  readonly pending: Array<NewEvent>
+}
+
+interface Holder {
+  readonly role: "holder"
+  readonly lease: Lease
+  readonly writer: Writer.Writer
+  readonly pending: Array<NewEvent>
+}
+
+interface Waiting {
+  readonly role: "standby"
+  readonly standby: Standby
+  unwritten: Unwritten | undefined
+  /** How many events of `unwritten` the log has delivered. */
+  echoed: number
+}
+
+/** The last lifecycle elements of a log. */
+const readState = (log: Log): Effect.Effect<{ readonly state: Writer.LogState; readonly cursor: number }, LogError> =>
+  Effect.gen(function* () {
+    const { first, last } = yield* log.bounds
+    let state: Writer.LogState = { isEmpty: last === 0, isOpen: false, epoch: 0, closedAt: undefined }
+    // Lifecycle elements that name no task.
+    yield* log.read({ from: { _tag: "Beginning" }, filter: { tasks: [], keep: "lifecycle" } }).pipe(
+      Stream.runForEachArray((entries) =>
+        Effect.sync(() => {
+          for (const { at, event, position } of entries) if (position <= last) state = Writer.after(state, event, at)
+        })
+      )
+    )
+    // A connection whose `Connected` was removed, and whose end was not.
+    if (first > 1 && first <= last && state.epoch === 0 && state.closedAt === undefined) {
+      state = { ...state, isOpen: true }
+    }
+    return { state, cursor: last }
+  })
+
+/** Retries what can heal. */
+const persist = <A>(effect: Effect.Effect<A, LogError>): Effect.Effect<A, LogError> =>
+  effect.pipe(
+    Effect.catch((error) =>
+      error.isRetryable
+        ? Effect.logDebug(`The relay waits for the log: ${error.message}`).pipe(
+            Effect.andThen(Effect.sleep(retryMillis)),
+            Effect.andThen(Effect.suspend(() => persist(effect)))
+          )
+        : Effect.fail(error)
+    )
+  )
+
+export const run = Effect.fnUntraced(function* <E, R>(
+  log: Log,
+  feed: Stream.Stream<MeshEvent, E, R>,
+  settings: Settings
+): Effect.fn.Return<void, E | LogError, R> {
+  const relay = yield* make(log, settings)
+  return yield* feed.pipe(
+    Stream.runForEachArray(relay.offer),
+    Effect.andThen(relay.finish),
+    Effect.raceFirst(Effect.andThen(relay.follow, Effect.never)),
+    Effect.raceFirst(relay.seek)
+  )
+})
+
+interface Relay {
+  /** The feed delivered elements. Waits until there is room for more. */
+  readonly offer: (events: ReadonlyArray<MeshEvent>) => Effect.Effect<void, LogError>
+  /** Follows the log while the relay is a standby. */
+  readonly follow: Effect.Effect<never, LogError>
+  /** Seeks the lease, again and again. */
+  readonly seek: Effect.Effect<never, LogError>
+  /** The feed ended: writes what is left, if the relay holds the lease. */
+  readonly finish: Effect.Effect<void, LogError>
+}
+
+const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.fn.Return<Relay, LogError> {
+  const clock = yield* Clock.Clock
+  const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  const wall = () => clock.currentTimeMillisUnsafe()
+  const lock = Semaphore.makeUnsafe(1)
+  const start = yield* persist(readState(log))
+  let { cursor, state: logState } = start
+  /** Open while the feed is confirmed. */
+  const confirmed = Latch.makeUnsafe(false)
+  /** Open while the feed is not connected. */
+  const disconnected = Latch.makeUnsafe(true)
+  /** Open while the relay is a standby. */
+  const waiting = Latch.makeUnsafe(true)
+  /** Open while the relay holds the lease. */
+  const holding = Latch.makeUnsafe(false)
+
+  const makeStandby = (): Standby =>
+    new Standby({ skew: settings.skew, capacity: settings.capacity, isLogOpen: logState.isOpen }, monotonic())
+
+  let current: Holder | Waiting = { role: "standby", standby: makeStandby(), unwritten: undefined, echoed: 0 }
+
+  const publish = Effect.suspend(() => {
+    if (settings.status === undefined) return Effect.void
+    const status: Status = {
+      role: current.role,
+      term: current.role === "holder" ? current.lease.term : 0,
+      isConnected: confirmed.isOpen(),
+      isAligned: current.role === "holder" || current.standby.isAligned
+    }
+    const { isAligned, isConnected, role, term } = SubscriptionRef.getUnsafe(settings.status)
+    const isSame =
+      isAligned === status.isAligned &&
+      isConnected === status.isConnected &&
+      role === status.role &&
+      term === status.term
+    return isSame ? Effect.void : SubscriptionRef.set(settings.status, status)
+  })
+
+  /** The holder becomes a standby. What it has not written stays, in case the next term is its own. */
+  const stepDown = (holder: Holder): Waiting => {
+    const standby = makeStandby()
+    const events: Array<MeshEvent> = []
+    if (!disconnected.isOpen()) events.push({ _tag: "Connected", epoch: 0, at: wall() })
+    if (confirmed.isOpen()) events.push({ _tag: "Resync", epoch: 0, reason: { _tag: "Started" } })
+    standby.offerFeed(events, monotonic())
+    const { lease, pending, writer } = holder
+    const next: Waiting = { role: "standby", standby, unwritten: { term: lease.term, writer, pending }, echoed: 0 }
+    current = next
+    holding.closeUnsafe()
+    waiting.openUnsafe()
+    return next
+  }
+
+  /** Appends what is pending. The holder steps down if it does not hold the lease any more. */
+  const flush = Effect.fnUntraced(function* (holder: Holder) {
+    const { lease, pending } = holder
+    while (pending.length > 0) {
+      if (!(yield* lease.isHeld)) return stepDown(holder)
+      const batch = pending.slice(0, batchSize)
+      const result = yield* log.append(batch, { lease }).pipe(
+        // An append that takes longer is too late to be judged by the lease.
+        Effect.timeoutOption(settings.timeToLive),
+        Effect.result
+      )
+      if (result._tag === "Failure") {
+        if (result.failure.reason._tag === "Fenced") return stepDown(holder)
+        if (!result.failure.isRetryable) return yield* result.failure
+        yield* Effect.logDebug(`The relay could not append: ${result.failure.message}`)
+        yield* Effect.sleep(retryMillis)
+      } else if (result.success._tag === "Some") {
+        pending.splice(0, batch.length)
+        cursor = Math.max(cursor, result.success.value)
+        for (const { event } of batch) logState = Writer.after(logState, event, wall())
+      }
+    }
+    return holder
+  })
+
+  const note = (event: MeshEvent): void => {
+    if (event._tag === "Disconnected") {
+      confirmed.closeUnsafe()
+      disconnected.openUnsafe()
+    } else {
+      disconnected.closeUnsafe()
+      if (isConfirmation(event)) confirmed.openUnsafe()
+    }
+  }
+
+  const offerWaiting = ({ standby, ...rest }: Waiting, events: ReadonlyArray<MeshEvent>): void => {
+    standby.offerFeed(events, monotonic())
+    rest.unwritten?.pending.push(...events.map(rest.unwritten.writer.toNew))
+  }
+
+  /** Handles the elements up to the end of the connection, or all. Returns the rest. */
+  const take = Effect.fnUntraced(function* (events: ReadonlyArray<MeshEvent>) {
+    const end = events.findIndex(({ _tag }) => _tag === "Disconnected")
+    const head = end < 0 ? events : events.slice(0, end)
+    for (const event of head) note(event)
+    if (current.role === "holder") {
+      current.pending.push(...head.map(current.writer.toNew))
+      yield* flush(current)
+    } else {
+      offerWaiting(current, head)
+    }
+    const last = events[end]
+    if (last === undefined) return []
+    note(last)
+    if (current.role === "holder") {
+      const { lease } = current
+      const next = stepDown(current)
+      next.unwritten?.pending.push(next.unwritten.writer.toNew(last))
+      yield* lease.release
+    } else {
+      offerWaiting(current, [last])
+    }
+    return events.slice(end + 1)
+  })
+
+  const isFull = (): boolean =>
+    current.role === "standby" &&
+    (current.standby.isFull || (current.unwritten?.pending.length ?? 0) >= settings.capacity)
+
+  const offer: Relay["offer"] = Effect.fnUntraced(function* (events) {
+    let rest = events
+    while (rest.length > 0) {
+      if (isFull()) yield* holding.await
+      rest = yield* Effect.andThen(lock.withPermit(Effect.suspend(() => take(rest))), (left) =>
+        Effect.as(publish, left)
+      )
+    }
+  })
+
+  /** An entry of the log arrived at the standby. */
+  const receive = (waiting: Waiting, { at, event, position }: Entry): void => {
+    if (position <= cursor) return
+    cursor = position
+    logState = Writer.after(logState, event, at)
+    waiting.standby.offerLog(event, monotonic())
+    if (waiting.unwritten === undefined) return
+    // An append that seemed to fail may have been stored. Anything else is from another relay, which has taken over.
+    const echo = waiting.unwritten.pending[waiting.echoed]?.event
+    if (JSON.stringify(echo) === JSON.stringify(event)) waiting.echoed++
+    else waiting.unwritten = undefined
+  }
+
+  const followOnce = Effect.suspend(() =>
+    log.read({ from: { _tag: "After", position: cursor }, follow: true }).pipe(
+      Stream.runForEachArray((entries) =>
+        lock.withPermit(
+          Effect.suspend(() => {
+            if (current.role === "standby") for (const entry of entries) receive(current, entry)
+            return publish
+          })
+        )
+      )
+    )
+  )
+
+  const follow: Relay["follow"] = Effect.gen(function* () {
+    while (true) {
+      yield* waiting.await
+      yield* Effect.raceFirst(persist(followOnce), holding.await)
+      yield* Effect.yieldNow
+    }
+  })
+
+  /** The lease fell to this relay: reads the log to its end, and appends what it lacks. */
+  const takeOver = Effect.fnUntraced(function* (lease: Lease) {
+    const standing = current
+    if (standing.role === "holder" || !confirmed.isOpen()) return false
+    // Nobody can append before it any more, so the end of the log is final.
+    yield* log.read({ from: { _tag: "After", position: cursor } }).pipe(
+      Stream.runForEachArray((entries) =>
+        Effect.sync(() => {
+          for (const entry of entries) receive(standing, entry)
+        })
+      )
+    )
+    const { standby, unwritten } = standing
+    let holder: Holder
+    if (unwritten !== undefined && unwritten.term + 1 === lease.term) {
+      holder = { role: "holder", lease, writer: unwritten.writer, pending: unwritten.pending }
+    } else {
+      const writer = Writer.make({ term: lease.term, relay: settings.relay, log: logState, now: wall })
+      const pending = standby.takeOver(monotonic(), wall()).map(writer.toNew)
+      holder = { role: "holder", lease, writer, pending }
+    }
+    current = holder
+    waiting.closeUnsafe()
+    holding.openUnsafe()
+    yield* flush(holder)
+    return true
+  })
+
+  const seekOnce = Effect.scoped(
+    Effect.gen(function* () {
+      yield* confirmed.await
+      const lease = yield* Effect.raceFirst(
+        log.lease(settings.lease, { timeToLive: settings.timeToLive }),
+        Effect.as(disconnected.await, undefined)
+      )
+      if (lease === undefined) return
+      const isHolder = yield* lock.withPermit(takeOver(lease))
+      yield* publish
+      if (!isHolder) return
+      yield* lease.awaitLost
+      yield* lock.withPermit(
+        Effect.sync(() => {
+          if (current.role === "holder" && current.lease === lease) stepDown(current)
+        })
+      )
+      yield* publish
+    })
+  )
+
+  /** Appends the end of the feed's connection, if no other relay has taken the lease within a second. */
+  const writeEnd = Effect.scoped(
+    Effect.gen(function* () {
+      if (current.role === "holder" || current.unwritten === undefined || confirmed.isOpen()) return
+      const isConfirmed = yield* Effect.raceFirst(
+        Effect.as(Effect.sleep(handOverMillis), false),
+        Effect.as(confirmed.await, true)
+      )
+      if (isConfirmed) return
+      const lease = yield* Effect.timeoutOption(
+        log.lease(settings.lease, { timeToLive: settings.timeToLive }),
+        handOverMillis / 2
+      )
+      if (lease._tag === "None") return
+      yield* lock.withPermit(
+        Effect.gen(function* () {
+          if (current.role === "holder") return
+          const { unwritten } = current
+          if (unwritten === undefined || unwritten.term + 1 !== lease.value.term) {
+            current.unwritten = undefined
+            return
+          }
+          const { pending, writer } = unwritten
+          const holder: Holder = { role: "holder", lease: lease.value, writer, pending }
+          current = holder
+          const left = yield* flush(holder)
+          if (left.role === "holder") stepDown(left)
+        })
+      )
+      yield* lease.value.release
+    })
+  )
+
+  const seek: Relay["seek"] = Effect.gen(function* () {
+    while (true) {
+      yield* persist(Effect.andThen(seekOnce, writeEnd))
+      yield* Effect.yieldNow
+    }
+  })
+
+  return {
+    offer,
+    follow,
+    seek,
+    finish: lock.withPermit(
+      Effect.suspend(() => (current.role === "holder" ? Effect.asVoid(flush(current)) : Effect.void))
+    )
+  }
+})

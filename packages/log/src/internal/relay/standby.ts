@@ -1,0 +1,185 @@
+/**
+ * A relay that does not hold the lease: it hears the feed, follows the log, and knows
+ * what the log lacks. A pure state machine.
+ *
+ * While the log's connection is open, log and feed are the two inputs of a `Merge`. The
+ * log leads, and the feed joins it. What the merge has emitted and the log has not
+ * delivered is what the log lacks. While the log's connection is closed, everything that
+ * the feed delivers is to be written, as it is.
+ *
+ * Invariants:
+ *
+ * 1. The merge exists exactly while the log's connection is open.
+ * 2. `heard` are elements of the feed in their order. It has every message that the merge
+ *    emitted from the feed and the log has not delivered. In tasks where the feed is not
+ *    aligned, it has every message of the feed that the log may lack.
+ */
+import * as Merge from "@makima-stream/core/Merge"
+import * as MeshError from "@makima-stream/core/MeshError"
+import type { Connected, MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
+
+const log = 0
+const feed = 1
+
+/** How many elements other than messages are remembered. */
+const maxOthers = 256
+
+export interface Options {
+  /** How late the log and the feed may be, in milliseconds. */
+  readonly skew: number
+  /** How many elements are kept. */
+  readonly capacity: number
+  readonly isLogOpen: boolean
+}
+
+type Message = Extract<MeshEvent, { readonly _tag: "TaskUpdated" | "TaskOutput" }>
+
+const isMessage = (event: MeshEvent): event is Message => event._tag === "TaskUpdated" || event._tag === "TaskOutput"
+
+/** Whether the whole interest of a connection is confirmed here. */
+export const isConfirmation = (event: MeshEvent): event is Resync =>
+  event._tag === "Resync" &&
+  event.taskId === undefined &&
+  (event.reason._tag === "Started" || event.reason._tag === "Reconnected" || event.reason._tag === "JoinedLate")
+
+/** Whether a mark of the log names every task, so that the log begins anew there. */
+const isBreak = (event: MeshEvent): boolean =>
+  event._tag === "Resync" && event.taskId === undefined && event.reason._tag !== "Subscribed"
+
+const connected: Connected = { _tag: "Connected", epoch: 0, at: 0 }
+const started: MeshEvent = { _tag: "Resync", epoch: 0, reason: { _tag: "Started" } }
+
+export class Standby {
+  readonly #options: Options
+  #merge: Merge.Merge | undefined
+  #heard: Array<Heard> = []
+  /** The number of elements in `heard` above which it is cleaned. */
+  #limit = 1024
+  #isConnected = false
+  #isConfirmed = false
+
+  constructor(options: Options, now: number) {
+    this.#options = options
+    if (options.isLogOpen) this.#begin(now)
+  }
+
+  /** Whether the feed has to wait, because the log's connection is closed and enough is to be written. */
+  get isFull(): boolean {
+    return this.#merge === undefined && this.#heard.length >= this.#options.capacity
+  }
+
+  /** Whether the feed is aligned with the log: a takeover needs no mark. */
+  get isAligned(): boolean {
+    return this.#merge?.isAligned(feed) ?? true
+  }
+
+  /** The log leads from here on, and the feed joins it. */
+  #begin(now: number): void {
+    this.#heard = []
+    const merge = Merge.make({ inputs: 2, skew: this.#options.skew })
+    this.#merge = merge
+    merge.open(log, now)
+    merge.offer(log, [connected, started], now)
+    if (this.#isConnected) merge.offer(feed, [connected], now)
+    if (this.#isConfirmed) merge.offer(feed, [started], now)
+  }
+
+  /** The feed delivered elements. */
+  offerFeed(events: ReadonlyArray<MeshEvent>, now: number): void {
+    for (const event of events) {
+      if (event._tag === "Disconnected") this.#isConnected = this.#isConfirmed = false
+      else this.#isConnected = true
+      if (isConfirmation(event)) this.#isConfirmed = true
+    }
+    const merge = this.#merge
+    // The merge holds what it cannot place yet, so messages are kept here as they arrive.
+    const others = merge?.offer(feed, events, now).filter((event) => !isMessage(event) && !isSocket(event))
+    const kept = others === undefined ? events : [...events.filter(isMessage), ...others]
+    for (const event of kept) this.#heard.push({ event, at: now })
+    if (merge !== undefined && this.#heard.length > this.#limit) this.#clean(merge, now)
+  }
+
+  /** The log delivered the event of an entry. */
+  offerLog(event: MeshEvent, now: number): void {
+    if (event._tag === "Connected") {
+      this.#begin(now)
+    } else if (this.#merge === undefined) {
+      return
+    } else if (event._tag === "Disconnected") {
+      this.#heard = this.#lacking(this.#merge, now)
+      this.#merge = undefined
+    } else if (isBreak(event)) {
+      this.#begin(now)
+    } else {
+      this.#merge.offer(log, [event], now)
+      if (!isMessage(event)) this.#drop(event)
+    }
+  }
+
+  /** Forgets an element that the log has delivered. */
+  #drop(event: MeshEvent): void {
+    const found = this.#heard.findIndex((heard) => !isMessage(heard.event) && isSameOther(heard.event, event))
+    if (found >= 0) this.#heard.splice(found, 1)
+  }
+
+  /** Forgets what the log has delivered. */
+  #clean(merge: Merge.Merge, now: number): void {
+    this.#heard = this.#lacking(merge, now).slice(-this.#options.capacity)
+    this.#limit = 1024 + 2 * this.#heard.length
+  }
+
+  /** What the feed delivered and the log did not, or may not have, in the order of the feed. */
+  #lacking(merge: Merge.Merge, now: number): Array<Heard> {
+    const missing = new Set<MeshEvent>(merge.missing(log).flatMap(({ messages }) => messages ?? []))
+    const unplaced = new Set(
+      merge.missing(feed).flatMap(({ kind, messages, taskId }) => (messages === undefined ? [`${kind}:${taskId}`] : []))
+    )
+    // A holder is at most this late, and it has been gone for its time to live at most.
+    const oldest = now - 2 * this.#options.skew
+    const lacking = this.#heard.filter(
+      ({ at, event }) => !isMessage(event) || missing.has(event) || (at >= oldest && unplaced.has(sequenceOf(event)))
+    )
+    let others = lacking.reduce((count, { event }) => (isMessage(event) ? count : count + 1), 0)
+    return others <= maxOthers ? lacking : lacking.filter(({ event }) => isMessage(event) || others-- <= maxOthers)
+  }
+
+  /**
+   * The lease fell to this relay, and the log has been read to its end. Returns what is
+   * to be appended before the feed's next elements. Where the feed is not aligned with
+   * the log, a mark stands in front of what may be double.
+   */
+  takeOver(now: number, at: number): ReadonlyArray<MeshEvent> {
+    const merge = this.#merge
+    if (merge === undefined) {
+      const heard = this.#heard.map(({ event }) => event)
+      const opening: Array<MeshEvent> = heard[0]?._tag === "Connected" ? [] : [{ ...connected, at }]
+      return this.#isConfirmed && !heard.some(isConfirmation) ? [...opening, started, ...heard] : [...opening, ...heard]
+    }
+    const lacking = this.#lacking(merge, now).map(({ event }) => event)
+    if (merge.isAligned(feed)) return lacking
+    const end: MeshEvent = { _tag: "Disconnected", epoch: 0, opened: true, attempt: 1, reason: lost, at }
+    const marks = merge.offer(log, [end], now).filter(({ _tag }) => _tag === "Resync")
+    return [...(marks.length === 0 ? [unaligned] : marks), ...lacking]
+  }
+}
+
+interface Heard {
+  readonly event: MeshEvent
+  /** When, on the monotonic clock. */
+  readonly at: number
+}
+
+const sequenceOf = (message: Message): string =>
+  `${message._tag === "TaskOutput" ? "output" : "updates"}:${message.taskId}`
+
+const isSocket = ({ _tag }: MeshEvent): boolean => _tag === "Connected" || _tag === "Disconnected"
+
+const lost = new MeshError.ConnectionLost({})
+
+const unaligned: MeshEvent = { _tag: "Resync", epoch: 0, reason: { _tag: "Unaligned", cause: "ambiguous" } }
+
+/** Whether two elements that are not messages say the same on two connections. */
+const isSameOther = (a: MeshEvent, b: MeshEvent): boolean =>
+  JSON.stringify(comparable(a)) === JSON.stringify(comparable(b))
+
+const comparable = (event: MeshEvent): unknown => ("epoch" in event ? { ...event, epoch: 0 } : event)

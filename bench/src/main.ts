@@ -113,7 +113,8 @@ const run = async ({ nodeOptions, only, quick, rounds }: Options): Promise<void>
   }
 }
 
-const bench = Command.make(
+/** The command line of this program. */
+export const command = Command.make(
   "bench",
   {
     only: Flag.String("only").pipe(
@@ -151,4 +152,4 @@ const bench = Command.make(
   })
 ).pipe(Command.withDescription("Measures the cost of the toolkit, alone and compared with other clients"))
 
-Program.main(bench)
+if (Program.isMain(import.meta)) Program.main(command)

@@ -35,7 +35,8 @@ export const lines = (taskId: TaskId.TaskId) =>
     Stream.map((line) => (line._tag === "TaskLine" ? line.text : gap))
   )
 
-const command = Command.make(
+/** The command line of this program. */
+export const command = Command.make(
   "follow-one-task",
   { taskId: Argument.String("task-id").pipe(Argument.withSchema(TaskId.TaskId)) },
   ({ taskId }) =>

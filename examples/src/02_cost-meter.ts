@@ -33,7 +33,8 @@ export const readings = Stream.unwrap(
   )
 )
 
-const command = Command.make("cost-meter", {}, () =>
+/** The command line of this program. */
+export const command = Command.make("cost-meter", {}, () =>
   readings.pipe(
     Stream.runForEach((reading) => Console.log(reading)),
     Effect.provide(NodeMeshClient.layerConfig())

@@ -66,7 +66,8 @@ export const post = Effect.fnUntraced(
   Effect.mapError(({ reason }) => reason._tag)
 )
 
-const command = Command.make(
+/** The command line of this program. */
+export const command = Command.make(
   "notify-on-failures",
   {},
   Effect.fnUntraced(

@@ -61,7 +61,8 @@ export const gate = Effect.fnUntraced(function* (taskId: TaskId.TaskId, timeout:
   return TaskStatus.isFailed(status) ? yield* new TaskFailed({ message: `Task ${taskId} is ${status}` }) : status
 })
 
-const command = Command.make(
+/** The command line of this program. */
+export const command = Command.make(
   "ci-gate",
   {
     taskId: Argument.String("task-id").pipe(

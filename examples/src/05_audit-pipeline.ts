@@ -136,7 +136,8 @@ export const untilStopped = Effect.gen(function* () {
   yield* Fiber.join(running).pipe(Effect.onInterrupt(() => drain))
 })
 
-const command = Command.make("audit-pipeline", { path: Argument.String("file") }, ({ path }) =>
+/** The command line of this program. */
+export const command = Command.make("audit-pipeline", { path: Argument.String("file") }, ({ path }) =>
   untilStopped.pipe(
     Effect.provide([NodeMeshClient.layerConfig(), Layer.provide(AuditSink.layerFile(path), NodeServices.layer)])
   )

@@ -49,7 +49,8 @@ const layerConfig = Layer.unwrap(
   )
 )
 
-const command = Command.make("otlp", {}, () =>
+/** The command line of this program. */
+export const command = Command.make("otlp", {}, () =>
   // The client uses the tracer and the loggers of the layers below it.
   follow.pipe(Effect.provide(NodeMeshClient.layerConfig().pipe(Layer.provideMerge(layerConfig))))
 ).pipe(Command.withDescription("Follows all tasks, and exports metrics, spans and logs"))

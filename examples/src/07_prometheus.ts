@@ -36,7 +36,8 @@ export const serve = Effect.gen(function* () {
   yield* Effect.raceFirst(Stream.runDrain(client.everything()), Layer.launch(layerPage))
 })
 
-const command = Command.make(
+/** The command line of this program. */
+export const command = Command.make(
   "prometheus",
   {
     port: Flag.Int("port").pipe(

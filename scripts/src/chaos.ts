@@ -203,7 +203,8 @@ const print = (result: Effect.Success<ReturnType<typeof run>>) =>
     ].join("\n")
   )
 
-const chaos = Command.make(
+/** The command line of this program. */
+export const command = Command.make(
   "chaos",
   {
     minutes: Flag.Finite("minutes").pipe(
@@ -228,4 +229,4 @@ const chaos = Command.make(
   Command.withDescription("Injects faults into a server, a client and the network between them, and audits the events")
 )
 
-Program.main(chaos)
+if (Program.isMain(import.meta)) Program.main(command)

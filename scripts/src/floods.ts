@@ -104,7 +104,8 @@ const count = (name: string, initial: number, description: string) =>
     Flag.withDefault(initial)
   )
 
-const floods = Command.make(
+/** The command line of this program. */
+export const command = Command.make(
   "floods",
   {
     events: count("events", 10_000_000, "The number of events through one process"),
@@ -136,4 +137,4 @@ const floods = Command.make(
   })
 ).pipe(Command.withDescription("Floods one process, and measures its resources"))
 
-Program.main(floods)
+if (Program.isMain(import.meta)) Program.main(command)

@@ -1,80 +1,69 @@
-/** The simulator as a person starts it. */
+/** The command line of the simulator. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { execFile } from "node:child_process"
-import { cpSync } from "node:fs"
-import { join } from "node:path"
-import { copyWith } from "../../packages/test-kit/test/support/mutants.ts"
+import * as Simulation from "@makima-stream/test-kit/Simulation"
+import { createRequire } from "node:module"
+import { runCommand } from "../../examples/test/support/command.ts"
+import { makeCommand } from "../src/simulate.ts"
+import { runScript } from "./support/script.ts"
 
-const root = join(import.meta.dirname, "../..")
-
-const simulateIn = (directory: string, ...args: ReadonlyArray<string>) =>
-  Effect.callback<{ readonly code: number; readonly stdout: string; readonly stderr: string }>((resume) => {
-    const child = execFile(
-      process.execPath,
-      [join(directory, "scripts/src/simulate.ts"), ...args],
-      (_, stdout, stderr) => resume(Effect.succeed({ code: child.exitCode ?? 128, stdout, stderr }))
-    )
-    return Effect.sync(() => child.kill())
-  })
-
-const simulate = (...args: ReadonlyArray<string>) => simulateIn(root, ...args)
+// Loaded by Node itself and not by Vitest, and so are the modules that it imports.
+const { modulesWith }: typeof import("../../packages/test-kit/test/support/mutants.ts") = createRequire(
+  import.meta.url
+)("../../packages/test-kit/test/support/mutants.ts")
 
 describe("simulate", () => {
   it.live(
-    "runs the seeds that it is given, and says that it found nothing",
+    "runs the seeds that it is given, and reports that it found nothing",
     () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* simulate("--seeds", "20", "--from", "5000")
-        assert.match(stdout, /^meshStream and meshClient, seeds 5000 to 5019: nothing was found in [\d.]+ s\n$/)
+        const { code, stderr, stdout } = yield* runScript("simulate", ["--seeds", "5", "--from", "5000"])
+        assert.match(stdout, /^meshStream and meshClient, seeds 5000 to 5004: nothing was found in [\d.]+ s\n$/)
         assert.deepStrictEqual([code, stderr], [0, ""])
       }),
-    30_000
+    60_000
   )
 
   it.live(
-    "prints the seed and the smallest schedule of a failure, and finds the very same by that seed",
+    "prints the seed and the smallest schedule of a failure, and finds the same failure by that seed",
     () =>
       Effect.gen(function* () {
-        const copy = copyWith("for-the-simulator", [
-          {
-            file: "internal/client/demand.ts",
-            from: "key.holders--\n        if (key.holders === 0) idle.schedule",
-            to: "key.holders = 0\n        if (key.holders === 0) idle.schedule"
-          }
-        ])
-        for (const file of ["scripts/src/simulate.ts", "examples/src/support/cli.ts"]) {
-          cpSync(join(root, file), join(copy, file))
-        }
-        const found = yield* simulateIn(copy)
+        const mutant = yield* Effect.promise(() =>
+          modulesWith("unsubscribes for everyone", [
+            {
+              file: "internal/client/demand.ts",
+              from: "key.holders--\n        if (key.holders === 0) idle.schedule",
+              to: "key.holders = 0\n        if (key.holders === 0) idle.schedule"
+            }
+          ])
+        )
+        const command = makeCommand(mutant.Simulation)
+        // The search starts shortly before a seed that shows it, to save time.
+        const found = yield* runCommand(command, ["--from", "37"])
         const [, seed = "", program = ""] = /pnpm simulate --seed (\d+) --program (\w+)/.exec(found.stdout) ?? []
-        assert.strictEqual(found.code, 1)
+        assert.strictEqual(found.code, 1, found.stdout)
         assert.strictEqual(found.stderr, `Seed ${seed} of ${program} has a violation\n`)
         assert.match(found.stdout, /^meshClient, seed \d+: the wire has .*\n.*\n +1\. \w+ /)
-        const again = yield* simulateIn(copy, "--seed", seed, "--program", program)
+        const again = yield* runCommand(command, ["--seed", seed, "--program", program])
         assert.deepStrictEqual(again, found)
       }),
     60_000
   )
 
-  it.live(
-    "says in one line what is wrong with how it was called",
-    () =>
-      Effect.gen(function* () {
-        const calls: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
-          [["--seed", "x"], /--seed/],
-          [["--seeds", "0"], /--seeds/],
-          [["--seed", "1", "--seeds", "2"], /--seed is one seed/],
-          [["--program", "meshBrowser"], /"meshStream" \| "meshClient"/]
-        ]
-        for (const [args, expected] of calls) {
-          const { code, stderr, stdout } = yield* simulate(...args)
-          assert.strictEqual(code, 2)
-          assert.strictEqual(stdout, "")
-          assert.match(stderr, expected)
-          assert.strictEqual(stderr.trimEnd().split("\n").length, 1)
-        }
-      }),
-    60_000
+  it.live("reports a wrong command line in one line", () =>
+    Effect.gen(function* () {
+      const calls: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
+        [["--seed", "x"], /--seed/],
+        [["--seeds", "0"], /--seeds/],
+        [["--seed", "1", "--seeds", "2"], /--seed cannot be combined/],
+        [["--program", "meshBrowser"], /"meshStream" \| "meshClient"/]
+      ]
+      for (const [args, expected] of calls) {
+        const { code, stderr, stdout } = yield* runCommand(makeCommand(Simulation), args)
+        assert.deepStrictEqual([code, stdout], [2, ""], args.join(" "))
+        assert.match(stderr, /^[^\n]+\n$/)
+        assert.match(stderr, expected)
+      }
+    })
   )
 })

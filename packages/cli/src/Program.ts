@@ -134,46 +134,77 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
 })
 
 /**
- * Runs a command as the program of the process.
+ * Options of a program.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Options {
+  /** Defaults to the arguments of the process. */
+  readonly args?: ReadonlyArray<string> | undefined
+  /** What `--version` prints. Defaults to `0.1.0`. */
+  readonly version?: string | undefined
+  /** The exit code of a `MeshError`. Defaults to 1. */
+  readonly refused?: number | undefined
+  /** Whether log lines go to standard error. Defaults to `false`. */
+  readonly logToStderr?: boolean | undefined
+}
+
+/**
+ * Runs a command, and reports a failure in one line on standard error. The effect
+ * then fails with it; `teardown` has its exit code.
+ *
+ * **When to use**
+ *
+ * In a test of a command. Use `main` for a program.
+ *
+ * @category running
+ * @since 0.2.0
+ */
+export const run = <Name extends string, Input, Context, E extends { readonly message: string }>(
+  command: Command.Command<Name, Input, Context, E, Command.Environment>,
+  options?: Options
+) =>
+  Command.runWith(command, { version: options?.version ?? "0.1.0" })(options?.args ?? process.argv.slice(2)).pipe(
+    Effect.tapCause(report),
+    Effect.provide([oneLinePresenter, NodeServices.layer]),
+    Effect.provideService(Logger.LogToStderr, options?.logToStderr ?? false)
+  )
+
+/**
+ * Returns the teardown of a program: one of `exitCodes` for an exit.
  *
  * **Details**
  *
- * Ends the process with one of `exitCodes`: 2 for a wrong command line or a
- * missing or wrong variable, `refused` for a `MeshError`, 130 for an
- * interruption. An error with `Runtime.errorExitCode` has its own code.
+ * 2 for a wrong command line or a missing or wrong variable, `refused` for a
+ * `MeshError`, 130 for an interruption. An error with `Runtime.errorExitCode` has
+ * its own code.
+ *
+ * @category running
+ * @since 0.2.0
+ */
+export const teardown =
+  (options?: Options): Runtime.Teardown =>
+  (exit, onExit) => {
+    const error = Exit.findError(exit)
+    if (Result.isSuccess(error)) {
+      const code = Predicate.isTagged(error.success, "MeshError") ? options?.refused : codeOf(error.success)
+      if (code !== undefined) return onExit(code)
+    }
+    Runtime.defaultTeardown(exit, onExit)
+  }
+
+/**
+ * Runs a command as the program of the process, and ends the process with the exit
+ * code that `teardown` returns.
  *
  * @category running
  * @since 0.2.0
  */
 export const main = <Name extends string, Input, Context, E extends { readonly message: string }>(
   command: Command.Command<Name, Input, Context, E, Command.Environment>,
-  options?: {
-    /** Defaults to the arguments of the process. */
-    readonly args?: ReadonlyArray<string> | undefined
-    /** What `--version` prints. Defaults to `0.1.0`. */
-    readonly version?: string | undefined
-    /** The exit code of a `MeshError`. Defaults to 1. */
-    readonly refused?: number | undefined
-    /** Whether log lines go to standard error. Defaults to `false`. */
-    readonly logToStderr?: boolean | undefined
-  }
-): void =>
-  Command.runWith(command, { version: options?.version ?? "0.1.0" })(options?.args ?? process.argv.slice(2)).pipe(
-    Effect.tapCause(report),
-    Effect.provide([oneLinePresenter, NodeServices.layer]),
-    Effect.provideService(Logger.LogToStderr, options?.logToStderr ?? false),
-    runMain({
-      disableErrorReporting: true,
-      teardown: (exit, onExit) => {
-        const error = Exit.findError(exit)
-        if (Result.isSuccess(error)) {
-          const code = Predicate.isTagged(error.success, "MeshError") ? options?.refused : codeOf(error.success)
-          if (code !== undefined) return onExit(code)
-        }
-        Runtime.defaultTeardown(exit, onExit)
-      }
-    })
-  )
+  options?: Options
+): void => runMain(run(command, options), { disableErrorReporting: true, teardown: teardown(options) })
 
 /**
  * Returns whether a module is the program that was started. (`import.meta.main`

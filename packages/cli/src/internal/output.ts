@@ -2,6 +2,7 @@
  * Standard output and standard error: writes that wait for the reader, and
  * whether colours may be used.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 
 /** When colours are used. */
@@ -52,11 +53,17 @@ export const writeTo = (stream: NodeJS.WriteStream, text: string): Effect.Effect
     })
   })
 
+/** Writes text to one of the two outputs. Defaults to those of the process; a test collects the text. */
+export const Write = Context.Reference<(to: "stdout" | "stderr", text: string) => Effect.Effect<void>>(
+  "@makima-stream/cli/internal/Write",
+  { defaultValue: () => (to, text) => writeTo(process[to], text) }
+)
+
 /** Writes data to standard output. */
-export const out = (text: string): Effect.Effect<void> => writeTo(process.stdout, text)
+export const out = (text: string): Effect.Effect<void> => Effect.flatMap(Write, (write) => write("stdout", text))
 
 /** Writes what is not data to standard error. */
-export const err = (text: string): Effect.Effect<void> => writeTo(process.stderr, text)
+export const err = (text: string): Effect.Effect<void> => Effect.flatMap(Write, (write) => write("stderr", text))
 
 /** Runs `then` when everything that was written has left the process, or its reader is gone. */
 export const flushed = (then: () => void): void => {

@@ -57,6 +57,8 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
   /** The consumers that the next mark is not for; `undefined` for all consumers. */
   let excluded: ReadonlySet<C> | undefined = new Set()
 
+  const none: ReadonlySet<C> = new Set()
+
   const isConfirmed = (key: Key): boolean =>
     routed.has(key) || (key.kind === "updates" && (continued.has(key) || (all.wanted && routed.has(all))))
 
@@ -125,10 +127,14 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
       // Its updates were complete without interruption.
       const wasCovered = continued.delete(key)
       routed.add(key)
+      excluded = wasCovered ? undefined : none
+      // The common case: no late consumer waits. A replay may have ten thousand keys, so it allocates nothing.
+      if (waiting.size === 0) return []
       const opened: Array<C> = []
+      const excludes = new Set<C>()
+      if (!wasCovered) excluded = excludes
       // The confirmation of all updates also confirms those of single tasks.
       const keys = key === all ? [...waiting.keys()].filter(isConfirmed) : [key]
-      const excludes = new Set<C>()
       for (const each of keys) {
         for (const consumer of waiting.get(each) ?? []) {
           const missing = late.get(consumer)
@@ -141,7 +147,6 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
         }
         waiting.delete(each)
       }
-      excluded = wasCovered ? undefined : excludes
       return opened
     },
     overdue() {

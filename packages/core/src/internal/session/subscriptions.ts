@@ -404,11 +404,12 @@ export const make = (ackTimeout = 5000): Subscriptions => {
               ?.unanswered.find(({ acknowledgement }) => acknowledgement === message._tag)
       if (answered === undefined) return undefined
       const { key } = answered
-      const later = key.unanswered.slice(key.unanswered.indexOf(answered) + 1)
+      const index = key.unanswered.indexOf(answered)
       answer(answered)
       revision++
       let confirmed: Confirmation | undefined
-      if (key.requested && message._tag === acknowledgementOf(key) && later.every(isSame(answered))) {
+      const isLast = key.unanswered.every((later, i) => i < index || later.acknowledgement === message._tag)
+      if (key.requested && message._tag === acknowledgementOf(key) && isLast) {
         if (!key.confirmed) confirmed = { key, inReplay: isInReplay(key) }
         setConfirmed(key, true)
         if (isInReplay(key)) replayConfirmed++
@@ -485,11 +486,6 @@ export const make = (ackTimeout = 5000): Subscriptions => {
   }
   return self
 }
-
-const isSame =
-  (request: Request) =>
-  ({ acknowledgement }: Request): boolean =>
-    acknowledgement === request.acknowledgement
 
 /** How a key is subscribed and unsubscribed, and how the server acknowledges it. */
 const words = {

@@ -13,5 +13,6 @@ interface Request {
 }
 
 /** Encodes a `ClientMessage`. On the wire, the `type` of a request is its tag, uncapitalized. */
-export const encode = ({ _tag, ...members }: Request): string =>
-  JSON.stringify({ type: _tag.charAt(0).toLowerCase() + _tag.slice(1), ...members })
+export const encode = ({ _tag, taskId }: Request): string =>
+  // An undefined member is left out.
+  JSON.stringify({ type: _tag.charAt(0).toLowerCase() + _tag.slice(1), taskId })

@@ -100,14 +100,6 @@ export class InvalidUrl extends Schema.TaggedError<InvalidUrl>("@makima-stream/c
 }
 
 /**
- * The errors of `fromString`.
- *
- * @category errors
- * @since 0.1.0
- */
-export type EndpointError = InvalidUrl
-
-/**
  * Returns the endpoint for a server's URL.
  *
  * **Details**

@@ -53,6 +53,66 @@ export type { ConsumerOptions, EverythingOptions, Options, Overflow } from "./in
 export type { Status } from "./internal/client/status.ts"
 
 /**
+ * The methods of the shared client. `MeshClient` is the service.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Service {
+  /** Streams the events of an interest, with server errors and unknown messages. Defaults to all updates. */
+  readonly events: (
+    interest?: Interest.Interest,
+    options?: ConsumerOptions
+  ) => Stream.Stream<MeshEvent, MeshError.MeshError>
+  /** Streams the updates of one task, or of all tasks. */
+  readonly updates: (
+    taskId?: TaskId,
+    options?: ConsumerOptions
+  ) => Stream.Stream<TaskUpdated | Restated | Lifecycle, MeshError.MeshError>
+  /** Streams the output of one task. */
+  readonly output: (
+    taskId: TaskId,
+    options?: ConsumerOptions
+  ) => Stream.Stream<TaskOutput | Lifecycle, MeshError.MeshError>
+  /** Streams the updates and the output of one task. */
+  readonly task: (
+    taskId: TaskId,
+    options?: ConsumerOptions
+  ) => Stream.Stream<TaskUpdated | TaskOutput | Restated | Lifecycle, MeshError.MeshError>
+  /**
+   * Streams the updates of all tasks, and the output of each live task that the
+   * client knows: from the task's first update until `endedTimeToLive` after its
+   * end. A late consumer receives the output of every known live task at once.
+   * A task is known after an update that any consumer of the client received. A
+   * `Resync` with reason `Subscribed` and a `taskId` marks the place from which the
+   * output of a task is complete. Output from before the first update of a task is
+   * missing, because the protocol cannot request it.
+   */
+  readonly everything: (options?: EverythingOptions) => Stream.Stream<MeshEvent, MeshError.MeshError>
+  /** The state of the connection, and its changes. */
+  readonly status: SubscriptionRef.SubscriptionRef<Status>
+  /** Waits until the client is online. Dials if necessary. Fails when the client gives up. */
+  readonly awaitOnline: Effect.Effect<void, MeshError.MeshError>
+  /**
+   * The requested subscriptions of the newest connection, those that the server has
+   * confirmed, and those that it has not confirmed in time. `epoch` is 0 before the
+   * first connection.
+   */
+  readonly subscriptions: SubscriptionRef.SubscriptionRef<MeshSession.SubscriptionState>
+  /**
+   * Ends the connection, or the wait for the next one, and dials now, at most once
+   * a second and not before a server's `Retry-After`. Does nothing while idle.
+   */
+  readonly reconnect: Effect.Effect<void>
+  /**
+   * Unsubscribes, waits for the acknowledgements, closes with code 1000, and ends
+   * every stream after its queued events; within `closeTimeout`. Later consumers
+   * fail with `ClientClosed`.
+   */
+  readonly close: Effect.Effect<void>
+}
+
+/**
  * The shared client.
  *
  * **Details**
@@ -96,62 +156,7 @@ export type { Status } from "./internal/client/status.ts"
  * @category services
  * @since 0.1.0
  */
-export class MeshClient extends Context.Service<
-  MeshClient,
-  {
-    /** Streams the events of an interest, with server errors and unknown messages. Defaults to all updates. */
-    readonly events: (
-      interest?: Interest.Interest,
-      options?: ConsumerOptions
-    ) => Stream.Stream<MeshEvent, MeshError.MeshError>
-    /** Streams the updates of one task, or of all tasks. */
-    readonly updates: (
-      taskId?: TaskId,
-      options?: ConsumerOptions
-    ) => Stream.Stream<TaskUpdated | Restated | Lifecycle, MeshError.MeshError>
-    /** Streams the output of one task. */
-    readonly output: (
-      taskId: TaskId,
-      options?: ConsumerOptions
-    ) => Stream.Stream<TaskOutput | Lifecycle, MeshError.MeshError>
-    /** Streams the updates and the output of one task. */
-    readonly task: (
-      taskId: TaskId,
-      options?: ConsumerOptions
-    ) => Stream.Stream<TaskUpdated | TaskOutput | Restated | Lifecycle, MeshError.MeshError>
-    /**
-     * Streams the updates of all tasks, and the output of each live task that the
-     * client knows: from the task's first update until `endedTimeToLive` after its
-     * end. A late consumer receives the output of every known live task at once.
-     * A task is known after an update that any consumer of the client received. A
-     * `Resync` with reason `Subscribed` and a `taskId` marks the place from which the
-     * output of a task is complete. Output from before the first update of a task is
-     * missing, because the protocol cannot request it.
-     */
-    readonly everything: (options?: EverythingOptions) => Stream.Stream<MeshEvent, MeshError.MeshError>
-    /** The state of the connection, and its changes. */
-    readonly status: SubscriptionRef.SubscriptionRef<Status>
-    /** Waits until the client is online. Dials if necessary. Fails when the client gives up. */
-    readonly awaitOnline: Effect.Effect<void, MeshError.MeshError>
-    /**
-     * The requested subscriptions of the newest connection, those that the server has
-     * confirmed, and those that it has not confirmed in time. `epoch` is 0 before the
-     * first connection.
-     */
-    readonly subscriptions: SubscriptionRef.SubscriptionRef<MeshSession.SubscriptionState>
-    /**
-     * Ends the connection, or the wait for the next one, and dials now, at most once
-     * a second and not before a server's `Retry-After`. Does nothing while idle.
-     */
-    readonly reconnect: Effect.Effect<void>
-    /**
-     * Unsubscribes, waits for the acknowledgements, closes with code 1000, and ends
-     * every stream after its queued events; within `closeTimeout`. Later consumers
-     * fail with `ClientClosed`.
-     */
-    readonly close: Effect.Effect<void>
-  }
->()("@makima-stream/core/MeshClient") {}
+export class MeshClient extends Context.Service<MeshClient, Service>()("@makima-stream/core/MeshClient") {}
 
 /**
  * Makes a client. Its scope owns the connection and all fibers.
@@ -177,7 +182,7 @@ export class MeshClient extends Context.Service<
  */
 export const make = Effect.fnUntraced(function* (
   options?: Options
-): Effect.fn.Return<MeshClient["Service"], never, Socket.Socket | Scope.Scope> {
+): Effect.fn.Return<Service, never, Socket.Socket | Scope.Scope> {
   const client = yield* Client.make(options)
   return MeshClient.of({
     events: (interest = Interest.all, consumerOptions) =>

@@ -22,7 +22,7 @@ import * as RepairOptions from "./internal/repair/options.ts"
 import type * as Port from "./internal/repair/port.ts"
 import type * as MeshError from "./MeshError.ts"
 import type { MeshEvent, RepairElement } from "./MeshEvent.ts"
-import { isDataFirst } from "./operators/options.ts"
+import { isDataFirst } from "./internal/operators.ts"
 
 /**
  * What is known of one task at one moment.

@@ -14,7 +14,7 @@ import type * as Stream from "effect/Stream"
 import * as Reduce from "./internal/projection/taskState.ts"
 import type { Options, TaskState } from "./internal/projection/taskState.ts"
 import type { MeshEvent } from "./MeshEvent.ts"
-import { isDataFirst } from "./operators/options.ts"
+import { isDataFirst } from "./internal/operators.ts"
 import * as Projection from "./Projection.ts"
 import type { TaskId } from "./TaskId.ts"
 

@@ -122,12 +122,15 @@ export interface Connection {
  * @category errors
  * @since 0.1.0
  */
-export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream/test-kit/ListenError")("ListenError", {
-  /** The requested port. */
-  port: Schema.Int,
-  /** The error of the platform. */
-  cause: Schema.Defect()
-}) {
+export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream/test-kit/MockMeshServer/ListenError")(
+  "ListenError",
+  {
+    /** The requested port. */
+    port: Schema.Int,
+    /** The error of the platform. */
+    cause: Schema.Defect()
+  }
+) {
   /** One line with the port. */
   override get message(): string {
     return `The mock server could not listen on port ${this.port}`

@@ -127,8 +127,42 @@ export interface Options extends RequestOptions {
 }
 
 /**
- * The service of a scripted mesh: the verbs of `MeshServer`, records of what
- * happened, and the `socket` that the program under test dials.
+ * The methods of a scripted mesh: the verbs of `MeshServer`, records of what happened,
+ * and the `socket` that the program under test dials.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Service extends Omit<MeshServer, "emit" | "kill" | "awaitReceived"> {
+  /** The socket that connects to this mesh. */
+  readonly socket: Socket.Socket
+  /** Sends messages, in order, to every connection that subscribed to them. Returns the number of sends. */
+  readonly emit: (...messages: ReadonlyArray<ServerMessage.ServerMessage>) => Effect.Effect<number>
+  /** Cuts the connection without a close frame. `drop` discards frames that have not been pulled, and defaults to `false`. */
+  readonly kill: (connection?: number, options?: { readonly drop?: boolean }) => Effect.Effect<void>
+  /** All connections, ended ones included, oldest first. */
+  readonly connections: Effect.Effect<ReadonlyArray<Connection>>
+  /** The time of each dial, in milliseconds, refused dials included. */
+  readonly dials: Effect.Effect<ReadonlyArray<number>>
+  /** Every frame that was sent, oldest first, acknowledgements included. */
+  readonly sent: Effect.Effect<ReadonlyArray<Sent>>
+  /** Every frame that the program has pulled, oldest first. */
+  readonly pulled: Effect.Effect<ReadonlyArray<Sent>>
+  /**
+   * Waits until there have been `n` connections, and returns the n-th. `n` defaults
+   * to 1. The connection has no subscriptions yet: use `awaitReceived` before you
+   * emit.
+   */
+  readonly awaitConnection: (n?: number) => Effect.Effect<Connection, NotReceived>
+  /**
+   * Waits for a request, past ones included. Fails with `NotReceived` after 1,000
+   * turns of the scheduler: with virtual time nothing arrives later by itself.
+   */
+  readonly awaitReceived: (predicate: (received: Received) => boolean) => Effect.Effect<Received, NotReceived>
+}
+
+/**
+ * The service of a scripted mesh.
  *
  * **Gotchas**
  *
@@ -158,36 +192,7 @@ export interface Options extends RequestOptions {
  * @category services
  * @since 0.1.0
  */
-export class ScriptedMesh extends Context.Service<
-  ScriptedMesh,
-  Omit<MeshServer, "emit" | "kill" | "awaitReceived"> & {
-    /** The socket that connects to this mesh. */
-    readonly socket: Socket.Socket
-    /** Sends messages, in order, to every connection that subscribed to them. Returns the number of sends. */
-    readonly emit: (...messages: ReadonlyArray<ServerMessage.ServerMessage>) => Effect.Effect<number>
-    /** Cuts the connection without a close frame. `drop` discards frames that have not been pulled, and defaults to `false`. */
-    readonly kill: (connection?: number, options?: { readonly drop?: boolean }) => Effect.Effect<void>
-    /** All connections, ended ones included, oldest first. */
-    readonly connections: Effect.Effect<ReadonlyArray<Connection>>
-    /** The time of each dial, in milliseconds, refused dials included. */
-    readonly dials: Effect.Effect<ReadonlyArray<number>>
-    /** Every frame that was sent, oldest first, acknowledgements included. */
-    readonly sent: Effect.Effect<ReadonlyArray<Sent>>
-    /** Every frame that the program has pulled, oldest first. */
-    readonly pulled: Effect.Effect<ReadonlyArray<Sent>>
-    /**
-     * Waits until there have been `n` connections, and returns the n-th. `n` defaults
-     * to 1. The connection has no subscriptions yet: use `awaitReceived` before you
-     * emit.
-     */
-    readonly awaitConnection: (n?: number) => Effect.Effect<Connection, NotReceived>
-    /**
-     * Waits for a request, past ones included. Fails with `NotReceived` after 1,000
-     * turns of the scheduler: with virtual time nothing arrives later by itself.
-     */
-    readonly awaitReceived: (predicate: (received: Received) => boolean) => Effect.Effect<Received, NotReceived>
-  }
->()("@makima-stream/test-kit/ScriptedMesh") {}
+export class ScriptedMesh extends Context.Service<ScriptedMesh, Service>()("@makima-stream/test-kit/ScriptedMesh") {}
 
 /**
  * Makes a scripted mesh.
@@ -222,7 +227,7 @@ export class ScriptedMesh extends Context.Service<
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options?: Options): Effect.Effect<ScriptedMesh["Service"]> =>
+export const make = (options?: Options): Effect.Effect<Service> =>
   Effect.contextWith((context: Context.Context<never>) =>
     Effect.clockWith((clock) => Effect.sync(() => makeUnsafe(clock, Effect.runForkWith(context), options)))
   )
@@ -231,7 +236,7 @@ const makeUnsafe = (
   clock: Clock,
   run: (effect: Effect.Effect<void>) => unknown,
   options: Options | undefined
-): ScriptedMesh["Service"] => {
+): Service => {
   const heartbeat = options?.heartbeat ?? { interval: "15 seconds", deadline: "10 seconds" }
   const settings = Verbs.toSettings(options ?? {})
   const server = ScriptedServer.make({

@@ -20,13 +20,8 @@ interface MaybeOfTask {
   readonly taskId?: TaskId | undefined
 }
 
-/**
- * The elements of `A` that `filterTask` keeps.
- *
- * @category models
- * @since 0.1.0
- */
-export type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.UnknownMessage | Lifecycle>
+/** The elements of `A` that `filterTask` keeps. */
+type OfTask<A> = Exclude<A, ServerMessage.ServerError | ServerMessage.UnknownMessage | Lifecycle>
 
 /**
  * Keeps the elements of one task, of several tasks, or of the tasks whose id

@@ -37,13 +37,8 @@ export interface JoinedOutput extends TaskOutput {
   readonly why?: UnfinishedReason
 }
 
-/**
- * The elements of `joinPartials` for a stream of `A`.
- *
- * @category models
- * @since 0.1.0
- */
-export type Joined<A> = A extends TaskOutput ? JoinedOutput : A
+/** The elements of `joinPartials` for a stream of `A`. */
+type Joined<A> = A extends TaskOutput ? JoinedOutput : A
 
 /**
  * Options of `joinPartials`.

@@ -1,7 +1,6 @@
 /**
  * Options that several operators share.
  */
-export { isDataFirst, toPredicate, type NoUnknownOptions } from "../internal/operators.ts"
 
 /**
  * The option of all filters for lifecycle elements.

@@ -26,7 +26,7 @@ import { defaultMaxTasks, Recent } from "../internal/queue/recent.ts"
  * @category options
  * @since 0.1.0
  */
-export interface MaxTasks {
+export interface MaxTasksOptions {
   /**
    * How many tasks are remembered, at least 1. When there are more, the task that was
    * updated longest ago is forgotten, and counts as new at its next update. Defaults
@@ -35,7 +35,8 @@ export interface MaxTasks {
   readonly maxTasks?: number | undefined
 }
 
-const recent = <V>(options: MaxTasks | undefined): Recent<TaskId, V> => new Recent(options?.maxTasks ?? defaultMaxTasks)
+const recent = <V>(options: MaxTasksOptions | undefined): Recent<TaskId, V> =>
+  new Recent(options?.maxTasks ?? defaultMaxTasks)
 
 const restartAfterOf = (options: RestartOptions | undefined): number =>
   atLeast(1, options?.restartAfter ?? Versions.defaultRestartAfter)
@@ -46,7 +47,7 @@ const restartAfterOf = (options: RestartOptions | undefined): number =>
  * @category options
  * @since 0.2.0
  */
-export interface OrderOptions extends MaxTasks, RestartOptions {}
+export interface OrderOptions extends MaxTasksOptions, RestartOptions {}
 
 /**
  * Drops updates that are not newer than an earlier update of the same task.
@@ -270,7 +271,7 @@ export const markGaps: <Arg extends Events | OrderOptions = {}>(
  * @category options
  * @since 0.1.0
  */
-export interface StatusChangesOptions extends MaxTasks, RestartOptions, KeepOptions {}
+export interface StatusChangesOptions extends MaxTasksOptions, RestartOptions, KeepOptions {}
 
 /** The remembered state of a task. */
 interface Known {

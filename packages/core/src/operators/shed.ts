@@ -6,7 +6,7 @@ import { dual } from "effect/Function"
 import type * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../MeshEvent.ts"
 import * as ShedRelay from "../internal/queue/shedRelay.ts"
-import { isDataFirst, type NoUnknownOptions } from "./options.ts"
+import { isDataFirst, type NoUnknownOptions } from "../internal/operators.ts"
 
 /**
  * Options of `sheddingBuffer` and `conflateUpdates`.

@@ -59,13 +59,8 @@ export type ToolInput =
   | Schema.ConstraintDecoder<unknown>
   | { readonly [toolName: string]: Schema.ConstraintDecoder<unknown> }
 
-/**
- * The elements of `toolUse` with the schemas `S`.
- *
- * @category models
- * @since 0.1.0
- */
-export type ToolUses<S extends ToolInput> =
+/** The elements of `toolUse` with the schemas `S`. */
+type ToolUses<S extends ToolInput> =
   S extends Schema.ConstraintDecoder<infer Input>
     ? ToolUse<Input> | ToolUseMismatch
     : {

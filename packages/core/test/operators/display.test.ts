@@ -10,7 +10,7 @@ import { promisify } from "node:util"
 const compiler = fileURLToPath(import.meta.resolve("typescript/package.json").replace(/package\.json$/, "bin/tsc"))
 const project = fileURLToPath(new URL("../types/tsconfig.json", import.meta.url))
 
-/** The types of `test/types/display.ts` as an editor shows them, by the name of the export. */
+/** The types of `test/types/display.ts` as an editor shows them, by export. */
 const displayed = Effect.gen(function* () {
   const directory = yield* Effect.acquireRelease(
     Effect.promise(() => mkdtemp(join(tmpdir(), "makima-stream-"))),
@@ -23,7 +23,7 @@ const displayed = Effect.gen(function* () {
   const declarations = yield* Effect.promise(() => readFile(file, "utf8"))
   return Object.fromEntries(
     declarations
-      // An editor shows a name without where it comes from.
+      // An editor shows a name without its module.
       .replaceAll(/import\("[^"]+"\)\./g, "")
       .replaceAll(/\s+/g, " ")
       .split("export declare const ")
@@ -50,14 +50,28 @@ describe("what an editor shows", () => {
           text: "Stream<string, MeshError, Socket>",
           lines: "Stream<RepairFailed | Repaired | Resync | MeshStream.TaskLine, MeshError, Socket>",
           toolUse:
-            'Stream<MeshStream.ToolUse<{ readonly command: string; }, "Bash"> | MeshStream.ToolUseMismatch<"Bash">, MeshError, Socket>'
+            'Stream<MeshStream.ToolUse<{ readonly command: string; }, "Bash"> | MeshStream.ToolUseMismatch<"Bash">, MeshError, Socket>',
+          filterTask: "Stream<Restated | TaskOutput | TaskUpdated, MeshError, Socket>",
+          groupByTask:
+            'Stream<readonly [string & Brand<"TaskId">, Stream<MeshEvent, MeshError, never>], MeshError, Socket>',
+          filterStatus: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
+          filterMessageType: "Stream<TaskOutput, MeshError, Socket>",
+          fieldsChanged: "Stream<RepairFailed | Repaired | Restated | Resync | TaskUpdated, MeshError, Socket>",
+          dataOnly: "Stream<Restated | Data, MeshError, Socket>",
+          lifecycleOnly: "Stream<Lifecycle, MeshError, Socket>",
+          serverErrors: "Stream<ServerError, MeshError, Socket>",
+          conflateUpdates: "Stream<Restated | Resync | TaskUpdated, MeshError, Socket>",
+          boards: "Stream<TaskBoard.TaskBoard, MeshError, Socket>",
+          ledger: "Effect<Projection<CostLedger.CostLedger, MeshError>, never, Scope | Socket>",
+          client: "Effect<MeshClient.Service, never, Scope | Socket>",
+          layer: "Layer<MeshClient.MeshClient, never, Socket>"
         })
       }),
     60_000
   )
 })
 
-/** What the compiler says of a program, which stands in the repository so that its imports are found. */
+/** The errors of the compiler for a program. The program is inside the repository, so that its imports are found. */
 const complaints = Effect.fnUntraced(function* (program: string) {
   const build = fileURLToPath(new URL("../../../../build/", import.meta.url))
   const directory = yield* Effect.acquireRelease(

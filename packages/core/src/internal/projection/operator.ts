@@ -7,7 +7,7 @@ import { dual } from "effect/Function"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { MeshEvent } from "../../MeshEvent.ts"
-import { isDataFirst, type NoUnknownOptions } from "../../operators/options.ts"
+import { isDataFirst, type NoUnknownOptions } from "../operators.ts"
 import * as Projection from "../../Projection.ts"
 
 /** A stream operator that can be used without a call in a pipe, with options, or data-first. */

@@ -88,16 +88,15 @@ export type Played = Exclude<Entry, { readonly _tag: "Finished" }>
  * @category errors
  * @since 0.1.0
  */
-export class RecordingError extends Schema.TaggedError<RecordingError>("@makima-stream/test-kit/RecordingError")(
-  "RecordingError",
-  {
-    /** What is wrong. */
-    problem: Schema.Literals(["NotARecording", "UnknownVersion", "Damaged", "CutOff"]),
-    line: Schema.Int,
-    /** Details, if there are any. */
-    detail: Schema.optionalKey(Schema.String)
-  }
-) {
+export class RecordingError extends Schema.TaggedError<RecordingError>(
+  "@makima-stream/test-kit/Recording/RecordingError"
+)("RecordingError", {
+  /** What is wrong. */
+  problem: Schema.Literals(["NotARecording", "UnknownVersion", "Damaged", "CutOff"]),
+  line: Schema.Int,
+  /** Details, if there are any. */
+  detail: Schema.optionalKey(Schema.String)
+}) {
   /** One line with the problem and the line number. */
   override get message(): string {
     const detail = this.detail === undefined ? "" : `: ${this.detail}`

@@ -101,13 +101,12 @@ const run = async ({ nodeOptions, only, quick, rounds }: Options): Promise<void>
     console.log("")
     console.log(
       table(
-        ["what", "median", "at most", "runs"],
-        others.map(({ what, unit, value, target, runs }) => [
-          what,
-          `${value.toFixed(1)} ${unit}`,
-          target === undefined ? "" : `${target} ${unit}`,
-          runs.map((run) => run.toFixed(1)).join(", ")
-        ])
+        ["what", "median", "at most", "at least", "runs"],
+        others.map(({ what, unit, value, target, least, runs }) => {
+          const format = (run: number): string => run.toFixed(unit === "×" ? 2 : 1)
+          const bound = (limit: number | undefined): string => (limit === undefined ? "" : `${limit} ${unit}`)
+          return [what, `${format(value)} ${unit}`, bound(target), bound(least), runs.map(format).join(", ")]
+        })
       )
     )
   }

@@ -1,6 +1,7 @@
 /** The rows that do not measure throughput: latency, memory, resubscription, and the size of core in a bundle. */
 import * as Workload from "@makima-stream/test-kit/Workload"
 import * as Bundle from "./bundle.ts"
+import * as JetStream from "./jetstream.ts"
 import * as Payload from "./payload.ts"
 import * as Processes from "./processes.ts"
 import type { Order } from "./scenario.ts"
@@ -15,6 +16,8 @@ export interface Result {
   readonly runs: ReadonlyArray<number>
   /** The largest allowed value. */
   readonly target?: number
+  /** The smallest allowed value. */
+  readonly least?: number
 }
 
 interface Scenario {
@@ -200,11 +203,28 @@ const bundle: Scenario = {
   }
 }
 
+/** The log on JetStream: rates over those of the bare client. */
+const jetStream: Scenario = {
+  id: "jetstream",
+  run: async ({ quick }) => {
+    if (!JetStream.isInstalled()) {
+      process.stderr.write("jetstream: skipped, because nats-server is not installed\n")
+      return []
+    }
+    const { consume, publish } = await JetStream.measure({ count: quick ? 20_000 : 50_000, rounds: quick ? 3 : 7 })
+    return [
+      { ...row("jetstream", "append to JetStream, rate over the bare client", "×", publish), least: 0.7 },
+      { ...row("jetstream", "read from JetStream, rate over the bare client", "×", consume), least: 0.7 }
+    ]
+  }
+}
+
 export const scenarios: ReadonlyArray<Scenario> = [
   latency,
   memory("connect"),
   memory("client"),
   idle,
   resubscribe,
-  bundle
+  bundle,
+  jetStream
 ]

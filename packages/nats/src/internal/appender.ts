@@ -37,6 +37,9 @@ export const versionHeader = "Makima-Version"
 /** The sequences of the parts of an event that come before this message, which has the last part. */
 export const partsHeader = "Makima-Parts"
 
+/** The first byte of a message with the last part of an event. Any other event starts with `{`. */
+export const lastPartMark = 0
+
 /** The most messages that wait for the server's answer. */
 const maxWindow = 1000
 /** The most bytes of them. */
@@ -196,7 +199,7 @@ export const make = (options: Options): Appender => {
       if (seq === undefined) return undefined
       parts.push(seq)
     }
-    const last = pieces.at(-1) ?? new Uint8Array()
+    const last = Buffer.concat([Uint8Array.of(lastPartMark), pieces.at(-1) ?? new Uint8Array()])
     const state = { marks: at.marks }
     const seq = await publishOne(toMessage(event, state, { data: last, bytes: last.length, parts }), at)
     at.marks = state.marks

@@ -8,7 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { decodeEvent, type Page, type Pages, type Wanted } from "@makima-stream/log/LogEngine"
+import { decodeEvent, truncated, type Page, type Pages, type Wanted } from "@makima-stream/log/LogEngine"
 import { Damaged, LogError } from "@makima-stream/log/LogError"
 import type { Bounds, Entry } from "@makima-stream/log/MeshLog"
 import {
@@ -21,7 +21,7 @@ import {
   type JsMsg
 } from "@nats-io/jetstream"
 import { nanos } from "@nats-io/transport-node"
-import { marksHeader, partsHeader } from "./appender.ts"
+import { lastPartMark, marksHeader, partsHeader } from "./appender.ts"
 import * as Errors from "./errors.ts"
 import type { Subjects } from "./subjects.ts"
 
@@ -47,18 +47,29 @@ export interface Options {
 interface Cursor {
   readonly consumer: Consumer
   readonly name: string
-  /** How many messages can be fetched, at least. */
+  /** How many messages can be fetched after those that were returned, at least. */
   pending: number
+  /** The next messages, if they were fetched ahead. */
+  ahead: Promise<Fetched> | undefined
   /** The number of marks that name no task, as of the last message. */
   marks: number | undefined
+}
+
+/** Messages, and how many follow them at least. */
+interface Fetched {
+  readonly read: ReadonlyArray<Read>
+  readonly pending: number
 }
 
 /** A message, and its entry if it holds an event. */
 interface Read {
   readonly position: number
-  readonly marks: number
+  readonly message: JsMsg
   readonly entry: Entry | undefined
 }
+
+/** The number of marks that name no task, up to and with a message. */
+const marksOf = ({ message }: Read): number => Number(message.headers?.get(marksHeader) ?? "")
 
 export const make = (options: Options): Pages => {
   const { js, jsm, stream, subjects } = options
@@ -78,6 +89,7 @@ export const make = (options: Options): Pages => {
       consumer: js.consumers.getConsumerFromInfo(info),
       name: info.name,
       pending: info.num_pending,
+      ahead: undefined,
       marks: undefined
     }
   }
@@ -94,27 +106,53 @@ export const make = (options: Options): Pages => {
   }
   const close = (cursor: Cursor): Promise<unknown> => jsm.consumers.delete(stream, cursor.name).catch(() => false)
 
-  const fetch = async (cursor: Cursor, count: number): Promise<ReadonlyArray<Read>> => {
-    const messages = await cursor.consumer.fetch({ max_messages: count, expires: fetchMillis })
+  const fetch = async ({ consumer }: Cursor, pending: number): Promise<Fetched> => {
+    const messages = await consumer.fetch({ max_messages: Math.min(pending, pageSize), expires: fetchMillis })
     const read: Array<Read | Promise<Read>> = []
+    let last: JsMsg | undefined
     for await (const message of messages) {
-      cursor.pending = message.info.pending
+      last = message
       read.push(toRead(message))
     }
-    return Promise.all(read)
+    return { read: await Promise.all(read), pending: last === undefined ? 0 : last.info.pending }
+  }
+  /** Returns the next messages of a consumer. */
+  const next = async (cursor: Cursor): Promise<ReadonlyArray<Read>> => {
+    const fetched = await (cursor.ahead ?? fetch(cursor, cursor.pending))
+    cursor.ahead = undefined
+    cursor.pending = fetched.pending
+    return fetched.read
+  }
+  /** Fetches what a reader of history is about to ask for. */
+  const fetchAhead = (cursor: Cursor): void => {
+    cursor.ahead = fetch(cursor, cursor.pending)
+    // Whoever awaits it receives the error.
+    cursor.ahead.catch(() => undefined)
+  }
+  /** Everything that a consumer has pending, up to a position. Closes it. */
+  const drain = async (cursor: Cursor, upTo = Number.POSITIVE_INFINITY): Promise<ReadonlyArray<Entry>> => {
+    const entries: Array<Entry> = []
+    while (cursor.pending > 0) {
+      const read = await next(cursor)
+      for (const { entry } of read) if (entry !== undefined && entry.position <= upTo) entries.push(entry)
+      if ((read.at(-1)?.position ?? upTo) >= upTo) break
+    }
+    await close(cursor)
+    return entries
   }
 
+  const fences = subjects.fence("").slice(0, -1)
   const toRead = (message: JsMsg): Read | Promise<Read> => {
-    const { headers, seq: position, subject } = message
-    const marks = Number(headers?.get(marksHeader) ?? "")
-    const isEvent = subject !== subjects.parts && !subject.startsWith(subjects.fence("").slice(0, -1))
-    if (!isEvent) return { position, marks, entry: undefined }
-    const at = Number(message.timestampNanos / 1_000_000n)
-    const parts = headers?.get(partsHeader) ?? ""
-    if (parts === "") return { position, marks, entry: toEntry(position, at, message.string()) }
-    return join(parts.split(",").map(Number), message.data).then((text) => ({
+    const { data, subject } = message
+    const { streamSequence: position, timestampNanos } = message.info
+    if (subject === subjects.parts || subject.startsWith(fences)) return { position, message, entry: undefined }
+    const at = Math.floor(timestampNanos / 1e6)
+    // Headers are decoded only where they are needed, because that takes as long as everything else.
+    if (data[0] !== lastPartMark) return { position, message, entry: toEntry(position, at, message.string()) }
+    const parts = (message.headers?.get(partsHeader) ?? "").split(",").map(Number)
+    return join(parts, data.subarray(1)).then((text) => ({
       position,
-      marks,
+      message,
       entry: text === undefined ? undefined : toEntry(position, at, text)
     }))
   }
@@ -134,43 +172,55 @@ export const make = (options: Options): Pages => {
   }
 
   /** Everything that a subject matches after a position, as much as fits in a page, and how far that is complete. */
-  const pageOf = async (
-    subject: string,
-    after: number,
-    last: number
-  ): Promise<{ read: ReadonlyArray<Read>; position: number; cursor: Cursor }> => {
+  const pageOf = async (subject: string, after: number) => {
     const key = keyOf(subject, after)
     let cursor = cursors.get(key)
     cursors.delete(key)
-    if (cursor !== undefined && cursor.pending === 0) {
-      try {
-        cursor.pending = (await jsm.consumers.info(stream, cursor.name)).num_pending
-      } catch (error) {
-        if (!Errors.isConsumerGone(error)) throw error
-        cursor = undefined
-      }
+    let last = after
+    if (cursor === undefined || (cursor.pending === 0 && cursor.ahead === undefined)) {
+      // Before the consumer is asked: what it has no pending messages up to is complete up to here.
+      last = (await state()).last
+      cursor = (await refresh(cursor)) ?? (await openAt(subject, after))
     }
-    cursor ??= await openAt(subject, after)
-    if (cursor.pending === 0) return { read: [], position: Math.max(after, last), cursor }
-    const read = await fetch(cursor, Math.min(cursor.pending, pageSize))
+    const read = cursor.pending > 0 || cursor.ahead !== undefined ? await next(cursor) : []
+    if (read.length === pageSize && cursor.pending > 0) fetchAhead(cursor)
     const end = read.at(-1)?.position ?? after
-    return { read, position: cursor.pending === 0 ? Math.max(end, last) : end, cursor }
+    const isComplete = cursor.pending === 0 && cursor.ahead === undefined
+    return { cursor, read, position: isComplete ? Math.max(end, last) : end }
+  }
+
+  /** Asks the server how much a consumer has pending. Returns `undefined` if it is gone. */
+  const refresh = async (cursor: Cursor | undefined): Promise<Cursor | undefined> => {
+    if (cursor === undefined) return undefined
+    try {
+      cursor.pending = (await jsm.consumers.info(stream, cursor.name)).num_pending
+      return cursor
+    } catch (error) {
+      if (Errors.isConsumerGone(error)) return undefined
+      throw error
+    }
+  }
+
+  /**
+   * The marks of what retention has removed before it was read. `first` is the first
+   * position of the stream after the messages were read. A reader of everything sees
+   * the hole in the positions. Behind a filter, whatever lies between two messages
+   * that are not neighbours may have been removed before it was delivered.
+   */
+  const holes = (read: ReadonlyArray<Read>, after: number, upTo: number, first: number, isAll: boolean) => {
+    const marks: Array<Entry> = []
+    let previous = after
+    for (const position of [...read.map(({ position }) => position), upTo + 1]) {
+      const to = Math.min(position, isAll && position <= upTo ? position : first) - 1
+      if (to > previous && (isAll || first > previous + 1)) marks.push(truncated(previous + 1, to, Date.now()))
+      previous = position
+    }
+    return marks
   }
 
   /** The marks that name no task between two positions, for a reader whose filter misses them. */
-  const marksBetween = async (after: number, upTo: number): Promise<ReadonlyArray<Entry>> => {
-    const cursor = await openAt(subjects.marks, after)
-    const entries: Array<Entry> = []
-    let position = after
-    while (cursor.pending > 0 && position < upTo) {
-      const read = await fetch(cursor, Math.min(cursor.pending, pageSize))
-      if (read.length === 0) break
-      for (const { entry } of read) if (entry !== undefined && entry.position <= upTo) entries.push(entry)
-      position = read.at(-1)?.position ?? upTo
-    }
-    await close(cursor)
-    return entries
-  }
+  const marksBetween = async (after: number, upTo: number): Promise<ReadonlyArray<Entry>> =>
+    drain(await openAt(subjects.marks, after), upTo)
 
   const state = async (): Promise<Bounds> => {
     const { state } = await jsm.streams.info(stream)
@@ -178,27 +228,30 @@ export const make = (options: Options): Pages => {
   }
 
   const page = async (after: number, upTo: number, wanted: Wanted | undefined): Promise<Page> => {
-    // Before the consumer is asked: what it has no pending messages up to is complete up to here.
-    const { first, last } = await state()
     const subject = subjects.filter(wanted)
-    const { cursor, position, read } = await pageOf(subject, after, last)
+    const { cursor, position, read } = await pageOf(subject, after)
     const entries = read.flatMap(({ entry }) => (entry === undefined ? [] : [entry]))
+    const count = entries.length
     if (subjects.missesMarks(wanted)) {
       const end = read.at(-1)
       // Without a jump in the count up to the end there is no mark in between.
-      const isQuiet = end !== undefined && end.position === position && end.marks === cursor.marks
-      if (!isQuiet && position > after) {
-        entries.push(...(await marksBetween(after, position)))
-        entries.sort((a, b) => a.position - b.position)
-      }
-      cursor.marks = end !== undefined && end.position === position ? end.marks : undefined
+      const isQuiet = end !== undefined && end.position === position && marksOf(end) === cursor.marks
+      if (!isQuiet && position > after) entries.push(...(await marksBetween(after, position)))
+      cursor.marks = end !== undefined && end.position === position ? marksOf(end) : undefined
     }
+    // What was removed until everything was read may be missing. The positions show it where everything is read.
+    const isAll = subject === subjects.all
+    const isWhole = isAll && read.length > 0 && read.at(-1)?.position === position
+    const first = isWhole ? after + 1 : (await state()).first
+    entries.push(...holes(read, after, position, first, isAll))
+    if (entries.length > count) entries.sort((a, b) => a.position - b.position)
     keep(subject, position, cursor)
     const isBeyond = position > upTo
     return {
       entries: isBeyond ? entries.filter((entry) => entry.position <= upTo) : entries,
       position: isBeyond ? upTo : position,
-      first
+      // The marks are in the entries.
+      first: Math.min(first, after + 1)
     }
   }
 
@@ -207,35 +260,20 @@ export const make = (options: Options): Pages => {
     const { last } = await state()
     const cursor = await open({ deliver_policy: DeliverPolicy.LastPerSubject, filter_subject: subjects.updates })
     const entries: Array<Entry> = []
-    while (cursor.pending > 0) {
-      const read = await fetch(cursor, Math.min(cursor.pending, pageSize))
-      if (read.length === 0) break
-      for (const { entry } of read) {
-        if (entry === undefined || (wanted !== undefined && !wanted.isWanted(entry.event))) continue
-        // Appended since: the reader receives it after the snapshot, which has the one before it.
-        const older = entry.position <= last ? entry : await lastUpTo(entry, last)
-        if (older !== undefined) entries.push(older)
-      }
+    for (const entry of await drain(cursor)) {
+      if (wanted !== undefined && !wanted.isWanted(entry.event)) continue
+      // Appended since: the reader receives it after the snapshot, which has the one before it.
+      const newest = entry.position <= last ? entry : await lastUpTo(entry, last)
+      if (newest !== undefined) entries.push(newest)
     }
-    await close(cursor)
     return { entries: entries.sort((a, b) => a.position - b.position), position: last }
   }
 
   /** The newest update of an entry's task up to a position. */
-  const lastUpTo = async ({ event }: Entry, last: number): Promise<Entry | undefined> => {
-    if (event._tag !== "TaskUpdated") return undefined
-    const cursor = await openAt(subjects.updatesOf(event.taskId), 0)
-    let found: Entry | undefined
-    let position = 0
-    while (cursor.pending > 0 && position < last) {
-      const read = await fetch(cursor, Math.min(cursor.pending, pageSize))
-      if (read.length === 0) break
-      for (const { entry } of read) if (entry !== undefined && entry.position <= last) found = entry
-      position = read.at(-1)?.position ?? last
-    }
-    await close(cursor)
-    return found
-  }
+  const lastUpTo = async ({ event }: Entry, last: number): Promise<Entry | undefined> =>
+    event._tag === "TaskUpdated"
+      ? (await drain(await openAt(subjects.updatesOf(event.taskId), 0), last)).at(-1)
+      : undefined
 
   const positionAt = async (instant: number): Promise<number> => {
     const { first, last } = await state()
@@ -244,7 +282,7 @@ export const make = (options: Options): Pages => {
       deliver_policy: DeliverPolicy.StartTime,
       opt_start_time: new Date(Math.ceil(instant)).toISOString()
     })
-    const [found] = cursor.pending === 0 ? [] : await fetch(cursor, 1)
+    const [found] = cursor.pending === 0 ? [] : (await fetch(cursor, 1)).read
     await close(cursor)
     if (found === undefined) return last
     return found.position <= first && first > 1 ? 0 : found.position - 1

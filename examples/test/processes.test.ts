@@ -37,7 +37,8 @@ const examples: ReadonlyArray<{
   { name: "04_ci-gate", args: ["a"], refused: 3 },
   { name: "05_audit-pipeline", args: ["unused.jsonl"], refused: 1 },
   { name: "06_otlp", refused: 1 },
-  { name: "07_prometheus", args: ["--port", "0"], refused: 1 }
+  { name: "07_prometheus", args: ["--port", "0"], refused: 1 },
+  { name: "08_live-board", refused: 1 }
 ]
 
 describe("the examples", () => {
@@ -65,7 +66,11 @@ describe("each example as a process", () => {
         Effect.gen(function* () {
           const server = yield* makeServer
           const collector = yield* Receiver.make
-          const env = { MAKIMA_API_URL: server.url, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }
+          const env = {
+            MAKIMA_API_URL: server.url,
+            OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+            TASKS_URL: `${server.url}/tasks`
+          }
           const missing = yield* run(name, { args, env })
           assert.strictEqual(missing.code, 2)
           assertOneLine(missing.stderr, "MAKIMA_API_KEY")

@@ -451,6 +451,15 @@ export const isRepairFailed = guard("RepairFailed")
  * Returns `true` for an element that a `Repair` added: `Restated`, `Repaired` or
  * `RepairFailed`.
  *
+ * **Example** (Taking out what a repair added)
+ *
+ * ```ts
+ * import * as MeshEvent from "@makima-stream/core/MeshEvent"
+ * import * as TaskId from "@makima-stream/core/TaskId"
+ *
+ * console.log(MeshEvent.isRepairElement({ _tag: "Restated", taskId: TaskId.make("7f1c"), status: "done" })) // true
+ * ```
+ *
  * @category guards
  * @since 0.2.0
  */

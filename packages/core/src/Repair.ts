@@ -65,6 +65,7 @@ export interface Options<R = never> extends RepairOptions.Options<R> {}
  * @since 0.2.0
  */
 export interface FatalOptions<R = never> extends Options<R> {
+  /** Fails the stream with the reason `SnapshotFailed`. */
   readonly onFailure: "fail"
 }
 

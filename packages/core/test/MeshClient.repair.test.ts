@@ -84,6 +84,25 @@ describe("MeshClient with a repair", () => {
     })
   )
 
+  itLeavesNothing("says nothing twice to a consumer that was there from the start", () =>
+    Effect.gen(function* () {
+      const { client, mesh } = yield* repaired({ fetch: () => Effect.succeed([task(a, 4)]) })
+      const one = yield* follow(client.updates())
+      yield* settle
+      yield* cut(mesh)
+      assert.deepStrictEqual(shown(one.events), [
+        "Connected",
+        "Started",
+        "restated a 4 running",
+        "Repaired Started",
+        "Disconnected",
+        "Connected",
+        "Reconnected",
+        "Repaired Reconnected"
+      ])
+    })
+  )
+
   itLeavesNothing("tells a late consumer what it knows, at its mark and without a fetch", () =>
     Effect.gen(function* () {
       const { answer, asked, client, mesh } = yield* repaired()

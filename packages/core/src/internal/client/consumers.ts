@@ -262,7 +262,9 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   const offerReplayMark = (mark: Resync): void => {
     for (const consumer of router.consumers) {
       if (!openings.takeReplay(consumer)) continue
-      if (!consumer.isInformed) inform(consumer)
+      // Before `Started`, there was nothing to know.
+      if (!consumer.isInformed && mark.reason._tag !== "Started") inform(consumer)
+      consumer.isInformed = true
       if (consumer.inform !== undefined) setDue(consumer)
       if (mark.unconfirmed === undefined) {
         deliver(consumer, mark)

@@ -776,6 +776,32 @@ describe("Audit", () => {
       assert.strictEqual(audit(log, events, { wants: Audit.everything() }).unheard, 0)
     })
 
+    it("claim no output that was given up after the end of its task, and until then all of it", () => {
+      const history = (status: string): ReadonlyArray<Bare> => [
+        ...connection(1),
+        ...asked(1, ofOutput),
+        sent(1, 2, { ...update(2), status }),
+        { _tag: "Received", connection: 1, message: { _tag: "UnsubscribeOutput", taskId: a } },
+        sent(1, 0, { _tag: "OutputUnsubscribed" }),
+        sent(1, 3, update(3)),
+        unheard(4, output("x")),
+        sent(1, 5, update(4)),
+        ...asked(1, ofOutput),
+        sent(1, 6, output("y"))
+      ]
+      const see = (status: string, ...last: ReadonlyArray<MeshEvent.MeshEvent>) => {
+        const ended = { ...update(2), status }
+        const events = [...started(1), update(1), subscribed(a, "output"), ended, update(3), update(4), ...last]
+        const { unheard, unmarkedGaps } = audit(history(status), events, { wants: Audit.everything() })
+        return { unheard, unmarkedGaps }
+      }
+      const mark = subscribed(a, "output")
+      assert.deepStrictEqual(see("done", mark, output("y")), { unheard: 1, unmarkedGaps: 0 })
+      assert.deepStrictEqual(see("done", output("y")), { unheard: 1, unmarkedGaps: 1 })
+      // A task that has not ended is followed, so nothing excuses the hole.
+      assert.deepStrictEqual(see("running", mark, output("y")), { unheard: 1, unmarkedGaps: 1 })
+    })
+
     it("may come after events of a request that is acknowledged late", () => {
       const log: ReadonlyArray<Bare> = [
         ...connection(1),

@@ -88,8 +88,14 @@ export const isUnmarked = (session: Session): boolean =>
   isOverdue(session, 0, Transcript.allConfirmedAt(session.connection), namesAll)
 
 /** Whether a message that was emitted but not sent on a session's connection lacks a mark. */
-export const isUnmarkedGap = (session: Session, sequence: Transcript.Sequence, place: number): boolean => {
-  if (isClaimed(session, sequence, place)) return true
+export const isUnmarkedGap = (
+  session: Session,
+  sequence: Transcript.Sequence,
+  place: number,
+  /** Whether the consumer had given up the sequence, which ends its complete stretch. */
+  isGivenUp = false
+): boolean => {
+  if (!isGivenUp && isClaimed(session, sequence, place)) return true
   const from = seenBefore(session, place)
   const isMark = (mark: Resync): boolean => names(mark, sequence)
   const confirmed =

@@ -3,6 +3,7 @@
  * unheard, in flight; and those of them that no mark excuses.
  */
 import type { Data } from "@makima-stream/core/MeshEvent"
+import * as TaskStatus from "@makima-stream/core/TaskStatus"
 import * as Feed from "../feed.ts"
 import * as Marks from "./marks.ts"
 import * as Transcript from "./transcript.ts"
@@ -128,8 +129,29 @@ const settleUnsent = (
     if (!isWanted) continue
     if (isAway) counts.missedWhileAway++
     else counts.unheard++
-    if (Marks.isUnmarkedGap(session, sequence, place)) counts.unmarkedGaps++
+    const isGivenUp = wanted !== undefined && hasGivenUpEnded(connection, emissions, sequence, place)
+    if (Marks.isUnmarkedGap(session, sequence, place, isGivenUp)) counts.unmarkedGaps++
   }
+}
+
+/** Whether the output of a task was unsubscribed before a place of the log, after the end of the task. */
+const hasGivenUpEnded = (
+  connection: Transcript.Connection,
+  emissions: ReadonlyArray<Transcript.Emission>,
+  { kind, taskId }: Transcript.Sequence,
+  place: number
+): boolean => {
+  if (kind !== "output") return false
+  const given = connection.requests.findLast(
+    (request) =>
+      request.place < place && request.message._tag === "UnsubscribeOutput" && request.message.taskId === taskId
+  )
+  if (given === undefined) return false
+  const last = emissions.findLast(
+    ({ message, place }) => place < given.place && message._tag === "TaskUpdated" && message.taskId === taskId
+  )
+  const status = last?.message._tag === "TaskUpdated" ? last.message.status : undefined
+  return status !== undefined && TaskStatus.defaultTerminal.has(status)
 }
 
 /** Whether a connection requests a sequence later, and has not requested it before. */

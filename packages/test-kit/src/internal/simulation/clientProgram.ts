@@ -84,8 +84,8 @@ export const program: Program<Action> = {
       const reference = yield* Reference.make(mesh)
       let members: ReadonlyArray<Member> = []
       let joined = 0
-      /** Whether a consumer has requested output that `everything` does not have to follow. */
-      let sharesOutput = false
+      /** The tasks whose output a consumer has requested: `everything` may not have discovered them yet. */
+      const sharedOutputs = new Set<TaskId>()
 
       // -----------------------------------------------------------------------
       // the connection, by its status
@@ -213,10 +213,10 @@ export const program: Program<Action> = {
       /** Which messages a consumer wants, for the audit of its marks. */
       const wantsOf = (action: Join, interest: Interest.Interest) => {
         const admitsElement = admits(action, interest)
-        sharesOutput ||= interest.output.size > 0
+        for (const taskId of interest.output) sharedOutputs.add(taskId)
         return (message: Data): boolean =>
           action.stream._tag === "everything" && message._tag === "TaskOutput"
-            ? !sharesOutput
+            ? !sharedOutputs.has(message.taskId)
             : admitsElement({ _tag: "Data", epoch: 0, message })
       }
 

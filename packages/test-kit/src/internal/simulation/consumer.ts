@@ -169,13 +169,15 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
     }
 
     const judgeMarks = (log: ServerLog): string | undefined => {
-      // The audit cannot determine which of two equal messages a late consumer saw first.
-      if (joinsLate && hasRepeats(log)) return undefined
-      const { unmarkedConnections, unmarkedGaps } = Audit.compare(log, events, {
+      // The audit cannot determine which of two equal messages a late consumer saw first, so it judges the others.
+      const repeated = joinsLate ? repeatsIn(log) : noRepeats
+      const isJudged = (message: Data | MeshEvent): boolean => !repeated.has(Reference.identity(message))
+      const judged = repeated.size === 0 ? events : events.filter(isJudged)
+      const { unmarkedConnections, unmarkedGaps } = Audit.compare(log, judged, {
         connectionOf: (epoch) => reference.connectionOf.get(epoch),
         // The reference already checks that every connection is reported.
         connections: () => false,
-        only: options.only,
+        only: (message) => isJudged(message) && options.only(message),
         wants: options.discovers === true ? Audit.everything() : undefined
       })
       return unmarkedConnections + unmarkedGaps === 0
@@ -208,18 +210,21 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
     }
   })
 
-/** Whether the server sent one message twice on a connection. */
-const hasRepeats = (log: ServerLog): boolean => {
+const noRepeats: ReadonlySet<string | undefined> = new Set()
+
+/** The messages that the server sent twice on a connection. */
+const repeatsIn = (log: ServerLog): ReadonlySet<string | undefined> => {
   const sent = new Set<string>()
-  return log.some((entry) => {
-    if (entry._tag !== "Sent") return false
+  const repeated = new Set<string>()
+  for (const entry of log) {
+    if (entry._tag !== "Sent") continue
     const identity = Reference.identity(entry.message)
-    if (identity === undefined) return false
+    if (identity === undefined) continue
     const key = `${entry.connection} ${identity}`
-    if (sent.has(key)) return true
+    if (sent.has(key)) repeated.add(identity)
     sent.add(key)
-    return false
-  })
+  }
+  return repeated
 }
 
 const showEvent = (event: MeshEvent): string => {

@@ -1,9 +1,9 @@
 /**
- * Several feeds of one server, merged into one that has a gap only where all of
+ * Merges several feeds of one server into one feed, which has a gap only where all of
  * them have one.
  *
- * Usually a connection breaks, not the server. Of two connections to one server
- * each delivers the same messages, so while one is connected nothing is missing.
+ * Usually a connection breaks, not the server. Two connections to one server deliver
+ * the same messages, so nothing is missing while one of them is connected.
  * `make` is the pure state machine: it has no clock and no connection. `merge`
  * merges two streams.
  *
@@ -38,7 +38,7 @@ export type {
 } from "./internal/session/connections.ts"
 export type {
   /**
-   * What a merge holds and has counted.
+   * Counts of a merge.
    *
    * @category models
    * @since 0.2.0
@@ -54,31 +54,31 @@ export type {
  */
 export interface Options {
   /**
-   * How late an input may be: an input that delivers an element has delivered
-   * everything that the server sent this long before. `Infinity` assumes nothing,
-   * so that only acknowledged boundaries align inputs. Defaults to 1 second.
+   * The assumed largest delay of an input: when an input delivers an element, it has
+   * delivered everything that the server sent this long before. With `Infinity`, nothing
+   * is assumed, and only acknowledged boundaries align inputs. Defaults to 1 second.
    *
    * **Gotchas**
    *
-   * This is an assumption. An input that is later than that and repeats its
-   * contents can be aligned wrongly, without a mark.
+   * If an input is later than that and its messages have equal contents, it can be aligned
+   * incorrectly, without a mark.
    */
   readonly skew?: Duration.Input | undefined
   /**
-   * How many messages of one task and kind are held for an input that has not
-   * delivered them, or that is not aligned yet. An input that is further behind
-   * is aligned again. At least 1. Defaults to 1,024.
+   * The most messages of one task and kind that are kept for an input that has not
+   * delivered them, or that is not aligned yet. An input that is further behind is
+   * aligned again. At least 1. Defaults to 1,024.
    */
   readonly window?: number | undefined
   /** The same bound in bytes. At least 1. Defaults to 4 MiB. */
   readonly windowBytes?: number | undefined
-  /** How many messages are held in all. At least 1. Defaults to 65,536. */
+  /** The most messages that are kept in total. At least 1. Defaults to 65,536. */
   readonly capacity?: number | undefined
   /** The same bound in bytes. At least 1. Defaults to 64 MiB. */
   readonly capacityBytes?: number | undefined
   /**
-   * How many tasks of each kind are remembered. At least 1. A task in which all
-   * inputs stand at the same place is forgotten first. Defaults to 10,000.
+   * The most tasks of each kind that are remembered. At least 1. A task for which all
+   * inputs are at the same place is forgotten first. Defaults to 10,000.
    */
   readonly maxTasks?: number | undefined
 }
@@ -90,9 +90,9 @@ export interface Options {
  * @since 0.2.0
  */
 export interface MakeOptions extends Options {
-  /** How many inputs there are. At least 1. Defaults to 2. */
+  /** The number of inputs. At least 1. Defaults to 2. */
   readonly inputs?: number | undefined
-  /** The epoch of the last connection before. Defaults to 0. */
+  /** The epoch of the previous connection. Defaults to 0. */
   readonly epoch?: number | undefined
   /** Whether the messages of a task are wanted. Others are dropped. Defaults to all. */
   readonly isWanted?: ((kind: Kind, taskId: TaskId) => boolean) | undefined
@@ -107,7 +107,7 @@ export interface MakeOptions extends Options {
 export type Kind = "updates" | "output"
 
 /**
- * What was emitted of a task and an input has not delivered.
+ * The messages of a task that were emitted and that an input has not delivered.
  *
  * @category models
  * @since 0.2.0
@@ -115,7 +115,7 @@ export type Kind = "updates" | "output"
 export interface Missing {
   readonly taskId: TaskId
   readonly kind: Kind
-  /** The messages, in order; `undefined` if the input is not aligned in this task. */
+  /** The messages, in order; `undefined` if the input is not aligned for this task. */
   readonly messages: ReadonlyArray<Message> | undefined
 }
 
@@ -128,36 +128,37 @@ export interface Missing {
  */
 export interface Merge {
   /**
-   * An input is about to request its interest: whatever arrived before now is not
-   * its own. Optional. Without it the input begins with its first element, and is
-   * aligned later.
+   * An input is about to request its interest, so messages from before now are not its
+   * own. Optional: without it the input begins with its first element, and is aligned
+   * later.
    */
   readonly open: (input: number, now: number) => void
   /**
    * Elements arrived on an input. Returns the elements of the merged feed. A
-   * `Disconnected` ends an input, and a `Started`, `Reconnected` or `JoinedLate`
-   * says that its interest is confirmed.
+   * `Disconnected` ends an input; a `Started`, `Reconnected` or `JoinedLate` confirms its
+   * interest.
    */
   readonly offer: (input: number, elements: ReadonlyArray<MeshEvent>, now: number) => ReadonlyArray<MeshEvent>
   /**
-   * An input has delivered everything of a kind that the server sent before
-   * `time`: the acknowledgement of a request that left at `time` arrived. Pass it
-   * at its place among the elements. Returns the elements of the merged feed.
+   * An input has delivered everything of a kind that the server sent before `time`,
+   * because the acknowledgement of a request that was sent at `time` arrived. Must be
+   * called at the place of the acknowledgement among the elements. Returns the elements of
+   * the merged feed.
    */
   readonly boundary: (input: number, kind: Kind, time: number, now: number) => ReadonlyArray<MeshEvent>
-  /** An input shows life, without an element. With `skew`, this is a boundary. Returns the elements of the merged feed. */
+  /** An input received a frame without an element. With `skew`, this is a boundary. Returns the elements of the merged feed. */
   readonly alive: (input: number, now: number) => ReadonlyArray<MeshEvent>
-  /** The server has confirmed the request of one task on an input, as a part of the input's interest. */
+  /** The server has confirmed the request for one task on an input, as a part of the input's interest. */
   readonly confirmKey: (input: number, kind: Kind, taskId: TaskId, now: number) => void
   /** A task is not wanted any more. */
   readonly forget: (kind: Kind, taskId: TaskId, now: number) => void
-  /** Whether an input is aligned everywhere, so that it can stand in for the others. */
+  /** Whether an input is aligned for all tasks, so that it can replace the others. */
   readonly isAligned: (input: number) => boolean
   /** Whether an input is confirmed and not aligned yet, so that boundaries of all inputs help. */
   readonly isJoining: (kind: Kind) => boolean
-  /** Whether an input has not delivered yet what another one has. */
+  /** Whether an input has not delivered yet what another input has delivered. */
   readonly isLagging: (kind: Kind) => boolean
-  /** What was emitted and an input has not delivered, by task. Tasks without such messages are left out. */
+  /** The messages that were emitted and that an input has not delivered, by task. Omits tasks without such messages. */
   readonly missing: (input: number) => ReadonlyArray<Missing>
   readonly stats: () => Stats
 }
@@ -182,17 +183,17 @@ const settingsOf = (
  *
  * **When to use**
  *
- * Use it where something else than a stream is one of the inputs, such as a log
- * that is compared with a feed. To merge two streams use `merge`.
+ * Use it if one of the inputs is not a connection, such as a log that is compared with a
+ * feed. For several connections, use `connections`.
  *
  * **Details**
  *
- * The first copy of a message to arrive is emitted at once; the other ones are
- * compared with it and dropped. An input that joins holds its messages until its
- * place is proven, by an acknowledged `boundary` of each input or, without
- * acknowledgements, by signs of life and `skew`. When the last aligned input ends
- * while another one is not aligned, a `Resync` with the reason `Unaligned` is
- * emitted, and the feed goes on with the other input.
+ * The first copy of a message is emitted when it arrives; the others are compared with it
+ * and dropped. The messages of an input that joins are kept until its place is proven, by
+ * an acknowledged `boundary` of each input or, without acknowledgements, by received
+ * frames and `skew`. If the last aligned input ends while another one is not aligned, a
+ * `Resync` with the reason `Unaligned` is emitted, and the feed continues with the other
+ * input.
  *
  * **Example** (Two inputs)
  *
@@ -241,8 +242,8 @@ export const make = (options?: MakeOptions): Merge => {
  */
 export interface ConnectionsOptions extends Options {
   /**
-   * How many connections there are, all on the feed's own `Socket`. At least 1; a
-   * fraction is rounded down. Defaults to 2, or to one for each socket.
+   * The number of connections, all on the feed's own `Socket`. At least 1; a fraction is
+   * rounded down. Defaults to 2, or to one for each socket.
    */
   readonly count?: number | undefined
   /**
@@ -252,36 +253,35 @@ export interface ConnectionsOptions extends Options {
    */
   readonly sockets?: ReadonlyArray<Socket.Socket> | undefined
   /**
-   * Assumes that a connection that delivers an element has delivered everything
-   * that the server sent this long before. Only for a server that does not
-   * acknowledge requests: acknowledgements prove the same without an assumption.
-   * Defaults to no such assumption.
+   * Assumes that a connection that delivers an element has delivered everything that the
+   * server sent this long before. Only for a server that does not acknowledge requests:
+   * acknowledgements prove the same without an assumption. Defaults to no assumption.
    */
   readonly skew?: Duration.Input | undefined
 }
 
 /**
- * Several connections for one feed. Pass it as the option `connections` of
- * `MeshClient` or `MeshStream.connect`.
+ * Makes the value of the option `connections` of `MeshClient` and `MeshStream.connect`:
+ * several connections for one feed.
  *
  * **When to use**
  *
- * Use it where a gap is a loss: an audit log, a relay, a gate. It costs the server
- * a second connection and all messages twice.
+ * Use it if a gap is not acceptable: for an audit log, a relay or a gate. The server
+ * then has a second connection, and sends all messages twice.
  *
  * **Details**
  *
- * - While one connection is up and confirmed, nothing is missing, and no `Resync`
- *   is emitted. A connection that is lost then is in `MeshClient.status` and in the
- *   metrics, not in the stream: `Disconnected` in the stream means that the stream
- *   is interrupted.
+ * - While one connection is up and confirmed, nothing is missing, and no `Resync` is
+ *   emitted. The loss of another connection is visible in `MeshClient.status` and in the
+ *   metrics, but not in the stream: a `Disconnected` in the stream means that all
+ *   connections are lost.
  * - Each connection reconnects by itself, with its own backoff, heartbeat and
  *   epoch. Two dials are at least a second apart. The epoch of the stream counts
  *   its own stretches.
- * - A connection that joins is aligned by acknowledged requests that change
- *   nothing: `unsubscribe` and `unsubscribeOutput` of a task that does not exist.
- *   When the other one is lost before that, a `Resync` with the reason `Unaligned`
- *   is emitted, for the tasks in question or for all.
+ * - A connection that joins is aligned by acknowledged requests that change nothing:
+ *   `unsubscribe` and `unsubscribeOutput` of a task that does not exist. If the other
+ *   connection is lost before that, a `Resync` with the reason `Unaligned` is emitted, for
+ *   the affected tasks or for all.
  * - The stream fails when all connections have failed.
  *
  * **Example** (A client with two connections)

@@ -1,13 +1,13 @@
 /**
- * Gaps closed by snapshots.
+ * Closes gaps with snapshots.
  *
- * The feed replays nothing, but something may know the present state of the tasks: a
- * REST endpoint, a database, a log. The program says how to ask it, and a repair does
- * the rest: it asks after each mark of a gap, compares the answer with what has passed
- * in the meantime, and puts what is newer into the stream.
+ * The feed replays nothing, but a REST endpoint, a database or a log may know the
+ * current state of the tasks. The program defines how to fetch it. A repair fetches it
+ * after each mark of a gap, compares it with the events that have passed in the
+ * meantime, and emits what is newer.
  *
- * `repair` is the operator for one stream. `make` makes the same for the option `repair`
- * of `MeshClient`, where one repair serves all consumers. `RepairHttp` makes a `fetch`
+ * `repair` is the operator for one stream. `make` returns the value of the option
+ * `repair` of `MeshClient`, where one repair serves all consumers. `RepairHttp` makes a `fetch`
  * for a REST endpoint. `MeshEvent` has the elements: `Restated`, `Repaired` and
  * `RepairFailed`.
  *
@@ -25,17 +25,17 @@ import type { MeshEvent, RepairElement } from "./MeshEvent.ts"
 import { isDataFirst } from "./internal/operators.ts"
 
 /**
- * What is known of one task at one moment.
+ * The state of one task at one moment.
  *
  * **Details**
  *
  * - `version`: the task's version, which is compared with that of its updates. A
- *   snapshot without it is applied only where no update of its task passes while it is
+ *   snapshot without it is applied only if no update of its task passes while it is
  *   fetched.
  * - `status`, `updatedFields`: as in an update.
- * - `costUsd`: what the task has cost so far, in US dollars.
+ * - `costUsd`: the cost of the task so far, in US dollars.
  *
- * What is absent, or `undefined`, is not known.
+ * A member that is absent or `undefined` is not known.
  *
  * @category models
  * @since 0.2.0
@@ -43,7 +43,7 @@ import { isDataFirst } from "./internal/operators.ts"
 export interface TaskSnapshot extends Machine.TaskSnapshot {}
 
 /**
- * Which tasks a fetch asks for: all, or those of `taskIds`. It may return more or fewer.
+ * The tasks that a fetch requests: all, or those of `taskIds`.
  *
  * @category models
  * @since 0.2.0
@@ -59,7 +59,7 @@ export type Ask = Machine.Ask
 export interface Options<R = never> extends RepairOptions.Options<R> {}
 
 /**
- * `Options` of a repair that fails the stream when no snapshot can be fetched.
+ * Options of a repair that fails the stream when no snapshot can be fetched.
  *
  * @category options
  * @since 0.2.0
@@ -74,42 +74,41 @@ export interface FatalOptions<R = never> extends Options<R> {
  *
  * **When to use**
  *
- * Use it where a program keeps the state of tasks (a board, a cache, a table) and the
- * end of a task that fell into a gap would stay wrong for ever. With a `MeshClient`, use
- * its option `repair` instead: one fetch serves all consumers.
+ * Use it if a program keeps the state of tasks (a board, a cache, a table): without it,
+ * a task whose end was lost in a gap stays wrong. With a `MeshClient`, use its option
+ * `repair` instead: one fetch serves all consumers.
  *
  * **Details**
  *
- * - Every element of the feed passes at once, in its order. Without the elements that
- *   the repair adds, the output equals the input.
- * - A fetch begins after a `Resync`, never at a `Connected`: the answer is older than
- *   what the server sends from there on. A mark that names a task asks for that task,
- *   every other mark asks for all. `Subscribed` of output asks for nothing, because
+ * - Every element of the feed passes at once, in order. Without the elements that the
+ *   repair adds, the output equals the input.
+ * - A fetch begins after a `Resync`, never at a `Connected`, so that the stream is
+ *   complete from before the fetch on. A mark that names a task requests that task, all
+ *   other marks request all tasks. `Subscribed` of output requests nothing, because
  *   output cannot be repaired.
- * - A task of the answer is emitted as `Restated` if its `version` is above the highest
- *   that has passed, or, without a version, if no update of it has passed since the
- *   fetch began and it says something new.
- * - With `complete`, a known task that is absent from the answer is emitted as `gone`.
- * - A `Repaired` follows the `Restated` of its answer. It says which marks it repairs,
- *   and how many stay open because they came while the fetch ran.
- * - At most one fetch runs. Marks that come meanwhile wait for one next fetch. Fetches
+ * - A task of the snapshot is emitted as `Restated` if its `version` is above the
+ *   highest version that has passed. Without a version it is emitted if no update of it
+ *   has passed since the fetch began, and if it contains something new.
+ * - With `complete`, a known task that is absent from the snapshot is emitted as `gone`.
+ * - A `Repaired` follows the `Restated` elements of its snapshot. It lists the marks that
+ *   it repairs, and counts the marks that came while the fetch ran and stay open.
+ * - At most one fetch runs. Marks that arrive meanwhile wait for the next fetch. Fetches
  *   begin after a random time up to `spread`, and at least `minInterval` apart.
- * - An attempt that fails, or takes longer than `timeout`, is repeated as `retry` says.
- *   When that ends, a `RepairFailed` follows, or the stream fails (`onFailure`). The next
- *   fetch asks for what it did not repair. A defect or an interruption of `fetch` is not
- *   retried.
+ * - An attempt that fails, or takes longer than `timeout`, is repeated by the schedule
+ *   `retry`. When the schedule ends, a `RepairFailed` is emitted, or the stream fails
+ *   (`onFailure`). The next fetch includes what was not repaired. A defect or an
+ *   interruption of `fetch` is not retried.
  * - The scope of the stream owns the fetch: it is interrupted when the stream ends.
  *
  * **Gotchas**
  *
- * - A mark that the operator does not see is not repaired. Put it before filters that
- *   drop `Resync`, and behind `MeshStream.markGaps` and queues that mark what they lose.
- * - If the endpoint answers from a replica that lags, delay the request inside `fetch` by
- *   the lag: an answer from before the mark does not close the gap.
- * - Without versions, an update that says no status hides what the snapshot says of its
- *   task.
+ * - Only marks that reach the operator are repaired. Put it before filters that drop
+ *   `Resync`, and after `MeshStream.markGaps` and queues that mark lost events.
+ * - If the endpoint reads from a replica that lags, delay the request inside `fetch` by
+ *   the lag: data from before the mark does not close the gap.
+ * - Without versions, an update without a status hides the snapshot of its task.
  *
- * **Example** (The end of a task that fell into a gap)
+ * **Example** (The end of a task was lost in a gap)
  *
  * ```ts
  * import * as Effect from "effect/Effect"
@@ -166,7 +165,7 @@ export const repair: {
 })
 
 /**
- * A repair for the option `repair` of `MeshClient`.
+ * The value of the option `repair` of `MeshClient`.
  *
  * @category models
  * @since 0.2.0
@@ -178,22 +177,23 @@ export interface Repair extends Port.Repair {}
  *
  * **When to use**
  *
- * Use it where several consumers share a client: one repair asks for all of them.
+ * Use it if several consumers share a client: one repair fetches for all of them.
  *
  * **Details**
  *
- * - It repairs the gaps of the connection, as `repair` does. Each consumer receives what
- *   is restated of the tasks in its interest, and every `Repaired` and `RepairFailed`.
- * - A consumer that joins later first receives what the client knows of its tasks, as
- *   `Restated`, behind its `JoinedLate`. So does a consumer whose queue has lost events,
- *   behind its `Overflow`. This asks for nothing.
- * - `everything()` follows tasks that a snapshot finds at work. A task that a snapshot
- *   lists without an end does not become stale.
+ * - It repairs the gaps of the connection, like `repair`. Each consumer receives the
+ *   `Restated` elements of the tasks in its interest, and every `Repaired` and
+ *   `RepairFailed`.
+ * - A consumer that joins later first receives the state of its tasks that the client
+ *   knows, as `Restated` after its `JoinedLate`. So does a consumer whose queue has lost
+ *   events, after its `Overflow`. This causes no fetch.
+ * - `everything()` follows live tasks in a snapshot too. A task that is live in a
+ *   snapshot does not become stale.
  * - With `onFailure: "fail"`, the client gives up and every stream fails.
  *
- * The `fetch` must not need services: provide them to it.
+ * `fetch` must not need services: provide them first.
  *
- * **Example** (A client whose consumers are right again after a gap)
+ * **Example** (A client with a repair)
  *
  * ```ts
  * import * as Effect from "effect/Effect"

@@ -1,11 +1,11 @@
 /**
- * Runs a repair beside a feed: decides when fetches begin, and puts what they lead to
- * between the batches of the feed.
+ * Runs a repair with a feed: decides when fetches begin, and emits their results between
+ * the batches of the feed.
  *
- * While nothing has to be fetched, a pull is the pull of the feed. Otherwise the pull of
- * the feed runs in a fiber of its own, so that a snapshot that arrives first need not
- * wait for the feed, and an interrupted pull loses nothing. There is at most one such
- * fiber, so at most one batch waits for the consumer.
+ * While no fetch is needed, a pull is the pull of the feed. Otherwise the pull of the feed
+ * runs in a separate fiber, so that a snapshot that arrives first does not wait for the
+ * feed, and an interrupted pull loses nothing. There is at most one such fiber, so at most
+ * one batch waits for the consumer.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import { isReadonlyArrayNonEmpty } from "effect/Array"
@@ -23,7 +23,7 @@ import { Machine, type TaskSnapshot } from "./machine.ts"
 import type { Settings } from "./options.ts"
 import type * as Port from "./port.ts"
 
-/** What an element has, whatever else is in the feed. */
+/** The common member of all elements in the feed. */
 interface Tagged {
   readonly _tag: string
 }
@@ -31,8 +31,8 @@ interface Tagged {
 type Batch<A> = NonEmptyReadonlyArray<A>
 
 /**
- * The most elements of a snapshot in one batch. A consumer with a bounded queue can take
- * one batch before the next.
+ * The most elements of a snapshot in one batch, so that a consumer with a bounded queue
+ * can take one batch before the next.
  */
 const maxBatch = 64
 
@@ -88,16 +88,16 @@ class Driver<A extends Tagged, E, R> {
   #failure: MeshError.MeshError | undefined
   /** Whether a snapshot may arrive during the next pull of the feed. */
   #isActive: boolean
-  /** Whether a pull of the feed runs in a fiber of its own. */
+  /** Whether a pull of the feed runs in a separate fiber. */
   #isPulling = false
-  /** How that pull ended. */
+  /** The exit of that pull. */
   #pulled: Exit.Exit<Batch<A>, E> | undefined
-  /** Resumes the pull that waits. Has no effect on one that was interrupted. */
+  /** Resumes the waiting pull. Has no effect on an interrupted one. */
   #resume: ((go: Effect.Effect<void>) => void) | undefined
   /** When the last fetch began. */
   #beganAt = -Infinity
   readonly #startedAt: number
-  /** Open when something has to be fetched, or may be. */
+  /** Open when a fetch may be needed. */
   readonly #due = Latch.makeUnsafe(false)
 
   constructor(parts: Parts<A, E, R>) {
@@ -172,13 +172,13 @@ class Driver<A extends Tagged, E, R> {
   // the fetches
   // ---------------------------------------------------------------------------
 
-  /** Fetches whatever is due, until a failure that ends the feed. */
+  /** Runs the fetches that are due, until a failure that ends the feed. */
   readonly run: Effect.Effect<void, never, R> = Effect.suspend(() => {
     this.#isActive = this.#machine.isDue || Number.isFinite(this.#parts.settings.everyMillis)
     return this.#failure === undefined ? Effect.andThen(this.#next(), this.run) : Effect.void
   })
 
-  /** Waits until something has to be fetched, or fetches what is due. */
+  /** Waits until a fetch is due, or runs it. */
   #next(): Effect.Effect<void, never, R> {
     const { everyMillis, minIntervalMillis, spreadMillis } = this.#parts.settings
     if (this.#machine.isDue) {
@@ -215,7 +215,7 @@ class Driver<A extends Tagged, E, R> {
       Effect.andThen(attempt),
       Effect.retry(retry),
       Effect.withSpan("makima.repair", { kind: "client" }),
-      // The fetch of the program may interrupt itself, which must not end the repair.
+      // The program's fetch may interrupt itself, which must not end the repair.
       Effect.exit,
       Effect.map((exit) => {
         if (exit._tag === "Success") {
@@ -242,8 +242,8 @@ class Driver<A extends Tagged, E, R> {
 }
 
 /**
- * The tag or the name of an error, and the tag of its reason. Not its message, which may
- * hold a URL with a key, or payload.
+ * The tag or the name of an error, and the tag of its reason. Without its message, which
+ * may contain a URL with a key, or payload.
  */
 const nameOf = (error: unknown): string => {
   if (typeof error !== "object" || error === null) return typeof error

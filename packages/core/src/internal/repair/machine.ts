@@ -1,6 +1,6 @@
 /**
- * What a repair knows and wants: the state machine behind `Repair`. Synchronous,
- * without Effect, clock or randomness: the driver decides when a fetch begins.
+ * The state machine of `Repair`: the known states of tasks, and the tasks to fetch.
+ * Synchronous, without Effect, clock or randomness: the driver decides when a fetch begins.
  *
  * The driver calls `observe` with every batch before it passes it on, `begin` when
  * a fetch begins, and then once `apply` or `fail`.
@@ -9,11 +9,11 @@
  *
  * 1. A fetch begins only while the connection has its mark: after a `Connected` or a
  *    `Disconnected`, `begin` is not allowed until the next `Resync`.
- * 2. A mark that names a task wants that task, any other mark wants all. A
+ * 2. A mark that names a task wants that task, any other mark wants all tasks. A
  *    subscription of output wants nothing, because output cannot be repaired.
  * 3. A versioned snapshot of a task is restated only if its version is above the
  *    highest one that passed. A snapshot without a version is restated only if no live
- *    update of the task has passed since the fetch began, and only if it says
+ *    update of the task has passed since the fetch began, and only if it contains
  *    something new. So a snapshot that is applied twice restates nothing.
  * 4. A task is `gone` only if the snapshot is complete and the fetch asked for the
  *    task, the task is known, and no live update of it has passed since the fetch
@@ -32,7 +32,7 @@ import type { MeshEvent, Repaired, RepairFailed, Restated, Resync, ResyncReasonT
 import type { TaskId } from "../../TaskId.ts"
 import * as Versions from "../projection/versions.ts"
 
-/** What is known of one task at one moment. */
+/** The state of one task at one moment. */
 export interface TaskSnapshot {
   readonly taskId: TaskId
   readonly version?: number | undefined
@@ -41,19 +41,19 @@ export interface TaskSnapshot {
   readonly costUsd?: number | undefined
 }
 
-/** Which tasks a fetch asks for. */
+/** The tasks that a fetch requests. */
 export type Ask = { readonly _tag: "All" } | { readonly _tag: "Tasks"; readonly taskIds: ReadonlyArray<TaskId> }
 
 export interface Options {
   /** Whether a task that is absent from a snapshot does not exist. */
   readonly complete: boolean
-  /** Whether the mark with which knowledge begins wants a snapshot. */
+  /** Whether the first mark wants a snapshot. */
   readonly initial: boolean
   readonly maxTasks: number
   readonly isTerminal: (status: string) => boolean
 }
 
-/** What the marks since the last fetch want. */
+/** The tasks that the marks since the last fetch want. */
 interface Want {
   all: boolean
   readonly tasks: Set<TaskId>
@@ -65,11 +65,11 @@ interface Fetch {
   readonly ask: Ask
   readonly want: Want
   readonly epoch: number
-  /** How many marks came since it began. */
+  /** The number of marks since it began. */
   open: number
 }
 
-/** What is known of a task. */
+/** The known state of a task. */
 interface Task {
   versions: Versions.Versions | undefined
   status: string | undefined
@@ -85,7 +85,7 @@ interface Task {
   isUsed: boolean
 }
 
-/** The most tasks that a fetch asks for by name. */
+/** The most tasks that a fetch requests by name. */
 export const maxNamed = 1000
 
 const noWant = (): Want => ({ all: false, tasks: new Set(), reasons: new Set(), unconfirmed: 0 })
@@ -106,21 +106,21 @@ export class Machine {
   #epoch = 0
   /** Whether a fetch may begin on this connection. */
   #isMarked = true
-  /** How many marks of a new connection came. */
+  /** The number of marks of a new connection. */
   #connections = 0
   /** How many fetches have begun. */
   #fetches = 0
   #fetch: Fetch | undefined
-  /** What has to be fetched. */
+  /** The tasks to fetch. */
   #due: Want | undefined
-  /** What a fetch failed to repair. */
+  /** The tasks that failed fetches did not repair. */
   #failed: Want | undefined
 
   constructor(options: Options) {
     this.#options = options
   }
 
-  /** Whether something has to be fetched and no fetch runs. */
+  /** Whether a fetch is needed and none runs. */
   get isDue(): boolean {
     return this.#due !== undefined && this.#fetch === undefined
   }
@@ -135,15 +135,15 @@ export class Machine {
     return this.#isMarked && (this.#due !== undefined || this.#fetch !== undefined)
   }
 
-  /** Whether what is known includes everything that the server said up to the last mark. */
+  /** Whether the known states include everything that the server sent up to the last mark. */
   get isSettled(): boolean {
     return this.#isMarked && this.#fetches > 0 && (this.#fetch ?? this.#due ?? this.#failed) === undefined
   }
 
-  /** Notes events of the feed. */
+  /** Records events of the feed. */
   observe<A extends { readonly _tag: string }>(events: ReadonlyArray<A | MeshEvent>): void {
     for (const element of events) {
-      // The tag says which elements are events. The client's own elements have other tags.
+      // The tag shows which elements are events. The client's own elements have other tags.
       const event = element as MeshEvent
       switch (event._tag) {
         case "TaskUpdated":
@@ -167,15 +167,15 @@ export class Machine {
     }
   }
 
-  /** Wants all tasks, without a mark. */
+  /** Requests all tasks, without a mark. */
   refresh(): void {
     this.#due ??= noWant()
     this.#due.all = true
   }
 
   /**
-   * Begins a fetch of what is due, or another attempt at the one that runs. An attempt
-   * takes what has become due in the meantime.
+   * Begins a fetch of the tasks that are due, or another attempt of the running fetch. An
+   * attempt includes tasks that have become due in the meantime.
    */
   begin(): Ask {
     const want = noWant()
@@ -188,7 +188,7 @@ export class Machine {
     return ask
   }
 
-  /** Ends the fetch with a snapshot. Returns what it leads to: at last a `Repaired`. */
+  /** Ends the fetch with a snapshot. Returns the elements to emit; the last one is a `Repaired`. */
   apply(snapshot: ReadonlyArray<TaskSnapshot>): ReadonlyArray<Restated | Repaired> {
     const fetch = this.#end()
     if (fetch === undefined) return []
@@ -231,7 +231,7 @@ export class Machine {
     }
   }
 
-  /** What is known of some tasks, or of all. Tasks that are gone are left out. */
+  /** The known states of some tasks, or of all, without tasks that are gone. */
   known(taskIds?: Iterable<TaskId>): Array<Restated> {
     const known: Array<Restated> = []
     const add = (taskId: TaskId, task: Task | undefined): void => {
@@ -361,7 +361,7 @@ const restatedOf = ({ costUsd, status, taskId, updatedFields, version }: TaskSna
   ...(costUsd === undefined ? {} : { costUsd })
 })
 
-/** What is known of a task, as an element. */
+/** The known state of a task, as an element. */
 const knowledgeOf = (taskId: TaskId, { costUsd, isGone, status, versions }: Task): Restated => ({
   _tag: "Restated",
   taskId,

@@ -18,52 +18,52 @@ import type { Ask, TaskSnapshot } from "./machine.ts"
  */
 export interface Options<R = never> {
   /**
-   * Returns what is known of all tasks, or of some. It may return more or fewer tasks
-   * than it is asked for. It runs again for each attempt.
+   * Returns the states of all tasks, or of some. It may return more or fewer tasks than
+   * requested. It runs again for each attempt.
    */
   readonly fetch: (ask: Ask) => Effect.Effect<ReadonlyArray<TaskSnapshot>, unknown, R>
   /**
-   * Whether a snapshot has every task that exists, of those that were asked for. Then
-   * a known task that is absent from it is `gone`. A list that is paginated while it
-   * changes, filtered or limited is not complete. Defaults to `false`.
+   * Whether a snapshot contains every existing task that was requested. If so, a known
+   * task that is absent from it is `gone`. A list that is filtered, limited, or paginated
+   * while it changes is not complete. Defaults to `false`.
    */
   readonly complete?: boolean | undefined
   /**
-   * Whether the mark with which knowledge begins (`Started`, or a `JoinedLate` before
-   * the first update) asks for a snapshot: the tasks that were running before. Defaults
-   * to `true`.
+   * Whether the first mark (`Started`, or a `JoinedLate` before the first update) causes
+   * a fetch, which returns the tasks that were already running. Defaults to `true`.
    */
   readonly initial?: boolean | undefined
   /**
-   * How often to ask for all tasks while the connection is up, even without a mark:
-   * counted from the begin of the last fetch, at least `minInterval`. Defaults to never.
+   * The interval of additional fetches of all tasks while the connection is up, from the
+   * start of the last fetch. At least `minInterval`. Defaults to none.
    */
   readonly every?: Duration.Input | undefined
   /**
-   * A fetch begins after a random time up to this one, so that many clients that lost
-   * one server do not ask at once. Defaults to 1 second.
+   * A fetch begins after a random time up to this one, so that many clients that lost one
+   * server do not fetch at the same time. Defaults to 1 second.
    */
   readonly spread?: Duration.Input | undefined
-  /** The least time between the begins of two fetches. Defaults to 1 second. */
+  /** The shortest time between the starts of two fetches. Defaults to 1 second. */
   readonly minInterval?: Duration.Input | undefined
   /** How long one attempt may take. `"Infinity"` for no limit. Defaults to 30 seconds. */
   readonly timeout?: Duration.Input | undefined
   /**
-   * When an attempt that failed is repeated. The repair has failed when it ends.
-   * Attempts are made only while the connection is up. Defaults to
-   * `ReconnectPolicy.schedule`, 5 times: after some 2, 4, 8, 16 and 30 seconds.
+   * The schedule by which a failed attempt is repeated. When it ends, the repair has
+   * failed. Attempts are made only while the connection is up. Defaults to
+   * `ReconnectPolicy.schedule`, 5 times: after about 2, 4, 8, 16 and 30 seconds.
    */
   readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
   /**
-   * What a repair that has failed does: `mark` emits a `RepairFailed` and goes on, `fail`
-   * emits it and fails the stream with the reason `SnapshotFailed`. Defaults to `mark`.
+   * What happens when a repair has failed: `mark` emits a `RepairFailed` and continues,
+   * `fail` emits it and fails the stream with the reason `SnapshotFailed`. Defaults to
+   * `mark`.
    */
   readonly onFailure?: "mark" | "fail" | undefined
   /**
-   * How many tasks are known, at least 1. When there are more, one that was not updated
-   * for long is forgotten and counts as new. It should be more than the number of tasks
-   * in a snapshot: otherwise each snapshot restates some of them again. Defaults to
-   * 10,000.
+   * The most tasks that are remembered, at least 1. When there are more, a task that was
+   * not updated for a long time is forgotten, and then counts as new. Should be more than
+   * the number of tasks in a snapshot: otherwise each snapshot restates some of them again.
+   * Defaults to 10,000.
    */
   readonly maxTasks?: number | undefined
   /**
@@ -91,7 +91,7 @@ export interface Settings<R> {
 const millis = (name: string, input: Duration.Input, isValid: (millis: number) => boolean): number => {
   const value = Duration.toMillis(input)
   if (isValid(value)) return value
-  throw new TypeError(`Repair: ${name} is ${value} ms, which is not a time that it can have`)
+  throw new TypeError(`Repair: ${name} is ${value} ms, which is not valid`)
 }
 
 const isTime = (value: number): boolean => value >= 0 && value < Infinity

@@ -1,6 +1,6 @@
 /**
- * What `MeshClient` uses of a repair. Types only: the code is in the value that the
- * option `repair` takes, so that a program without a repair does not load it.
+ * The part of a repair that `MeshClient` uses. Types only: the code is in the value of the
+ * option `repair`, so that a program without a repair does not load it.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ type Batch<A> = NonEmptyReadonlyArray<A>
 /** Where the gap of one consumer is. */
 export interface Place {
   readonly epoch: number
-  /** Why the consumer needs to know what the client knows. Absent at a mark that is repaired for all consumers. */
+  /** Why the consumer needs the states that the client knows. Absent at a mark that is repaired for all consumers. */
   readonly reason?: ResyncReasonTag | undefined
   readonly unconfirmed: number
 }
@@ -24,8 +24,8 @@ export interface Place {
 export interface Repaired<A, E> {
   readonly pull: Effect.Effect<Batch<A | RepairElement>, E | MeshError>
   /**
-   * What is known of the tasks of an interest, for a consumer that has missed it. Ends
-   * with a `Repaired` if nothing is open.
+   * The known states of the tasks of an interest, for a consumer that has missed them. Ends
+   * with a `Repaired` if no gap is open.
    */
   readonly inform: (interest: Interest, place: Place) => Array<RepairElement>
 }

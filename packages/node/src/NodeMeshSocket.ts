@@ -143,7 +143,8 @@ export const make = (options: Options): Effect.Effect<Socket.Socket, SocketOptio
     yield* refuseBun
     const endpoint = yield* Effect.fromResult(Endpoint.fromString(options.url))
     const settings = yield* Effect.fromResult(normalise(options))
-    return fromSettings(endpoint, options.apiKey, settings)
+    const apiKey = yield* Effect.fromResult(Credentials.check(options.apiKey))
+    return fromSettings(endpoint, apiKey, settings)
   })
 
 /**

@@ -144,6 +144,18 @@ describe("NodeMeshSocket", () => {
       })
     )
 
+    it.effect("refuses a key that is a plain string before any dial, without repeating it", () =>
+      Effect.gen(function* () {
+        // As a program in JavaScript may pass it.
+        const apiKey = "secret" as unknown as Redacted.Redacted
+        const error = yield* Effect.flip(NodeMeshSocket.make({ url: "https://host", apiKey }))
+        assert.strictEqual(
+          error.message,
+          "The option apiKey is invalid: it must be a Redacted, or an effect that returns one"
+        )
+      })
+    )
+
     it.effect("a server that refuses is HandshakeRejected with its status", () =>
       Effect.gen(function* () {
         for (const status of [200, 301, 401, 403, 404, 500]) {

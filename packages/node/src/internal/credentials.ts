@@ -10,14 +10,23 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import type * as Socket from "effect/socket/Socket"
 import * as Failure from "./failure.ts"
-import { isHeaderValue } from "./options.ts"
+import { InvalidOption, isHeaderValue } from "./options.ts"
 
 export type ApiKey = Redacted.Redacted | Effect.Effect<Redacted.Redacted | undefined, unknown>
 
 /** Whether the next attempt may send another key, because the key is an effect. */
 export const mayChange = (apiKey: ApiKey | undefined): boolean => apiKey !== undefined && !Redacted.isRedacted(apiKey)
+
+/** Refuses a value that the type does not allow, such as a plain string. Does not repeat it: it may be the key. */
+export const check = (apiKey: ApiKey | undefined): Result.Result<ApiKey | undefined, InvalidOption> =>
+  apiKey === undefined || Redacted.isRedacted(apiKey) || Effect.isEffect(apiKey)
+    ? Result.succeed(apiKey)
+    : Result.fail(
+        new InvalidOption({ option: "apiKey", detail: "it must be a Redacted, or an effect that returns one" })
+      )
 
 const failed = (detail: string, isFinal = false): Socket.SocketError =>
   Failure.openFailed(

@@ -7,11 +7,12 @@ process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL("build/compile-cache", 
 
 // Vitest 5 has no workspace file of its own: this is the config for `vitest --config vitest.workspace.ts`, with one project
 // for each package.
-const project = (name: string, root: string) => ({
+const project = (name: string, root: string, options?: { readonly globalSetup: string }) => ({
   test: {
     name,
     root,
     include: ["test/**/*.test.ts"],
+    ...options,
     // All files of a worker share one process and its loaded modules. No module here has state of its own.
     isolate: false,
     // Only ends a test that would never end. No test needs this long, however busy the machine is.
@@ -32,7 +33,8 @@ export default defineConfig({
       project("log", "packages/log"),
       project("nats", "packages/nats"),
       project("gateway", "packages/gateway"),
-      project("cli", "packages/cli"),
+      // Its tests run the built command.
+      project("cli", "packages/cli", { globalSetup: "test/support/build.ts" }),
       project("examples", "examples"),
       project("scripts", "scripts")
     ]

@@ -404,5 +404,4 @@ export const command: Command.Command<
  * @category running
  * @since 0.2.0
  */
-export const main = (): void =>
-  Program.main(command, { version, refused: Program.exitCodes.refused, logToStderr: true })
+export const main = (): void => Program.main(command, { version, refused: Program.exitCodes.refused, errorsOnly: true })

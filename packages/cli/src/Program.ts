@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import * as Predicate from "effect/Predicate"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Runtime from "effect/Runtime"
 import { realpathSync } from "node:fs"
@@ -146,8 +147,12 @@ export interface Options {
   readonly version?: string | undefined
   /** The exit code of a `MeshError`. Defaults to 1. */
   readonly refused?: number | undefined
-  /** Whether log lines go to standard error. Defaults to `false`. */
-  readonly logToStderr?: boolean | undefined
+  /**
+   * Whether only errors are logged, to standard error, unless `--log-level` says
+   * otherwise: for a program that reports on its connection itself. Defaults to
+   * `false`.
+   */
+  readonly errorsOnly?: boolean | undefined
 }
 
 /**
@@ -168,7 +173,8 @@ export const run = <Name extends string, Input, Context, E extends { readonly me
   Command.runWith(command, { version: options?.version ?? "0.1.0" })(options?.args ?? process.argv.slice(2)).pipe(
     Effect.tapCause(report),
     Effect.provide([oneLinePresenter, NodeServices.layer]),
-    Effect.provideService(Logger.LogToStderr, options?.logToStderr ?? false)
+    Effect.provideService(Logger.LogToStderr, options?.errorsOnly ?? false),
+    Effect.provideService(References.MinimumLogLevel, options?.errorsOnly === true ? "Error" : "Info")
   )
 
 /**

@@ -148,6 +148,11 @@ export const run = Effect.fnUntraced(function* (input: Input) {
         const { input: text, key } = yield* Queue.take(pressed)
         const now = yield* Clock.currentTimeMillis
         const found = { name: key.name, text: Option.getOrElse(text, () => ""), ctrl: key.ctrl }
+        // In raw mode the terminal does not turn Ctrl-C into a signal.
+        if (found.ctrl && found.name === "c") {
+          yield* Deferred.interrupt(quit)
+          break
+        }
         if (!state.press(found, now, sizeOf().rows)) break
         yield* draw
       }

@@ -124,9 +124,8 @@ const type = (view: View, key: Key): View => {
   }
 }
 
-/** The view after a key; `undefined` to end. */
+/** The view after a key; `undefined` for the key that ends the program. */
 export const press = (model: Model, view: View, key: Key, rows: number): View | undefined => {
-  if (key.ctrl && key.name === "c") return undefined
   if (view.typing) return type(view, key)
   const tasks = visible(model, view)
   switch (key.text === "/" ? "/" : key.name) {

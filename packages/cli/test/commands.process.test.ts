@@ -1,0 +1,260 @@
+/** The other commands as processes against the mock server. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import { createServer } from "node:http"
+import { version } from "../src/internal/version.ts"
+import { a, b, result, said, update } from "./support/mesh.ts"
+import { assertOneLine, objects, run, start } from "./support/process.ts"
+
+const timeout = 120_000
+
+const awaitUpdates = (server: MockMeshServer.Service, connection = 1) =>
+  server.awaitReceived((it) => it.connection === connection && it.message._tag === "Subscribe")
+
+const awaitAll = (server: MockMeshServer.Service, connection = 1) =>
+  server.awaitReceived((it) => it.connection === connection && it.message._tag === "SubscribeAll")
+
+const awaitOutput = (server: MockMeshServer.Service, connection = 1) =>
+  server.awaitReceived((it) => it.connection === connection && it.message._tag === "SubscribeOutput")
+
+/** An HTTP server that answers every request with JSON, and notes the requests. */
+const snapshots = (answer: () => unknown) =>
+  Effect.acquireRelease(
+    Effect.callback<{
+      readonly url: string
+      readonly requests: Array<{ readonly path: string; readonly key: unknown }>
+      readonly stop: () => void
+    }>((resume) => {
+      const requests: Array<{ readonly path: string; readonly key: unknown }> = []
+      const server = createServer((request, response) => {
+        requests.push({ path: request.url ?? "", key: request.headers["x-makima-api-key"] })
+        response.setHeader("content-type", "application/json").end(JSON.stringify(answer()))
+      })
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        const port = typeof address === "object" && address !== null ? address.port : 0
+        const stop = () => {
+          server.close()
+          server.closeAllConnections()
+        }
+        resume(Effect.succeed({ url: `http://127.0.0.1:${port}`, requests, stop }))
+      })
+    }),
+    ({ stop }) => Effect.sync(stop)
+  )
+
+describe.concurrent("makima-stream", { timeout }, () => {
+  it.live("--version and -v print the version", () =>
+    Effect.gen(function* () {
+      const expected = { code: 0, stdout: `makima-stream v${version}\n`, stderr: "" }
+      assert.deepStrictEqual(yield* run(["--version"]), expected)
+      assert.deepStrictEqual(yield* run(["-v"]), expected)
+      // With other arguments, the whole program answers the same.
+      assert.deepStrictEqual(yield* run(["tail", "--version"]), expected)
+    })
+  )
+
+  it.live("--help describes every command, and completions prints what a shell can load", () =>
+    Effect.gen(function* () {
+      const help = yield* run(["--help"])
+      assert.strictEqual(help.code, 0)
+      const commands = ["tail", "top", "wait", "cost", "record", "replay", "mock", "demo", "doctor", "completions"]
+      for (const command of commands) assert.include(help.stdout, `\n  ${command} `)
+      const { code, stdout } = yield* run(["completions", "bash"])
+      assert.strictEqual(code, 0)
+      for (const command of commands) assert.include(stdout, command)
+      assert.include(stdout, "complete -F")
+    })
+  )
+
+  it.live("wait ends with 0 if the task succeeds and with 1 if it fails, and prints the verdict", () =>
+    Effect.gen(function* () {
+      const server = yield* MockMeshServer.make()
+      const options = ["--url", server.url, "--timeout", "1h", "-q"]
+      const good = yield* start(["wait", a, ...options])
+      const bad = yield* start(["wait", b, ...options])
+      const json = yield* start(["wait", b, ...options, "-o", "json"])
+      yield* Effect.forEach([1, 2, 3], (n) => awaitUpdates(server, n), { concurrency: 3 })
+      yield* server.emitAll([
+        update(a, "running", 1),
+        update(b, "running", 1),
+        update(a, "done", 2),
+        update(b, "failed", 2)
+      ])
+      assert.deepStrictEqual(yield* good.ended, { code: 0, stdout: "Task task-a is done\n", stderr: "" })
+      assert.deepStrictEqual(yield* bad.ended, { code: 1, stdout: "", stderr: "Task task-b is failed\n" })
+      const { code, stdout } = yield* json.ended
+      assert.strictEqual(code, 1)
+      assert.deepStrictEqual(objects(stdout), [{ taskId: b, verdict: "failure", status: "failed" }])
+    })
+  )
+
+  it.live("wait ends with 124 when the time is up, also while the server is down", () =>
+    Effect.gen(function* () {
+      const server = yield* MockMeshServer.make()
+      const late = yield* run(["wait", a, "--url", server.url, "--timeout", "500ms", "-q"])
+      assert.deepStrictEqual([late.code, late.stdout], [124, ""])
+      assertOneLine(late.stderr, "did not end within")
+      const down = yield* run(["wait", a, "--url", "http://127.0.0.1:1", "--timeout", "500ms", "-q"])
+      assert.strictEqual(down.code, 124)
+    })
+  )
+
+  it.live("wait ends with 4 when the time is up while the feed has a gap", () =>
+    Effect.gen(function* () {
+      const server = yield* MockMeshServer.make()
+      const wait = yield* start(["wait", a, "--url", server.url, "--timeout", "5s", "-q"])
+      yield* awaitUpdates(server)
+      yield* server.emit(update(a, "running", 1))
+      yield* server.refuse(1000, 503)
+      yield* server.kill()
+      const { code, stderr, stdout } = yield* wait.ended
+      assert.deepStrictEqual([code, stdout], [4, ""], stderr)
+      assertOneLine(stderr, "may have been missed")
+    })
+  )
+
+  it.live("wait knows an end before the start, and one that fell into a gap, from the snapshot", () =>
+    Effect.gen(function* () {
+      const server = yield* MockMeshServer.make()
+      let status = "done"
+      let version = 7
+      const rest = yield* snapshots(() => ({ tasks: [{ id: a, version, status }] }))
+      const before = yield* run(["wait", a, "--url", server.url, "--snapshot-url", `${rest.url}/tasks/{task}`, "-q"], {
+        env: { MAKIMA_API_KEY: "secret" }
+      })
+      assert.deepStrictEqual(before, { code: 0, stdout: "Task task-a is done\n", stderr: "" })
+      // The key is for the feed's server, not for another one.
+      assert.deepStrictEqual(rest.requests, [{ path: "/tasks/task-a", key: undefined }])
+
+      status = "running"
+      const gap = yield* start(["wait", a, "--url", server.url, "--snapshot-url", rest.url])
+      yield* gap.awaitErr("repaired by a snapshot")
+      status = "failed"
+      version++
+      yield* server.kill()
+      const { code } = yield* gap.ended
+      assert.strictEqual(code, 1)
+    })
+  )
+
+  it.live("cost prints each result and the total, and --budget ends with 1", () =>
+    Effect.gen(function* () {
+      const server = yield* MockMeshServer.make()
+      const text = yield* start(["cost", "--url", server.url, "-q"])
+      yield* awaitAll(server, 1)
+      const json = yield* start(["cost", a, b, "--url", server.url, "-q", "-o", "json"])
+      yield* awaitOutput(server, 2)
+      const budget = yield* start(["cost", "--url", server.url, "-q", "--budget", "0.6"])
+      yield* awaitAll(server, 3)
+      yield* server.emitAll([update(a, "running", 1), update(b, "running", 1)])
+      for (const n of [1, 3]) {
+        for (const task of [a, b]) {
+          yield* server.awaitReceived(
+            (it) => it.connection === n && it.message._tag === "SubscribeOutput" && it.message.taskId === task
+          )
+        }
+      }
+      yield* server.emitAll([result(a, 0.5), result(b, 0.25), update(a, "done", 2), update(b, "failed", 2)])
+      yield* text.awaitOut("total $0.7500\n")
+      yield* text.signal("SIGINT")
+      const ended = yield* text.ended
+      assert.strictEqual(ended.code, 130)
+      assert.strictEqual(
+        ended.stdout.replaceAll(/ {2,}/g, "  "),
+        "task-a  $0.5000  total $0.5000\ntask-b  $0.2500  total $0.7500\n" +
+          "task-a  $0.5000  1.0 s  1 run  done\ntask-b  $0.2500  1.0 s  1 run  failed\ntotal $0.7500 of 2 tasks\n"
+      )
+      const over = yield* budget.ended
+      assert.strictEqual(over.code, 1)
+      assertOneLine(over.stderr, "The budget of $0.6000 is spent: $0.7500")
+      const { code, stdout } = yield* json.ended
+      assert.strictEqual(code, 0)
+      assert.deepStrictEqual(
+        objects(stdout).map(({ kind, totalUsd }) => [kind, totalUsd]),
+        [
+          ["result", 0.5],
+          ["result", 0.75],
+          ["total", 0.75]
+        ]
+      )
+    })
+  )
+
+  it.live("record writes a session that every command plays, and replay --serve serves it", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const file = `${yield* fs.makeTempDirectoryScoped()}/session.jsonl`
+      const server = yield* MockMeshServer.make()
+      const record = yield* start(["record", file, "--url", server.url])
+      yield* awaitAll(server)
+      yield* server.emit(update(a, "running", 1))
+      yield* awaitOutput(server)
+      yield* server.emitAll([said(a, "one"), result(a, 0.5), update(a, "done", 2)])
+      // Everything before it has arrived when the answer to a later request has.
+      yield* server.drain()
+      yield* record.signal("SIGINT")
+      const recorded = yield* record.ended
+      assert.strictEqual(recorded.code, 130)
+      assert.match(recorded.stderr, /recorded \d+ frames\n$/)
+
+      const again = yield* run(["record", file, "--url", server.url])
+      assert.strictEqual(again.code, 1)
+      assert.include(again.stderr, "--force")
+
+      const replay = yield* run(["replay", file, "--speed", "max", "-q"])
+      assert.deepStrictEqual(replay, {
+        code: 0,
+        stdout: "task-a  running\ntask-a  assistant  one\ntask-a  result $0.5000 1.0 s  ok\ntask-a  done\n",
+        stderr: ""
+      })
+      const cost = yield* run(["cost", "--replay", file, "--speed", "100", "-q", "-o", "json"])
+      assert.strictEqual(objects(cost.stdout).at(-1)?.["totalUsd"], 0.5)
+      const wait = yield* run(["wait", a, "--replay", file, "--timeout", "1h", "-q"])
+      assert.strictEqual(wait.code, 0)
+
+      const served = yield* start(["replay", file, "--serve", "--speed", "max"])
+      const url = (yield* served.awaitOut("\n")).trim()
+      const waiting = yield* run(["wait", a, "--url", url, "--timeout", "1h", "-q"])
+      assert.deepStrictEqual(waiting, { code: 0, stdout: "Task task-a is done\n", stderr: "" })
+
+      yield* fs.writeFileString(file, "no recording\n")
+      const broken = yield* run(["replay", file, "-q"])
+      assert.strictEqual(broken.code, 3)
+      assertOneLine(broken.stderr, "not a recording")
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.live("mock prints its URL, plays the same workload to whoever follows, and checks a key", () =>
+    Effect.gen(function* () {
+      const mock = yield* start(["mock", "--tasks", "3", "--speed", "max", "--no-loop", "--key-env", "KEY"], {
+        env: { KEY: "right" }
+      })
+      const url = (yield* mock.awaitOut("\n")).trim()
+      assert.match(url, /^http:\/\/127\.0\.0\.1:\d+$/)
+      const refused = yield* run(["tail", "--url", url, "-q"], { env: { MAKIMA_API_KEY: "wrong" } })
+      assert.strictEqual(refused.code, 3)
+      const tail = yield* run(["tail", "--url", url, "--status", "pending", "-n", "3", "-q"], {
+        env: { MAKIMA_API_KEY: "right" }
+      })
+      assert.deepStrictEqual([tail.code, tail.stdout.split("\n").length], [0, 4])
+      assert.strictEqual((yield* mock.ended).code, 0)
+      const taken = yield* MockMeshServer.make()
+      const busy = yield* run(["mock", "--port", String(taken.port)])
+      assert.strictEqual(busy.code, 2)
+      assertOneLine(busy.stderr, String(taken.port))
+    })
+  )
+
+  it.live("demo --json prints the object of the audit", () =>
+    Effect.gen(function* () {
+      const { code, stderr, stdout } = yield* run(["demo", "--json", "--tasks", "3"])
+      assert.deepStrictEqual([code, stderr], [0, ""])
+      assert.match(stdout, /^\{[^\n]+\}\n$/)
+      assert.include(stdout, '"unmarkedGaps":0')
+    })
+  )
+})

@@ -74,7 +74,8 @@ export const boards = Stream.unwrap(
   )
 )
 
-const command = Command.make(
+/** The command line of this program. */
+export const command = Command.make(
   "live-board",
   {},
   Effect.fnUntraced(function* () {

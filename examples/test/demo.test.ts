@@ -3,45 +3,34 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import * as Cli from "@makima-stream/cli/Cli"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import { runCommand } from "./support/command.ts"
+import { assertOneLine, type Ended } from "./support/process.ts"
 
 const program = fileURLToPath(new URL("../src/demo.ts", import.meta.url))
 
-interface Ended {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
 /** Runs the demo as a process, with an empty standard input. */
-const demo = (args: ReadonlyArray<string>, env: Record<string, string> = {}): Effect.Effect<Ended> =>
-  Effect.callback<Ended>((resume) => {
-    const child = spawn(process.execPath, [program, ...args], {
-      env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE, ...env },
-      stdio: ["ignore", "pipe", "pipe"]
-    })
-    let stdout = ""
-    let stderr = ""
-    child.stdout.on("data", (chunk) => (stdout += String(chunk)))
-    child.stderr.on("data", (chunk) => (stderr += String(chunk)))
-    child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
-    return Effect.sync(() => child.kill("SIGKILL"))
+const demo: Effect.Effect<Ended> = Effect.callback<Ended>((resume) => {
+  const child = spawn(process.execPath, [program], {
+    env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE },
+    stdio: ["ignore", "pipe", "pipe"]
   })
+  let stdout = ""
+  let stderr = ""
+  child.stdout.on("data", (chunk) => (stdout += String(chunk)))
+  child.stderr.on("data", (chunk) => (stderr += String(chunk)))
+  child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
+  return Effect.sync(() => child.kill("SIGKILL"))
+})
 
-/** One line, no stack trace. */
-const assertOneLine = (stderr: string, includes: string) => {
-  assert.match(stderr, /^[^\n]+\n$/)
-  assert.include(stderr, includes)
-  assert.notMatch(stderr, /\bat .*:\d+/)
-}
-
-// The demo takes ten seconds, most of which it waits.
+// Concurrent, because a run takes ten seconds and waits most of the time.
 describe.concurrent("pnpm demo", () => {
   it.live(
     "follows 24 tasks through latency and three faults without an unmarked loss, and reports it in the last line",
     () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* demo([])
+        const { code, stderr, stdout } = yield* demo
         assert.deepStrictEqual([code, stderr], [0, ""])
         const lines = stdout.trimEnd().split("\n")
         const result = JSON.parse(lines.at(-1) ?? "")
@@ -83,24 +72,20 @@ describe.concurrent("pnpm demo", () => {
           parts.reduce((sum, count) => sum + count, 0)
         )
         assert.strictEqual(parts[0], result.events)
-        // The three ways, as they look from the client's side.
+        // The three faults, as the client reports them.
         assert.include(stdout, "The connection was lost")
         assert.include(stdout, "did not answer a ping")
         assert.include(stdout, "HTTP status 503")
-      }),
-    120_000
+      })
   )
 
-  it.live(
-    "prints only the object with --json",
-    () =>
-      Effect.gen(function* () {
-        const { code, stdout } = yield* demo(["--json", "--seed", "7", "--tasks", "3"])
-        assert.strictEqual(code, 0)
-        assert.match(stdout, /^\{[^\n]+\}\n$/)
-        assert.strictEqual(JSON.parse(stdout).tasks, 3)
-      }),
-    120_000
+  it.live("prints only the object with --json", () =>
+    Effect.gen(function* () {
+      const { code, stdout } = yield* runCommand(Cli.demo, ["--json", "--seed", "7", "--tasks", "3"])
+      assert.strictEqual(code, 0)
+      assert.match(stdout, /^\{[^\n]+\}\n$/)
+      assert.strictEqual(JSON.parse(stdout).tasks, 3)
+    })
   )
 
   it.live("ends silently when its output is closed, as in `demo | head`", () =>
@@ -119,45 +104,34 @@ describe.concurrent("pnpm demo", () => {
     })
   )
 
-  it.live(
-    "reports a wrong command line in one line, with exit code 2",
-    () =>
-      Effect.gen(function* () {
-        const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
-          [["--nope"], "--nope"],
-          [["--tasks", "0"], "--tasks"],
-          [["--seed", "x"], "--seed"],
-          [["stray"], "stray"],
-          [["--url", "nonsense"], "URL"],
-          [["--url", "https://user:hunter2@host"], "URL"],
-          [["--url", "http://127.0.0.1:1"], "MAKIMA_API_KEY"],
-          [["--url", "http://127.0.0.1:1", "--seed", "1"], "--seed"]
-        ]
-        yield* Effect.forEach(
-          cases,
-          ([args, includes]) =>
-            Effect.map(demo(args), ({ code, stderr, stdout }) => {
-              assert.deepStrictEqual([code, stdout], [2, ""], args.join(" "))
-              assertOneLine(stderr, includes)
-              assert.notInclude(stderr, "hunter2")
-            }),
-          { concurrency: 2 }
-        )
-      }),
-    // Eight processes, two at a time.
-    120_000
+  it.live("reports a wrong command line in one line, with exit code 2", () =>
+    Effect.gen(function* () {
+      const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+        [["--nope"], "--nope"],
+        [["--tasks", "0"], "--tasks"],
+        [["--seed", "x"], "--seed"],
+        [["stray"], "stray"],
+        [["--url", "nonsense"], "URL"],
+        [["--url", "https://user:hunter2@host"], "URL"],
+        [["--url", "http://127.0.0.1:1"], "MAKIMA_API_KEY"],
+        [["--url", "http://127.0.0.1:1", "--seed", "1"], "--seed"]
+      ]
+      for (const [args, includes] of cases) {
+        const { code, stderr, stdout } = yield* runCommand(Cli.demo, args)
+        assert.deepStrictEqual([code, stdout], [2, ""], args.join(" "))
+        assertOneLine(stderr, includes)
+        assert.notInclude(stderr, "hunter2")
+      }
+    })
   )
 
-  it.live(
-    "reports a refused key in one line, with exit code 1",
-    () =>
-      Effect.gen(function* () {
-        const server = yield* MockMeshServer.make({ apiKey: Redacted.make("right") })
-        const { code, stderr } = yield* demo(["--json", "--url", server.url], { MAKIMA_API_KEY: "wrong" })
-        assert.strictEqual(code, 1)
-        assertOneLine(stderr, "401")
-        assert.notInclude(stderr, "wrong")
-      }),
-    120_000
+  it.live("reports a refused key in one line, with exit code 1", () =>
+    Effect.gen(function* () {
+      const server = yield* MockMeshServer.make({ apiKey: Redacted.make("right") })
+      const { code, stderr } = yield* runCommand(Cli.demo, ["--json", "--url", server.url], { MAKIMA_API_KEY: "wrong" })
+      assert.strictEqual(code, 1)
+      assertOneLine(stderr, "401")
+      assert.notInclude(stderr, "wrong")
+    })
   )
 })

@@ -78,10 +78,9 @@ describe("the examples", () => {
       [...index.matchAll(/^\| \[(.+?)\]\(src\/(.+?)\)/gm)].map(([, name, path]) => [name, path]),
       files.map((file) => [file, file])
     )
-    assert.deepStrictEqual(
-      examples.map(({ name }) => `${name}.ts`),
-      files
-    )
+    // The fleet needs a NATS server, and has its own test.
+    const tested = [...examples.map(({ name }) => `${name}.ts`), "10_fleet.ts"]
+    assert.sameMembers(tested, files)
   })
 })
 

@@ -12,30 +12,25 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Program from "@makima-stream/cli/Program"
 import * as Child from "./child.ts"
+import * as Growth from "./floods/growth.ts"
 import * as Herd from "./floods/herd.ts"
+import * as Server from "./floods/server.ts"
 
-const Holdings = Schema.Struct({
-  seen: Schema.Int,
-  rssMiB: Schema.Finite,
-  heapMiB: Schema.Finite,
-  handles: Schema.Int,
-  listeners: Schema.Int
-})
-const Objects = Schema.Struct({ fibers: Schema.Int, sockets: Schema.Int, webSockets: Schema.Int })
-const Line = Schema.fromJsonString(Schema.Union([Holdings, Objects, Schema.Struct({ seconds: Schema.Finite })]))
+const Line = Schema.fromJsonString(
+  Schema.Union([Growth.Holdings, Growth.Objects, Schema.Struct({ seconds: Schema.Finite })])
+)
 const decode = Schema.decodeUnknownSync(Line)
 
-/** Runs a consumer against a server, each in its own process. */
+/** Runs a consumer, in its own process, against a server in this process. */
 const flood = Effect.fnUntraced(function* (mode: "events" | "reconnects", count: number) {
-  const server = yield* Child.start("./floods/server.ts", [mode, String(count)])
-  const url = `http://127.0.0.1:${yield* Queue.take(server.lines)}`
+  const { url } = yield* Server.start(mode, count)
   const consumer = yield* Child.start(
     "./floods/consumer.ts",
     [mode, url, String(count)],
     ["--expose-gc", "--disable-warning=ExperimentalWarning"]
   )
-  const samples: Array<typeof Holdings.Type> = []
-  const objects: Array<typeof Objects.Type> = []
+  const samples: Array<typeof Growth.Holdings.Type> = []
+  const objects: Array<typeof Growth.Objects.Type> = []
   while (true) {
     const line = decode(yield* Queue.take(consumer.lines))
     if ("seconds" in line) return { samples, objects, seconds: line.seconds }
@@ -51,32 +46,6 @@ const flood = Effect.fnUntraced(function* (mode: "events" | "reconnects", count:
     }
   }
 }, Effect.scoped)
-
-/** The difference between late and early values of a run. The first tenth is the warm-up. */
-const rise = (values: ReadonlyArray<number>): number => {
-  const half = Math.floor(values.length / 2)
-  return Math.round((Math.max(...values.slice(half)) - Math.max(...values.slice(0, half))) * 100) / 100
-}
-
-const growths = ({ objects, samples }: Effect.Success<ReturnType<typeof flood>>) => {
-  const late = samples.slice(1)
-  return {
-    rssMiB: rise(late.map(({ rssMiB }) => rssMiB)),
-    heapMiB: rise(late.map(({ heapMiB }) => heapMiB)),
-    handles: rise(late.map(({ handles }) => handles)),
-    listeners: rise(late.map(({ listeners }) => listeners)),
-    fibers: rise(objects.map(({ fibers }) => fibers)),
-    sockets: rise(objects.map(({ sockets }) => sockets)),
-    webSockets: rise(objects.map(({ webSockets }) => webSockets))
-  }
-}
-
-/**
- * Whether nothing grew. Objects on the heap are counted exactly, after a garbage collection. The RSS also depends on the
- * operating system and varies.
- */
-const isFlat = ({ rssMiB, heapMiB, ...counts }: ReturnType<typeof growths>): boolean =>
-  rssMiB <= 32 && heapMiB <= 2 && Object.values(counts).every((count) => count <= 2)
 
 const spread = Effect.fnUntraced(function* (clients: number) {
   const [first = [], , , , fifth = []] = yield* Herd.delays({ clients, dials: 5, seed: 1 })
@@ -116,8 +85,8 @@ export const command = Command.make(
     const events = yield* flood("events", flags.events)
     const reconnects = yield* flood("reconnects", flags.reconnects)
     const even = yield* spread(flags.clients)
-    const growthOf = { events: growths(events), reconnects: growths(reconnects) }
-    const clean = even && isFlat(growthOf.events) && isFlat(growthOf.reconnects)
+    const growthOf = { events: Growth.growths(events), reconnects: Growth.growths(reconnects) }
+    const clean = even && Growth.isFlat(growthOf.events) && Growth.isFlat(growthOf.reconnects)
     yield* Console.log(
       JSON.stringify({
         clean,

@@ -23,23 +23,11 @@ describe("bench", () => {
     })
   )
 
-  it.live(
-    "reports a wrong command line in one line",
-    () =>
-      Effect.gen(function* () {
-        const calls: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
-          [["--nope"], "--nope"],
-          [["--rounds", "0"], "--rounds"],
-          [["--only", "connect,conect"], "--only names no row: conect"]
-        ]
-        for (const [args, includes] of calls) {
-          const { code, stderr, stdout } = yield* bench(...args)
-          assert.deepStrictEqual([code, stdout], [2, ""], args.join(" "))
-          assert.match(stderr, /^[^\n]+\n$/)
-          assert.include(stderr, includes)
-        }
-      }),
-    // Three processes, each of which loads the whole benchmark.
-    90_000
+  it.live("reports a row that it does not have in one line", () =>
+    Effect.gen(function* () {
+      const { code, stderr, stdout } = yield* bench("--only", "connect,conect")
+      assert.deepStrictEqual([code, stdout], [2, ""])
+      assert.match(stderr, /^--only names no row: conect[^\n]*\n$/)
+    })
   )
 })

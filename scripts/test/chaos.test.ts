@@ -8,17 +8,10 @@ import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { execFile } from "node:child_process"
+import { runCommand } from "../../examples/test/support/command.ts"
+import { command } from "../src/chaos.ts"
 import * as History from "../src/chaos/history.ts"
-
-const chaos = (...args: ReadonlyArray<string>) =>
-  Effect.callback<{ readonly code: number; readonly stdout: string; readonly stderr: string }>((resume) => {
-    const script = new URL("../src/chaos.ts", import.meta.url).pathname
-    const child = execFile(process.execPath, [script, ...args], (_, stdout, stderr) => {
-      resume(Effect.succeed({ code: child.exitCode ?? 128, stdout, stderr }))
-    })
-    return Effect.sync(() => child.kill())
-  })
+import { runScript } from "./support/script.ts"
 
 const Figures = Schema.fromJsonString(
   Schema.Struct({
@@ -79,7 +72,7 @@ describe("chaos", () => {
     "a server and a client in two processes, and a network that does everything to them, lose nothing unmarked",
     () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* chaos("--seed", "3")
+        const { code, stderr, stdout } = yield* runScript("chaos", ["--seed", "3"])
         assert.deepStrictEqual([code, stderr], [0, ""], stdout)
         const figures = Schema.decodeUnknownSync(Figures)(stdout.trimEnd().split("\n").at(-1))
         assert.isTrue(figures.clean)
@@ -97,7 +90,7 @@ describe("chaos", () => {
 
   it.live("a wrong command line is one line on stderr, and code 2", () =>
     Effect.gen(function* () {
-      const { code, stderr } = yield* chaos("--minutes", "soon")
+      const { code, stderr } = yield* runCommand(command, ["--minutes", "soon"])
       assert.strictEqual(code, 2)
       assert.strictEqual(stderr.trimEnd().split("\n").length, 1, stderr)
     })

@@ -2,29 +2,25 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { execFile } from "node:child_process"
+import { runCommand } from "../../examples/test/support/command.ts"
+import { command } from "../src/floods.ts"
+import * as Growth from "../src/floods/growth.ts"
 import * as Herd from "../src/floods/herd.ts"
 
-const floods = (...args: ReadonlyArray<string>) =>
-  Effect.callback<{ readonly code: number; readonly stdout: string; readonly stderr: string }>((resume) => {
-    const script = new URL("../src/floods.ts", import.meta.url).pathname
-    const child = execFile(process.execPath, [script, ...args], (_, stdout, stderr) => {
-      resume(Effect.succeed({ code: child.exitCode ?? 128, stdout, stderr }))
-    })
-    return Effect.sync(() => child.kill())
-  })
-
-const Growth = Schema.Record(Schema.String, Schema.Finite)
+const Figure = Schema.Record(Schema.String, Schema.Finite)
 const Figures = Schema.fromJsonString(
-  Schema.Struct({ clean: Schema.Boolean, growth: Schema.Struct({ events: Growth, reconnects: Growth }) })
+  Schema.Struct({ clean: Schema.Boolean, growth: Schema.Struct({ events: Figure, reconnects: Figure }) })
 )
 
 describe("floods", () => {
   it.live(
-    "300,000 events and 1,000 reconnects leave nothing behind: heap, fibers, sockets, timers, handles and listeners stay",
+    "150,000 events and 400 reconnects leave nothing behind: heap, fibers, sockets, timers, handles and listeners stay",
     () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* floods("--events", "300000", "--reconnects", "1000", "--clients", "100")
+        const { code, stderr, stdout } = yield* runCommand(
+          command,
+          "--events 150000 --reconnects 400 --clients 20".split(" ")
+        )
         assert.deepStrictEqual([code, stderr], [0, ""], stdout)
         const figures = Schema.decodeUnknownSync(Figures)(stdout.trimEnd().split("\n").at(-1))
         assert.isTrue(figures.clean)
@@ -34,10 +30,31 @@ describe("floods", () => {
             "rssMiB,heapMiB,handles,listeners,fibers,sockets,webSockets".split(",")
           )
         }
-      }),
-    // Two processes take turns a few thousand times, and each waits for a core at every turn.
-    360_000
+      })
   )
+
+  it("40 bytes for each event, 12 KiB for each reconnect, and one object for each hundred reconnects show as growth", () => {
+    const flat = { seen: 0, rssMiB: 120, heapMiB: 20, handles: 5, listeners: 2 }
+    const parts = Array.from({ length: 10 }, (_, n) => (n + 1) / 10)
+    const objects = (kind: "fibers" | "sockets" | "webSockets", perReconnect: number) =>
+      [0.1, 1].map((part) => ({
+        fibers: 3,
+        sockets: 2,
+        webSockets: 1,
+        [kind]: 3 + Math.floor(400 * part * perReconnect)
+      }))
+    const isFlat = (samples: Partial<typeof Growth.Holdings.Type>[], found = objects("fibers", 0)) =>
+      Growth.isFlat(Growth.growths({ samples: samples.map((sample) => ({ ...flat, ...sample })), objects: found }))
+    const heap = (bytes: number) => parts.map((part) => ({ heapMiB: 20 + (part * bytes) / (1 << 20) }))
+    assert.isTrue(isFlat(heap(0)))
+    assert.isFalse(isFlat(heap(40 * 150_000)))
+    assert.isFalse(isFlat(heap(12 * 1024 * 400)))
+    for (const kind of ["fibers", "sockets", "webSockets"] as const)
+      assert.isFalse(isFlat(heap(0), objects(kind, 0.01)))
+    for (const kind of ["handles", "listeners"] as const) {
+      assert.isFalse(isFlat(parts.map((part) => ({ [kind]: 5 + Math.floor(400 * part * 0.02) }))))
+    }
+  })
 
   it.live(
     "500 clients that lose one server dial spread over the upper half of each delay, the cap's too",

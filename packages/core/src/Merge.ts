@@ -4,8 +4,9 @@
  *
  * Usually a connection breaks, not the server. Two connections to one server deliver
  * the same messages, so nothing is missing while one of them is connected.
- * `make` is the pure state machine: it has no clock and no connection. `merge`
- * merges two streams.
+ *
+ * `connections` makes the option of `MeshClient` and `MeshStream.connect` for several
+ * connections. `make` makes the pure state machine, without a clock and connections.
  *
  * @since 0.2.0
  */

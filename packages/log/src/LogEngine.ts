@@ -1,9 +1,8 @@
 /**
- * What a log engine is made of: for authors of engines.
+ * The interface of log engines, for authors of engines.
  *
- * An engine appends, reads, and stores cells: small values that change by compare
- * and set. `make` adds what follows from these, durable consumers and leases, and
- * returns the `MeshLog` service.
+ * An engine appends, reads, and stores cells: small values that change by compare and
+ * set. `make` adds durable consumers and leases, and returns the `MeshLog` service.
  *
  * @since 0.2.0
  */
@@ -39,9 +38,9 @@ export interface Cell {
  *
  * **Details**
  *
- * A key has the characters `A-Z a-z 0-9 _ - . =`, with parts that are separated by
- * `/`. A value is text of at most 64 KiB. Reads see every earlier change by any
- * process (they are linearizable).
+ * A key consists of parts that are separated by `/`, with the characters
+ * `A-Z a-z 0-9 _ - . =`. A value is text of at most 64 KiB. Reads are linearizable: they
+ * see every earlier change by any process.
  *
  * @category models
  * @since 0.2.0
@@ -61,13 +60,12 @@ export interface Cells {
 }
 
 /**
- * The lease that an append is fenced by.
+ * The lease that fences an append.
  *
  * **Details**
  *
- * The append must be refused with `Fenced` unless the cell `leaseKey(name)` says
- * `{ term, owner }` with this term and an owner, at the moment when the events are
- * stored. `leaseTerm` decodes the cell.
+ * The engine must refuse the append with `Fenced` unless the cell `leaseKey(name)` has this
+ * term and an owner at the moment when the events are stored. `leaseTerm` decodes the cell.
  *
  * @category models
  * @since 0.2.0
@@ -79,7 +77,7 @@ export interface Fence {
 }
 
 /**
- * What an engine does itself. See `MeshLog` for the promises.
+ * The operations that an engine implements. `MeshLog` describes their promises.
  *
  * @category models
  * @since 0.2.0

@@ -1,5 +1,5 @@
 /**
- * The error of a kept feed: a wrapper with a tagged `reason`.
+ * The error of a log, with a tagged `reason`.
  *
  * Recover by reason with `Effect.catchReason("LogError", "Fenced", …)`.
  *
@@ -31,8 +31,8 @@ export class Unavailable extends TaggedError<Unavailable>()("Unavailable", {
 }
 
 /**
- * The log has no space left: the disk is full, or a quota is used up. Nothing of the
- * batch was appended. Everything that the log holds can still be read.
+ * The log has no space left: the disk is full, or a quota is used up. No event of the
+ * batch was appended. The log can still be read.
  *
  * @category reasons
  * @since 0.2.0
@@ -52,8 +52,8 @@ export class Full extends TaggedError<Full>()("Full", {
  *
  * **Details**
  *
- * To read what follows the damage, start after a later position. To keep what can be
- * read, copy the log with a reader and a new log.
+ * To read the entries after the damage, start after a later position. To save the readable
+ * entries, copy them to a new log.
  *
  * @category reasons
  * @since 0.2.0
@@ -72,7 +72,7 @@ export class Damaged extends TaggedError<Damaged>()("Damaged", {
 }
 
 /**
- * The lease of an append is lost: another process has taken it. Nothing of the batch
+ * The lease of an append is lost: another process has acquired it. No event of the batch
  * was appended.
  *
  * @category reasons
@@ -109,7 +109,7 @@ export class UnsupportedVersion extends TaggedError<UnsupportedVersion>()("Unsup
 }
 
 /**
- * An event is larger than the log accepts. Nothing of the batch was appended.
+ * An event is larger than the log accepts. No event of the batch was appended.
  *
  * @category reasons
  * @since 0.2.0
@@ -127,7 +127,7 @@ export class TooLarge extends TaggedError<TooLarge>()("TooLarge", {
 }
 
 /**
- * Every reason.
+ * Every reason of a `LogError`.
  *
  * @category reasons
  * @since 0.2.0
@@ -135,7 +135,7 @@ export class TooLarge extends TaggedError<TooLarge>()("TooLarge", {
 export const LogErrorReason = Schema.Union([Unavailable, Full, Damaged, Fenced, UnsupportedVersion, TooLarge])
 
 /**
- * Every reason.
+ * Every reason of a `LogError`.
  *
  * @category reasons
  * @since 0.2.0
@@ -162,7 +162,7 @@ export type LogErrorReason = typeof LogErrorReason.Type
  * @since 0.2.0
  */
 export class LogError extends TaggedError<LogError>()("LogError", {
-  /** Why. */
+  /** The reason. */
   reason: LogErrorReason
 }) {
   /** The reason's message. */

@@ -1,7 +1,7 @@
 /**
  * A log in memory, for tests and for programs that need a short history.
  *
- * It keeps every promise of `MeshLog` except one: it ends with its process.
+ * It keeps every promise of `MeshLog` except durability: it ends with its process.
  *
  * @since 0.2.0
  */
@@ -37,7 +37,7 @@ export interface Options {
 }
 
 /**
- * What logs in memory share. Made by `makeStore`.
+ * The storage that logs in memory can share. Made by `makeStore`.
  *
  * @category models
  * @since 0.2.0
@@ -60,7 +60,7 @@ interface State {
   readonly ids: Map<string, number>
   readonly newest: Map<TaskId, { readonly entry: Stored; readonly version: number | undefined }>
   readonly cells: Map<string, LogEngine.Cell>
-  /** Grows with each change of any cell, so that a cell that is made again has a higher revision. */
+  /** Grows with each change of any cell, so that a cell that is created again has a higher revision. */
   revision: number
   appended: Deferred.Deferred<void>
 }
@@ -111,7 +111,7 @@ export const make = (options?: Options): Effect.Effect<MeshLog["Service"]> =>
   Effect.map(makeEngine(options), LogEngine.make)
 
 /**
- * Makes the engine of a log in memory, for a program that puts something in front of it.
+ * Makes the engine of a log in memory, for a program that wraps it.
  * `LogEngine.make` makes the service.
  *
  * @category constructors

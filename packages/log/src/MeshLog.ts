@@ -1,13 +1,13 @@
 /**
- * The kept feed: a log of events that outlives its writers and readers.
+ * The kept feed: a log of events that remains when its writers and readers end.
  *
- * The server replays nothing, so a program that needs history keeps it. A `Relay`
- * appends the feed to a log; readers start from any position, resume after a
- * restart, and share the work. `MemoryLog` and `SqliteLog` are engines of this
- * package, `@makima-stream/nats` has one on JetStream. A program that is written
- * against this service runs on each of them.
+ * The server replays nothing, so a program that needs the history must store it. A
+ * `Relay` appends the feed to a log. Readers start at any position, resume after a
+ * restart, and share the work. `MemoryLog` and `SqliteLog` are engines of this package,
+ * `@makima-stream/nats` has an engine on JetStream. A program that uses this service runs
+ * on each of them.
  *
- * Marks travel in the log: a gap of the relay is a gap of every reader, at the same
+ * Marks are stored in the log: a gap of the relay is a gap of every reader, at the same
  * place.
  *
  * @since 0.2.0
@@ -37,8 +37,8 @@ export { LogError } from "./LogError.ts"
  */
 export interface Entry<out E extends MeshEvent = MeshEvent> {
   /**
-   * The place in the log: a positive integer. Positions grow from one entry to the
-   * next, and need not be consecutive.
+   * The place in the log: a positive integer. Positions grow from one entry to the next,
+   * but may have gaps.
    */
   readonly position: number
   /** When the log stored it, in milliseconds since 1970. Never decreases from one entry to the next. */
@@ -71,9 +71,8 @@ export interface NewEvent {
  */
 export interface AppendOptions {
   /**
-   * The lease that the writer holds. The append fails with `Fenced` if another
-   * process has acquired it since, or if it was released. Defaults to none: the
-   * append is not fenced.
+   * The lease of the writer. The append fails with `Fenced` if another process has acquired
+   * it, or if it was released. Defaults to none: the append is not fenced.
    */
   readonly lease?: Pick<Lease, "name" | "term"> | undefined
 }
@@ -88,7 +87,7 @@ export interface AppendOptions {
  * **Details**
  *
  * - `Beginning`: at the first entry that was ever stored.
- * - `New`: after the last entry that the log holds when the reader starts.
+ * - `New`: after the last entry of the log when the reader starts.
  * - `After`: after a position, such as the last one that a program has handled. 0 is
  *   the beginning.
  * - `Time`: at the first entry that was stored at or after an instant.
@@ -96,8 +95,8 @@ export interface AppendOptions {
  *   position: a snapshot, ready for `Repair`. A following reader continues with
  *   every entry after the snapshot.
  *
- * A reader that asks for entries that retention has removed first receives a
- * `Resync` with reason `LogTruncated`.
+ * If retention has removed entries that a reader requests, it first receives a `Resync`
+ * with reason `LogTruncated`.
  *
  * @category models
  * @since 0.2.0
@@ -167,7 +166,7 @@ export interface LastPerTask {
 export const beginning: Beginning = { _tag: "Beginning" }
 
 /**
- * Starts after the last entry that the log holds when the reader starts.
+ * Starts after the last entry of the log when the reader starts.
  *
  * @category positions
  * @since 0.2.0
@@ -238,13 +237,13 @@ export const time = (instant: number | Date | DateTime.DateTime): Time => {
 // ---------------------------------------------------------------------------
 
 /**
- * Which entries a reader receives. The log finds them by an index, where the
- * operators would look at every event.
+ * Which entries a reader receives. The log finds them with an index, while operators would
+ * read every event.
  *
  * **Details**
  *
- * Each member has the meaning of an operator of `MeshStream`, and several members
- * have the meaning of these operators in a row:
+ * Each member has the meaning of an operator of `MeshStream`. Several members have the
+ * meaning of several operators after each other:
  *
  * | member | operator |
  * | --- | --- |
@@ -253,8 +252,8 @@ export const time = (instant: number | Date | DateTime.DateTime): Time => {
  * | `kind: "output"` | `outputOnly({ keep })` |
  * | `messageTypes` | `filterMessageType(messageTypes, { keep })` |
  *
- * A selector that is a function cannot use an index, and is called for each entry.
- * Without any of these members every entry is delivered, whatever `keep` says.
+ * A selector that is a function cannot use an index, and is called for each entry. Without
+ * any of these members every entry is delivered, and `keep` has no effect.
  *
  * **Gotchas**
  *
@@ -265,7 +264,7 @@ export const time = (instant: number | Date | DateTime.DateTime): Time => {
  * @since 0.2.0
  */
 export interface Filter extends MeshStream.KeepOptions {
-  /** The tasks. Defaults to all, and what names no task. */
+  /** The tasks. Defaults to all tasks, and events without a task. */
   readonly tasks?: MeshStream.Selector<TaskId> | undefined
   /** Only updates (with `Restated`), or only output. Defaults to everything. */
   readonly kind?: "updates" | "output" | undefined
@@ -285,23 +284,22 @@ export interface ReadOptions {
   /** Which entries to deliver. Defaults to all. */
   readonly filter?: Filter | undefined
   /**
-   * `true` continues with new entries as they are appended, without a seam; `false`
-   * ends at the last entry that the log holds when the reader starts. Defaults to
-   * `false`.
+   * `true` continues with new entries as they are appended, without a gap or repetition;
+   * `false` ends at the last entry of the log when the reader starts. Defaults to `false`.
    */
   readonly follow?: boolean | undefined
 }
 
 /**
- * What a log holds.
+ * The positions of a log.
  *
  * @category models
  * @since 0.2.0
  */
 export interface Bounds {
-  /** The position of the first entry. `last + 1` if the log holds none. */
+  /** The position of the first entry; `last + 1` if the log is empty. */
   readonly first: number
-  /** The position of the last entry that was stored, also if it has been removed since. 0 if there was none yet. */
+  /** The position of the last stored entry, even if it has been removed since; 0 if there was none yet. */
   readonly last: number
 }
 
@@ -310,8 +308,8 @@ export interface Bounds {
  *
  * **Details**
  *
- * A limit that is missing is no limit. Entries are removed in batches, so a log may
- * exceed its limits for a short while.
+ * A missing limit means no limit. Entries are removed in batches, so a log may exceed its
+ * limits for a short time.
  *
  * @category options
  * @since 0.2.0
@@ -338,18 +336,17 @@ export interface Retention {
 export interface ConsumerOptions {
   /** Which entries to deliver. Defaults to all. Must be the same in each process of one name. */
   readonly filter?: Filter | undefined
-  /** Where a new name starts. A name that exists continues where it was. Defaults to `beginning`. */
+  /** Where a new name starts. An existing name continues at its position. Defaults to `beginning`. */
   readonly from?: Beginning | New | After | Time | undefined
   /**
-   * How many entries may be delivered and not acknowledged before the stream waits.
-   * It waits between batches, so the number may be exceeded by one batch. At least
-   * 1. Defaults to 1024.
+   * The number of unacknowledged entries at which the stream waits. It may be exceeded by
+   * one batch. At least 1. Defaults to 1024.
    */
   readonly capacity?: number | undefined
   /**
-   * Into how many parts the tasks of a new name are divided. A part belongs to one
-   * process at a time, so this is the largest useful number of processes. At least
-   * 1, at most 256. Defaults to 16.
+   * The number of partitions into which the tasks of a new name are divided. A partition
+   * belongs to one process at a time, so this is the largest useful number of processes.
+   * From 1 to 256. Defaults to 16.
    */
   readonly partitions?: number | undefined
   /**
@@ -358,10 +355,10 @@ export interface ConsumerOptions {
    */
   readonly timeToLive?: Duration.Input | undefined
   /**
-   * The name of this process among those that share the work. A process that
-   * restarts under its old name continues at once; otherwise it waits up to
-   * `timeToLive` for tasks of a predecessor that was killed. No two running
-   * processes may use the same name. Defaults to a random one.
+   * The name of this process among those that share the work. A process that restarts with
+   * its old name continues at once; otherwise it waits up to `timeToLive` for the tasks of a
+   * killed predecessor. Two running processes must not use the same name. Defaults to a
+   * random one.
    */
   readonly member?: string | undefined
 }
@@ -374,14 +371,14 @@ export interface ConsumerOptions {
  */
 export interface Consumer {
   /**
-   * Streams the entries that this process is to handle, oldest first for each task.
-   * Run it once. It ends only with an error or by interruption.
+   * Streams the entries that this process must handle, oldest first for each task. Run it
+   * once. It ends only with an error or by interruption.
    */
   readonly entries: Stream.Stream<Entry, LogError>
   /**
-   * Records that entries have been handled. They are not delivered again. An entry
-   * of a task that has moved to another process in the meantime is ignored: that
-   * process delivers it again.
+   * Records that entries have been handled. They are not delivered again. If the task of an
+   * entry has moved to another process, the call has no effect: that process delivers the
+   * entry again.
    */
   readonly acknowledge: (entries: Entry | Iterable<Entry>) => Effect.Effect<void, LogError>
 }
@@ -406,12 +403,12 @@ export interface LeaseOptions {
 }
 
 /**
- * A lease: at most one process holds it, as far as the log is concerned.
+ * A lease. From the point of view of the log, at most one process holds it.
  *
  * **Details**
  *
- * A process that is paused or cut off may believe that it still holds a lease that
- * another one has taken. Its appends with this lease fail with `Fenced`.
+ * A process that was paused or disconnected may believe that it still holds a lease that
+ * another process has acquired. Its appends with this lease fail with `Fenced`.
  *
  * @category models
  * @since 0.2.0
@@ -467,38 +464,38 @@ export class MeshLog extends Context.Service<
   MeshLog,
   {
     /**
-     * Appends events in order and returns the position of the last one. An event
-     * whose id the log holds is not stored again; its position is the old one. For no
+     * Appends events in order and returns the position of the last one. An event whose id
+     * is already in the log is not stored again; its position is the old one. Without
      * events, returns the position of the last entry.
      *
-     * Once it succeeds, the events are stored as durably as the engine promises. If
-     * it fails, a prefix may have been stored: append the same events again.
+     * After success, the events are stored as durably as the engine promises. After a
+     * failure, a prefix may have been stored: append the same events again.
      */
     readonly append: (events: ReadonlyArray<NewEvent>, options?: AppendOptions) => Effect.Effect<number, LogError>
-    /** Streams entries from a place on, oldest first. */
+    /** Streams entries from a position on, oldest first. */
     readonly read: (options?: ReadOptions) => Stream.Stream<Entry, LogError>
     /**
      * Opens a durable reader. Its position is kept in the log under its name. Every
      * entry is delivered at least once; entries that were acknowledged are skipped.
      * Processes that open the same name share the work by task: the entries of a task
-     * go to one process at a time, in order. A mark that names no task goes to each
-     * process. Closing the scope hands the work to the others.
+     * go to one process at a time, in order. A mark without a task goes to each process.
+     * Closing the scope passes the work to the other processes.
      */
     readonly consumer: (name: string, options?: ConsumerOptions) => Effect.Effect<Consumer, LogError, Scope.Scope>
     /**
-     * Waits for the lease of a name, acquires it and renews it until the scope
-     * closes. A lease that its holder has stopped renewing is acquired within its time
-     * to live and 1 second.
+     * Waits for the lease of a name, acquires it and renews it until the scope closes. A
+     * lease that its holder no longer renews is acquired within its time to live plus 1
+     * second.
      */
     readonly lease: (name: string, options?: LeaseOptions) => Effect.Effect<Lease, LogError, Scope.Scope>
-    /** Returns what the log holds. */
+    /** Returns the first and the last position. */
     readonly bounds: Effect.Effect<Bounds, LogError>
   }
 >()("@makima-stream/log/MeshLog") {}
 
 /**
- * Returns the events of entries, so that every operator and projection works on a
- * replay as it does live.
+ * Returns the events of entries, so that operators and projections can be used on the log
+ * as on a live feed.
  *
  * **Example** (The messages of one task, from the log)
  *

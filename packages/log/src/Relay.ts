@@ -1,9 +1,9 @@
 /**
- * A relay appends the feed to a log.
+ * Appends the feed to a log.
  *
- * Several relays on one log are a team: one holds the lease and writes, the others stay
- * connected and know what the log lacks, so that one of them goes on where the holder
- * stopped.
+ * Several relays can share one log: one holds the lease and writes. The others stay
+ * connected and know which events the log lacks, so that one of them can continue where
+ * the holder stopped.
  *
  * @since 0.2.0
  */
@@ -19,7 +19,7 @@ import type { LogError } from "./LogError.ts"
 import { MeshLog } from "./MeshLog.ts"
 
 /**
- * What a relay does now.
+ * The status of a relay.
  *
  * @category models
  * @since 0.2.0
@@ -44,7 +44,7 @@ export interface Status {
 export interface Options {
   /** The name of the lease. Relays of one feed into one log share it. Defaults to `"relay"`. */
   readonly lease?: string | undefined
-  /** The name of this relay in the ids of what it writes. Defaults to a random one. */
+  /** The name of this relay in the ids of its events. Defaults to a random one. */
   readonly relay?: string | undefined
   /**
    * How long a holder may be silent before another relay takes over. At least 1 second.
@@ -52,19 +52,18 @@ export interface Options {
    */
   readonly timeToLive?: Duration.Input | undefined
   /**
-   * How late the network may deliver a message, besides a pause of the holder up to
+   * The assumed largest delay of the network, in addition to a pause of the holder up to
    * `timeToLive`. A standby is aligned after both have passed. Defaults to 1 second.
    *
    * **Gotchas**
    *
-   * This is an assumption. A feed that is later and repeats its contents can be aligned
-   * wrongly, without a mark.
+   * If a feed is later than that and its messages have equal contents, it can be aligned
+   * incorrectly, without a mark.
    */
   readonly skew?: Duration.Input | undefined
   /**
-   * How many events may wait while they cannot be written, before the relay stops
-   * reading the feed. It waits between batches, so the number may be exceeded by one
-   * batch. At least 1. Defaults to 16,384.
+   * The number of events that wait to be written at which the relay stops reading the
+   * feed. It may be exceeded by one batch. At least 1. Defaults to 16,384.
    */
   readonly capacity?: number | undefined
   /**
@@ -80,28 +79,28 @@ export interface Options {
  * **When to use**
  *
  * Run it with `client.everything()` of a `MeshClient`, or with `MeshStream.connect`, in a
- * process of its own. Two or three of them on one log keep the feed while one is
- * connected.
+ * separate process. With two or three relays on one log, nothing is lost while one of them
+ * is connected.
  *
  * **Details**
  *
- * - The relay requests the lease once its feed is confirmed. A holder appends each batch
- *   before it reads the next one, so a slow log slows the feed down.
- * - Marks travel in the log: a gap of the feed is a gap of every reader, at the same place.
- *   The log counts its own `epoch`s.
- * - A relay whose feed is disconnected gives up the lease. If no other relay takes it
- *   within a second, it appends the `Disconnected`.
- * - A standby aligns its feed with the log. When the lease falls to it, it appends exactly
- *   what the log lacks and goes on. If it is not aligned yet, a `Resync` with reason
- *   `Unaligned` stands in front of what may be double.
- * - A failure of the log that can heal is retried: the relay waits, and so does the feed.
- *   Another one fails the relay.
+ * - The relay requests the lease once its feed is confirmed. The holder appends each batch
+ *   before it reads the next one, so a slow log slows the feed.
+ * - Marks are stored in the log: a gap of the feed is a gap of every reader, at the same
+ *   place. The log counts its own `epoch`s.
+ * - A relay whose feed is disconnected releases the lease. If no other relay acquires it
+ *   within a second, the relay appends the `Disconnected`.
+ * - A standby aligns its feed with the log. When it acquires the lease, it appends exactly
+ *   the events that the log lacks, and continues. If it is not aligned yet, it first
+ *   appends a `Resync` with reason `Unaligned`, after which events may be repeated.
+ * - A temporary failure of the log is retried: the relay waits, and so does the feed. A
+ *   permanent one fails the relay.
  *
  * **Gotchas**
  *
  * An update is identified by its task and version. If the server is restored from a backup
- * and counts from a lower version again, the log takes its updates for repeated ones while
- * it holds the old ones.
+ * and continues from a lower version, the log treats its updates as repeated while it
+ * contains the old ones.
  *
  * **Example** (Keeping everything in SQLite)
  *

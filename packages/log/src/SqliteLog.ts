@@ -1,6 +1,6 @@
 /**
- * A log in SQLite, by Node's own `node:sqlite`: for one machine, with nothing to
- * install or start.
+ * A log in SQLite, with Node's own `node:sqlite`. For one machine; nothing else must be
+ * installed or started.
  *
  * Any number of processes may open one file. Requires Node 22.19 or later.
  *
@@ -32,30 +32,30 @@ import { MeshLog, type NewEvent, type Retention } from "./MeshLog.ts"
  */
 export interface Options {
   /**
-   * The path of the database file. It is made if it does not exist; its directory must
-   * exist. SQLite keeps `-wal` and `-shm` files beside it, and this package a `-head`
+   * The path of the database file. It is created if it does not exist; its directory must
+   * exist. SQLite stores `-wal` and `-shm` files next to it, and this package a `-head`
    * file. A file on a network share does not work.
    */
   readonly filename: string
   /** How much the log keeps. Defaults to everything. */
   readonly retention?: Retention | undefined
   /**
-   * When an append is stored. `"full"`: it survives a power failure. `"normal"`: it
-   * survives the end of the process, and a power failure may lose the last appends;
-   * appends are about a quarter faster. Defaults to `"full"`.
+   * How durable an append is. `"full"`: it survives a power failure. `"normal"`: it survives
+   * the end of the process, but a power failure may lose the last appends; appends are
+   * about a quarter faster. Defaults to `"full"`.
    */
   readonly synchronous?: "full" | "normal" | undefined
   /**
-   * What happens if entries that were appended are missing when the file is opened: the
-   * WAL was cut off, an old copy was restored, or the power failed with
-   * `synchronous: "normal"`. `"fail"`: readers receive everything before, then
-   * they and appends fail with `Damaged`. `"mark"`: the next append stores a `Resync`
-   * with reason `LogTruncated` in their place. Defaults to `"fail"`.
+   * What happens if appended entries are missing when the file is opened, because the WAL
+   * was truncated, an old copy was restored, or the power failed with
+   * `synchronous: "normal"`. `"fail"`: readers receive all entries before, and then they and
+   * appends fail with `Damaged`. `"mark"`: the next append stores a `Resync` with reason
+   * `LogTruncated` in their place. Defaults to `"fail"`.
    */
   readonly onLoss?: "fail" | "mark" | undefined
   /**
-   * How often a following reader looks for entries of other processes. At least 1
-   * millisecond. Defaults to 50 milliseconds.
+   * The interval in which a following reader checks for entries of other processes. At least
+   * 1 millisecond. Defaults to 50 milliseconds.
    */
   readonly pollInterval?: Duration.Input | undefined
   /**
@@ -69,7 +69,7 @@ export interface Options {
 const batchSize = 500
 
 /**
- * Opens a log in SQLite, or makes one. Its scope closes it.
+ * Opens a log in SQLite, or creates one. Its scope closes it.
  *
  * **Details**
  *
@@ -81,7 +81,7 @@ const batchSize = 500
  *
  * Statements run on the calling thread. A transaction of 500 events takes about 10 ms.
  *
- * **Example** (A log that outlives the program)
+ * **Example** (Writing and reading a file)
  *
  * ```ts
  * import { mkdtempSync } from "node:fs"
@@ -112,7 +112,7 @@ export const make = (options: Options): Effect.Effect<MeshLog["Service"], LogErr
   Effect.map(makeEngine(options), LogEngine.make)
 
 /**
- * Makes the engine of a log in SQLite, for a program that puts something in front of it.
+ * Makes the engine of a log in SQLite, for a program that wraps it.
  * `LogEngine.make` makes the service.
  *
  * @category constructors
@@ -211,7 +211,7 @@ const encode = (events: ReadonlyArray<NewEvent>): Effect.Effect<ReadonlyArray<Da
 interface WakeUps {
   /** Wakes the readers after an append of this connection. */
   readonly wake: () => void
-  /** Waits until the log may hold an entry after a position. */
+  /** Waits until the log may contain an entry after a position. */
   readonly awaitAfter: (position: number) => Effect.Effect<void, LogError>
 }
 

@@ -1,11 +1,11 @@
 /**
  * Durable readers on cells: the members of a name, and their partitions.
  *
- * A consumer has one cell for what is fixed (`c/<name>/meta`), one for each member
- * (`c/<name>/m/<member>`), which the member sets again and again, and one for each
- * partition (`c/<name>/p/<index>`), with its owner and its position. An owner whose
- * cell has not changed for its time to live is gone, and others claim its partitions.
- * A claim changes the partition's revision, so acknowledgements of the old owner fail.
+ * A consumer has one cell for its fixed settings (`c/<name>/meta`), one for each member
+ * (`c/<name>/m/<member>`), which the member sets repeatedly, and one for each partition
+ * (`c/<name>/p/<index>`), with its owner and its position. If the cell of an owner has not
+ * changed for its time to live, other members claim its partitions. A claim changes the
+ * partition's revision, so acknowledgements of the old owner fail.
  */
 import { isReadonlyArrayNonEmpty } from "effect/Array"
 import type { NonEmptyReadonlyArray } from "effect/Array"
@@ -79,7 +79,7 @@ export const make = Effect.fnUntraced(function* (
 
 const isEntry = (entries: Entry | Iterable<Entry>): entries is Entry => "position" in entries
 
-/** What is fixed for a name. The first process that opens it decides. */
+/** The fixed settings of a name. The first process that opens it determines them. */
 const metaOf = Effect.fnUntraced(function* (
   { bounds, cells, read }: LogEngine,
   { prefix }: Settings,
@@ -107,7 +107,7 @@ const startOf = (read: LogEngine["read"], from: From, last: number): Effect.Effe
         Effect.map((first) => {
           if (first._tag === "None") return last
           const { event, position } = first.value
-          // The reader is to receive the mark as well.
+          // The reader must receive the mark too.
           return event._tag === "Resync" && event.reason._tag === "LogTruncated" ? event.reason.from - 1 : position - 1
         })
       )
@@ -127,7 +127,7 @@ interface Membership {
   readonly changed: Latch.Latch
   /** Opened when entries were acknowledged; the reader closes it. */
   readonly acknowledged: Latch.Latch
-  /** Renews the membership, claims what is free, and hands over what is too much. */
+  /** Renews the membership, claims free partitions, and releases partitions that exceed its share. */
   readonly tick: Effect.Effect<void, LogError>
   /** Ticks until it is interrupted. */
   readonly run: Effect.Effect<never>
@@ -148,7 +148,7 @@ const makeMembership = ({ cells }: LogEngine, settings: Settings, meta: Meta): M
   const seen = new Map<string, Seen>()
   let ownRevision: number | undefined
 
-  /** Stores what is known of an owned partition. A partition that another member has claimed is forgotten. */
+  /** Stores the state of an owned partition. Forgets a partition that another member has claimed. */
   const store = Effect.fnUntraced(function* (partition: Partitions.Owned, owner: string | undefined) {
     const stored = Partitions.toStored(partition)
     const value: Partition = { ...stored, ...(owner === undefined ? {} : { owner }) }
@@ -173,7 +173,7 @@ const makeMembership = ({ cells }: LogEngine, settings: Settings, meta: Meta): M
     ownRevision = revision
   })
 
-  /** The members that live, with this one. Cells of members that are long gone are removed. */
+  /** The live members, including this one. Removes the cells of members that ended long ago. */
   const living = Effect.fnUntraced(function* (found: ReadonlyArray<Cell>) {
     const now = yield* monotonicMillis
     const names = new Set([token(member)])
@@ -212,7 +212,7 @@ const makeMembership = ({ cells }: LogEngine, settings: Settings, meta: Meta): M
       if (assignment.owned.has(index)) continue
       const cell = byKey.get(partitionKey(index))
       const owner = cell === undefined ? undefined : decode<Partition>(cell).owner
-      // A process that restarts under its old name takes what its predecessor had.
+      // A process that restarts with its old name claims the partitions of its predecessor.
       if (owner === undefined || owner === token(member) || !names.has(owner)) yield* claim(index, cell)
     }
     const surplus = Array.from(assignment.owned.values()).slice(share)
@@ -237,7 +237,7 @@ const makeMembership = ({ cells }: LogEngine, settings: Settings, meta: Meta): M
     tick,
     run: Effect.sleep(ttl / 4).pipe(
       Effect.andThen(tick),
-      // The next tick tries again. Others take the partitions if the log stays out of reach.
+      // The next tick tries again. Other members claim the partitions if the log cannot be reached for longer.
       Effect.catch((error) => Effect.logDebug(`A consumer could not renew its membership: ${error.message}`)),
       Effect.forever
     ),
@@ -258,7 +258,7 @@ const makeMembership = ({ cells }: LogEngine, settings: Settings, meta: Meta): M
           }
           Partitions.acknowledge(assignment, positions)
           for (const partition of touched) {
-            // A partition that is handed over needs no more than that.
+            // A partition that is being released is finished then.
             const finished = partition.draining && partition.outstanding.size === 0
             yield* store(partition, finished ? undefined : token(member))
           }
@@ -268,7 +268,7 @@ const makeMembership = ({ cells }: LogEngine, settings: Settings, meta: Meta): M
   }
 }
 
-/** Reads what the assignment asks for, and starts anew where it changes. */
+/** Reads the entries of the assignment, and restarts the reader when the assignment changes. */
 const makePull = (
   engine: LogEngine,
   settings: Settings,

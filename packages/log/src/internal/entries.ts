@@ -1,10 +1,10 @@
 /**
- * What engines share about entries.
+ * Helpers for entries that engines share.
  */
 import type { Entry } from "../MeshLog.ts"
 
 /**
- * The entry that tells a reader that the positions `from` to `to` have been removed.
+ * The entry for a reader that marks removed positions, from `from` to `to`.
  * Its position is `to`, so that a reader that resumes after it misses nothing.
  *
  * @category entries
@@ -17,8 +17,8 @@ export const truncated = (from: number, to: number, at: number): Entry => ({
 })
 
 /**
- * Returns whether an update of a task that is appended later replaces the one that is
- * the newest so far: unless its version is lower.
+ * Returns whether a later update of a task replaces the newest one so far. It does unless
+ * its version is lower.
  *
  * @category entries
  * @since 0.2.0

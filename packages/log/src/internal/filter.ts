@@ -22,15 +22,15 @@ import type { Filter } from "../MeshLog.ts"
  *
  * **Details**
  *
- * `isWanted` decides. `tasks`, `kind`, `messageTypes` and `keepsMarks` tell an index
- * what is certain to be unwanted: an event of another task, update or output of the
- * wrong kind, output of another type, and lifecycle elements.
+ * `isWanted` decides. With `tasks`, `kind`, `messageTypes` and `keepsMarks` an index can
+ * skip events that are certainly unwanted: of another task, of the wrong kind, output of
+ * another type, and lifecycle elements.
  *
  * @category models
  * @since 0.2.0
  */
 export interface Wanted {
-  /** The tasks, if they are known. A mark that names no task is wanted besides, if marks are kept. */
+  /** The tasks, if they are known. Marks without a task are wanted too, if marks are kept. */
   readonly tasks: ReadonlySet<TaskId> | undefined
   /** The only kind of data that is wanted: updates with `Restated`, or output. */
   readonly kind: "updates" | "output" | undefined
@@ -81,7 +81,7 @@ export const toWanted = (filter: Filter | undefined): Wanted | undefined => {
   }
 }
 
-/** Updates, and what a snapshot says of a task. */
+/** Whether an event is an update or a `Restated`. */
 const isUpdate = (event: MeshEvent): boolean => isTaskUpdated(event) || isRestated(event)
 
 /** The task that an event names. */

@@ -1,11 +1,11 @@
 /**
  * Leases on cells.
  *
- * A lease is a cell `{ term, owner, ttl }`. The holder sets it again and again, which
- * changes its revision. A candidate does not compare clocks: it watches the revision,
- * and takes the lease once it has seen no change for the time to live on its own
- * monotonic clock. Compare and set makes one candidate the holder. `term` grows with
- * each acquisition.
+ * A lease is a cell `{ term, owner, ttl }`. The holder sets it repeatedly, which changes
+ * its revision. A candidate does not compare clocks: it watches the revision, and acquires
+ * the lease after it has seen no change for the time to live on its own monotonic clock. By
+ * compare and set, only one candidate becomes the holder. `term` grows with each
+ * acquisition.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -50,13 +50,13 @@ export const randomName: Effect.Effect<string> = Effect.map(
   (parts) => parts.map((part) => part.toString(36)).join("")
 )
 
-/** What a candidate has seen of a cell: its revision, and when it changed last. */
+/** A candidate's observation of a cell: its revision, and when it changed last. */
 export interface Seen {
   readonly revision: number
   readonly at: number
 }
 
-/** Updates what was seen of a cell. */
+/** Updates the observation of a cell. */
 export const observe = (seen: Seen | undefined, revision: number, now: number): Seen =>
   seen?.revision === revision ? seen : { revision, at: now }
 
@@ -111,7 +111,7 @@ const hold = Effect.fnUntraced(function* (
   const { key, name, value } = acquired
   const lost = yield* Deferred.make<void>()
   let revision = acquired.revision
-  /** The lease is certain to be held until here, because no candidate has seen less of its time to live. */
+  /** Until this time the lease is certainly held, because no candidate started its wait earlier. */
   let deadline = acquired.since + value.ttl
 
   const renewOnce = Effect.gen(function* () {

@@ -1,5 +1,5 @@
 /**
- * Readers of engines that answer in pages.
+ * Readers for engines that return pages.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -18,20 +18,20 @@ export interface Page {
   readonly entries: ReadonlyArray<Entry>
   /** The position up to which the page is complete. */
   readonly position: number
-  /** The first position that the log held. */
+  /** The first position of the log at that moment. */
   readonly first: number
   /** Why the page ends early, and the next one cannot be read. */
   readonly error?: LogError | undefined
 }
 
-/** What an engine with pages does itself. */
+/** The operations that an engine with pages implements. */
 export interface Pages {
   readonly bounds: Effect.Effect<Bounds, LogError>
-  /** Fails if the log is not whole at its end. Defaults to nothing. */
+  /** Fails if entries at the end of the log are missing. Defaults to no check. */
   readonly checkEnd?: Effect.Effect<void, LogError>
   /**
-   * Returns the wanted entries after a position, up to and with another one, as many as
-   * fit in a page. `wanted` is a hint: a page may have others.
+   * Returns the wanted entries after a position, up to another position (included), as many
+   * as fit in a page. `wanted` is a hint: a page may contain others.
    */
   readonly page: (after: number, upTo: number, wanted: Wanted | undefined) => Effect.Effect<Page, LogError>
   /** Returns the position before the first entry at or after an instant; 0 if that one may have been removed. */
@@ -45,7 +45,7 @@ export interface Pages {
     },
     LogError
   >
-  /** Waits until the log may hold an entry after a position. */
+  /** Waits until the log may contain an entry after a position. */
   readonly awaitAfter: (position: number) => Effect.Effect<void, LogError>
 }
 

@@ -1,5 +1,5 @@
 /**
- * What a member of a consumer has of each partition: a pure state machine.
+ * The partitions of one member of a consumer: a pure state machine.
  *
  * The tasks of a consumer are divided into partitions by a hash. A member that owns a
  * partition delivers the entries of its tasks in order.
@@ -16,7 +16,7 @@
 import type { Entry } from "../MeshLog.ts"
 import { taskOf } from "./filter.ts"
 
-/** What is stored of a partition. */
+/** The stored state of a partition. */
 export interface Stored {
   /** Every entry of the partition up to here has been acknowledged. */
   readonly position: number
@@ -29,12 +29,12 @@ export interface Owned {
   readonly index: number
   /** The revision of its cell. */
   revision: number
-  /** What was stored last. */
+  /** The last stored state. */
   stored: Stored
   delivered: number
   readonly outstanding: Set<number>
   readonly done: Set<number>
-  /** Whether it is to be handed to another member: nothing more is delivered. */
+  /** Whether it will be passed to another member: nothing more is delivered. */
   draining: boolean
 }
 
@@ -55,14 +55,14 @@ export const settled = ({ delivered, outstanding }: Owned): number => {
   return delivered
 }
 
-/** What is to be stored. */
+/** The state to store. */
 export const toStored = (partition: Owned): Stored => {
   const position = settled(partition)
   for (const done of partition.done) if (done <= position) partition.done.delete(done)
   return { position, done: Array.from(partition.done).sort((a, b) => a - b) }
 }
 
-/** Whether what is to be stored differs from what is. */
+/** Whether the state to store differs from the stored one. */
 export const isDirty = (partition: Owned): boolean => {
   const { done, position } = toStored(partition)
   return position !== partition.stored.position || done.length !== partition.stored.done.length
@@ -96,8 +96,8 @@ export const readAfter = (assignment: Assignment): number | undefined => {
 }
 
 /**
- * Takes the next entries of a reader that started at or before `readAfter`, and
- * returns those to deliver. They are outstanding now.
+ * Handles the next entries of a reader that started at or before `readAfter`. Returns the
+ * entries to deliver, which are now outstanding.
  */
 export const deliver = (assignment: Assignment, entries: ReadonlyArray<Entry>): Array<Entry> => {
   const delivering = active(assignment)
@@ -131,7 +131,7 @@ export const acknowledge = (assignment: Assignment, positions: Iterable<number>)
   }
 }
 
-/** Forgets a partition that another member owns now, or that was handed over. */
+/** Forgets a partition that now belongs to another member. */
 export const forget = (assignment: Assignment, partition: Owned): void => {
   assignment.owned.delete(partition.index)
   for (const position of partition.outstanding) {

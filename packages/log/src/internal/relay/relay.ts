@@ -2,11 +2,10 @@
  * The relay's fibers: one reads the feed, one follows the log while the relay is a standby,
  * and one seeks the lease. They change the state under one lock.
  *
- * A holder writes `pending`. If it loses the lease, or gives it up because its feed ended,
- * `pending` stays: if the next term is its own again, nobody else has written in between,
- * and it goes on with `pending` as if nothing had happened, by the same ids. Otherwise
- * another relay has written what the log lacked, and this one aligns its feed with the log
- * anew.
+ * A holder writes `pending`. If it loses the lease, or releases it because its feed ended,
+ * `pending` stays. If the same relay also has the next term, no other relay has written in
+ * between, and it continues with `pending` and the same ids. Otherwise another relay has
+ * written what the log lacked, and this relay aligns its feed with the log again.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -39,7 +38,7 @@ const batchSize = 500
 const handOverMillis = 1000
 const retryMillis = 200
 
-/** What a relay that does not hold the lease has left to write, if the next term is its own. */
+/** The events that a relay without the lease still has to write if it has the next term. */
 interface Unwritten {
   readonly term: number
   readonly writer: Writer.Writer
@@ -81,7 +80,7 @@ const readState = (log: Log): Effect.Effect<{ readonly state: Writer.LogState; r
     return { state, cursor: last }
   })
 
-/** Retries what can heal. */
+/** Retries temporary failures. */
 const persist = <A>(effect: Effect.Effect<A, LogError>): Effect.Effect<A, LogError> =>
   effect.pipe(
     Effect.catch((error) =>
@@ -113,7 +112,7 @@ interface Relay {
   readonly offer: (events: ReadonlyArray<MeshEvent>) => Effect.Effect<void, LogError>
   /** Follows the log while the relay is a standby. */
   readonly follow: Effect.Effect<never, LogError>
-  /** Seeks the lease, again and again. */
+  /** Repeatedly waits for the lease. */
   readonly seek: Effect.Effect<never, LogError>
   /** The feed ended: writes what is left, if the relay holds the lease. */
   readonly finish: Effect.Effect<void, LogError>
@@ -157,7 +156,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     return isSame ? Effect.void : SubscriptionRef.set(settings.status, status)
   })
 
-  /** The holder becomes a standby. What it has not written stays, in case the next term is its own. */
+  /** The holder becomes a standby. Unwritten events stay, in case it has the next term. */
   const stepDown = (holder: Holder): Waiting => {
     const standby = makeStandby()
     const events: Array<MeshEvent> = []
@@ -172,14 +171,14 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     return next
   }
 
-  /** Appends what is pending. The holder steps down if it does not hold the lease any more. */
+  /** Appends the pending events. The holder becomes a standby if it has lost the lease. */
   const flush = Effect.fnUntraced(function* (holder: Holder) {
     const { lease, pending } = holder
     while (pending.length > 0) {
       if (!(yield* lease.isHeld)) return stepDown(holder)
       const batch = pending.slice(0, batchSize)
       const result = yield* log.append(batch, { lease }).pipe(
-        // An append that takes longer is too late to be judged by the lease.
+        // After a longer time the lease may have been lost.
         Effect.timeoutOption(settings.timeToLive),
         Effect.result
       )
@@ -285,11 +284,11 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     }
   })
 
-  /** The lease fell to this relay: reads the log to its end, and appends what it lacks. */
+  /** This relay acquired the lease: reads the log to its end, and appends what it lacks. */
   const takeOver = Effect.fnUntraced(function* (lease: Lease) {
     const standing = current
     if (standing.role === "holder" || !confirmed.isOpen()) return false
-    // Nobody can append before it any more, so the end of the log is final.
+    // No other relay can append any more, so the end of the log is final.
     yield* log.read({ from: { _tag: "After", position: cursor } }).pipe(
       Stream.runForEachArray((entries) =>
         Effect.sync(() => {

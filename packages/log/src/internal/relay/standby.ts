@@ -1,11 +1,11 @@
 /**
- * A relay that does not hold the lease: it hears the feed, follows the log, and knows
- * what the log lacks. A pure state machine.
+ * A relay without the lease: it receives the feed, follows the log, and knows which events
+ * the log lacks. A pure state machine.
  *
  * While the log's connection is open, log and feed are the two inputs of a `Merge`. The
- * log leads, and the feed joins it. What the merge has emitted and the log has not
- * delivered is what the log lacks. While the log's connection is closed, everything that
- * the feed delivers is to be written, as it is.
+ * log leads, and the feed joins it. The log lacks the events that the merge has emitted and
+ * the log has not delivered. While the log's connection is closed, everything that the feed
+ * delivers must be written.
  *
  * Invariants:
  *

@@ -1,14 +1,14 @@
 /**
- * What a holder writes: events with ids, in the epochs of the log.
+ * Makes the entries that a holder writes: events with ids, in the epochs of the log.
  */
 import { isLifecycle } from "@makima-stream/core/MeshEvent"
 import type { Disconnected, MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
 import type { NewEvent } from "../../MeshLog.ts"
 import { token } from "../token.ts"
 
-/** Where the log stands. */
+/** The state at the end of the log. */
 export interface LogState {
-  /** Whether it holds anything. */
+  /** Whether it has no entry. */
   readonly isEmpty: boolean
   /** Whether its last connection is open. */
   readonly isOpen: boolean
@@ -30,7 +30,7 @@ export interface Writer {
  * Makes a writer.
  *
  * An update with a version has the id `u:<task>:<version>`, so that the log keeps one of
- * the updates of several relays. Everything else has an id of this tenure, so that a
+ * the updates of several relays. All other events have an id of this tenure, so that a
  * repeated append is idempotent.
  */
 export const make = (options: {
@@ -52,7 +52,7 @@ export const make = (options: {
     return "taskId" in event && event.taskId !== undefined ? `o:${place}:${event.taskId}:${n}` : `m:${place}:${n}`
   }
 
-  /** A first confirmation continues the log if that holds something. */
+  /** A first confirmation continues the log if the log is not empty. */
   const resync = (mark: Resync): Resync => {
     const isStart = mark.reason._tag === "Started" || mark.reason._tag === "JoinedLate"
     if (!isStart || mark.taskId !== undefined || closedAt === undefined) return { ...mark, epoch }

@@ -1,9 +1,9 @@
 /**
- * The file beside the database that says up to which position it was committed.
+ * A file next to the database with the last committed position.
  *
- * SQLite accepts a WAL that ends early: what follows is missing, without an error. The
- * same happens at a power failure with `synchronous: "normal"`. A head above the last
- * entry shows that.
+ * SQLite accepts a truncated WAL: the missing entries cause no error. The same happens
+ * after a power failure with `synchronous: "normal"`. A head above the last entry shows the
+ * loss.
  */
 import { closeSync, existsSync, openSync, readFileSync, writeSync } from "node:fs"
 

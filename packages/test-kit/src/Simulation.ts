@@ -26,6 +26,7 @@ import type { ServerMessage } from "@makima-stream/core/ServerMessage"
 import * as FaultSchedule from "./FaultSchedule.ts"
 import * as ClientProgram from "./internal/simulation/clientProgram.ts"
 import * as Interests from "./internal/simulation/interests.ts"
+import * as RepairProgram from "./internal/simulation/repairProgram.ts"
 import * as StreamProgram from "./internal/simulation/streamProgram.ts"
 import * as Virtual from "./internal/simulation/virtual.ts"
 import * as Wire from "./internal/simulation/wire.ts"
@@ -619,6 +620,31 @@ export const meshStream: Program<StreamProgram.Action> = StreamProgram.program
  * @since 0.1.0
  */
 export const meshClient: Program<ClientProgram.Action> = ClientProgram.program
+
+/**
+ * A `MeshStream` with a `Repair`, and a snapshot server that is slow, stale within a
+ * bound, failing or partial.
+ *
+ * **Details**
+ *
+ * Checked in addition to the invariants of every program:
+ *
+ * - Without what the repair adds, the consumer saw every frame that it pulled, in order,
+ *   once.
+ * - No fetch began between `Connected` and the mark of a connection, and there are not
+ *   more fetches than marks.
+ * - A `Restated` is above every version that has passed of its task. None is `gone`,
+ *   since no list is complete.
+ * - A `Repaired` names only marks from before its fetch began, and leaves a mark open
+ *   that came later. After it, no task is below what the server had sent when the fetch
+ *   began, unless the snapshot was stale or left the task out.
+ * - The last mark is followed by a `Repaired` or a `RepairFailed`; after healing, each
+ *   task has the version that the server has.
+ *
+ * @category programs
+ * @since 0.2.0
+ */
+export const repair: Program<RepairProgram.Action> = RepairProgram.program
 
 const minute = 60_000
 

@@ -16,18 +16,24 @@ const patience = 400
 /** The most smaller schedules that are tried. */
 const maxShrinks = 600
 
-type Program = "meshStream" | "meshClient"
+type Program = "meshStream" | "meshClient" | "repair"
+
+const programs = ["meshStream", "meshClient", "repair"] as const
 
 /** Runs a program under the schedule of a seed. Returns a summary of what it finds. */
-const check = (simulation: typeof Simulation, program: Program, seed: number) =>
+const check = (simulation: typeof Simulation, program: Program, seed: number) => {
+  const run = <Action>(program: Simulation.Program<Action>) =>
+    Effect.map(simulation.check(program, seed, { maxShrinks }), (outcome) => summary(simulation, outcome))
   // Each program has its own type of actions.
-  program === "meshStream"
-    ? Effect.map(simulation.check(simulation.meshStream, seed, { maxShrinks }), (outcome) =>
-        summary(simulation, outcome)
-      )
-    : Effect.map(simulation.check(simulation.meshClient, seed, { maxShrinks }), (outcome) =>
-        summary(simulation, outcome)
-      )
+  switch (program) {
+    case "meshStream":
+      return run(simulation.meshStream)
+    case "meshClient":
+      return run(simulation.meshClient)
+    case "repair":
+      return run(simulation.repair)
+  }
+}
 
 const summary = <Action>(simulation: typeof Simulation, outcome: Simulation.Outcome<Action>) =>
   outcome._tag === "Passed"
@@ -58,6 +64,7 @@ interface Mutant {
 const connection = "internal/session/connection.ts"
 const session = "internal/session/session.ts"
 const consumer = "internal/client/consumer.ts"
+const machine = "internal/repair/machine.ts"
 
 /** Mistakes that other clients of this and of other feeds have made. */
 const mutants: ReadonlyArray<Mutant> = [
@@ -210,6 +217,60 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "ends a session by a failed write before what has arrived was read",
     patches: [{ file: session, from: "reading.waitUntil(reading.now() + restTimeout),", to: "Effect.void," }],
     seen: { meshStream: { from: 286, by: /./ } }
+  },
+  {
+    name: "fetches a snapshot at Connected",
+    patches: [
+      {
+        file: machine,
+        from: 'case "Connected":\n          this.#epoch = event.epoch\n          this.#isMarked = false',
+        to: 'case "Connected":\n          this.#epoch = event.epoch\n          this.#isMarked = true\n          this.refresh()'
+      }
+    ],
+    seen: { repair: { from: 1, by: /between Connected and the mark/ } }
+  },
+  {
+    name: "applies a snapshot without comparing versions",
+    patches: [
+      {
+        file: machine,
+        from: "return version > task.versions.highest && task.statusIn !== this.#fetches",
+        to: "return true"
+      }
+    ],
+    seen: { repair: { from: 1, by: /is restated with version/ } }
+  },
+  {
+    name: "takes a task that a partial list leaves out for gone",
+    patches: [{ file: machine, from: "if (this.#options.complete) {", to: "if (!present.has(taskId)) {" }],
+    seen: { repair: { from: 54, by: /is gone/ } }
+  },
+  {
+    name: "claims the repair of a gap that came while it fetched",
+    patches: [
+      {
+        file: machine,
+        from: "reasons: [...reasons], restated",
+        to: "reasons: [...reasons, ...(this.#due?.reasons ?? [])], restated"
+      }
+    ],
+    seen: { repair: { from: 174, by: /claims/ } }
+  },
+  {
+    name: "leaves no gap open that came while it fetched",
+    patches: [{ file: machine, from: "unconfirmed, absent, open })", to: "unconfirmed, absent, open: 0 })" }],
+    seen: { repair: { from: 174, by: /leaves nothing open/ } }
+  },
+  {
+    name: "says nothing about a snapshot that could not be fetched",
+    patches: [
+      {
+        file: "internal/repair/driver.ts",
+        from: "this.#emit([this.#machine.fail(attempts, nameOf(Cause.squash(exit.cause)))])",
+        to: "this.#machine.fail(attempts, nameOf(Cause.squash(exit.cause)))"
+      }
+    ],
+    seen: { repair: { from: 114, by: /neither a Repaired nor a RepairFailed/ } }
   }
 ]
 
@@ -257,7 +318,7 @@ describe("Simulation", () => {
         const { Simulation: simulation } = yield* Effect.promise(() =>
           modulesWith("unchanged", [{ file: "internal/time.ts", from: unchanged, to: unchanged }])
         )
-        for (const program of ["meshStream", "meshClient"] as const) {
+        for (const program of programs) {
           const seeds = new Set(mutants.flatMap(({ seen }) => seen[program]?.from ?? []))
           for (const seed of seeds) assert.isUndefined((yield* check(simulation, program, seed))?.report)
         }
@@ -271,7 +332,7 @@ describe("Simulation", () => {
       () =>
         Effect.gen(function* () {
           const { Simulation: simulation } = yield* Effect.promise(() => modulesWith(name, patches))
-          for (const program of ["meshStream", "meshClient"] as const) {
+          for (const program of programs) {
             const expected = seen[program]
             if (expected === undefined) continue
             const found = yield* search(simulation, program, expected.from)

@@ -48,6 +48,8 @@ describe("Simulation", () => {
           assert.strictEqual(stream._tag, "Passed", Simulation.format(stream))
           const client = yield* Simulation.check(Simulation.meshClient, seed)
           assert.strictEqual(client._tag, "Passed", Simulation.format(client))
+          const repair = yield* Simulation.check(Simulation.repair, seed)
+          assert.strictEqual(repair._tag, "Passed", Simulation.format(repair))
         }
       }),
     // Seconds of computation, where the machine has nothing else to do.

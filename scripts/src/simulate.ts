@@ -70,7 +70,7 @@ export const makeCommand = (simulation: typeof Simulation) => {
       }
       const seconds = ((yield* Clock.currentTimeMillis) - start) / 1000
       const range = count === 1 ? `seed ${first}` : `seeds ${first} to ${first + count - 1}`
-      yield* Console.log(`${names.join(" and ")}, ${range}: nothing was found in ${seconds.toFixed(1)} s`)
+      yield* Console.log(`${names.join(", ")}, ${range}: nothing was found in ${seconds.toFixed(1)} s`)
     })
   ).pipe(Command.withDescription("Searches for schedules of faults under which the toolkit violates an invariant"))
 }

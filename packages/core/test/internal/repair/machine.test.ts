@@ -231,7 +231,7 @@ const everyRule: ReadonlyArray<Rules> = [true, false].flatMap((complete) =>
   [true, false].map((versions) => ({ complete, versions }))
 )
 
-const law = (name: string, check: (run: ReturnType<typeof simulate>, rules: Rules) => void) =>
+const itObeys = (name: string, check: (run: ReturnType<typeof simulate>, rules: Rules) => void) =>
   it.effect(name, () =>
     Effect.gen(function* () {
       const result = yield* Arbitrary.checkEffect(
@@ -247,7 +247,7 @@ const law = (name: string, check: (run: ReturnType<typeof simulate>, rules: Rule
   )
 
 describe("the laws of a repair", () => {
-  law("equals the server once a clean fetch has ended", ({ log, server }, { complete, versions }) => {
+  itObeys("equals the server once a clean fetch has ended", ({ log, server }, { complete, versions }) => {
     const tasks = fold(log)
     for (const [taskId, { status, version }] of server) {
       const known = tasks.get(taskId)
@@ -260,7 +260,7 @@ describe("the laws of a repair", () => {
     for (const [taskId, { gone }] of tasks) if (!server.has(taskId)) assert.isTrue(gone)
   })
 
-  law("never restates a version that is not above every version before it", ({ log }) => {
+  itObeys("never restates a version that is not above every version before it", ({ log }) => {
     const highest = new Map<TaskId.TaskId, number>()
     for (const { event } of log) {
       if ((event._tag !== "TaskUpdated" && event._tag !== "Restated") || event.version === undefined) continue
@@ -271,7 +271,7 @@ describe("the laws of a repair", () => {
     }
   })
 
-  law("claims only marks that stood before its fetch began", ({ log }) => {
+  itObeys("claims only marks that stood before its fetch began", ({ log }) => {
     let marks = 0
     const reasons: Array<string> = []
     for (const { began, event } of log) {
@@ -286,11 +286,11 @@ describe("the laws of a repair", () => {
     }
   })
 
-  law("begins a fetch only where the connection has its mark", ({ beganMarked }) => assert.isTrue(beganMarked))
+  itObeys("begins a fetch only where the connection has its mark", ({ beganMarked }) => assert.isTrue(beganMarked))
 
-  law("fetches at most once for each mark", ({ fetches, marks }) => assert.isAtMost(fetches, marks))
+  itObeys("fetches at most once for each mark", ({ fetches, marks }) => assert.isAtMost(fetches, marks))
 
-  law("emits nothing for a snapshot that was applied before", ({ machine, server }, { versions }) => {
+  itObeys("emits nothing for a snapshot that was applied before", ({ machine, server }, { versions }) => {
     const snapshot = [...server].map(([taskId, { status, version }]) =>
       versions ? { taskId, version, status } : { taskId, status }
     )
@@ -305,7 +305,7 @@ describe("the laws of a repair", () => {
     )
   })
 
-  law("says tombstones only if a snapshot is complete", ({ log }, { complete }) => {
+  itObeys("says tombstones only if a snapshot is complete", ({ log }, { complete }) => {
     if (!complete) assert.isFalse(log.some(({ event }) => event._tag === "Restated" && event.gone === true))
   })
 })

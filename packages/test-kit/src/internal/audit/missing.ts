@@ -27,13 +27,15 @@ export const settle = (
 ): Missing => {
   const counts: Missing = { lostWhileConnected: 0, unmarkedGaps: 0, unheard: 0, missedWhileAway: 0, inFlight: 0 }
   const wanted = wants === undefined ? undefined : wantedBy(wants, sessions, emissions)
+  const sent = new Set(sessions.flatMap(({ connection }) => connection.slots.map(({ emission }) => emission)))
+  const updates = emissions.filter(({ emission, message }) => message._tag === "TaskUpdated" && sent.has(emission))
   // The subscriptions of the latest connection with a request.
   let feed = Feed.make()
   let previous: Session | undefined
   for (const [i, session] of sessions.entries()) {
     const next = sessions[i + 1]
     settleSkipped(session, counts)
-    settleUnsent({ session, previous, next, feed, wanted, emissions }, counts)
+    settleUnsent({ session, previous, next, feed, wanted, emissions, updates }, counts)
     // A connection without requests does not change what the consumer wants.
     if (session.connection.requests.length > 0) feed = session.connection.feed
     settleTail(session, next, counts)
@@ -106,10 +108,12 @@ const settleUnsent = (
     readonly feed: Feed.Feed
     readonly wanted: ReadonlySet<number> | undefined
     readonly emissions: ReadonlyArray<Transcript.Emission>
+    /** The updates that were sent to the consumer. */
+    readonly updates: ReadonlyArray<Transcript.Emission>
   },
   counts: Missing
 ): void => {
-  const { emissions, feed, next, previous, session, wanted } = options
+  const { emissions, feed, next, previous, session, updates, wanted } = options
   const { connection } = session
   const requested = Transcript.firstRequest(connection) ?? Number.POSITIVE_INFINITY
   const ended = connection.ended ?? Number.POSITIVE_INFINITY
@@ -129,7 +133,7 @@ const settleUnsent = (
     if (!isWanted) continue
     if (isAway) counts.missedWhileAway++
     else counts.unheard++
-    const isGivenUp = wanted !== undefined && hasGivenUpEnded(connection, emissions, sequence, place)
+    const isGivenUp = wanted !== undefined && hasGivenUpEnded(connection, updates, sequence, place)
     if (Marks.isUnmarkedGap(session, sequence, place, isGivenUp)) counts.unmarkedGaps++
   }
 }
@@ -137,7 +141,7 @@ const settleUnsent = (
 /** Whether the output of a task was unsubscribed before a place of the log, after the end of the task. */
 const hasGivenUpEnded = (
   connection: Transcript.Connection,
-  emissions: ReadonlyArray<Transcript.Emission>,
+  updates: ReadonlyArray<Transcript.Emission>,
   { kind, taskId }: Transcript.Sequence,
   place: number
 ): boolean => {
@@ -147,7 +151,7 @@ const hasGivenUpEnded = (
       request.place < place && request.message._tag === "UnsubscribeOutput" && request.message.taskId === taskId
   )
   if (given === undefined) return false
-  const last = emissions.findLast(
+  const last = updates.findLast(
     ({ message, place }) => place < given.place && message._tag === "TaskUpdated" && message.taskId === taskId
   )
   const status = last?.message._tag === "TaskUpdated" ? last.message.status : undefined

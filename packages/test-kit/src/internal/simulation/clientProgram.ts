@@ -237,7 +237,7 @@ export const program: Program<Action> = {
           (isEverything ? judgeOutputs(ended ? "step" : moment) : undefined)
         if (wrong !== undefined) return wrong
         // Events in its queue, those it is handling, and a batch in the router; the connection's end may follow them.
-        const bound = 2 * join.capacity + maxPull + 1
+        const bound = 2 * join.capacity + Consumer.maxPull + 1
         // A fatal refusal ends it too, even while it is stalled and has not seen the end.
         const isFed = !ended && refused === member.refusedBefore
         const behind = overflowOf(join) === "suspend" && isFed ? consumer.behind() : 0
@@ -258,25 +258,20 @@ export const program: Program<Action> = {
       const judgeHealed = Effect.fnUntraced(function* (moment: Moment, hasLeft: boolean) {
         const log = yield* mesh.log
         for (const { consumer } of members) {
-          const unmarked = consumer.judgeMarks(log)
-          if (unmarked !== undefined) return unmarked
-          const behind = consumer.behind()
-          if (behind > 0) return `${consumer.name} never saw the last ${behind} events`
+          const wrong = consumer.judgeHealed(log)
+          if (wrong !== undefined) return wrong
         }
         // The connection and the subscriptions stay open after the last consumer for their idle time to live.
         if (hasLeft) return undefined
-        const [connection] = (yield* mesh.connections).filter(({ open }) => open)
+        const open = (yield* mesh.connections).filter(({ open }) => open)
         if (members.length === 0) {
-          return connection === undefined ? undefined : "a connection is open minutes after the last consumer left"
+          return open.length === 0 ? undefined : "a connection is open minutes after the last consumer left"
         }
-        if (connection === undefined) return "there is no connection long after everything healed"
-        const wanted = Interests.onWire(demand())
-        if (!Interest.equals(connection.interest, wanted)) {
-          return `the wire has ${Interests.show(connection.interest)} where ${Interests.show(wanted)} is wanted`
-        }
+        const wanted = demand()
+        const wrong = Interests.judgeWire(open, wanted)
+        if (wrong !== undefined) return wrong
         const { confirmed, requested } = yield* SubscriptionRef.get(client.subscriptions)
-        // The client publishes an unsubscribe with the next element of the feed, so it may still list more.
-        const shows = (interest: Interest.Interest) => Interest.equals(Interest.union(interest, wanted), interest)
+        const shows = (interest: Interest.Interest) => Interest.equals(interest, Interests.onWire(wanted))
         return shows(requested) && (moment === "healed" || shows(confirmed))
           ? undefined
           : `the client lists ${Interests.show(requested)} as requested and ${Interests.show(confirmed)} as confirmed`
@@ -327,9 +322,6 @@ export const program: Program<Action> = {
       }
     })
 }
-
-/** The most frames that one pull returns in any schedule. */
-const maxPull = 8
 
 const overflowOf = ({ overflow, stream }: Join): Join["overflow"] =>
   stream._tag === "everything" ? "suspend" : overflow

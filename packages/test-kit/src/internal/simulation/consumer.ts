@@ -65,11 +65,14 @@ export interface Consumer {
   readonly exit: () => Exit.Exit<void, MeshError> | undefined
   /** Returns what is wrong with the events since the last call. */
   readonly judge: () => string | undefined
-  /** Returns what is wrong with its marks. */
-  readonly judgeMarks: (log: ServerLog) => string | undefined
+  /** Returns what is wrong once everything has healed: events that it never saw, or its marks. */
+  readonly judgeHealed: (log: ServerLog) => string | undefined
   /** How many elements of the reference it has not seen yet. */
   readonly behind: () => number
 }
+
+/** The most frames that one pull returns in any schedule. */
+export const maxPull = 8
 
 export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -191,6 +194,8 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
       return count
     }
 
+    const behind = (): number => (positions === undefined ? 0 : Math.min(...[...positions].map(remaining)))
+
     return {
       name,
       events,
@@ -205,8 +210,11 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
       leave: Fiber.interrupt(fiber),
       exit: () => fiber.pollUnsafe(),
       judge,
-      judgeMarks,
-      behind: () => (positions === undefined ? 0 : Math.min(...[...positions].map(remaining)))
+      judgeHealed: (log) => {
+        const unseen = behind()
+        return unseen > 0 ? `${name} never saw the last ${unseen} events` : judgeMarks(log)
+      },
+      behind
     }
   })
 

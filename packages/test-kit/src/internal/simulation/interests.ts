@@ -29,3 +29,16 @@ export const onWire = (interest: Interest.Interest): Interest.Interest =>
 
 export const show = ({ all, output, updates }: Interest.Interest): string =>
   `{ all: ${all}, updates: [${[...updates].sort().join(", ")}], output: [${[...output].sort().join(", ")}] }`
+
+/** Judges the open connections of a program that is online: the first must have exactly what is wanted. */
+export const judgeWire = (
+  connections: ReadonlyArray<{ readonly interest: Interest.Interest }>,
+  interest: Interest.Interest
+): string | undefined => {
+  const [connection] = connections
+  if (connection === undefined) return "there is no connection long after everything healed"
+  const wanted = onWire(interest)
+  return Interest.equals(connection.interest, wanted)
+    ? undefined
+    : `the wire has ${show(connection.interest)} where ${show(wanted)} is wanted`
+}

@@ -112,17 +112,10 @@ export const program: Program<Action> = {
           }
           const behind = consumer.behind()
           // The consumer handles one pull, and the end of the connection may follow it.
-          if (behind > maxPull + 1) return `the consumer is ${behind} events behind, but there is no queue`
+          if (behind > Consumer.maxPull + 1) return `the consumer is ${behind} events behind, but there is no queue`
           if (moment === "step") return undefined
-          if (behind > 0) return `the consumer never saw the last ${behind} events`
-          const unmarked = consumer.judgeMarks(yield* mesh.log)
-          if (unmarked !== undefined) return unmarked
-          const wanted = Interests.onWire(SubscriptionRef.getUnsafe(interest))
-          const [connection] = connections
-          if (connection === undefined) return "there is no connection long after everything healed"
-          return Interest.equals(connection.interest, wanted)
-            ? undefined
-            : `the wire has ${Interests.show(connection.interest)} where ${Interests.show(wanted)} is wanted`
+          const incomplete = consumer.judgeHealed(yield* mesh.log)
+          return incomplete ?? Interests.judgeWire(connections, SubscriptionRef.getUnsafe(interest))
         })
 
       yield* join({ all: true, updates: "", output: "" })
@@ -152,9 +145,6 @@ export const program: Program<Action> = {
       }
     })
 }
-
-/** The most frames that one pull returns in any schedule. */
-const maxPull = 8
 
 const judgeEnd = (consumer: Consumer.Consumer): string | undefined => {
   const exit = consumer.exit()

@@ -480,31 +480,32 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    for (const tls of [false, true]) {
-      for (const signal of ["SIGINT", "SIGTERM"] as const) {
-        it.live(`${signal} ends a program within a second, with code 1000 on the wire${tls ? ", over TLS" : ""}`, () =>
-          Effect.gen(function* () {
-            const server = yield* Servers.webSocketServer(tls ? { tls: "server.pem" } : {})
-            const program = new URL("./fixtures/follow.ts", import.meta.url).pathname
-            const stdio = ["ignore", "pipe", "inherit", "pipe"] as const
-            const child = spawn(process.execPath, [program, server.url], { stdio: [...stdio] })
-            yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
-            const exited = Deferred.makeUnsafe<number | null>()
-            child.on("close", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code)))
-            const peer = yield* server.accept
-            assert.strictEqual(yield* peer.receive, `{"type":"subscribeAll"}`)
-            // The feed is busy when the signal arrives.
-            for (let i = 0; i < 10_000; i++) peer.ws.send(`{"type":"taskUpdated","taskId":"a","version":${i}}`)
-            yield* Effect.callback<void>((resume) => {
-              child.stdout?.once("data", () => resume(Effect.void))
-            })
-            const took = Ending.kill(child, signal)
-            assert.strictEqual((yield* peer.closed).code, 1000)
-            assert.strictEqual(yield* Deferred.await(exited), 130)
-            assert.isBelow(took(), 1000)
+    for (const [signal, tls] of [
+      ["SIGINT", false],
+      ["SIGTERM", true]
+    ] as const) {
+      it.live(`${signal} ends a program within a second, with code 1000 on the wire${tls ? ", over TLS" : ""}`, () =>
+        Effect.gen(function* () {
+          const server = yield* Servers.webSocketServer(tls ? { tls: "server.pem" } : {})
+          const program = new URL("./fixtures/follow.ts", import.meta.url).pathname
+          const stdio = ["ignore", "pipe", "inherit", "pipe"] as const
+          const child = spawn(process.execPath, [program, server.url], { stdio: [...stdio] })
+          yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
+          const exited = Deferred.makeUnsafe<number | null>()
+          child.on("close", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code)))
+          const peer = yield* server.accept
+          assert.strictEqual(yield* peer.receive, `{"type":"subscribeAll"}`)
+          // The feed is busy when the signal arrives.
+          for (let i = 0; i < 10_000; i++) peer.ws.send(`{"type":"taskUpdated","taskId":"a","version":${i}}`)
+          yield* Effect.callback<void>((resume) => {
+            child.stdout?.once("data", () => resume(Effect.void))
           })
-        )
-      }
+          const took = Ending.kill(child, signal)
+          assert.strictEqual((yield* peer.closed).code, 1000)
+          assert.strictEqual(yield* Deferred.await(exited), 130)
+          assert.isBelow(took(), 1000)
+        })
+      )
     }
   })
 

@@ -400,6 +400,13 @@ export interface LeaseOptions {
    * seconds.
    */
   readonly timeToLive?: Duration.Input | undefined
+  /**
+   * Returns how many milliseconds longer than others this process waits once the lease is
+   * free, so that a better candidate comes first. Called at each look with the time at
+   * which this process saw the last renewal, in milliseconds on the monotonic clock.
+   * Defaults to 0.
+   */
+  readonly delay?: ((renewedAt: number) => number) | undefined
 }
 
 /**

@@ -52,8 +52,9 @@ export interface Options {
    */
   readonly timeToLive?: Duration.Input | undefined
   /**
-   * The assumed largest delay of the network, in addition to a pause of the holder up to
-   * `timeToLive`. A standby is aligned after both have passed. Defaults to 1 second.
+   * The assumed largest delay of the network. A standby is aligned after this time,
+   * `timeToLive` and 2 seconds have passed with its feed and the log connected. Defaults to
+   * 1 second.
    *
    * **Gotchas**
    *
@@ -134,7 +135,7 @@ export const run = Effect.fnUntraced(function* <E, R>(
     lease: Bounds.name("lease", options?.lease ?? "relay"),
     relay: options?.relay === undefined ? yield* randomName : Bounds.name("relay", options.relay),
     timeToLive,
-    skew: timeToLive + skew,
+    skew,
     capacity: Bounds.count("capacity", options?.capacity, { fallback: 16_384, min: 1 }),
     status: options?.status
   })

@@ -74,7 +74,9 @@ export const acquire = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Lease, LogError, Scope.Scope> {
   const key = keyOf(Options.name("lease", name))
   const ttl = Options.millis("timeToLive", options?.timeToLive, { fallback: 10_000, min: 1000 })
-  const poll = Math.min(250, ttl / 8)
+  const poll = Math.min(100, ttl / 8)
+  const delay = options?.delay ?? (() => 0)
+  let freeSince: number | undefined
   const owner = yield* randomName
   let seen: Seen | undefined
   // An interruption between the acquisition and its finalizer would leave a lease without a holder for its time to live.
@@ -84,7 +86,9 @@ export const acquire = Effect.fnUntraced(function* (
         const cell = yield* restore(cells.get(key))
         const now = yield* monotonicMillis
         if (cell !== undefined) seen = observe(seen, cell.revision, now)
-        if (cell === undefined || (seen !== undefined && isFree(cell, seen, now))) {
+        if (cell !== undefined && seen !== undefined && !isFree(cell, seen, now)) freeSince = undefined
+        else freeSince ??= now
+        if (freeSince !== undefined && now - freeSince >= delay(seen?.at ?? now)) {
           const term = cell === undefined ? 1 : decode(cell.value).term + 1
           const value: Value = { term, owner, ttl }
           const revision = yield* cells.set(key, JSON.stringify(value), cell?.revision ?? 0)

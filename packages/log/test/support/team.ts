@@ -6,6 +6,8 @@
  * own copies, so the judge recognises a message whatever its content is.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
@@ -57,6 +59,12 @@ const gated = (engine: LogEngine.LogEngine, gate: Latch.Latch): LogEngine.LogEng
   }
 }
 
+/** A clock whose timers wait while the process is stopped. */
+const stoppable = (clock: Clock.Clock, running: Latch.Latch): Clock.Clock =>
+  Object.assign(Object.create(clock) as Clock.Clock, {
+    sleep: (duration: Duration.Duration) => Effect.andThen(clock.sleep(duration), running.await)
+  })
+
 export interface Member {
   readonly name: string
   readonly status: SubscriptionRef.SubscriptionRef<Relay.Status>
@@ -102,6 +110,7 @@ export const make = Effect.fnUntraced(function* (options?: {
   readonly engine?: (store: MemoryLog.Store) => Effect.Effect<LogEngine.LogEngine>
 }) {
   const store = MemoryLog.makeStore()
+  const clock = yield* Clock.Clock
   const engine = yield* (options?.engine ?? ((store) => MemoryLog.makeEngine({ store })))(store)
   const log = LogEngine.make(engine)
   const members: Array<{ isConnected: () => boolean; offer: (event: MeshEvent) => void }> = []
@@ -149,6 +158,7 @@ export const make = Effect.fnUntraced(function* (options?: {
     )
     const fiber = yield* Relay.run(feed, { relay: name, timeToLive: "3 seconds", ...relayOptions, status }).pipe(
       Effect.provideService(MeshLog, service),
+      Effect.provideService(Clock.Clock, stoppable(clock, running)),
       Effect.forkScoped
     )
     // A stopped relay cannot be interrupted.

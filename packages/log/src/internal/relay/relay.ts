@@ -37,6 +37,14 @@ const batchSize = 500
 /** How long a relay whose feed ended waits for another one to take the lease. */
 const handOverMillis = 1000
 const retryMillis = 200
+/** How often a standby looks whether it is current. */
+const tickMillis = 250
+/** A relay that did not run for so long was stopped. */
+const pauseMillis = 4 * tickMillis
+/** A feed that was not read for so long is late, until the relay has waited for it for so long. */
+const lateMillis = 250
+/** What a takeover may take longer than the lease's time to live. */
+const takeOverMillis = 2000
 
 /** The events that a relay without the lease still has to write if it has the next term. */
 interface Unwritten {
@@ -102,7 +110,7 @@ export const run = Effect.fnUntraced(function* <E, R>(
   return yield* feed.pipe(
     Stream.runForEachArray(relay.offer),
     Effect.andThen(relay.finish),
-    Effect.raceFirst(Effect.andThen(relay.follow, Effect.never)),
+    Effect.raceFirst(relay.follow),
     Effect.raceFirst(relay.seek)
   )
 })
@@ -110,7 +118,7 @@ export const run = Effect.fnUntraced(function* <E, R>(
 interface Relay {
   /** The feed delivered elements. Waits until there is room for more. */
   readonly offer: (events: ReadonlyArray<MeshEvent>) => Effect.Effect<void, LogError>
-  /** Follows the log while the relay is a standby. */
+  /** Follows the log while the relay is a standby, and looks whether it is aligned. */
   readonly follow: Effect.Effect<never, LogError>
   /** Repeatedly waits for the lease. */
   readonly seek: Effect.Effect<never, LogError>
@@ -135,7 +143,28 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
   const holding = Latch.makeUnsafe(false)
 
   const makeStandby = (): Standby =>
-    new Standby({ skew: settings.skew, capacity: settings.capacity, isLogOpen: logState.isOpen }, monotonic())
+    new Standby(
+      {
+        feedLag: settings.skew + lateMillis,
+        logLag: settings.timeToLive + settings.skew + takeOverMillis,
+        capacity: settings.capacity,
+        isLogOpen: logState.isOpen
+      },
+      monotonic()
+    )
+
+  /** Since when the relay waits for the feed; `Infinity` while it does not. `waited` sums this up while the feed is late. */
+  let readyAt = monotonic()
+  let waited = 0
+  let isLate = false
+  let tickedAt = monotonic()
+  let confirmedAt = Number.POSITIVE_INFINITY
+
+  const becomeLate = (): void => {
+    isLate = true
+    waited = 0
+    if (current.role === "standby") current.standby.feedIsLate(monotonic())
+  }
 
   let current: Holder | Waiting = { role: "standby", standby: makeStandby(), unwritten: undefined, echoed: 0 }
 
@@ -163,6 +192,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     if (!disconnected.isOpen()) events.push({ _tag: "Connected", epoch: 0, at: wall() })
     if (confirmed.isOpen()) events.push({ _tag: "Resync", epoch: 0, reason: { _tag: "Started" } })
     standby.offerFeed(events, monotonic())
+    if (isLate) standby.feedIsLate(monotonic())
     const { lease, pending, writer } = holder
     const next: Waiting = { role: "standby", standby, unwritten: { term: lease.term, writer, pending }, echoed: 0 }
     current = next
@@ -202,7 +232,10 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
       disconnected.openUnsafe()
     } else {
       disconnected.closeUnsafe()
-      if (isConfirmation(event)) confirmed.openUnsafe()
+      if (isConfirmation(event)) {
+        if (!confirmed.isOpen()) confirmedAt = monotonic()
+        confirmed.openUnsafe()
+      }
     }
   }
 
@@ -241,13 +274,42 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     (current.standby.isFull || (current.unwritten?.pending.length ?? 0) >= settings.capacity)
 
   const offer: Relay["offer"] = Effect.fnUntraced(function* (events) {
+    const arrivedAt = monotonic()
+    if (isLate && arrivedAt - readyAt >= 1) waited += arrivedAt - readyAt
+    readyAt = Number.POSITIVE_INFINITY
     let rest = events
     while (rest.length > 0) {
-      if (isFull()) yield* holding.await
-      rest = yield* Effect.andThen(lock.withPermit(Effect.suspend(() => take(rest))), (left) =>
-        Effect.as(publish, left)
-      )
+      while (isFull()) yield* Effect.raceFirst(holding.await, Effect.sleep(retryMillis))
+      // What was taken is written, also if the relay is interrupted.
+      rest = yield* Effect.uninterruptible(lock.withPermit(Effect.suspend(() => take(rest))))
+      yield* publish
     }
+    readyAt = monotonic()
+    if (readyAt - arrivedAt > lateMillis) becomeLate()
+  })
+
+  /** Looks whether the feed is current: the relay has read it all along, or has waited for more since it did not. */
+  const tick = Effect.gen(function* () {
+    yield* Effect.sleep(tickMillis)
+    const now = monotonic()
+    if (now - tickedAt > pauseMillis) {
+      readyAt = Math.max(readyAt, now)
+      becomeLate()
+    }
+    tickedAt = now
+    if (isLate && waited + Math.max(0, now - readyAt) >= lateMillis) isLate = false
+    if (!isLate && current.role === "standby" && confirmed.isOpen()) current.standby.feedIsCurrent(now, now)
+    yield* publish
+  })
+
+  /** Looks whether the log has been read to its end. */
+  const probe = Effect.gen(function* () {
+    yield* waiting.await
+    yield* Effect.sleep(tickMillis)
+    const time = monotonic()
+    const { last } = yield* log.bounds
+    for (let looks = 0; looks < 20 && cursor < last; looks++) yield* Effect.sleep(50)
+    if (cursor >= last && current.role === "standby") current.standby.logIsCurrent(time, monotonic())
   })
 
   /** An entry of the log arrived at the standby. */
@@ -276,13 +338,25 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     )
   )
 
-  const follow: Relay["follow"] = Effect.gen(function* () {
+  const followAlways: Relay["follow"] = Effect.gen(function* () {
     while (true) {
       yield* waiting.await
       yield* Effect.raceFirst(persist(followOnce), holding.await)
       yield* Effect.yieldNow
     }
   })
+
+  const follow: Relay["follow"] = followAlways.pipe(
+    Effect.raceFirst(Effect.forever(tick)),
+    Effect.raceFirst(Effect.forever(Effect.ignore(probe)))
+  )
+
+  /** The better a relay knows what the log lacks, the earlier it takes a lease that is free. */
+  const delay = (renewedAt: number): number => {
+    if (current.role === "holder" || current.standby.isAligned) return 0
+    // A feed that was confirmed while the holder lived has heard everything since.
+    return confirmedAt <= renewedAt ? 200 : 400
+  }
 
   /** This relay acquired the lease: reads the log to its end, and appends what it lacks. */
   const takeOver = Effect.fnUntraced(function* (lease: Lease) {
@@ -316,7 +390,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     Effect.gen(function* () {
       yield* confirmed.await
       const lease = yield* Effect.raceFirst(
-        log.lease(settings.lease, { timeToLive: settings.timeToLive }),
+        log.lease(settings.lease, { timeToLive: settings.timeToLive, delay }),
         Effect.as(disconnected.await, undefined)
       )
       if (lease === undefined) return

@@ -25,8 +25,10 @@ const feed = 1
 const maxOthers = 256
 
 export interface Options {
-  /** How late the log and the feed may be, in milliseconds. */
-  readonly skew: number
+  /** How late the feed may be while it is current, in milliseconds. */
+  readonly feedLag: number
+  /** How late a log is that has been read to its end, in milliseconds. */
+  readonly logLag: number
   /** How many elements are kept. */
   readonly capacity: number
   readonly isLogOpen: boolean
@@ -57,6 +59,10 @@ export class Standby {
   #limit = 1024
   #isConnected = false
   #isConfirmed = false
+  /** Whether the feed is late by an unknown time, because the relay did not read it. It is no input of the merge then. */
+  #isLate = false
+  /** Whether the log's connection closed while the feed was not aligned with it. */
+  #mayDouble = false
 
   constructor(options: Options, now: number) {
     this.#options = options
@@ -73,15 +79,51 @@ export class Standby {
     return this.#merge?.isAligned(feed) ?? true
   }
 
-  /** The log leads from here on, and the feed joins it. */
+  /** The log leads from here on, and the feed joins it. What was heard may be in the log or not. */
   #begin(now: number): void {
-    this.#heard = []
-    const merge = Merge.make({ inputs: 2, skew: this.#options.skew })
+    const oldest = this.#oldest(now)
+    this.#heard = this.#heard.flatMap((heard) =>
+      heard.at < oldest || !isMessage(heard.event) ? [] : [{ ...heard, isPlaced: false }]
+    )
+    // Only proven boundaries align the inputs.
+    const merge = Merge.make({ inputs: 2, skew: Number.POSITIVE_INFINITY })
     this.#merge = merge
+    this.#mayDouble = false
     merge.open(log, now)
     merge.offer(log, [connected, started], now)
+    if (!this.#isLate) this.#join(merge, now)
+  }
+
+  #join(merge: Merge.Merge, now: number): void {
     if (this.#isConnected) merge.offer(feed, [connected], now)
     if (this.#isConfirmed) merge.offer(feed, [started], now)
+  }
+
+  /** The relay did not read the feed for a while: what comes next may be from then. */
+  feedIsLate(now: number): void {
+    if (this.#isLate) return
+    this.#isLate = true
+    this.#merge?.offer(feed, [endAt(0)], now)
+  }
+
+  /** The feed has delivered everything that arrived before `time`. */
+  feedIsCurrent(time: number, now: number): void {
+    if (this.#isLate) {
+      this.#isLate = false
+      if (this.#merge !== undefined) this.#join(this.#merge, now)
+    }
+    this.#boundary(feed, time - this.#options.feedLag, now)
+  }
+
+  /** The log has delivered everything that was stored before `time`. */
+  logIsCurrent(time: number, now: number): void {
+    this.#boundary(log, time - this.#options.logLag, now)
+  }
+
+  #boundary(input: number, time: number, now: number): void {
+    // What a boundary places has been heard before, and a mark of the merge is no mark of the log.
+    this.#merge?.boundary(input, "updates", time, now)
+    this.#merge?.boundary(input, "output", time, now)
   }
 
   /** The feed delivered elements. */
@@ -92,10 +134,12 @@ export class Standby {
       if (isConfirmation(event)) this.#isConfirmed = true
     }
     const merge = this.#merge
-    // The merge holds what it cannot place yet, so messages are kept here as they arrive.
-    const others = merge?.offer(feed, events, now).filter((event) => !isMessage(event) && !isSocket(event))
-    const kept = others === undefined ? events : [...events.filter(isMessage), ...others]
-    for (const event of kept) this.#heard.push({ event, at: now })
+    const isPlaced = merge !== undefined && !this.#isLate
+    const others = isPlaced
+      ? merge.offer(feed, events, now).filter((event) => !isMessage(event) && isKept(event))
+      : events.filter((event) => !isMessage(event) && (merge === undefined || isKept(event)))
+    const kept = merge === undefined ? events : [...events.filter(isMessage), ...others]
+    for (const event of kept) this.#heard.push({ event, at: now, isPlaced })
     if (merge !== undefined && this.#heard.length > this.#limit) this.#clean(merge, now)
   }
 
@@ -107,6 +151,7 @@ export class Standby {
       return
     } else if (event._tag === "Disconnected") {
       this.#heard = this.#lacking(this.#merge, now)
+      this.#mayDouble = !this.#merge.isAligned(feed)
       this.#merge = undefined
     } else if (isBreak(event)) {
       this.#begin(now)
@@ -128,17 +173,25 @@ export class Standby {
     this.#limit = 1024 + 2 * this.#heard.length
   }
 
+  /** What arrived before is in the log: a holder is at most as late as `logLag`, and has been gone for less than that. */
+  #oldest(now: number): number {
+    return now - 2 * this.#options.logLag
+  }
+
   /** What the feed delivered and the log did not, or may not have, in the order of the feed. */
   #lacking(merge: Merge.Merge, now: number): Array<Heard> {
     const missing = new Set<MeshEvent>(merge.missing(log).flatMap(({ messages }) => messages ?? []))
     const unplaced = new Set(
       merge.missing(feed).flatMap(({ kind, messages, taskId }) => (messages === undefined ? [`${kind}:${taskId}`] : []))
     )
-    // A holder is at most this late, and it has been gone for its time to live at most.
-    const oldest = now - 2 * this.#options.skew
-    const lacking = this.#heard.filter(
-      ({ at, event }) => !isMessage(event) || missing.has(event) || (at >= oldest && unplaced.has(sequenceOf(event)))
-    )
+    const isAligned = merge.isAligned(feed)
+    const oldest = this.#oldest(now)
+    const mayLack = ({ at, event, isPlaced }: Heard): boolean => {
+      if (!isMessage(event) || missing.has(event)) return true
+      if (isAligned || at < oldest) return false
+      return !isPlaced || unplaced.has(sequenceOf(event))
+    }
+    const lacking = this.#heard.filter(mayLack)
     let others = lacking.reduce((count, { event }) => (isMessage(event) ? count : count + 1), 0)
     return others <= maxOthers ? lacking : lacking.filter(({ event }) => isMessage(event) || others-- <= maxOthers)
   }
@@ -153,13 +206,19 @@ export class Standby {
     if (merge === undefined) {
       const heard = this.#heard.map(({ event }) => event)
       const opening: Array<MeshEvent> = heard[0]?._tag === "Connected" ? [] : [{ ...connected, at }]
+      if (this.#mayDouble) opening.push(unaligned)
       return this.#isConfirmed && !heard.some(isConfirmation) ? [...opening, started, ...heard] : [...opening, ...heard]
     }
-    const lacking = this.#lacking(merge, now).map(({ event }) => event)
-    if (merge.isAligned(feed)) return lacking
-    const end: MeshEvent = { _tag: "Disconnected", epoch: 0, opened: true, attempt: 1, reason: lost, at }
-    const marks = merge.offer(log, [end], now).filter(({ _tag }) => _tag === "Resync")
-    return [...(marks.length === 0 ? [unaligned] : marks), ...lacking]
+    const lacking = this.#lacking(merge, now)
+    const eventOf = ({ event }: Heard): MeshEvent => event
+    if (merge.isAligned(feed)) return lacking.map(eventOf)
+    const found = this.#isLate ? [] : merge.offer(log, [endAt(at)], now).filter(({ _tag }) => _tag === "Resync")
+    const marks = found.length === 0 ? [unaligned] : found
+    const marked = new Set(marks.map((mark) => ("taskId" in mark ? mark.taskId : undefined)))
+    // In the other tasks the feed is aligned, so the log has what was heard before it joined.
+    const isIn = ({ event, isPlaced }: Heard): boolean =>
+      isPlaced || marked.has(undefined) || ("taskId" in event && marked.has(event.taskId))
+    return [...marks, ...lacking.filter(isIn).map(eventOf)]
   }
 }
 
@@ -167,12 +226,27 @@ interface Heard {
   readonly event: MeshEvent
   /** When, on the monotonic clock. */
   readonly at: number
+  /** Whether it was offered to the merge. Otherwise the log may hold it or not, until the feed is aligned. */
+  readonly isPlaced: boolean
 }
+
+const endAt = (at: number): MeshEvent => ({
+  _tag: "Disconnected",
+  epoch: 0,
+  opened: true,
+  attempt: 1,
+  reason: lost,
+  at
+})
 
 const sequenceOf = (message: Message): string =>
   `${message._tag === "TaskOutput" ? "output" : "updates"}:${message.taskId}`
 
-const isSocket = ({ _tag }: MeshEvent): boolean => _tag === "Connected" || _tag === "Disconnected"
+/** Whether an element that is no message says something that the log may lack. */
+const isKept = (event: MeshEvent): boolean => {
+  if (event._tag === "Resync") return event.reason._tag !== "Unaligned" && !isConfirmation(event)
+  return event._tag !== "Connected" && event._tag !== "Disconnected"
+}
 
 const lost = new MeshError.ConnectionLost({})
 

@@ -79,7 +79,8 @@ const runTeam = Effect.fnUntraced(function* (options: {
     }
     const since = now
     let successor: Team.Member | undefined
-    while (successor === undefined && now - since < 12_000) {
+    const elapsed = () => now - since
+    while (successor === undefined && elapsed() < 12_000) {
       yield* step
       for (const member of others) if ((yield* roleOf(member)) === "holder") successor = member
       // The victim healed and went on before its lease was over.

@@ -308,8 +308,9 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     yield* Effect.sleep(tickMillis)
     const time = monotonic()
     const { last } = yield* log.bounds
-    for (let looks = 0; looks < 20 && cursor < last; looks++) yield* Effect.sleep(50)
-    if (cursor >= last && current.role === "standby") current.standby.logIsCurrent(time, monotonic())
+    const isRead = () => cursor >= last
+    for (let looks = 0; looks < 20 && !isRead(); looks++) yield* Effect.sleep(50)
+    if (isRead() && current.role === "standby") current.standby.logIsCurrent(time, monotonic())
   })
 
   /** An entry of the log arrived at the standby. */

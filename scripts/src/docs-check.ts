@@ -50,8 +50,11 @@ const run = async (script: string, args: ReadonlyArray<string>): Promise<{ ok: b
 // ---------------------------------------------------------------------------
 
 const sources = globSync("packages/*/src/**/*.ts", { cwd: root }).sort()
-/** Operators are checked through `MeshStream`, which re-exports them: not every helper in their files is public. */
-const isPublic = (file: string): boolean => !/\/(internal|operators)\//.test(file)
+/**
+ * Operators are checked through `MeshStream`, which re-exports them: not every helper in their files is public. The package of
+ * the command publishes no module.
+ */
+const isPublic = (file: string): boolean => !/\/(internal|operators)\//.test(file) && !file.startsWith("packages/cli/")
 
 const parse = (file: string) => ts.createSourceFile(file, read(file), ts.ScriptTarget.Latest, true)
 for (const gap of Docstrings.checkAll(sources.filter(isPublic), parse)) {

@@ -115,6 +115,7 @@ export type Kind = "updates" | "output"
  */
 export interface Missing {
   readonly taskId: TaskId
+  /** Whether they are updates or output. */
   readonly kind: Kind
   /** The messages, in order; `undefined` if the input is not aligned for this task. */
   readonly messages: ReadonlyArray<Message> | undefined
@@ -161,6 +162,7 @@ export interface Merge {
   readonly isLagging: (kind: Kind) => boolean
   /** The messages that were emitted and that an input has not delivered, by task. Omits tasks without such messages. */
   readonly missing: (input: number) => ReadonlyArray<Missing>
+  /** Returns how much the merge holds, and how often it could not align its inputs. */
   readonly stats: () => Stats
 }
 

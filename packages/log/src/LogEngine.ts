@@ -27,7 +27,9 @@ export { token } from "./internal/token.ts"
  * @since 0.2.0
  */
 export interface Cell {
+  /** Its name. See `Cells`. */
   readonly key: string
+  /** Its text. */
   readonly value: string
   /** Positive. Grows with each change of the cell. */
   readonly revision: number
@@ -73,6 +75,7 @@ export interface Cells {
 export interface Fence {
   /** The name of the lease. */
   readonly name: string
+  /** The term in which the writer acquired it. */
   readonly term: number
 }
 
@@ -83,14 +86,39 @@ export interface Fence {
  * @since 0.2.0
  */
 export interface LogEngine {
+  /** As in `MeshLog`, with the lease that it is fenced by. */
   readonly append: (events: ReadonlyArray<NewEvent>, fence: Fence | undefined) => Effect.Effect<number, LogError>
+  /** As in `MeshLog`. `readPages` makes it of pages. */
   readonly read: (options: ReadOptions) => Stream.Stream<Entry, LogError>
+  /** As in `MeshLog`. */
   readonly bounds: Effect.Effect<Bounds, LogError>
+  /** What leases and durable readers are kept in. */
   readonly cells: Cells
 }
 
 /**
  * Makes the service of an engine.
+ *
+ * **Example** (The service of an engine in memory)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as LogEngine from "@makima-stream/log/LogEngine"
+ * import * as MemoryLog from "@makima-stream/log/MemoryLog"
+ *
+ * const program = Effect.gen(function* () {
+ *   const engine = yield* MemoryLog.makeEngine()
+ *   // An engine that counts its appends.
+ *   let appends = 0
+ *   const log = LogEngine.make({
+ *     ...engine,
+ *     append: (events, fence) => Effect.tap(engine.append(events, fence), () => Effect.sync(() => appends++))
+ *   })
+ *   yield* log.append([{ id: "1", event: { _tag: "ServerError", code: "ERROR", message: "" } }])
+ *   return appends
+ * })
+ * console.log(Effect.runSync(program)) // 1
+ * ```
  *
  * @category constructors
  * @since 0.2.0

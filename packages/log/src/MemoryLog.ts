@@ -43,7 +43,7 @@ export interface Options {
  * @since 0.2.0
  */
 export interface Store {
-  /** @internal */
+  /** What the logs share. Opaque. */
   readonly state: State
 }
 
@@ -113,6 +113,22 @@ export const make = (options?: Options): Effect.Effect<MeshLog["Service"]> =>
 /**
  * Makes the engine of a log in memory, for a program that wraps it.
  * `LogEngine.make` makes the service.
+ *
+ * **Example** (A log whose appends are logged)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as LogEngine from "@makima-stream/log/LogEngine"
+ * import * as MemoryLog from "@makima-stream/log/MemoryLog"
+ *
+ * const program = Effect.map(MemoryLog.makeEngine(), (engine) =>
+ *   LogEngine.make({
+ *     ...engine,
+ *     append: (events, fence) => Effect.andThen(Effect.log(events.length), engine.append(events, fence))
+ *   })
+ * )
+ * console.log(Effect.isEffect(program)) // true
+ * ```
  *
  * @category constructors
  * @since 0.2.0
@@ -244,6 +260,15 @@ const makeCells = (state: State): LogEngine.Cells => ({
 /**
  * Provides a log in memory as a layer.
  *
+ * **Example** (The last thousand entries)
+ *
+ * ```ts
+ * import * as Layer from "effect/Layer"
+ * import * as MemoryLog from "@makima-stream/log/MemoryLog"
+ *
+ * console.log(Layer.isLayer(MemoryLog.layer({ retention: { maxEntries: 1000 } }))) // true
+ * ```
+ *
  * @category layers
  * @since 0.2.0
  */
@@ -251,6 +276,17 @@ export const layer = (options?: Options): Layer.Layer<MeshLog> => Layer.effect(M
 
 /**
  * Provides a log in memory as a layer, with options from configuration.
+ *
+ * **Example** (A retention from the configuration)
+ *
+ * ```ts
+ * import * as Config from "effect/Config"
+ * import * as Layer from "effect/Layer"
+ * import * as MemoryLog from "@makima-stream/log/MemoryLog"
+ *
+ * const layer = MemoryLog.layerConfig({ retention: { maxEntries: Config.Int("LOG_ENTRIES") } })
+ * console.log(Layer.isLayer(layer)) // true
+ * ```
  *
  * @category layers
  * @since 0.2.0

@@ -115,6 +115,22 @@ export const make = (options: Options): Effect.Effect<MeshLog["Service"], LogErr
  * Makes the engine of a log in SQLite, for a program that wraps it.
  * `LogEngine.make` makes the service.
  *
+ * **Example** (A log whose appends are logged)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as LogEngine from "@makima-stream/log/LogEngine"
+ * import * as SqliteLog from "@makima-stream/log/SqliteLog"
+ *
+ * const program = Effect.map(SqliteLog.makeEngine({ filename: "feed.db" }), (engine) =>
+ *   LogEngine.make({
+ *     ...engine,
+ *     append: (events, fence) => Effect.andThen(Effect.log(events.length), engine.append(events, fence))
+ *   })
+ * )
+ * console.log(Effect.isEffect(program)) // true
+ * ```
+ *
  * @category constructors
  * @since 0.2.0
  */
@@ -269,6 +285,16 @@ const makeWakeUps = (
 
 /**
  * Provides a log in SQLite as a layer.
+ *
+ * **Example** (A week of the feed)
+ *
+ * ```ts
+ * import * as Layer from "effect/Layer"
+ * import * as SqliteLog from "@makima-stream/log/SqliteLog"
+ *
+ * const layer = SqliteLog.layer({ filename: "feed.db", retention: { maxAge: "7 days" } })
+ * console.log(Layer.isLayer(layer)) // true
+ * ```
  *
  * @category layers
  * @since 0.2.0

@@ -18,6 +18,17 @@ const decodeUnknown = /*#__PURE__*/ Schema.decodeUnknownResult(codec)
  * Throws the schema's error if the value is not an event, which is possible only with
  * a cast.
  *
+ * **Example** (An event as text, and back)
+ *
+ * ```ts
+ * import * as Result from "effect/Result"
+ * import * as LogEngine from "@makima-stream/log/LogEngine"
+ *
+ * const text = LogEngine.encodeEvent({ _tag: "Connected", epoch: 1, at: 0 })
+ * console.log(text) // {"_tag":"Connected","epoch":1,"at":0}
+ * console.log(Result.isSuccess(LogEngine.decodeEvent(text))) // true
+ * ```
+ *
  * @category codecs
  * @since 0.2.0
  */
@@ -26,6 +37,15 @@ export const encodeEvent = (event: Event): string =>
 
 /**
  * Decodes the text of `encodeEvent`. Never throws.
+ *
+ * **Example** (Text that is no event)
+ *
+ * ```ts
+ * import * as Result from "effect/Result"
+ * import * as LogEngine from "@makima-stream/log/LogEngine"
+ *
+ * console.log(Result.isFailure(LogEngine.decodeEvent("{}"))) // true
+ * ```
  *
  * @category codecs
  * @since 0.2.0

@@ -45,6 +45,15 @@ export interface Wanted {
 /**
  * Normalises a filter. Returns `undefined` if everything is wanted.
  *
+ * **Example** (What an index can use)
+ *
+ * ```ts
+ * import * as LogEngine from "@makima-stream/log/LogEngine"
+ *
+ * const wanted = LogEngine.toWanted({ messageTypes: ["result"] })
+ * console.log(wanted?.kind, wanted?.keepsMarks) // output false
+ * ```
+ *
  * @category filters
  * @since 0.2.0
  */

@@ -13,8 +13,14 @@ import type { Bounds, Entry, From, ReadOptions } from "../MeshLog.ts"
 import { truncated } from "./entries.ts"
 import { toWanted, type Wanted } from "./filter.ts"
 
-/** Entries in order, as the log stood at one moment. */
+/**
+ * Entries in order, as the log stood at one moment.
+ *
+ * @category models
+ * @since 0.2.0
+ */
 export interface Page {
+  /** The entries. */
   readonly entries: ReadonlyArray<Entry>
   /** The position up to which the page is complete. */
   readonly position: number
@@ -24,8 +30,14 @@ export interface Page {
   readonly error?: LogError | undefined
 }
 
-/** The operations that an engine with pages implements. */
+/**
+ * The operations that an engine with pages implements.
+ *
+ * @category models
+ * @since 0.2.0
+ */
 export interface Pages {
+  /** As in `MeshLog`. */
   readonly bounds: Effect.Effect<Bounds, LogError>
   /** Fails if entries at the end of the log are missing. Defaults to no check. */
   readonly checkEnd?: Effect.Effect<void, LogError>
@@ -51,7 +63,29 @@ export interface Pages {
 
 const finish: Effect.Effect<never, Cause.Done> = Cause.done()
 
-/** Streams the entries of pages. */
+/**
+ * Streams the entries of pages: the `read` of an engine.
+ *
+ * **Example** (An engine that holds nothing)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as LogEngine from "@makima-stream/log/LogEngine"
+ *
+ * const empty: LogEngine.Pages = {
+ *   bounds: Effect.succeed({ first: 1, last: 0 }),
+ *   page: (after) => Effect.succeed({ entries: [], position: after, first: 1 }),
+ *   positionAt: () => Effect.succeed(0),
+ *   snapshot: () => Effect.succeed({ entries: [], position: 0 }),
+ *   awaitAfter: () => Effect.never
+ * }
+ * console.log(await Effect.runPromise(Stream.runCollect(LogEngine.readPages(empty, {})))) // []
+ * ```
+ *
+ * @category reading
+ * @since 0.2.0
+ */
 export const read = (pages: Pages, options: ReadOptions): Stream.Stream<Entry, LogError> => {
   const wanted = toWanted(options.filter)
   const from: From = options.from ?? { _tag: "Beginning" }

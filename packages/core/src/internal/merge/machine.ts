@@ -59,13 +59,24 @@ interface Input {
   readonly output: KindState
 }
 
-/** How often the inputs disagreed, what is held, and how many marks were emitted. */
+/**
+ * How often the inputs disagreed, what is held, and how many marks were emitted.
+ *
+ * @category models
+ * @since 0.2.0
+ */
 export interface Stats {
+  /** The number of sequences, of one kind of one task each, that are remembered. */
   readonly sequences: number
+  /** The number of messages that are held for a comparison. */
   readonly held: number
+  /** Their size in bytes. */
   readonly heldBytes: number
+  /** How often two inputs did not hold the same messages. */
   readonly disagreements: number
+  /** How often a sequence held more than its bound. */
   readonly overruns: number
+  /** The number of marks that were emitted because inputs could not be aligned. */
   readonly marks: number
 }
 

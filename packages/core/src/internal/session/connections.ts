@@ -51,7 +51,13 @@ export interface Group {
   ) => Effect.Effect<Connection<Extra>, never, Socket.Socket | Scope.Scope>
 }
 
-/** The option `connections`. */
+/**
+ * The value of the option `connections`. `Merge.connections` makes it.
+ *
+ * @category options
+ * @since 0.2.0
+ */
 export interface Connections {
+  /** What the connections of one feed share. Opaque. */
   readonly group: (ackTimeout: number) => Group
 }

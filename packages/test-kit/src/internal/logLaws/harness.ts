@@ -15,6 +15,17 @@ export type Log = MeshLog.MeshLog["Service"]
 /**
  * The environment of a law: one log, and time.
  *
+ * **Example** (Opening the log of a harness)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as LogLaws from "@makima-stream/test-kit/LogLaws"
+ *
+ * const bounds = Effect.flatMap(LogLaws.Harness, ({ open }) => Effect.flatMap(open(), (log) => log.bounds))
+ * const program = bounds.pipe(Effect.provide(LogLaws.layerMemory), Effect.scoped)
+ * console.log(await Effect.runPromise(program)) // { first: 1, last: 0 }
+ * ```
+ *
  * @category services
  * @since 0.2.0
  */

@@ -34,11 +34,6 @@ export interface Options {
   readonly reference: Reference.Reference
   /** Whether it may join a connection that is open already. */
   readonly joinsLate: boolean
-  /**
-   * Whether its queue merges updates. An update that was merged into the event after
-   * an `Overflow` may be newer than that event in the reference.
-   */
-  readonly merges?: boolean
   /** Whether its interest may be empty, which needs no acknowledgement. */
   readonly isEmpty: () => boolean
   /** Which messages it wants, for the audit of its marks. */

@@ -1,6 +1,6 @@
 /**
- * Bundles the command into one file, `dist/bin/makima-stream.js`. Only `ws` stays
- * a dependency.
+ * Bundles the command into one file, `dist/bin/main.js`, with a launcher of some
+ * lines, `dist/bin/makima-stream.js`. Only `ws` stays a dependency.
  *
  * Modules that are imported dynamically, and the modules that only they need, run
  * when they are asked for. So do `ws` and the modules of Node: loading `node:tls`
@@ -18,8 +18,11 @@ const cli = resolve(import.meta.dirname, "..")
 const outDir = join(cli, "dist/bin")
 const stampFile = join(outDir, "sources.txt")
 
-/** The bundle. */
-export const file = join(outDir, "makima-stream.js")
+const launcherName = "makima-stream.js"
+const bundleName = "main.js"
+
+/** The file to run. */
+export const file = join(outDir, launcherName)
 
 const prefix = "\0lazy:"
 const require = createRequire(import.meta.url)
@@ -51,39 +54,45 @@ const lazy: Plugin = {
   }
 }
 
-/** `__esmMin((() => …))` is compiled at once by V8, which takes brackets as a sign that a function is called soon. */
-const compileLazily: Plugin = {
-  name: "compile-lazily",
-  renderChunk: (code) => ({
-    code: code.replaceAll(/__esm(Min)?\(\(\(\)/g, (text) => `${text.slice(0, -2)}0,()`),
-    map: null
-  })
+/** The launcher loads the bundle as a file of its own: V8 caches the code of whole files. */
+const besides: Plugin = {
+  name: "besides",
+  enforce: "pre",
+  resolveId: (id) => (id === "./Cli.ts" ? { id: `./${bundleName}`, external: true } : null)
 }
 
-/** Writes the bundle. */
-export const bundle = async (): Promise<void> => {
-  const stamp = sources()
-  const temporary = join(cli, `dist/bin.${process.pid}`)
-  await build({
+/** Bundles one module into one file of a directory. */
+const bundleModule = (entry: string, name: string, directory: string, plugins: ReadonlyArray<Plugin>) =>
+  build({
     root: cli,
     configFile: false,
     logLevel: "warn",
-    plugins: [lazy, compileLazily],
+    plugins: [...plugins],
     build: {
       ssr: true,
       target: "node22",
       minify: false,
-      outDir: temporary,
-      emptyOutDir: true,
-      rolldownOptions: { input: { "makima-stream": join(cli, "src/bin.ts") }, output: { codeSplitting: false } }
+      outDir: directory,
+      emptyOutDir: false,
+      rolldownOptions: {
+        input: { [name.replace(/\.js$/, "")]: join(cli, "src", entry) },
+        output: { codeSplitting: false }
+      }
     },
     ssr: { noExternal: true, target: "node" }
   })
+
+/** Writes the launcher and the bundle. */
+export const bundle = async (): Promise<void> => {
+  const stamp = sources()
+  const temporary = join(cli, `dist/bin.${process.pid}`)
+  await bundleModule("Cli.ts", bundleName, temporary, [lazy])
+  await bundleModule("bin.ts", launcherName, temporary, [besides])
   mkdirSync(outDir, { recursive: true })
-  const built = join(temporary, "makima-stream.js")
-  writeFileSync(built, `#!/usr/bin/env node\n${readFileSync(built, "utf8")}`)
-  chmodSync(built, 0o755)
-  renameSync(built, file)
+  const launcher = join(temporary, launcherName)
+  writeFileSync(launcher, `#!/usr/bin/env node\n${readFileSync(launcher, "utf8")}`)
+  chmodSync(launcher, 0o755)
+  for (const name of [bundleName, launcherName]) renameSync(join(temporary, name), join(outDir, name))
   rmSync(temporary, { recursive: true, force: true })
   writeFileSync(stampFile, stamp)
 }

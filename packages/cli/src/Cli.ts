@@ -11,10 +11,12 @@ import * as Completions from "effect/cli/Completions"
 import type { CliError } from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"
 import type { MeshError } from "@makima-stream/core/MeshError"
+import type { LogError } from "@makima-stream/log/LogError"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as Connection from "./internal/connection.ts"
 import * as Flags from "./internal/flags.ts"
 import * as Output from "./internal/output.ts"
+import * as Store from "./internal/store.ts"
 import { version } from "./internal/version.ts"
 import * as Program from "./Program.ts"
 
@@ -121,6 +123,7 @@ const wait = Command.make(
       Flag.optional
     ),
     snapshotUrl,
+    log: Flag.optional(Store.flag),
     output: Flags.textOrJson,
     quiet: Flags.quiet
   },
@@ -147,6 +150,15 @@ const cost = Command.make(
       Flag.optional
     ),
     duration: Flags.duration("duration").pipe(Flag.withDescription("End after this time"), Flag.optional),
+    log: Flag.optional(Store.flag),
+    since: Flags.duration("since").pipe(
+      Flag.withDescription("With --log: from this long ago on, such as 24h. Defaults to everything"),
+      Flag.optional
+    ),
+    follow: Flag.Boolean("follow").pipe(
+      Flag.withDescription("With --log: whether to go on with new events (--no-follow ends at the newest one)"),
+      Flag.withDefault(true)
+    ),
     output: Flags.textOrJson,
     quiet: Flags.quiet
   },
@@ -201,6 +213,67 @@ const record = Command.make(
 ).pipe(
   Command.withDescription("Write a session to disk"),
   Command.withExamples([{ command: "makima-stream record session.jsonl", description: "Until Ctrl-C" }])
+)
+
+const relay = Command.make(
+  "relay",
+  {
+    log: Store.flag,
+    name: Flag.String("name").pipe(
+      Flag.withDescription("The name of this relay. Defaults to a random one"),
+      Flag.optional
+    ),
+    ...Connection.flags,
+    quiet: Flags.quiet
+  },
+  run(() => import("./commands/relay.ts"))
+).pipe(
+  Command.withDescription("Keep the feed in a log. Several relays of one log form a team, of which one writes"),
+  Command.withExamples([{ command: "makima-stream relay --log feed.db", description: "Until Ctrl-C" }])
+)
+
+const log = Command.make(
+  "log",
+  {
+    log: Store.flag,
+    task: Flag.String("task").pipe(
+      Flag.withDescription("Only this task. May be repeated"),
+      Flag.withSchema(TaskId.TaskId),
+      Flag.atLeast(0)
+    ),
+    from: Flag.String("from").pipe(
+      Flag.withMetavar("<beginning|new|position|time>"),
+      Flag.withDescription("Where to start. Defaults to the beginning"),
+      Flag.optional
+    ),
+    since: Flags.duration("since").pipe(Flag.withDescription("Start this long ago, such as 15m"), Flag.optional),
+    lastPerTask: Flag.Boolean("last-per-task").pipe(
+      Flag.withDescription("Start with the newest update of each task"),
+      Flag.withDefault(false)
+    ),
+    follow: Flag.Boolean("follow").pipe(
+      Flag.withAlias("f"),
+      Flag.withDescription("Go on with new events"),
+      Flag.withDefault(false)
+    ),
+    ...filterFlags,
+    ...formatFlags,
+    output: Flags.textOrJson,
+    count
+  },
+  (input) =>
+    Effect.flatMap(
+      withColor(input),
+      run(() => import("./commands/log.ts"))
+    )
+).pipe(
+  Command.withDescription("Read a kept feed"),
+  Command.withExamples([
+    {
+      command: "makima-stream log --log feed.db --since 1h --status failed",
+      description: "What failed in the last hour"
+    }
+  ])
 )
 
 const port = Flags.count("port", 0, 65_535).pipe(
@@ -390,11 +463,25 @@ export const command: Command.Command<
   "makima-stream",
   {},
   {},
-  CliError | Program.Failure | MeshError,
+  CliError | Program.Failure | MeshError | LogError,
   Command.Environment
 > = Command.make("makima-stream").pipe(
   Command.withDescription("The Makima task feed at a terminal"),
-  Command.withSubcommands([tail, top, wait, cost, record, replay, mock, demo, doctor, context, completions]),
+  Command.withSubcommands([
+    tail,
+    top,
+    wait,
+    cost,
+    record,
+    replay,
+    relay,
+    log,
+    mock,
+    demo,
+    doctor,
+    context,
+    completions
+  ]),
   Command.withGlobalFlags([Flags.color])
 )
 

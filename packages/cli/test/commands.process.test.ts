@@ -61,7 +61,20 @@ describe.concurrent("makima-stream", { timeout }, () => {
     Effect.gen(function* () {
       const help = yield* run(["--help"])
       assert.strictEqual(help.code, 0)
-      const commands = ["tail", "top", "wait", "cost", "record", "replay", "mock", "demo", "doctor", "completions"]
+      const commands = [
+        "tail",
+        "top",
+        "wait",
+        "cost",
+        "record",
+        "replay",
+        "relay",
+        "log",
+        "mock",
+        "demo",
+        "doctor",
+        "completions"
+      ]
       for (const command of commands) assert.include(help.stdout, `\n  ${command} `)
       const { code, stdout } = yield* run(["completions", "bash"])
       assert.strictEqual(code, 0)
@@ -225,6 +238,55 @@ describe.concurrent("makima-stream", { timeout }, () => {
       const broken = yield* run(["replay", file, "-q"])
       assert.strictEqual(broken.code, 3)
       assertOneLine(broken.stderr, "not a recording")
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.live("relay keeps the feed in a log, and log, cost and wait read it", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const file = `${yield* fs.makeTempDirectoryScoped()}/feed.db`
+      const server = yield* MockMeshServer.make()
+      const relay = yield* start(["relay", "--log", file, "--url", server.url])
+      yield* relay.awaitErr("writes to the log")
+      yield* server.emit(update(a, "running", 1))
+      yield* awaitOutput(server)
+      yield* server.emitAll([said(a, "one"), result(a, 0.5), update(a, "done", 2)])
+      // A reader that follows shows that it is stored.
+      const following = yield* start(["log", "--log", file, "--follow", "--status", "done", "-n", "1", "-q"])
+      assert.deepStrictEqual(yield* following.ended, { code: 0, stdout: "task-a  done\n", stderr: "" })
+      yield* relay.signal("SIGINT")
+      assert.strictEqual((yield* relay.ended).code, 130)
+
+      const all = yield* run(["log", "--log", file, "-o", "json"])
+      assert.strictEqual(all.code, 0)
+      const stored = objects(all.stdout)
+      assert.deepStrictEqual(
+        stored.flatMap(({ _tag }) => (_tag === "TaskUpdated" || _tag === "TaskOutput" ? [_tag] : [])),
+        ["TaskUpdated", "TaskOutput", "TaskOutput", "TaskUpdated"]
+      )
+      assert.isTrue(
+        stored.every(({ position, storedAt }) => typeof position === "number" && typeof storedAt === "number")
+      )
+      const position = String(stored.at(-1)?.["position"])
+      const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+        [["--last-per-task"], "task-a  done\n"],
+        [["--task", b], ""],
+        [["--from", position], "task-a  done\n"],
+        [["--from", "new"], ""],
+        [["--since", "1h", "--type", "assistant"], "task-a  assistant  one\n"]
+      ]
+      for (const [args, expected] of cases) {
+        const { code, stdout } = yield* run(["log", "--log", file, "-q", ...args])
+        assert.deepStrictEqual([code, stdout], [0, expected], args.join(" "))
+      }
+      const cost = yield* run(["cost", "--log", file, "--since", "1h", "--no-follow", "-q", "-o", "json"])
+      assert.strictEqual(objects(cost.stdout).at(-1)?.["totalUsd"], 0.5)
+      // The task ended before, so that only the log knows it.
+      const wait = yield* run(["wait", a, "--log", file, "--url", server.url, "-q"])
+      assert.deepStrictEqual(wait, { code: 0, stdout: "Task task-a is done\n", stderr: "" })
+      const none = yield* run(["log", "--log", `${file}.none`])
+      assert.strictEqual(none.code, 2)
+      assertOneLine(none.stderr, "There is no log")
     }).pipe(Effect.provide(NodeServices.layer))
   )
 

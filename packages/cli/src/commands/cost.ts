@@ -1,6 +1,7 @@
 /** `makima-stream cost`: what the tasks cost, by task and in total. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -10,10 +11,12 @@ import * as MeshClient from "@makima-stream/core/MeshClient"
 import * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import type * as TaskId from "@makima-stream/core/TaskId"
+import type { LogError } from "@makima-stream/log/LogError"
 import * as Connection from "../internal/connection.ts"
 import * as Feed from "../internal/feed.ts"
 import * as Line from "../internal/line.ts"
 import * as Output from "../internal/output.ts"
+import * as Store from "../internal/store.ts"
 import * as Text from "../internal/text.ts"
 import { Failure, exitCodes } from "../Program.ts"
 
@@ -23,6 +26,10 @@ export interface Input extends Connection.Input {
   readonly budget: Option.Option<number>
   /** Milliseconds. */
   readonly duration: Option.Option<number>
+  readonly log: Option.Option<string>
+  /** Milliseconds. */
+  readonly since: Option.Option<number>
+  readonly follow: boolean
   readonly output: "text" | "json"
   readonly quiet: boolean
 }
@@ -90,13 +97,14 @@ const resultLine = (event: MeshEvent.MeshEvent, ledger: CostLedger.CostLedger, o
 export const run = Effect.fnUntraced(function* (input: Input) {
   const budget = Option.getOrElse(input.budget, () => Infinity)
   let ledger = CostLedger.make()
-  const following = Effect.gen(function* () {
-    const client = yield* MeshClient.MeshClient
-    const events =
-      input.tasks.length === 0
-        ? client.everything()
-        : MeshStream.untilTerminal(client.events(Interest.task(input.tasks)), input.tasks)
-    yield* Feed.untilOver(events).pipe(
+  if (Option.isNone(input.log) && (Option.isSome(input.since) || !input.follow)) {
+    return yield* new Failure({
+      message: "The feed has no past: --since and --no-follow need a --log",
+      exitCode: exitCodes.usage
+    })
+  }
+  const consume = <E, R>(events: Stream.Stream<MeshEvent.MeshEvent, E, R>) =>
+    events.pipe(
       Stream.chunks,
       Stream.mapEffect((batch) =>
         Effect.flatMap(Clock.currentTimeMillis, (at) => {
@@ -114,7 +122,29 @@ export const run = Effect.fnUntraced(function* (input: Input) {
       Stream.takeUntil(() => ledger.totalUsd > budget),
       Stream.runDrain
     )
+  const live = Effect.gen(function* () {
+    const client = yield* MeshClient.MeshClient
+    const events =
+      input.tasks.length === 0
+        ? client.everything()
+        : MeshStream.untilTerminal(client.events(Interest.task(input.tasks)), input.tasks)
+    yield* consume(Feed.untilOver(events))
   }).pipe(MeshClient.drainOnInterrupt(), Effect.provide(Connection.client(input)))
+  const kept = Effect.fnUntraced(function* (location: string) {
+    const { MeshLog } = yield* Effect.promise(() => import("@makima-stream/log/MeshLog"))
+    const layer = yield* Store.layer(location, "read")
+    yield* Effect.gen(function* () {
+      const events = yield* Store.eventsSince(yield* MeshLog, input.since, input.follow)
+      yield* consume(
+        input.tasks.length === 0 ? events : MeshStream.filterTask(events, input.tasks, { keep: "lifecycle" })
+      )
+    }).pipe(Effect.provide(layer))
+  })
+  const following: Effect.Effect<void, Effect.Error<typeof live> | LogError, FileSystem.FileSystem> = Option.isSome(
+    input.log
+  )
+    ? kept(input.log.value)
+    : live
   const limited = Option.isSome(input.duration) ? Effect.timeoutOption(following, input.duration.value) : following
   const print = Effect.suspend(() => Output.out(input.output === "json" ? summary(ledger) : table(ledger)))
   yield* limited.pipe(Effect.onInterrupt(() => print))

@@ -74,7 +74,9 @@ export const wants = (filter: Filter): ((event: MeshEvent.MeshEvent) => boolean)
 /** What a batch of events looks like: data for standard output, lifecycle for standard error. */
 export type Render = (
   batch: ReadonlyArray<MeshEvent.MeshEvent>,
-  at: number
+  at: number,
+  /** Members that are added to each object of JSON. */
+  more?: object
 ) => { readonly out: string; readonly err: string; readonly data: number }
 
 const clockOf = (timezone: Option.Option<string>): Effect.Effect<(at: number) => string, Failure> =>
@@ -105,26 +107,26 @@ export const renderer = Effect.fnUntraced(function* (
     }
     if (format.output === "json") {
       return format.timestamps
-        ? (event: MeshEvent.MeshEvent, at: number) => Line.json(event, time(at))
-        : (event: MeshEvent.MeshEvent) => Line.json(event)
+        ? (event: MeshEvent.MeshEvent, at: number, more?: object) => Line.json(event, { ...more, arrivedAt: time(at) })
+        : (event: MeshEvent.MeshEvent, _: number, more?: object) => Line.json(event, more)
     }
     return (event: MeshEvent.MeshEvent, at: number) => Line.text(event, at, style)
   })
   const isJson = format.output === "json" && Option.isNone(format.template)
-  return (batch, at) => {
+  return (batch, at, more) => {
     let out = ""
     let err = ""
     let data = 0
     for (const event of batch) {
       if (left === 0) break
       if (MeshEvent.isLifecycle(event)) {
-        if (isJson) out += line(event, at)
+        if (isJson) out += line(event, at, more)
         else if (!format.quiet) {
           const text = Line.lifecycle(event)
           if (text !== undefined) err += `${format.timestamps ? `${time(at)} ` : ""}${text}\n`
         }
       } else if (wanted(event)) {
-        out += line(event, at)
+        out += line(event, at, more)
         data++
         left--
       }

@@ -6,8 +6,10 @@
  * unknown if the time is up while a gap is open. An update of the task that shows
  * it alive closes the gap.
  */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as MeshClient from "@makima-stream/core/MeshClient"
@@ -21,6 +23,7 @@ import * as Feed from "../internal/feed.ts"
 import * as Line from "../internal/line.ts"
 import * as Output from "../internal/output.ts"
 import * as Snapshot from "../internal/snapshot.ts"
+import * as Store from "../internal/store.ts"
 import * as Text from "../internal/text.ts"
 import { Failure, exitCodes } from "../Program.ts"
 
@@ -30,6 +33,7 @@ export interface Input extends Connection.Input {
   /** Milliseconds. */
   readonly timeout: Option.Option<number>
   readonly snapshotUrl: Option.Option<string>
+  readonly log: Option.Option<string>
   readonly output: "text" | "json"
   readonly quiet: boolean
 }
@@ -97,17 +101,34 @@ const result = (input: Input, state: State, verdict: string): Effect.Effect<void
   return verdict === "success" ? Output.out(`Task ${input.task} is ${Text.oneLine(state.status ?? "")}\n`) : Effect.void
 }
 
+/** A snapshot from a log: the newest update of the task that it holds. */
+const fromLog = Effect.fnUntraced(function* (location: string, task: TaskId.TaskId) {
+  const { MeshLog } = yield* Effect.promise(() => import("@makima-stream/log/MeshLog"))
+  const context = yield* Layer.build(yield* Store.layer(location, "read"))
+  return () => Store.snapshotOf(Context.get(context, MeshLog), task)
+})
+
 /** Runs the command. */
 export const run = Effect.fnUntraced(function* (input: Input) {
-  const { snapshotUrl, task, timeout } = input
-  if (Option.isNone(timeout) && Option.isNone(snapshotUrl)) {
+  const { log, snapshotUrl, task, timeout } = input
+  if (Option.isSome(log) && Option.isSome(snapshotUrl)) {
     return yield* new Failure({
-      message:
-        "The feed does not show a task that has ended before: give a --timeout, or a --snapshot-url that knows the present state",
+      message: "Only one of --snapshot-url and --log can be used",
       exitCode: exitCodes.usage
     })
   }
-  const fetch = Option.isSome(snapshotUrl) ? yield* Snapshot.make(snapshotUrl.value, input, task) : undefined
+  if (Option.isNone(timeout) && Option.isNone(snapshotUrl) && Option.isNone(log)) {
+    return yield* new Failure({
+      message:
+        "The feed does not show a task that has ended before: give a --timeout, or a --snapshot-url or a --log that knows the present state",
+      exitCode: exitCodes.usage
+    })
+  }
+  const fetch = Option.isSome(snapshotUrl)
+    ? yield* Snapshot.make(snapshotUrl.value, input, task)
+    : Option.isSome(log)
+      ? yield* fromLog(log.value, task)
+      : undefined
   let state = initial
   const end = (message: string, exitCode: number, verdict: string) =>
     Effect.andThen(result(input, state, verdict), Effect.fail(new Failure({ message, exitCode })))
@@ -148,4 +169,4 @@ export const run = Effect.fnUntraced(function* (input: Input) {
   return yield* state.gap
     ? unknown(`Task ${task} was not seen to end within ${time}`)
     : end(`Task ${task} did not end within ${time}`, exitCodes.timeout, "timeout")
-})
+}, Effect.scoped)

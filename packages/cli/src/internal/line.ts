@@ -8,11 +8,11 @@ import * as Text from "./text.ts"
 
 const encode = Schema.encodeSync(Schema.toCodecJson(MeshEvent.MeshEvent))
 
-/** The event as one line of JSON. `at` is when it arrived, if that is wanted. */
-export const json = (event: MeshEvent.MeshEvent, at?: string): string => {
+/** The event as one line of JSON, with more members if there are any. */
+export const json = (event: MeshEvent.MeshEvent, more?: object): string => {
   // Data is plain and needs no encoding. The other elements may hold errors.
   const value: object = MeshEvent.isLifecycle(event) ? Object(encode(event)) : event
-  const text = JSON.stringify(at === undefined ? value : { ...value, arrivedAt: at })
+  const text = JSON.stringify(more === undefined ? value : { ...value, ...more })
   return `${Text.escapeJson(text)}\n`
 }
 

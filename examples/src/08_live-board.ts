@@ -11,9 +11,9 @@
  * The feed replays nothing. Without the repair, a task that ended while the connection
  * was down would stay on the board for ever.
  *
- * The shape of the endpoint is this example's own: `{ tasks: [{ id, version, status }],
- * next? }`, where `next` is the URL of the next page. Change `Page` and `fetchTasks` for
- * another one.
+ * The body of the endpoint is made up for this example: `{ tasks: [{ id, version,
+ * status }], next? }`, where `next` is the URL of the next page. Change `Page` and
+ * `fetchTasks` for another endpoint.
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Config from "effect/Config"

@@ -1,5 +1,5 @@
 /**
- * A fleet: several processes share one durable reader of a kept feed.
+ * A fleet: several processes share one durable reader of a log.
  *
  *     node examples/src/10_fleet.ts --servers nats://localhost:4222 &
  *     node examples/src/10_fleet.ts --servers nats://localhost:4222 &
@@ -8,14 +8,14 @@
  * Each process prints the results that agents report, and acknowledges them. Start
  * as many as there is work for, and stop any of them at any time.
  *
- * Its promise: **every result is printed at least once, and those of a task in
- * order.** A task belongs to one process at a time. A process that ends hands its
- * tasks over; one that is killed is silent, and after ten seconds the others take
- * its tasks and start after what it had acknowledged.
+ * Its promise: **every result is printed at least once, and the results of a task are
+ * printed in order.** A task belongs to one process at a time. When a process ends, the
+ * others take its tasks at once. When it is killed, they take them after ten seconds,
+ * and start after the last result that it had acknowledged.
  *
- * A relay fills the log: `makima-stream relay --log nats://localhost:4222`. The
- * program is written against `MeshLog`, so it also runs on a log in SQLite, where
- * the processes share a file.
+ * A relay fills the log: `makima-stream relay --log nats://localhost:4222`. The program
+ * uses only the interface `MeshLog`, so it also runs on a log in SQLite, where the
+ * processes share a file.
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -38,12 +38,12 @@ export const worker = <E, R>(
   Effect.gen(function* () {
     const log = yield* MeshLog.MeshLog
     const consumer = yield* log.consumer(name, {
-      // Gaps of the relay come with the results: a task may have ended in one.
+      // The relay's gaps come with the results, because a task may have ended in one.
       filter: { messageTypes: "result", keep: "resync" },
       ...options
     })
     yield* Stream.runForEach(consumer.entries, (entry) =>
-      // Acknowledged after it was handled: what a process did not finish is delivered again.
+      // Acknowledged after it was handled, so that an unfinished result is delivered again.
       Effect.andThen(handle(entry.event), consumer.acknowledge(entry))
     )
   }).pipe(Effect.scoped)

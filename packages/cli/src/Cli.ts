@@ -53,7 +53,7 @@ const filterFlags = {
   )
 }
 
-/** The flags that say how events are printed. */
+/** The flags for the format of printed events. */
 const formatFlags = {
   output: Flags.output,
   timestamps: Flag.Boolean("timestamps").pipe(
@@ -89,7 +89,7 @@ const tail = Command.make(
     ...formatFlags,
     count,
     follow: Flag.Boolean("follow").pipe(
-      Flag.withDescription("Whether to go on after the named tasks have ended (--no-follow ends with them)"),
+      Flag.withDescription("Whether to continue after the named tasks have ended (--no-follow ends with them)"),
       Flag.withDefault(true)
     )
   },
@@ -109,7 +109,7 @@ const tail = Command.make(
 
 const snapshotUrl = Flag.String("snapshot-url").pipe(
   Flag.withMetavar("<url>"),
-  Flag.withDescription("Where the present state of the task is, as JSON. {task} stands for the task's id"),
+  Flag.withDescription("The URL of the task's present state, as JSON. {task} stands for the task's id"),
   Flag.optional
 )
 
@@ -173,7 +173,7 @@ const top = Command.make(
   {
     ...Connection.flags,
     sort: Flag.Literals("sort", ["activity", "cost", "status", "age", "task"]).pipe(
-      Flag.withDescription("By what to sort"),
+      Flag.withDescription("The order of the tasks"),
       Flag.withDefault("activity")
     ),
     filter: Flag.String("filter").pipe(
@@ -393,7 +393,7 @@ const doctor = Command.make(
       withColor(input),
       run(() => import("./commands/doctor.ts"))
     )
-).pipe(Command.withDescription("Check the way to the server step by step, with the remedy for what is broken"))
+).pipe(Command.withDescription("Check the connection to the server step by step, with a remedy for the first failure"))
 
 const contextName = Argument.String("name").pipe(Argument.withDescription("The name of the context"))
 
@@ -427,7 +427,7 @@ const context = Command.make("context").pipe(
         Effect.promise(() => import("./commands/context.ts")),
         ({ select }) => select(input)
       )
-    ).pipe(Command.withDescription("Use a context where none is named")),
+    ).pipe(Command.withDescription("Make a context the one that is used by default")),
     Command.make("remove", { name: contextName }, (input) =>
       Effect.flatMap(
         Effect.promise(() => import("./commands/context.ts")),
@@ -449,7 +449,7 @@ const completions = Command.make(
 ).pipe(
   Command.withDescription("Print the completions of a shell"),
   Command.withExamples([
-    { command: "source <(makima-stream completions bash)", description: "For this bash; other shells alike" }
+    { command: "source <(makima-stream completions bash)", description: "For this bash. Other shells are similar" }
   ])
 )
 

@@ -32,7 +32,7 @@ export const exitCodes = {
   success: 0,
   /** The task failed, the budget is spent, or the program itself failed. */
   failed: 1,
-  /** The command line, a variable or a file that it names is wrong. */
+  /** The command line is wrong, or a variable or a file that it names. */
   usage: 2,
   /** The server refused, and asking again would not help. */
   refused: 3,
@@ -60,7 +60,7 @@ export class Failure extends Data.TaggedError("Failure")<{
   override readonly [Runtime.errorExitCode] = this.exitCode
 }
 
-/** Joins the lines of a message. A schema's message has one for each issue, and a flag's one for suggestions. */
+/** Joins the lines of a message. A schema's message has a line for each issue, and a flag's has one for suggestions. */
 const inOneLine = (message: string): string => message.replaceAll(/\s*\n\s*/g, " ")
 
 /** The message of an error. Some errors that wrap another have none: then the message of the cause, or the tag. */
@@ -73,9 +73,9 @@ const usageTags: ReadonlySet<string> = new Set(["MeshConfigError", "ConfigError"
 const hasTag = (error: unknown): error is { readonly _tag: string } =>
   Predicate.hasProperty(error, "_tag") && Predicate.isString(error._tag)
 
-/** The exit code of an error; `undefined` for one that Effect's runtime decides about. */
+/** The exit code of an error; `undefined` if Effect's runtime chooses it. */
 const codeOf = (error: unknown): number | undefined => {
-  // A command that was called without its subcommand shows its help, which is no failure.
+  // A command that was called without its subcommand shows its help, which is not a failure.
   if (CliError.isCliError(error)) {
     return error._tag === "ShowHelp" && error.errors.length === 0 ? exitCodes.success : exitCodes.usage
   }
@@ -148,8 +148,8 @@ export interface Options {
   /** The exit code of a `MeshError`. Defaults to 1. */
   readonly refused?: number | undefined
   /**
-   * Whether only errors are logged, to standard error, unless `--log-level` says
-   * otherwise: for a program that reports on its connection itself. Defaults to
+   * Whether only errors are logged, to standard error, unless `--log-level` is
+   * given: for a program that reports on its connection itself. Defaults to
    * `false`.
    */
   readonly errorsOnly?: boolean | undefined

@@ -146,8 +146,8 @@ describe("doctor", () => {
             name: "half-open before the handshake",
             args: local(mute),
             step: "handshake",
-            cause: "nothing comes back",
-            remedy: "stands before the server",
+            cause: "nothing arrives",
+            remedy: "proxy in front of the server",
             code: 1
           },
           {

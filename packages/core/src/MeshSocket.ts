@@ -66,21 +66,21 @@ export interface Options {
 }
 
 /**
- * When a silent server is noticed.
+ * Options of the heartbeat.
  *
  * @category options
  * @since 0.2.0
  */
 export interface HeartbeatOptions {
   /**
-   * How long no frame arrives before the server is asked for one. Zero, a
-   * negative number and `NaN` count as the default. Defaults to 15 seconds.
+   * After how long without a frame a request is sent. Zero, a negative number
+   * and `NaN` count as the default. Defaults to 15 seconds.
    */
   readonly interval?: Duration.Input | undefined
   /**
-   * How long the client then waits for any frame. A dead server is noticed within
-   * `interval` plus `deadline` of its last frame. Zero, a negative number and
-   * `NaN` count as the default. Defaults to 10 seconds.
+   * How long the client then waits for any frame. A dead server is detected
+   * `interval` plus `deadline` after its last frame, at the latest. Zero, a negative
+   * number and `NaN` count as the default. Defaults to 10 seconds.
    */
   readonly deadline?: Duration.Input | undefined
 }
@@ -192,8 +192,8 @@ export const make = (options: Options): Effect.Effect<Socket.Socket, Endpoint.In
  *   `00000000-0000-0000-0000-000000000000`, which changes nothing and is
  *   acknowledged. If no frame follows within `deadline`, the connection is
  *   abandoned with `HeartbeatTimeout`, and the feed connects again.
- * - It learns whether the server answers by one such request after the first
- *   frame. A server that has never answered is not judged.
+ * - The first request follows the first frame, to learn whether the server answers.
+ *   A connection to a server that has never answered is not abandoned.
  * - Silence counts only while a pull waits for frames.
  *
  * **Example** (Effect's own WebSocket with a heartbeat)

@@ -1,9 +1,8 @@
 /**
  * Snapshots for a `Repair` from a REST endpoint.
  *
- * What the endpoint answers is the program's knowledge: it builds the requests, gives
- * the schema of a body, and says which tasks and which next page are in it. This module
- * sends, decodes and collects.
+ * The program knows the endpoint: it builds the requests, gives the schema of a body,
+ * and finds the tasks and the next page in it. This module sends, decodes and collects.
  *
  * It is not part of the package's root, because it loads `effect/http`.
  *
@@ -21,7 +20,8 @@ import { atLeast } from "./internal/bounds.ts"
 import type { Ask, TaskSnapshot } from "./Repair.ts"
 
 /**
- * The endpoint had more pages than `maxPages`: perhaps `next` returns the same page again.
+ * The endpoint has more pages than `maxPages`. Perhaps `next` always returns the same
+ * page.
  *
  * @category errors
  * @since 0.2.0
@@ -55,8 +55,8 @@ export interface Options<S extends Schema.Constraint> {
   /** The tasks in a body. */
   readonly tasks: (body: S["Type"]) => ReadonlyArray<TaskSnapshot>
   /**
-   * The request of the page after a body, or `undefined` after the last one. Called with
-   * the request of that body, too. Defaults to one page.
+   * The request of the page after a body, or `undefined` after the last one. Its second
+   * argument is the request of that body. Defaults to one page.
    */
   readonly next?:
     | ((
@@ -77,7 +77,7 @@ export interface Options<S extends Schema.Constraint> {
  *
  * - A status outside 200 to 299 is a failure, and so is a body that does not fit the
  *   schema. Where single tasks are asked for, 404 means that there is no such task.
- * - A page that fails, fails the snapshot. `retry` of the repair begins it again.
+ * - If a page fails, the snapshot fails. `retry` of the repair begins it again.
  * - Set what every request needs, such as a key, on the `HttpClient`
  *   (`HttpClient.mapRequest`).
  *

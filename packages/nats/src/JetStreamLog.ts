@@ -1,9 +1,9 @@
 /**
  * A log on NATS JetStream, for a fleet: many readers, several relays, replicas.
  *
- * The log is a stream; what durable readers and leases keep is a bucket of the
- * key-value store beside it. `MeshLog` of `@makima-stream/log` is the interface, with
- * the promises that hold on every engine.
+ * The entries are in a stream; the state of durable readers and leases is in a bucket
+ * of the key-value store. `MeshLog` of `@makima-stream/log` is the interface, with the
+ * promises that every engine keeps.
  *
  * @since 0.2.0
  */
@@ -46,7 +46,7 @@ import * as Subjects from "./internal/subjects.ts"
 export interface Options {
   /** The servers, such as `nats://localhost:4222`. Defaults to that. */
   readonly servers?: string | ReadonlyArray<string> | undefined
-  /** The token that the server asks for. Defaults to none. */
+  /** The token for the server. Defaults to none. */
   readonly token?: Redacted.Redacted | undefined
   /**
    * Other options of the NATS client, such as a user, TLS or a credentials file. The
@@ -58,7 +58,7 @@ export interface Options {
    * names of the stream and the bucket (`makima_<feed>`). Defaults to `"tasks"`.
    */
   readonly feed?: string | undefined
-  /** How much the log keeps. Applied when the stream is made, and again whenever it is given. Defaults to everything. */
+  /** How much the log keeps. Applied each time the log is opened with it. Defaults to everything. */
   readonly retention?: Retention | undefined
   /**
    * How many servers of a cluster store the log: 1, 3 or 5. Applied when the stream
@@ -66,16 +66,15 @@ export interface Options {
    */
   readonly replicas?: 1 | 3 | 5 | undefined
   /**
-   * For how long an append can be repeated: the server remembers ids this long.
-   * Later, the same id is stored again. Never longer than `retention.maxAge`.
-   * Defaults to 1 hour.
+   * How long the server remembers ids: within this time, an event with the same id
+   * is not stored again. Never longer than `retention.maxAge`. Defaults to 1 hour.
    */
   readonly idempotencyWindow?: Duration.Input | undefined
   /** How long the server may take to answer a request. Defaults to 5 seconds. */
   readonly timeout?: Duration.Input | undefined
   /**
-   * For how long appends and readers try again while the server cannot be reached.
-   * Then they fail with `Unavailable`. Defaults to 1 minute.
+   * For how long appends and readers are retried while the server cannot be reached.
+   * After that they fail with `Unavailable`. Defaults to 1 minute.
    */
   readonly retryFor?: Duration.Input | undefined
 }
@@ -86,18 +85,18 @@ export interface Options {
  * **Details**
  *
  * - The stream and the bucket are made if they do not exist.
- * - `append` stores a batch as a prefix, whatever happens: each message expects the
- *   sequence of the one before it.
+ * - If `append` fails, a prefix of the batch is stored: each message expects the
+ *   sequence of the message before it.
  * - An event above the server's `max_payload` (1 MiB by default) is stored in parts.
- * - Positions are the stream's sequences. Parts and changes of leases take some, so
- *   positions are not consecutive.
+ * - Positions are the stream's sequences. Parts and changes of leases have sequences
+ *   too, so positions are not consecutive.
  * - `at` is the server's clock.
  *
  * **Gotchas**
  *
  * A single NATS server acknowledges before it has synced to disk (every 2 minutes by
- * default). It survives the end of its process; a power failure may lose what was not
- * synced. Use `replicas: 3` on a cluster if that matters.
+ * default). A crash of its process loses nothing; a power failure may lose entries that
+ * were not synced. Use `replicas: 3` on a cluster if that matters.
  *
  * **Example** (A log for a fleet)
  *
@@ -142,7 +141,7 @@ export const make = Effect.fnUntraced(function* (
     subjects: settings.subjects,
     notify: settings.notify,
     timeoutMillis: settings.timeoutMillis,
-    // `cells` needs the appender for the marks of its leases.
+    // `cells` needs the appender, which writes the marks of its leases.
     faults: yield* Faults,
     getCell: (key) => Effect.suspend(() => cells.get(key))
   })
@@ -222,7 +221,7 @@ const normalise = (options: Options): Settings => {
       ...(options.token === undefined ? {} : { token: Redacted.value(options.token) }),
       maxReconnectAttempts: -1
     },
-    // A name of a stream has no `=`, which a token of an unusual name starts with.
+    // A stream's name cannot contain `=`, with which the token of an unusual name starts.
     stream: `makima_${token.replace("=", "_")}`,
     subjects: Subjects.make(feed),
     notify: `mkn.${token}`,
@@ -275,8 +274,9 @@ const ensureStream = async (jsm: JetStreamManager, settings: Settings): Promise<
 }
 
 /**
- * A function that returns what waits for the next append after the call, by any
- * process, for a second at most: an announcement can be lost.
+ * Makes a function that returns an effect, which waits for the next append after the
+ * call, by any process. It waits for a second at most, because an announcement can be
+ * lost.
  */
 const listen = Effect.fnUntraced(function* (nc: NatsConnection, notify: string) {
   let next = Deferred.makeUnsafe<void>()
@@ -295,7 +295,7 @@ const listen = Effect.fnUntraced(function* (nc: NatsConnection, notify: string) 
   return (): Effect.Effect<void> => Effect.asVoid(Effect.timeoutOption(Deferred.await(next), "1 second"))
 })
 
-/** Tries again while the server cannot be reached. An append that is repeated stores nothing twice. */
+/** Retries while the server cannot be reached. A repeated append stores nothing twice. */
 const retrying =
   (forMillis: number) =>
   <A>(effect: Effect.Effect<A, LogError>): Effect.Effect<A, LogError> =>

@@ -1,8 +1,8 @@
 /**
  * The requirements on a `MeshLog`, as laws that can be checked on any engine.
  *
- * A law runs in a `Harness`: a fresh log that it opens as often as it likes, each time
- * like another process, and time. The laws need no test runner; `suite` of
+ * A law runs in a `Harness`: an empty log, which the law can open several times, each
+ * time like another process, and a clock. The laws need no test runner; `suite` of
  * `@makima-stream/test-kit/vitest` runs them in Vitest.
  *
  * @since 0.2.0
@@ -378,7 +378,7 @@ export const laws = {
     })
   },
   consumerShares: {
-    promise: "Readers of one name share the work by task: each entry once, and the order of each task holds",
+    promise: "Readers of one name share the work by task: each entry once, and each task in order",
     check: Effect.gen(function* () {
       const { advance, open } = yield* Harness
       const log = yield* open()
@@ -435,13 +435,13 @@ export const laws = {
       const last = new Map<string, number>()
       for (const [, { event, position }] of handled) {
         const id = "taskId" in event ? `${event.taskId}` : ""
-        yield* expect(position > (last.get(id) ?? 0), () => `the order of ${id} did not hold`)
+        yield* expect(position > (last.get(id) ?? 0), () => `the entries of ${id} were out of order`)
         last.set(id, position)
       }
     })
   },
   consumerMarks: {
-    promise: "A mark that names no task is delivered to a durable reader at its place",
+    promise: "A mark without a task is delivered to a durable reader at its place",
     check: Effect.gen(function* () {
       const log = yield* opened
       yield* log.append([output(0), { id: "mark", event: mark({ _tag: "Started" }) }, output(1), output(2)])
@@ -502,7 +502,7 @@ export const laws = {
         const ended = yield* Effect.scoped(
           Effect.flatMap(crash.open(step), (log) => Effect.exit(passing(log.append(batch))))
         )
-        yield* expect(Exit.isFailure(ended), () => `the append went on after the step "${step}"`)
+        yield* expect(Exit.isFailure(ended), () => `the append continued after the step "${step}"`)
         yield* Effect.scoped(
           Effect.gen(function* () {
             const log = yield* open()
@@ -510,7 +510,7 @@ export const laws = {
             const whole = range(0, count + 20)
             yield* expect(
               before.length >= count && Equal.equals(before, whole.slice(0, before.length)),
-              () => `after the step "${step}" the log has ${before.length} entries, which are no prefix`
+              () => `after the step "${step}" the log has ${before.length} entries, which are not a prefix`
             )
             yield* log.append(batch)
             yield* expectLabels(yield* readAll(log), whole, `after the step "${step}" and the same append`)

@@ -1,4 +1,4 @@
-/** `makima-stream doctor`: where the way to the server is broken, and what to do. */
+/** `makima-stream doctor`: which step of the connection to the server fails, and what to do. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Connection from "../internal/connection.ts"

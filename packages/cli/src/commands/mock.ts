@@ -1,4 +1,4 @@
-/** `makima-stream mock`: a server to try every other command with. */
+/** `makima-stream mock`: a server on which every other command can be tried. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -23,7 +23,7 @@ export interface Input {
 
 /** Plays workloads, each with tasks of its own. */
 const play = Effect.fnUntraced(function* (server: MockMeshServer.Service, input: Input) {
-  // Where nobody listens, nothing is played.
+  // Nothing is played before a client has subscribed.
   yield* server.awaitReceived(() => true)
   for (let round = 0; round === 0 || input.loop; round++) {
     const workload = Workload.make({

@@ -23,7 +23,7 @@ export interface Input extends Tail.Filter, Tail.Format {
 /** Whether the mock server answers with this message by itself. */
 const isAcknowledgement = ({ _tag }: ServerMessage.ServerMessage): boolean => /ubscribed/.test(_tag)
 
-/** Sends a recorded frame to those who subscribed to it. */
+/** Sends a recorded frame to the connections that subscribed to it. */
 const send = (server: MockMeshServer.Service, text: string): Effect.Effect<unknown> => {
   const message = ServerMessage.decodeFrame(text)
   if (Result.isFailure(message)) return server.emitRaw(text)
@@ -32,7 +32,7 @@ const send = (server: MockMeshServer.Service, text: string): Effect.Effect<unkno
 
 const failure = (message: string) => new Failure({ message, exitCode: exitCodes.failed })
 
-/** Plays the recording to everyone who connects, from the first request on. */
+/** Plays the recording to all clients, from the first request on. */
 const serve = Effect.fnUntraced(function* (input: Input) {
   const server = yield* MockMeshServer.make({ host: input.host, port: input.port, keepMessages: false }).pipe(
     Effect.mapError(({ message }) => failure(message))

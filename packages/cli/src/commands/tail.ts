@@ -135,7 +135,7 @@ export const renderer = Effect.fnUntraced(function* (
   }
 })
 
-/** Joins the pieces of messages for people. Machines get every piece. */
+/** Joins the pieces of messages for text. JSON has every piece. */
 const pieces =
   (output: Format["output"]) =>
   <E, R>(events: Stream.Stream<MeshEvent.MeshEvent, E, R>): Stream.Stream<MeshEvent.MeshEvent, E, R> =>
@@ -168,7 +168,7 @@ const follow = (
 ): Effect.Effect<Stream.Stream<MeshEvent.MeshEvent, MeshError.MeshError>, never, MeshClient.MeshClient> =>
   Effect.map(MeshClient.MeshClient, (client) => {
     if (input.tasks.length === 0) {
-      // Only updates are asked for: the server need not send the output of each task.
+      // Only updates are wanted, so no output is requested.
       return client.everything({ output: input.status.length > 0 && input.type.length === 0 ? "none" : "discovered" })
     }
     const events = client.events(Interest.task(input.tasks))

@@ -31,7 +31,7 @@ export interface Input extends Connection.Input {
 /** How many lines of output the open task keeps. */
 const maxOutput = 500
 
-/** Everything that the board knows and shows, which events and keys change. */
+/** The state of the board. Events and keys change it. */
 const makeState = (input: Input) => {
   let view: Board.View = { ...Board.initial, sort: input.sort, filter: input.filter }
   let board = TaskBoard.make()
@@ -116,7 +116,7 @@ const sizeOf = (): Board.Size => ({ columns: process.stdout.columns || 80, rows:
 export const run = Effect.fnUntraced(function* (input: Input) {
   if (!process.stdout.isTTY || process.env["TERM"] === "dumb") {
     return yield* new Failure({
-      message: "top draws on a terminal, and the output is none. Use tail, or tail -o json",
+      message: "top needs a terminal as its output. Use tail, or tail -o json",
       exitCode: exitCodes.usage
     })
   }
@@ -141,7 +141,7 @@ export const run = Effect.fnUntraced(function* (input: Input) {
     })
     const keys = Effect.gen(function* () {
       if (!process.stdin.isTTY) return
-      // The default ends at Escape, which is a key of the board.
+      // By default it ends at Escape, which is a key of the board.
       const terminal = yield* NodeTerminal.make(() => false)
       const pressed = yield* terminal.readInput
       while (true) {
@@ -158,7 +158,7 @@ export const run = Effect.fnUntraced(function* (input: Input) {
       }
       yield* Deferred.succeed(quit, undefined)
     })
-    // The end of the keyboard is not the end of the board.
+    // The board stays when the keyboard is closed.
     yield* keys.pipe(
       Effect.scoped,
       Effect.catchCause(() => Effect.void),

@@ -1,5 +1,5 @@
 /**
- * `makima-stream wait`: waits for a task to end. The exit code is the verdict.
+ * `makima-stream wait`: waits for a task to end. The exit code tells how it ended.
  *
  * The server sends changes, not the present state. An end that falls into a gap,
  * or before the start, is known only from a snapshot. Without one, the verdict is
@@ -52,10 +52,10 @@ export interface State {
   readonly unrepaired: boolean
 }
 
-/** What is known at the start. Without a snapshot, an end before the start is not seen, but that is not a gap. */
+/** What is known at the start. Without a snapshot, an end before the start is not seen. That is not a gap. */
 export const initial: State = { status: undefined, version: undefined, gap: false, why: "", unrepaired: false }
 
-/** What is known after an event. Older versions change nothing. */
+/** What is known after an event. An older version changes nothing. */
 export const step = (self: State, event: MeshEvent.MeshEvent): State => {
   switch (event._tag) {
     case "TaskUpdated":

@@ -7,10 +7,10 @@ import type * as CostLedger from "@makima-stream/core/CostLedger"
 import type * as TaskState from "@makima-stream/core/TaskState"
 import * as Text from "./text.ts"
 
-/** By what the tasks are sorted. */
+/** The orders of the tasks. */
 export const sorts = ["activity", "cost", "status", "age", "task"] as const
 
-/** By what the tasks are sorted. */
+/** An order of the tasks. */
 export type Sort = (typeof sorts)[number]
 
 /** What the user sees and has chosen. */
@@ -44,7 +44,7 @@ export const initial: View = {
 export interface Key {
   /** The name, such as `up` or `q`. */
   readonly name: string
-  /** The text that it stands for, if there is any. */
+  /** The text that it types; empty for a key without text. */
   readonly text: string
   readonly ctrl: boolean
 }
@@ -210,7 +210,7 @@ const columnsOf: ReadonlyArray<Column> = [
   }
 ]
 
-/** The fewest columns in which the last output of a task is worth showing. */
+/** The last output of a task is shown if it has at least this many columns. */
 const minOutput = 10
 
 const layout = (width: number): { readonly columns: ReadonlyArray<Column>; readonly output: number } => {

@@ -1,5 +1,5 @@
 /**
- * Which server a command talks to, and with which key.
+ * The server that a command connects to, and the key.
  *
  * A value comes from a flag, else from the environment, else from the context.
  * A context's key is sent only to the context's own server.
@@ -68,7 +68,7 @@ export interface Server {
   /** As the user wrote it. */
   readonly url: string
   readonly urlFrom: string
-  /** Reads the key anew. `undefined` if there is none. */
+  /** Reads the key again each time. `undefined` if there is none. */
   readonly key: Effect.Effect<Redacted.Redacted, Failure> | undefined
   readonly keyFrom: string
 }
@@ -97,7 +97,7 @@ const printed = (command: string): Effect.Effect<string, Failure> =>
     return Effect.sync(() => child.kill())
   })
 
-/** Reads a key. Fails with exit code 2 if there is none at its place. */
+/** Reads a key from its source. Fails with exit code 2 if the source has none. */
 const readKey = (source: Contexts.KeySource): Effect.Effect<Redacted.Redacted, Failure, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
@@ -126,13 +126,13 @@ const keyFlag = (input: ServerInput): Effect.Effect<Contexts.KeySource | undefin
     : Effect.succeed(given[0])
 }
 
-/** The same server, in whatever spelling. */
+/** Whether two spellings of a URL name the same server. */
 const isSame = (a: string, b: string): boolean => {
   const [one, other] = [Endpoint.fromString(a), Endpoint.fromString(b)]
   return Result.isSuccess(one) && Result.isSuccess(other) && one.success === other.success
 }
 
-/** Finds the server and the key, by flag, environment and context. Does not read the key yet. */
+/** Finds the server and the source of the key: from a flag, the environment or a context. Does not read the key yet. */
 export const resolve = Effect.fnUntraced(function* (
   input: ServerInput
 ): Effect.fn.Return<Server, Failure, FileSystem.FileSystem> {
@@ -145,7 +145,7 @@ export const resolve = Effect.fnUntraced(function* (
   const name = isFlag
     ? input.context
     : Option.orElse(Option.fromUndefinedOr(variable("MAKIMA_CONTEXT")), () => Option.none<string>())
-  // The selected context is not read where it cannot matter, so that a broken one is in nobody's way.
+  // The selected context is read only if it is needed, so that a broken one does not stop other commands.
   const isNeeded = Option.isSome(name) || (Option.isNone(input.url) && envUrl === undefined)
   const contextName = Option.isSome(name) ? name : isNeeded ? yield* Contexts.selected : Option.none<string>()
   const context = Option.isSome(contextName) ? yield* Contexts.read(contextName.value) : undefined
@@ -184,7 +184,7 @@ export const socket = (
         return yield* Replay.make(input.replay.value, input.speed)
       }
       const { key, url } = yield* resolve(input)
-      // A key that cannot be read at all is reported at once, not as an attempt to connect that failed.
+      // A key that cannot be read is reported at once, not as a failed attempt to connect.
       let first = key === undefined ? undefined : yield* key
       const NodeMeshSocket = yield* Effect.promise(() => import("@makima-stream/node/NodeMeshSocket"))
       const apiKey =

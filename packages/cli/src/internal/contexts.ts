@@ -1,7 +1,7 @@
 /**
- * Contexts: named servers, each with the place where its key is. Stored in the
- * user's configuration directory, a file each, readable by its owner only.
- * A context names the source of a key, and never holds a key itself.
+ * Contexts: named servers, each with the source of its key. Each is a file in the
+ * user's configuration directory that only its owner can read. A context never
+ * contains a key itself.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -38,7 +38,7 @@ const failure = (message: string) => new Failure({ message, exitCode: exitCodes.
 export const checkName = (name: string): Effect.Effect<string, Failure> =>
   /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name)
     ? Effect.succeed(name)
-    : Effect.fail(failure(`"${name}" is no name for a context: letters, digits, ".", "_" and "-"`))
+    : Effect.fail(failure(`"${name}" is not a name for a context. Use letters, digits, ".", "_" and "-"`))
 
 const directory = UserDirectories.make()
   .config("makima-stream")
@@ -88,10 +88,10 @@ export const read = Effect.fnUntraced(function* (name: string) {
   const path = yield* fileOf(yield* checkName(name))
   const text = yield* readIfPresent(path)
   if (Option.isNone(text)) {
-    return yield* failure(`There is no context "${name}". "makima-stream context list" shows those there are`)
+    return yield* failure(`There is no context "${name}". "makima-stream context list" shows all contexts`)
   }
   return yield* Schema.decodeEffect(ContextJson)(text.value).pipe(
-    Effect.mapError(() => failure(`${path} is no context. Write it anew with "makima-stream context add ${name}"`))
+    Effect.mapError(() => failure(`${path} is not a context. Write it again with "makima-stream context add ${name}"`))
   )
 })
 

@@ -1,7 +1,6 @@
 /**
- * The steps from a URL to the first acknowledgement, each with what it found or
- * with the cause of its failure and a remedy. They run in order, and the first
- * failure ends the examination.
+ * The steps from a URL to the first acknowledgement. Each reports what it found, or
+ * the cause of its failure and a remedy. They run in order, up to the first failure.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -58,7 +57,7 @@ const portOf = (url: URL): number =>
 
 const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, "")
 
-/** Returns whether `NO_PROXY` excludes a host: a list of names, of which each stands for its subdomains, too. */
+/** Returns whether `NO_PROXY` excludes a host. It is a list of names; each also excludes its subdomains. */
 const isExcluded = (noProxy: string, host: string, port: number): boolean =>
   noProxy
     .split(/[\s,]+/)
@@ -148,7 +147,7 @@ const tlsProblem = (host: string, port: number, error: unknown): Problem => {
       return problem(`The certificate of ${host} is not valid yet (${code})`, "Check this machine's clock")
     case "ERR_TLS_CERT_ALTNAME_INVALID":
       return problem(
-        `The certificate is for another name than ${host} (${code})`,
+        `The certificate is not for the name ${host} (${code})`,
         "Use the name in the certificate as the URL's host"
       )
     case "DEPTH_ZERO_SELF_SIGNED_CERT":
@@ -164,7 +163,7 @@ const tlsProblem = (host: string, port: number, error: unknown): Problem => {
         ? problem(`Port ${port} of ${host} does not speak TLS (${code})`, "Use http:// in the URL, or the port for TLS")
         : problem(
             `The TLS handshake with ${host} failed (${code})`,
-            "Check whether something on the way intercepts TLS"
+            "Check whether a proxy or a firewall intercepts TLS"
           )
   }
 }
@@ -181,48 +180,44 @@ const openTls = ({ host, port }: Target, millis: number): Effect.Effect<string, 
       end(Effect.succeed(`${socket.getProtocol() ?? "TLS"}, the certificate is valid to ${validTo}`))
     })
     socket.once("timeout", () =>
-      end(Effect.fail(problem(`${host} does not answer the TLS handshake`, "Check whether the port is one for TLS")))
+      end(Effect.fail(problem(`${host} does not answer the TLS handshake`, "Check that the port is for TLS")))
     )
     socket.once("error", (error) => end(Effect.fail(tlsProblem(host, port, error))))
     return Effect.sync(() => socket.destroy())
   })
 
-/** What a reason of the client says to a user. */
+/** The problem for the user, from the client's reason. */
 export const handshakeProblem = (reason: MeshError.ConnectionReason, keyFrom: string): Problem => {
   if (reason._tag === "HandshakeRejected") {
     const { message, status } = reason
     if (status === 401 || status === 403) {
       return keyFrom === "nowhere"
         ? problem(`${message}. No key was sent`, "Set MAKIMA_API_KEY, or --key-file", true)
-        : problem(
-            `${message}. It came from ${keyFrom}`,
-            "Get a new key, and check that it is one for this server",
-            true
-          )
+        : problem(`${message}. It came from ${keyFrom}`, "Get a new key, and check that it is for this server", true)
     }
     if (status === 404) return problem(message, "Check the path of the URL, and that it is a Makima server", true)
     if (status === 407) return problem(message, "Put the user and the password into the URL of the proxy", true)
-    if (status >= 500) return problem(message, "The server, or what stands before it, has a problem: try again later")
+    if (status >= 500) return problem(message, "The server, or a proxy in front of it, has a problem: try again later")
     if (status >= 300 && status < 400) return problem(message, "Use the URL that it redirects to", true)
     return problem(
       `${message}: it answered with HTTP instead of a WebSocket`,
-      "Check the URL, and that a proxy before the server passes on the headers Upgrade and Connection",
+      "Check the URL, and that every proxy passes on the headers Upgrade and Connection",
       true
     )
   }
   switch (reason._tag) {
     case "DialTimeout":
       return problem(
-        `${reason.message}: the connection is open, but nothing comes back`,
-        "Check what stands before the server: it accepts connections and does not pass them on"
+        `${reason.message}: the connection is open, but nothing arrives`,
+        "Check the proxy in front of the server: it may accept connections without passing them on"
       )
     case "HeartbeatTimeout":
       return problem(
         `${reason.message}: the connection is half-open`,
-        "Check the network, and what stands before the server"
+        "Check the network, and any proxy in front of the server"
       )
     default:
-      return problem(reason.message, "Check that the URL is one of a Makima server, and what stands before it")
+      return problem(reason.message, "Check that the URL is of a Makima server, and any proxy in front of it")
   }
 }
 
@@ -300,7 +295,7 @@ export const examine = Effect.fnUntraced(function* (
       "proxy",
       proxyUrl === undefined
         ? Effect.fail(
-            problem(`${proxy.variable} is no URL`, `Write it as http://host:port, or unset ${proxy.variable}`)
+            problem(`${proxy.variable} is not a URL`, `Write it as http://host:port, or unset ${proxy.variable}`)
           )
         : Effect.succeed(`${proxyUrl.host} (from ${proxy.variable})`),
       same
@@ -328,7 +323,7 @@ export const examine = Effect.fnUntraced(function* (
       : yield* step(
           "key",
           Effect.mapError(server.key, ({ message }) =>
-            problem(message, "Put the key there, or name another place with --key-env, --key-file or --key-command")
+            problem(message, "Put the key there, or name another source with --key-env, --key-file or --key-command")
           ),
           (key) => `${Redacted.value(key).length} characters from ${server.keyFrom}`
         )

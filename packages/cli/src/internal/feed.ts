@@ -12,7 +12,7 @@ const isOver = (error: MeshError.MeshError): Effect.Effect<boolean> =>
       )
     : Effect.succeed(false)
 
-/** Ends the stream where the recording that it plays is over. Other failures pass. */
+/** Ends the stream when the recording that it plays is over. Other failures are passed on. */
 export const untilOver = <A, R>(
   self: Stream.Stream<A, MeshError.MeshError, R>
 ): Stream.Stream<A, MeshError.MeshError, R> =>

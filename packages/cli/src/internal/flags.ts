@@ -1,10 +1,10 @@
-/** Flags that several commands have, and the values that they accept. */
+/** Flags of several commands, and the values that they accept. */
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-/** Reads a duration such as `90s`, `1.5h`, `1h30m` or `30 minutes`, in milliseconds. Throws what is wrong with it. */
+/** Reads a duration such as `90s`, `1.5h`, `1h30m` or `30 minutes`, in milliseconds. Throws an error that says what is wrong. */
 export const parseDuration = (text: string): number => {
   const pattern = /(\d+(?:\.\d+)?)\s*(milliseconds?|millis|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d)\s*/gy
   let total = 0
@@ -14,7 +14,7 @@ export const parseDuration = (text: string): number => {
     total += Number(amount) * (units[key] ?? 0)
     end += match.length
   }
-  if (end === 0 || end !== text.trim().length) throw new Error(`"${text}" is no duration such as 30s, 5m or 1h30m`)
+  if (end === 0 || end !== text.trim().length) throw new Error(`"${text}" is not a duration such as 30s, 5m or 1h30m`)
   if (total > Number.MAX_SAFE_INTEGER) throw new Error(`"${text}" is too long`)
   return total
 }
@@ -53,14 +53,14 @@ export const words = (name: string): Flag.Flag<ReadonlyArray<string>> =>
 /** How data is printed. */
 export const output = Flag.Literals("output", ["text", "json", "raw"]).pipe(
   Flag.withAlias("o"),
-  Flag.withDescription("text for people, json for machines (one object a line), raw for the server's frames"),
+  Flag.withDescription("text to read, json for programs (one object a line), raw for the server's frames"),
   Flag.withDefault("text")
 )
 
-/** The same for commands that have no frames. */
+/** The same without `raw`. */
 export const textOrJson = Flag.Literals("output", ["text", "json"]).pipe(
   Flag.withAlias("o"),
-  Flag.withDescription("text for people, json for machines (one object a line)"),
+  Flag.withDescription("text to read, json for programs (one object a line)"),
   Flag.withDefault("text")
 )
 

@@ -1,6 +1,6 @@
 /**
- * The text of an event: a line for people, an object for machines, or what a
- * template says.
+ * The text of an event: a line to read, a JSON object for programs, or a filled
+ * template.
  */
 import * as Schema from "effect/Schema"
 import * as MeshEvent from "@makima-stream/core/MeshEvent"
@@ -47,8 +47,8 @@ const escapes: Readonly<Record<string, string>> = { n: "\n", t: "\t", "\\": "\\"
 
 /**
  * Reads a template such as `{taskId} {status}\n`. `{name}` stands for a member of
- * the event, or for nothing if the event has none; `{{` and `}}` are braces.
- * Throws what is wrong with it.
+ * the event, or for nothing if the event does not have it; `{{` and `}}` are braces.
+ * Throws an error that says what is wrong.
  */
 export const template = (text: string): ((event: MeshEvent.MeshEvent, at: string) => string) => {
   const pieces: Array<string | { readonly member: string }> = []
@@ -126,7 +126,7 @@ export const lifecycle = (event: MeshEvent.MeshEvent): string | undefined => {
         event.retryInMillis === undefined ? "" : `; next attempt in ${seconds(event.retryInMillis)}`
       }`
     case "Resync":
-      // One for each task that is discovered is routine, and would hide the rest.
+      // There is a mark for each task that is discovered. Printed, they would hide the others.
       return event.reason._tag === "Subscribed" && event.taskId !== undefined ? undefined : reasonText(event)
     case "Repaired":
       return `repaired by a snapshot: ${event.restated} tasks restated`

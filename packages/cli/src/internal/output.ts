@@ -1,6 +1,6 @@
 /**
- * Standard output and standard error: writes that wait for the reader, and
- * whether colours may be used.
+ * Standard output and standard error: writes that wait for the reader, and the
+ * choice of colours.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -29,11 +29,11 @@ export const useColor = (mode: ColorMode, env: ColorEnvironment, isTerminal: boo
   return env.TERM !== "dumb" && isTerminal
 }
 
-/** Whether a stream still takes text. A reader that went away closes it. */
+/** Whether a stream still accepts text. It is closed when its reader ends. */
 const isOpen = (stream: NodeJS.WriteStream): boolean => stream.writable && !stream.destroyed && stream.errored === null
 
 /**
- * Writes text, and waits while the reader has not taken what was written before.
+ * Writes text, and waits until the reader has taken what was written before.
  * Returns at once if the reader has closed the pipe: `Program.main` ends the
  * program then.
  */
@@ -62,10 +62,10 @@ export const Write = Context.Reference<(to: "stdout" | "stderr", text: string) =
 /** Writes data to standard output. */
 export const out = (text: string): Effect.Effect<void> => Effect.flatMap(Write, (write) => write("stdout", text))
 
-/** Writes what is not data to standard error. */
+/** Writes text that is not data to standard error. */
 export const err = (text: string): Effect.Effect<void> => Effect.flatMap(Write, (write) => write("stderr", text))
 
-/** Runs `then` when everything that was written has left the process, or its reader is gone. */
+/** Runs `then` when all written text has left the process, or its reader is gone. */
 export const flushed = (then: () => void): void => {
   let waiting = 2
   const one = () => {

@@ -20,13 +20,13 @@ import * as Text from "./text.ts"
 
 const decoder = new TextDecoder()
 
-/** The text of a frame. On a terminal without what could control it. */
+/** The text of a frame. On a terminal, without control sequences. */
 const toLine = (frame: string | Uint8Array): string => {
   const text = typeof frame === "string" ? frame : decoder.decode(frame)
   return `${process.stdout.isTTY ? Text.strip(text) : text}\n`
 }
 
-/** A socket that prints each frame before it is read. `limit` is how many are printed at most. */
+/** A socket that prints each frame before it is read, at most `limit` of them. */
 const printing = (socket: Socket.Socket, limit: number, done: Effect.Effect<unknown>): Socket.Socket => {
   let left = limit
   return Socket.make({
@@ -48,7 +48,7 @@ export const run = Effect.fnUntraced(function* (input: Input) {
   const filters = [...input.include, ...input.exclude, ...input.status, ...input.type]
   if (filters.length > 0 || Option.isSome(input.template) || input.timestamps) {
     return yield* new Failure({
-      message: "-o raw prints every frame as it is: it cannot be filtered, stamped or formatted",
+      message: "-o raw prints every frame as it is: flags that filter, time or format events cannot be used",
       exitCode: exitCodes.usage
     })
   }

@@ -1,4 +1,4 @@
-/** A recording in place of a server, at its own speed or another one. */
+/** A recording instead of a server, at its own speed or at another speed. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Recording from "@makima-stream/test-kit/Recording"

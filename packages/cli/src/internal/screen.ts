@@ -35,9 +35,9 @@ export interface Screen {
   readonly draw: (lines: ReadonlyArray<string>, clear?: boolean) => Effect.Effect<void>
 }
 
-/** Takes the terminal over for as long as the scope is open. */
+/** Uses the terminal until the scope closes. */
 export const make: Effect.Effect<Screen, never, Scope.Scope> = Effect.gen(function* () {
-  // A process that ends without closing its scopes restores the terminal, too: at the second Ctrl-C, or by a defect.
+  // The terminal is also restored if the process ends without closing its scopes: at the second Ctrl-C, or after a defect.
   const onExit = () => {
     try {
       writeSync(1, restore)

@@ -35,7 +35,7 @@ const toSnapshot = (task: typeof Task.Type): ReadonlyArray<Repair.TaskSnapshot> 
       ]
 }
 
-/** What a server says of tasks: a list, an object with `tasks`, or one task. */
+/** The tasks in a server's answer: a list, an object with `tasks`, or one task. */
 export const toSnapshots = (value: unknown): Effect.Effect<ReadonlyArray<Repair.TaskSnapshot>, Schema.SchemaError> =>
   Effect.map(decode(value), (answer) => {
     const tasks: ReadonlyArray<typeof Task.Type> = Array.isArray(answer)
@@ -46,12 +46,12 @@ export const toSnapshots = (value: unknown): Effect.Effect<ReadonlyArray<Repair.
     return tasks.flatMap(toSnapshot)
   })
 
-/** An answer that is no snapshot. Its text is left out: it may hold anything. */
+/** An answer that is not a snapshot. It is not quoted, because it may contain secrets. */
 class SnapshotError extends Schema.TaggedError<SnapshotError>("@makima-stream/cli/SnapshotError")("SnapshotError", {
   message: Schema.String
 }) {}
 
-/** Whether two URLs lead to one server. The protocols of HTTP and WebSocket count as the same. */
+/** Whether two URLs have the same host. The protocols of HTTP and WebSocket count as the same. */
 const isSameHost = (a: URL, b: string): boolean => URL.canParse(b) && new URL(b).host === a.host
 
 /**
@@ -83,7 +83,7 @@ export const make = Effect.fnUntraced(function* (text: string, input: Connection
       })
       return yield* Effect.mapError(
         toSnapshots(value),
-        () => new SnapshotError({ message: "The answer is no task and no list of tasks" })
+        () => new SnapshotError({ message: "The answer is neither a task nor a list of tasks" })
       )
     })
 })

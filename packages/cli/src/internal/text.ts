@@ -1,4 +1,4 @@
-/** Text from the network, made harmless for a terminal, and measured in columns. */
+/** Text from the network: made safe for a terminal, and measured in columns. */
 import * as CliOutput from "effect/cli/CliOutput"
 
 // Control sequences (CSI), strings (OSC, DCS, SOS, PM, APC), and the short escape sequences of ECMA-48.
@@ -6,7 +6,7 @@ const sequences =
   // oxlint-disable-next-line no-control-regex
   /\u001b\[[0-?]*[ -/]*[@-~]|\u009b[0-?]*[ -/]*[@-~]|(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c]*(?:\u0007|\u001b\\|\u009c)?|\u001b[ -/]*[0-~]/g
 
-// What is left of control characters, and the characters that change the direction of text. Tab and line feed stay.
+// The other control characters, and characters that change the direction of text. Tab and line feed are kept.
 // oxlint-disable-next-line no-control-regex
 const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
 
@@ -23,7 +23,7 @@ export const oneLine = (text: string): string => strip(text).replaceAll(/\s*[\n\
 // oxlint-disable-next-line no-control-regex
 const rest = /[\u007f-\u009f]/
 
-/** JSON as text that a terminal cannot take for a control sequence. The value stays the same. */
+/** JSON without characters that control a terminal: they are escaped, so the value is the same. */
 export const escapeJson = (json: string): string =>
   rest.test(json)
     ? // oxlint-disable-next-line no-control-regex
@@ -35,7 +35,7 @@ const segmenter = new Intl.Segmenter(undefined, { granularity: "grapheme" })
 // oxlint-disable-next-line no-control-regex
 const ascii = /^[ -~]*$/
 
-/** The longest start of a text that fits into a number of columns. Never cuts a character in two. */
+/** The longest start of a text that fits into a number of columns. Never splits a character. */
 export const fit = (text: string, columns: number): string => {
   if (ascii.test(text)) return text.slice(0, Math.max(0, columns))
   let width = 0

@@ -18,7 +18,7 @@ describe("parseDuration", () => {
     for (const [text, millis] of cases) assert.strictEqual(Flags.parseDuration(text), millis, text)
   })
 
-  it("refuses what is no duration", () => {
+  it("refuses text that is not a duration", () => {
     for (const text of ["", "5", "soon", "5 parsecs", "-5s", "1h later", "99999999999999999d"]) {
       assert.throws(() => Flags.parseDuration(text), /./, text)
     }

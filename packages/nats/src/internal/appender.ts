@@ -1,21 +1,21 @@
 /**
- * Appends events in order, under a compare and set of the stream's last sequence.
+ * Appends events in order, with a compare and set of the stream's last sequence.
  *
  * JetStream has no transaction over several messages. Each message therefore expects
  * the sequence and the id of the one before it, so that:
  *
- * - what is stored of a batch is a prefix of it, also if the connection breaks in
+ * - the stored part of a batch is a prefix of it, also if the connection breaks in
  *   the middle and the client sends the rest again;
  * - two writers cannot mix their batches;
- * - a writer whose lease has changed hands is refused. A change of a lease puts a
- *   message into the stream, and every append expects to be the next after what the
- *   writer has seen when it checked its lease.
+ * - a writer that has lost its lease is refused. A new holder of a lease puts a
+ *   message into the stream, and every append expects the end of the stream that the
+ *   writer saw when it checked its lease.
  *
- * The id is needed as well: a message of another process in front of a window moves
- * the sequence on, and the second message of the window would expect just that.
+ * The id is needed too: a message of another process before a window increases the
+ * sequence, to just the sequence that the second message of the window expects.
  *
- * A message that the server has already (by its id) does not advance the stream, so
- * those sent after it are refused and sent again. Windows are small after that.
+ * A message whose id the server knows does not advance the stream, so the messages
+ * sent after it are refused and sent again. Windows are small after that.
  */
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
@@ -30,26 +30,26 @@ import * as Errors from "./errors.ts"
 import { Killed, type Faults } from "./faults.ts"
 import type { Subjects } from "./subjects.ts"
 
-/** The number of marks that name no task, up to and with a message. */
+/** The number of marks without a task, up to and including a message. */
 export const marksHeader = "Makima-Marks"
-/** The highest version of a task so far, with each of its updates. */
+/** The highest version of a task so far. Each of its updates has this header. */
 export const versionHeader = "Makima-Version"
-/** The sequences of the parts of an event that come before this message, which has the last part. */
+/** The sequences of the parts of an event before this message, which has the last part. */
 export const partsHeader = "Makima-Parts"
 
 /** The first byte of a message with the last part of an event. Any other event starts with `{`. */
 export const lastPartMark = 0
 
-/** The most messages that wait for the server's answer. */
+/** How many messages may wait for the server's answer. */
 const maxWindow = 1000
-/** The most bytes of them. */
+/** How many bytes of messages may wait for the server's answer. */
 const maxWindowBytes = 8 * 1024 * 1024
 /** Room for the headers and the subject of a message within the server's limit. */
 const headerRoom = 8 * 1024
 
 export interface Appender {
   readonly append: (events: ReadonlyArray<NewEvent>, fence: Fence | undefined) => Effect.Effect<number, LogError>
-  /** Puts a message into the stream where a lease changed hands. */
+  /** Puts a message into the stream that says that a lease has a new holder. */
   readonly markLease: (name: string) => Effect.Effect<void, LogError>
 }
 
@@ -59,14 +59,14 @@ export interface Options {
   readonly jsm: JetStreamManager
   readonly stream: string
   readonly subjects: Subjects
-  /** Where readers are woken. */
+  /** The subject on which appends are announced to readers. */
   readonly notify: string
   readonly timeoutMillis: number
   readonly getCell: Cells["get"]
   readonly faults: Faults
 }
 
-/** What this writer knows of the end of the stream. */
+/** The end of the stream, as this writer knows it. */
 interface Tail {
   seq: number
   marks: number
@@ -85,7 +85,7 @@ const utf8 = new TextEncoder()
 /** An id as a header can hold it. */
 const toHeader = (id: string): string => (/^[!-<>-~][!-~]*$/.test(id) ? id : `=${Base64Url.encode(id)}`)
 
-/** The last part has the least bytes that a message may have. */
+/** The last part is as small as a message may be. */
 const split = (bytes: Uint8Array, limit: number): ReadonlyArray<Uint8Array> => {
   const parts: Array<Uint8Array> = []
   for (let start = 0; start < bytes.length; start += limit) parts.push(bytes.subarray(start, start + limit))
@@ -172,7 +172,7 @@ export const make = (options: Options): Appender => {
     return { subject, payload: payload.data, bytes: payload.bytes, id: toHeader(id), headers: hdrs }
   }
 
-  /** Publishes one message. Returns its sequence, or `undefined` if the stream has moved on. */
+  /** Publishes one message. Returns its sequence, or `undefined` if another message came first. */
   const publishOne = async (message: Message, at: Tail): Promise<number | undefined> => {
     try {
       const ack = await publish(message, { seq: at.seq })
@@ -207,8 +207,8 @@ export const make = (options: Options): Appender => {
   }
 
   /**
-   * Appends a part of a batch after `at`. Returns how many events the stream has now,
-   * the position of the last of them, and whether one of them was there before.
+   * Appends a part of a batch after `at`. Returns how many of the events the stream has
+   * now, the position of the last of them, and whether one of them was stored before.
    */
   const appendWindow = async (events: ReadonlyArray<NewEvent>, start: number, window: number, at: Tail) => {
     const limit = (nc.info?.max_payload ?? 1024 * 1024) - headerRoom
@@ -272,7 +272,7 @@ export const make = (options: Options): Appender => {
     let position = 0
     let window = maxWindow
     while (done < events.length) {
-      // The end of the stream first, then the lease: a change of hands in between refuses the append.
+      // First the end of the stream, then the lease: if the holder changes in between, the append is refused.
       const at = tail ?? (yield* attempt(readTail))
       tail = at
       if (fence !== undefined) yield* check(fence)
@@ -282,7 +282,7 @@ export const make = (options: Options): Appender => {
         done += result.count
         position = result.position
       }
-      // An event that was there before may be one that this writer never saw.
+      // An event that was stored before may have been stored by another writer.
       if (result.isSlow) versions.clear()
       window = result.isSlow ? 1 : Math.min(maxWindow, window * 2)
       if (result.isConflict) forget()
@@ -291,7 +291,7 @@ export const make = (options: Options): Appender => {
     return position
   })
 
-  /** Nothing to store: the lease is checked all the same. */
+  /** An append of nothing. It checks the lease too. */
   const emptyAppend = Effect.fnUntraced(function* (fence: Fence | undefined) {
     tail = yield* attempt(readTail)
     checked.clear()
@@ -303,7 +303,7 @@ export const make = (options: Options): Appender => {
     lock.withPermit(
       Effect.onExit(effect, (exit) =>
         Effect.sync(() => {
-          // What was stored is unknown.
+          // It is unknown what was stored.
           if (exit._tag === "Failure") forget()
         })
       )
@@ -311,7 +311,7 @@ export const make = (options: Options): Appender => {
 
   return {
     append: (events, fence) => guarded(events.length === 0 ? emptyAppend(fence) : appendAll(events, fence)),
-    // Not under the lock: an append that is under way is what it must refuse.
+    // Without the lock: it has to refuse an append that is in progress.
     markLease: (name) =>
       Effect.asVoid(attempt(() => js.publish(subjects.fence(name), "", { timeout: options.timeoutMillis })))
   }

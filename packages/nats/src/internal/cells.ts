@@ -1,8 +1,8 @@
 /**
  * The cells of a log in a bucket of the key-value store.
  *
- * A key is a subject there, so its parts are separated by dots. Reads go to the
- * leader of the bucket, so they see every earlier change.
+ * A key of a bucket is a subject, so its parts are separated by dots. Reads go to
+ * the leader of the bucket, so they see every earlier change.
  */
 import * as Effect from "effect/Effect"
 import { leaseKey, type Cell, type Cells } from "@makima-stream/log/LogEngine"
@@ -38,10 +38,10 @@ const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, LogError> =>
 
 export const make = (
   kv: KV,
-  /** Called after a lease changed hands, before the change is reported. */
+  /** Called after a lease has got a new holder, before that is reported. */
   onLease: (name: string) => Effect.Effect<void, LogError>
 ): Cells => {
-  /** The holders that this process has set, to tell a renewal from a change. */
+  /** The holders that this process has set. They show whether a write is a renewal. */
   const holders = new Map<string, string>()
 
   const read = async (key: string): Promise<Cell | undefined> => {

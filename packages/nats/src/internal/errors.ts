@@ -4,13 +4,13 @@
 import { Full, LogError, Unavailable } from "@makima-stream/log/LogError"
 import { JetStreamApiError } from "@nats-io/jetstream"
 
-/** The server's codes for a compare and set that found something newer: another last id, another last sequence. */
+/** The server's codes for a compare and set that failed: another last id, another last sequence. */
 const conflicts: ReadonlySet<number> = new Set([10_070, 10_071])
 
 /** The server's codes for a stream that has no space: resources, storage, and limits of the stream or the account. */
 const noSpace: ReadonlySet<number> = new Set([10_002, 10_023, 10_028, 10_047, 10_077, 10_110])
 
-/** Whether a compare and set found something newer. */
+/** Whether a compare and set failed because of a newer message. */
 export const isConflict = (error: unknown): boolean => error instanceof JetStreamApiError && conflicts.has(error.code)
 
 /** Whether the server no longer has a consumer. */

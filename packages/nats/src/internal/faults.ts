@@ -1,11 +1,11 @@
 /**
- * Ends of the process in the middle of an append, for tests.
+ * Faults for tests: the process ends in the middle of an append.
  */
 import * as Context from "effect/Context"
 
-/** Where an append ends as if its process was killed. */
+/** Where the process of an append is killed. */
 export interface Faults {
-  /** How many messages the next append sends before that. Counts down; `undefined` means no fault. */
+  /** How many more messages are sent before that. Counts down; `undefined` means no fault. */
   messagesLeft: number | undefined
 }
 
@@ -14,7 +14,7 @@ export const Faults = Context.Reference<Faults>("@makima-stream/nats/internal/Fa
   defaultValue: () => ({ messagesLeft: undefined })
 })
 
-/** What an append fails with where its process was killed. */
+/** The failure of an append whose process was killed. */
 export class Killed extends Error {
   override readonly name = "Killed"
 }

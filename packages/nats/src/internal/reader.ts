@@ -1,10 +1,10 @@
 /**
  * Reads the stream in pages.
  *
- * A page comes from an ephemeral consumer that the server keeps for a short while. A
+ * A page comes from an ephemeral consumer, which the server keeps for a short time. A
  * reader asks for one page after the other, so its consumer is found again by the
- * position where the last page ended. A consumer is never waited on: its count of
- * pending messages says how many can be fetched at once.
+ * position where the last page ended. A fetch never waits: it asks for no more than the
+ * consumer's count of pending messages.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -39,11 +39,11 @@ export interface Options {
   readonly jsm: JetStreamManager
   readonly stream: string
   readonly subjects: Subjects
-  /** Returns what waits for the next append that is announced after the call, for a while at most. */
+  /** Returns an effect that waits for the next append announced after the call, for a limited time. */
   readonly nextNotice: () => Effect.Effect<void>
 }
 
-/** A consumer, and what is known of it. */
+/** A consumer, with its state. */
 interface Cursor {
   readonly consumer: Consumer
   readonly name: string
@@ -68,7 +68,7 @@ interface Read {
   readonly entry: Entry | undefined
 }
 
-/** The number of marks that name no task, up to and with a message. */
+/** The number of marks without a task, up to and including a message. */
 const marksOf = ({ message }: Read): number => Number(message.headers?.get(marksHeader) ?? "")
 
 export const make = (options: Options): Pages => {
@@ -123,13 +123,13 @@ export const make = (options: Options): Pages => {
     cursor.pending = fetched.pending
     return fetched.read
   }
-  /** Fetches what a reader of history is about to ask for. */
+  /** Fetches the next messages before a reader of history asks for them. */
   const fetchAhead = (cursor: Cursor): void => {
     cursor.ahead = fetch(cursor, cursor.pending)
-    // Whoever awaits it receives the error.
+    // The error is for the caller that awaits it.
     cursor.ahead.catch(() => undefined)
   }
-  /** Everything that a consumer has pending, up to a position. Closes it. */
+  /** Reads all pending messages of a consumer, up to a position. Closes the consumer. */
   const drain = async (cursor: Cursor, upTo = Number.POSITIVE_INFINITY): Promise<ReadonlyArray<Entry>> => {
     const entries: Array<Entry> = []
     while (cursor.pending > 0) {
@@ -147,7 +147,7 @@ export const make = (options: Options): Pages => {
     const { streamSequence: position, timestampNanos } = message.info
     if (subject === subjects.parts || subject.startsWith(fences)) return { position, message, entry: undefined }
     const at = Math.floor(timestampNanos / 1e6)
-    // Headers are decoded only where they are needed, because that takes as long as everything else.
+    // Headers are decoded only where they are needed, because decoding them takes as long as the rest.
     if (data[0] !== lastPartMark) return { position, message, entry: toEntry(position, at, message.string()) }
     const parts = (message.headers?.get(partsHeader) ?? "").split(",").map(Number)
     return join(parts, data.subarray(1)).then((text) => ({
@@ -171,14 +171,14 @@ export const make = (options: Options): Pages => {
     return { position, at, event: event.success }
   }
 
-  /** Everything that a subject matches after a position, as much as fits in a page, and how far that is complete. */
+  /** The messages of a subject after a position, as many as fit in a page, and up to which position they are complete. */
   const pageOf = async (subject: string, after: number) => {
     const key = keyOf(subject, after)
     let cursor = cursors.get(key)
     cursors.delete(key)
     let last = after
     if (cursor === undefined || (cursor.pending === 0 && cursor.ahead === undefined)) {
-      // Before the consumer is asked: what it has no pending messages up to is complete up to here.
+      // Read before the consumer is asked: if it has no pending messages, the page is complete up to here.
       last = (await state()).last
       cursor = (await refresh(cursor)) ?? (await openAt(subject, after))
     }
@@ -202,10 +202,10 @@ export const make = (options: Options): Pages => {
   }
 
   /**
-   * The marks of what retention has removed before it was read. `first` is the first
-   * position of the stream after the messages were read. A reader of everything sees
-   * the hole in the positions. Behind a filter, whatever lies between two messages
-   * that are not neighbours may have been removed before it was delivered.
+   * The marks of entries that retention removed before they were read. `first` is the
+   * first position of the stream after the messages were read. Without a filter, the
+   * positions show the hole. With a filter, every message between two messages that are
+   * not neighbours may have been removed before it was delivered.
    */
   const holes = (read: ReadonlyArray<Read>, after: number, upTo: number, first: number, isAll: boolean) => {
     const marks: Array<Entry> = []
@@ -218,7 +218,7 @@ export const make = (options: Options): Pages => {
     return marks
   }
 
-  /** The marks that name no task between two positions, for a reader whose filter misses them. */
+  /** The marks without a task between two positions, for a reader whose subject does not match them. */
   const marksBetween = async (after: number, upTo: number): Promise<ReadonlyArray<Entry>> =>
     drain(await openAt(subjects.marks, after), upTo)
 
@@ -234,12 +234,12 @@ export const make = (options: Options): Pages => {
     const count = entries.length
     if (subjects.missesMarks(wanted)) {
       const end = read.at(-1)
-      // Without a jump in the count up to the end there is no mark in between.
+      // If the count is the same at the end, there is no mark in between.
       const isQuiet = end !== undefined && end.position === position && marksOf(end) === cursor.marks
       if (!isQuiet && position > after) entries.push(...(await marksBetween(after, position)))
       cursor.marks = end !== undefined && end.position === position ? marksOf(end) : undefined
     }
-    // What was removed until everything was read may be missing. The positions show it where everything is read.
+    // Entries that were removed during the read may be missing. Without a filter, the positions show that.
     const isAll = subject === subjects.all
     const isWhole = isAll && read.length > 0 && read.at(-1)?.position === position
     const first = isWhole ? after + 1 : (await state()).first
@@ -262,7 +262,7 @@ export const make = (options: Options): Pages => {
     const entries: Array<Entry> = []
     for (const entry of await drain(cursor)) {
       if (wanted !== undefined && !wanted.isWanted(entry.event)) continue
-      // Appended since: the reader receives it after the snapshot, which has the one before it.
+      // A newer update was appended since. The reader receives it later; the snapshot has the update before it.
       const newest = entry.position <= last ? entry : await lastUpTo(entry, last)
       if (newest !== undefined) entries.push(newest)
     }

@@ -1,26 +1,26 @@
 /**
- * The subjects of a kept feed, and which of them a filter needs.
+ * The subjects of a feed in the log, and which of them a filter needs.
  *
  * ```
- * mk.<feed>.t.<task>.u           updates, each newer than those before it
- * mk.<feed>.t.<task>.l           updates that are older than one that came before
+ * mk.<feed>.t.<task>.u           updates, each newer than all before it
+ * mk.<feed>.t.<task>.l           late updates: older than an earlier one
  * mk.<feed>.t.<task>.r           restatements
  * mk.<feed>.t.<task>.m           marks of one task
  * mk.<feed>.t.<task>.o.<type>    output
  * mk.<feed>.t.<task>.p.<type>    partial output
- * mk.<feed>.m                    marks and other elements that name no task
+ * mk.<feed>.m                    marks and other elements without a task
  * mk.<feed>.e                    errors and unknown messages
  * mk.<feed>.c                    parts of events that are too large for one message
- * mk.<feed>.f.<lease>            where a lease changed hands
+ * mk.<feed>.f.<lease>            a lease has a new holder
  * ```
  *
- * The status of a task is not in the subject: the last message of a task's `u` has
- * to be its newest update.
+ * The status of a task is not in the subject, because the last message of a task's
+ * `u` has to be its newest update.
  */
 import { isLifecycle, type MeshEvent } from "@makima-stream/core/MeshEvent"
 import { token, type Wanted } from "@makima-stream/log/LogEngine"
 
-/** What the subject of an event is made from. */
+/** The subjects of one feed. */
 export interface Subjects {
   /** Matches every subject of the feed. */
   readonly all: string
@@ -30,11 +30,11 @@ export interface Subjects {
   /** Matches the newest update of every task. */
   readonly updates: string
   readonly updatesOf: (taskId: string) => string
-  /** The subject of an event. `isLate` says that an update is older than one before it. */
+  /** The subject of an event. `isLate`: whether an update is older than an earlier one. */
   readonly of: (event: MeshEvent, isLate: boolean) => string
-  /** One subject that matches everything that is wanted. It may match more. */
+  /** One subject that matches all wanted events. It may match more. */
   readonly filter: (wanted: Wanted | undefined) => string
-  /** Whether `filter` leaves out the marks that name no task. */
+  /** Whether `filter` does not match the marks without a task. */
   readonly missesMarks: (wanted: Wanted | undefined) => boolean
 }
 
@@ -45,7 +45,7 @@ export const make = (feed: string): Subjects => {
     if (wanted === undefined) return `${root}.>`
     const taskId = only(wanted.tasks)
     const ofTask = taskId === undefined ? `${root}.t.*` : task(taskId)
-    // The marks of a task have the shape of its updates, so a reader of output that keeps marks needs all of it.
+    // The marks of a task have a subject like its updates, so a reader of output that keeps marks needs all of the task.
     if (wanted.keepsMarks) return taskId === undefined ? `${root}.>` : `${ofTask}.>`
     const type = only(wanted.messageTypes)
     if (type !== undefined) return `${ofTask}.*.${token(type)}`
@@ -78,7 +78,7 @@ export const make = (feed: string): Subjects => {
   }
 }
 
-/** The only member of a set that has one. */
+/** The member of a set with one member; otherwise `undefined`. */
 const only = <A>(set: ReadonlySet<A> | undefined): A | undefined => {
   if (set?.size !== 1) return undefined
   const [first] = set

@@ -17,7 +17,7 @@ export * from "../LogLaws.ts"
  * **Details**
  *
  * No law is skipped. The test of a law in `cannot` fails if the engine keeps the law,
- * since the table in the documentation would be wrong.
+ * because the table in the documentation would then be wrong.
  *
  * **Example** (The log in memory)
  *

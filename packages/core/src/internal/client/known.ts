@@ -1,7 +1,7 @@
 /**
  * The tasks that a client knows: the newest status of each task, from every update
- * that the client has routed to any consumer. Discoveries decide by it, and a new
- * discovery starts from it. Synchronous: the caller passes the time in.
+ * that the client has routed to any consumer. Discoveries use it, and a new
+ * discovery starts from it. Synchronous: the caller passes the time.
  *
  * - The update with the highest version decides; an update without a version counts
  *   as newer. Versions are only compared within a connection, because a server that
@@ -17,7 +17,7 @@ import type { Restated } from "../../MeshEvent.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 
-/** What is known of a task. */
+/** The state of a task. */
 export interface Task {
   version: number | undefined
   status: string | undefined

@@ -3,10 +3,10 @@
  * and that the server acknowledges, `unsubscribe` or `unsubscribeOutput` of a
  * task that is never subscribed.
  *
- * Acknowledgements arrive in order with the data, so its place shows that
- * everything that the server sent before the request has been delivered. The
- * acknowledgement is replaced by a frame of a type of our own, which passes the
- * decoder as an `UnknownMessage` at the same place.
+ * Acknowledgements arrive in order with the data. So at the place of the
+ * acknowledgement, everything that the server sent before the request has been
+ * delivered. The acknowledgement is replaced by a frame with a type of this module,
+ * which the decoder turns into an `UnknownMessage` at the same place.
  *
  * The server may leave out the task of an acknowledgement. It then answers the
  * oldest request of its type, so the requests of the session are counted too. A
@@ -42,14 +42,14 @@ export const boundaryOf = (element: MeshEvent): Boundary | undefined => {
 
 type Frame = string | Uint8Array
 
-/** A request of a type that waits for its acknowledgement: our own, with its time, or one of the session. */
+/** A request that waits for its acknowledgement: one of this module, with its time, or one of the session. */
 interface Pending {
   readonly time: number | undefined
 }
 
 export interface BoundarySocket {
   readonly socket: Socket.Socket
-  /** Requests a boundary, unless one is on its way. Does nothing without a connection. */
+  /** Requests a boundary, unless a request waits already. Does nothing without a connection. */
   readonly request: (kind: Kind, now: number) => Effect.Effect<void>
 }
 
@@ -59,14 +59,14 @@ export const make = (inner: Socket.Socket): BoundarySocket => {
 
   const isOwn = ({ time }: Pending): boolean => time !== undefined
 
-  /** Notes the requests of the session that have the same acknowledgement. */
+  /** Records the requests of the session that have the same acknowledgement. */
   const note = (chunk: unknown): void => {
     if (typeof chunk !== "string") return
     if (chunk.startsWith('{"type":"unsubscribe"')) pending.updates.push({ time: undefined })
     else if (chunk.startsWith('{"type":"unsubscribeOutput"')) pending.output.push({ time: undefined })
   }
 
-  /** The request that a frame acknowledges, if it is one of ours. */
+  /** The request of this module that a frame acknowledges. */
   const answered = (frame: Frame): { readonly kind: Kind | "all"; readonly time: number } | undefined => {
     if (typeof frame !== "string" || frame.length > 200) return undefined
     const kind = /"type"\s*:\s*"unsubscribed"/.test(frame)
@@ -81,7 +81,7 @@ export const make = (inner: Socket.Socket): BoundarySocket => {
     const [request] = index < 0 ? [] : waiting.splice(index, 1)
     if (request?.time === undefined) return undefined
     if (isNamed) return { kind, time: request.time }
-    // A heartbeat below may have asked for the same acknowledgement.
+    // A heartbeat of the transport may have sent the same request.
     return kind === "output" ? undefined : { kind: "all", time: request.time }
   }
 

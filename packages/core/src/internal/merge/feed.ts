@@ -2,14 +2,13 @@
  * A feed over several connections: one reconnecting loop for each, whose elements
  * go through the merge.
  *
- * - One fiber for each connection pulls it, and waits while the consumer has not
- *   taken its last batch. The consumer's pull merges: what is wanted and confirmed
- *   changes in the order in which elements are pulled.
- * - One fiber requests boundaries while an input is not aligned, and now and then
- *   to notice that the server has skipped messages.
- * - Dials have a distance of `dialSpacing`, so that a server that has just come
- *   back is not dialled twice at once, and one of two refusals can be the other's
- *   warning.
+ * - One fiber for each connection pulls it, and waits until the consumer has taken
+ *   its last batch. The consumer's pull merges, so the interest and the
+ *   confirmations change in the order in which elements are pulled.
+ * - One fiber requests boundaries: often while an input is not aligned, and rarely
+ *   otherwise, to detect that the server has skipped messages.
+ * - Dials are at least `dialSpacing` apart, so that a server that has just started
+ *   again is not dialled twice at once.
  *
  * Invariants: heartbeat, backoff and epoch belong to each connection; the merged
  * feed fails when every connection has failed.
@@ -45,14 +44,17 @@ export interface GroupOptions {
 /** The shortest time between two dials, in milliseconds. */
 export const dialSpacing = 1000
 
-/** The waits between two requests of boundaries while an input is not aligned, and while all are, in milliseconds. */
+/**
+ * The time between two requests of boundaries in milliseconds: it grows from
+ * `firstAsk` to `lastAsk` while an input is not aligned, and is `askAnyway` otherwise.
+ */
 const firstAsk = 100
 const lastAsk = 2000
 const askAnyway = 10_000
 
 const kinds: ReadonlyArray<Kind> = ["updates", "output"]
 
-/** The place at which a connection has confirmed a key of its own table. */
+/** A key of a connection's table that was confirmed, at its place among the elements. */
 interface Placed {
   readonly _tag: "Placed"
   readonly key: Key
@@ -98,7 +100,7 @@ interface Parts {
 interface Input {
   readonly connection: Connection.Connection<Placed>
   readonly boundaries: BoundarySocket.BoundarySocket
-  /** The keys that it has confirmed, until its whole interest is. */
+  /** The confirmed keys, until the whole interest is confirmed. */
   readonly placed: Set<Key>
 }
 
@@ -113,11 +115,11 @@ class MergedFeed<Extra> {
   #epoch: number
   #isConnected = false
   #isRunning = false
-  /** What the connections have delivered and the consumer has not taken: one batch of each at most. */
+  /** The batches that the consumer has not taken: at most one of each connection. */
   readonly #ready: Array<Delivery> = []
-  /** The beginning of a connected stretch, for the next pull: it is first in its batch. */
+  /** The `Connected` for the next pull, where it is the first of its batch. */
   #next: Connected | undefined
-  /** The mark of the replay, until the keys that were wanted at its beginning are confirmed. */
+  /** The mark of the replay. It waits until the keys that were wanted at the start of the replay are confirmed. */
   #mark: Resync | undefined
   #ended: Cause.Cause<MeshError.MeshError> | undefined
   #failed = 0
@@ -187,7 +189,7 @@ class MergedFeed<Extra> {
     if (delivery !== undefined) {
       const out: Array<Element<Extra>> = []
       const changed = this.#take(delivery, out)
-      // Afterwards: an open latch runs the waiting fiber at once, and the table of the connection would be ahead.
+      // Last, because opening the latch runs the waiting fiber at once, and the connection's table would change too early.
       delivery.taken.openUnsafe()
       if (changed) return this.#published(out)
       return isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : this.pull
@@ -206,7 +208,7 @@ class MergedFeed<Extra> {
     return Effect.andThen(publish, isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : this.pull)
   }
 
-  /** Ends each connection and dials again. Sequential, so the dials have their distance. */
+  /** Ends each connection and dials again. Sequential, so that the dials are apart. */
   readonly reconnect: Effect.Effect<void> = Effect.suspend(() =>
     Effect.forEach(this.#inputs, ({ connection }) => connection.reconnect, { discard: true })
   )
@@ -239,7 +241,7 @@ class MergedFeed<Extra> {
     )
   }
 
-  /** Merges a batch of a connection. Returns whether it changed more than data. */
+  /** Merges a batch of a connection. Returns whether it had anything besides data. */
   #take({ batch, input }: Delivery, out: Array<Element<Extra>>): boolean {
     const now = this.#now()
     let changed = false
@@ -294,7 +296,7 @@ class MergedFeed<Extra> {
     return changed
   }
 
-  /** Appends elements of the merged feed, and enters into the feed's table what they say. */
+  /** Appends elements of the merged feed, and applies them to the feed's table. */
   #append(elements: ReadonlyArray<MeshEvent>, out: Array<Element<Extra>>): void {
     for (const element of elements) {
       switch (element._tag) {
@@ -326,13 +328,13 @@ class MergedFeed<Extra> {
     for (const key of this.#inputs[this.#machine.lead()]?.placed ?? []) this.#confirm(key, out)
   }
 
-  /** A connection that has given up does not end the feed while another one tries. */
+  /** The end of one connection does not end the feed while another connection tries to connect. */
   #mayGoOn(element: Disconnected): Disconnected {
     if (element.retryInMillis !== undefined || this.#failed + 1 >= this.#inputs.length) return element
     return { ...element, retryInMillis: 0 }
   }
 
-  /** Enters what a mark says. Returns whether the mark has to wait. */
+  /** Applies a mark to the table. Returns whether the mark has to wait. */
   #onMark(mark: Resync): boolean {
     const { reason, taskId, unconfirmed } = mark
     switch (reason._tag) {
@@ -408,7 +410,7 @@ class MergedFeed<Extra> {
   // boundaries
   // ---------------------------------------------------------------------------
 
-  /** Requests boundaries where they help. */
+  /** Requests the boundaries that can align an input. */
   readonly #ask: Effect.Effect<void> = Effect.suspend(() => {
     let wait = firstAsk
     const round = Effect.suspend(() => {

@@ -3,7 +3,7 @@
  * confirmed, which sequences there are, and the lifecycle elements and marks of
  * the merged feed. `sequence.ts` aligns the messages of one task and kind.
  *
- * Most sequences are *implicit*: every input stands at the end of what was
+ * Most sequences are *implicit*: every input has delivered everything that was
  * emitted, so there is nothing to remember, and they have no object. A kind of an
  * input either `leads`, which means that it is aligned in every implicit
  * sequence, or joins. It leads once both bounds of the implicit sequences are
@@ -15,8 +15,8 @@
  * 1. While an input is connected, at least one input leads in each kind.
  * 2. `Connected` and `Disconnected` alternate in the output, except for attempts
  *    that failed, and `Disconnected` is emitted only if no confirmed input is left.
- * 3. A message is emitted at most once by each place of it, or a mark stands in
- *    between.
+ * 3. A message at one place of the server's order is emitted at most once, unless a
+ *    mark comes between.
  */
 import type { Connected, Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
 import type { ServerError, UnknownMessage } from "../../ServerMessage.ts"
@@ -37,7 +37,7 @@ export interface Settings {
   readonly isWanted: ((kind: Kind, taskId: TaskId) => boolean) | undefined
 }
 
-/** How an input stands to all sequences of a kind that have no object. */
+/** The state of an input in all sequences of a kind that have no object. */
 interface KindState {
   leads: boolean
   /** When it began to join. Its `lo` is known after a boundary at this time or later. */
@@ -51,9 +51,9 @@ interface Input {
   state: "closed" | "opening" | "open"
   /** Whether the server has confirmed its interest. */
   isConfirmed: boolean
-  /** How many keys of it the server has not confirmed. */
+  /** How many of its keys the server has not confirmed. */
   unconfirmed: number
-  /** When a sign of life last counted as a boundary. */
+  /** When a frame last counted as a boundary. */
   boundaryAt: number
   readonly updates: KindState
   readonly output: KindState
@@ -72,7 +72,7 @@ export interface Stats {
   readonly held: number
   /** Their size in bytes. */
   readonly heldBytes: number
-  /** How often two inputs did not hold the same messages. */
+  /** How often two inputs delivered different messages at the same place. */
   readonly disagreements: number
   /** How often a sequence held more than its bound. */
   readonly overruns: number
@@ -85,7 +85,10 @@ const kinds: ReadonlyArray<Kind> = ["updates", "output"]
 /** More tasks than this get one mark without a task. */
 const maxMarks = 32
 
-/** For how long an error or an unknown message waits for its copy on another input, in milliseconds, and how many wait. */
+/**
+ * For how long an error or an unknown message is kept, in milliseconds, and how many
+ * are kept: to recognise the copy that another input delivers.
+ */
 const copyMillis = 10_000
 const maxCopies = 64
 
@@ -103,7 +106,7 @@ export class Machine {
   readonly #sequences: Readonly<Record<Kind, Map<TaskId, Sequence>>> = { updates: new Map(), output: new Map() }
   readonly #shared: Shared
   #epoch: number
-  /** Whether a complete stretch lasts. */
+  /** Whether the feed is in a complete stretch. */
   #isComplete = false
   /** When the last complete stretch ended; `undefined` before the first one. */
   #incompleteSince: number | undefined
@@ -169,13 +172,13 @@ export class Machine {
     return false
   }
 
-  /** Whether a kind has messages that an input still has to deliver. */
+  /** Whether a kind has emitted messages that an input has not delivered. */
   isLagging(kind: Kind): boolean {
     for (const sequence of this.#sequences[kind].values()) if (!sequence.isTrivial()) return true
     return false
   }
 
-  /** What was emitted and an input has not delivered, by task; `undefined` for the tasks where it is not aligned. */
+  /** The emitted messages that an input has not delivered, by task; `undefined` for the tasks where it is not aligned. */
   missing(input: number): ReadonlyArray<{
     readonly taskId: TaskId
     readonly kind: Kind
@@ -205,7 +208,7 @@ export class Machine {
   // elements
   // ---------------------------------------------------------------------------
 
-  /** An input is about to send its interest: whatever arrived before now is not its own. */
+  /** An input is about to send its interest. */
   open(input: number, now: number): void {
     const { state } = this.#input(input)
     if (state !== "closed") return
@@ -301,13 +304,13 @@ export class Machine {
     if (sequences.size < this.#settings.maxTasks) return
     const [oldest] = sequences.values()
     if (oldest === undefined) return
-    // What is forgotten may still arrive on the inputs that had not delivered it.
+    // The forgotten messages may still arrive on the inputs that have not delivered them.
     this.#inputs.forEach((input, i) => {
       const member = oldest.members[i]
       const isBehind = member?.mode === "joining" || (member?.mode === "aligned" && member.at !== oldest.position)
       if (!isBehind) return
       if (this.#hasLead(kind, i)) this.#restartKind(input, kind, now, input[kind].confirmedAt)
-      // It goes on as if it had delivered everything, so it may repeat some of it.
+      // From here on it counts as an input that has delivered everything, so it may repeat messages.
       else this.#mark("window", out, oldest.taskId)
     })
     this.#shared.overruns++
@@ -347,7 +350,7 @@ export class Machine {
       this.#restartKind(state, kind, now, Infinity)
       state[kind].leads = lead
       state[kind].isLoKnown = isLoKnown
-      // Whoever leads from here on does so in sequences without a past.
+      // An input that leads from here on leads in sequences without a past.
       for (const [taskId, sequence] of this.#sequences[kind]) {
         if (sequence.isTrivial()) {
           this.#sequences[kind].delete(taskId)
@@ -387,13 +390,13 @@ export class Machine {
     })
   }
 
-  /** An input joins anew in all sequences of a kind, from its next message on. */
+  /** An input joins again in all sequences of a kind, from its next message on. */
   #restart(input: number, kind: Kind, now: number, confirmedAt: number): void {
     this.#restartKind(this.#input(input), kind, now, confirmedAt)
     for (const sequence of this.#sequences[kind].values()) sequence.restart(input, now, confirmedAt)
   }
 
-  /** An input becomes the only one that leads: the others join anew, in sequences without a past. */
+  /** An input becomes the only one that leads: the others join again, in sequences without a past. */
   #takeOver(input: number, now: number): void {
     this.#clear(now)
     this.#inputs.forEach((other, i) => {
@@ -434,7 +437,7 @@ export class Machine {
     return out
   }
 
-  /** An input has shown life: it has delivered what the server sent before `skew`. */
+  /** An input has delivered a frame: it has delivered everything that the server sent longer than `skew` ago. */
   alive(input: number, now: number, out: Array<MeshEvent> = []): Array<MeshEvent> {
     const { skew } = this.#settings
     const state = this.#input(input)
@@ -454,7 +457,7 @@ export class Machine {
     this.#start(input, at, now, out)
   }
 
-  /** The merged feed goes on with an input that is not confirmed yet. */
+  /** The merged feed continues with an input that is not confirmed yet. */
   #start(input: number, at: number, now: number, out: Array<MeshEvent>): void {
     this.#takeOver(input, now)
     this.#epoch++
@@ -492,7 +495,7 @@ export class Machine {
     const lead = this.lead()
     const isConfirmed = this.#inputs.some((input) => input.state === "open" && input.isConfirmed)
     if (!isConfirmed && (wasConfirmed || lead < 0)) {
-      // Nothing that is left has the server's confirmation: a gap, as with one connection.
+      // No other input is confirmed: a gap, as with one connection.
       this.#stop(now)
       out.push({ ...element, epoch: this.#epoch, retryInMillis: 0 })
       const next = this.#inputs.findIndex(({ state }) => state === "open")
@@ -513,7 +516,7 @@ export class Machine {
     this.#rejoin(next, now)
   }
 
-  /** Marks the tasks in which no input that is left is aligned, and goes on with the best one. */
+  /** Marks the tasks in which no remaining input is aligned, and continues with the best one. */
   #markJoining(now: number, out: Array<MeshEvent>): void {
     const joining = kinds.flatMap((kind) =>
       Array.from(this.#sequences[kind].values()).filter((sequence) => !sequence.hasAligned())
@@ -533,7 +536,7 @@ export class Machine {
     }
   }
 
-  /** The inputs other than the one that leads now join anew. */
+  /** The inputs other than the one that leads now join again. */
   #rejoin(lead: number, now: number): void {
     this.#inputs.forEach((input, i) => {
       if (i === lead || input.state === "closed") return

@@ -40,7 +40,7 @@ export const isEqual = (a: unknown, b: unknown, depth = 0): boolean => {
   const keys = Object.keys(a)
   return (
     keys.length === Object.keys(b).length &&
-    // Both are objects with string keys, which `object` does not say.
+    // Both are objects with string keys, which the type `object` does not show.
     keys.every((key) => key in b && isEqual((a as Members)[key], (b as Members)[key], depth + 1))
   )
 }

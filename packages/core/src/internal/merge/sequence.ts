@@ -5,17 +5,17 @@
  * The index of a message is the number of messages that were emitted before it.
  * An input is a *member* of the sequence:
  *
- * - `aligned`: the index of its next message is known. A message at the end of
- *   what was emitted is emitted, an earlier one is compared and dropped.
+ * - `aligned`: the index of its next message is known. A message with the next
+ *   index is emitted; one with an earlier index is compared and dropped.
  * - `joining`: the index `offset` of its first message is not known. Its messages
- *   are held. What is known is `lo <= offset <= hi`, and which offsets in between
- *   agree with the contents.
+ *   are held. The bounds `lo <= offset <= hi` are known, and which offsets between
+ *   them agree with the contents.
  * - `absent`: the input is not connected.
  *
  * The bounds come from *boundaries*. A boundary of an input at time `t` says that
  * the input has delivered everything that the server sent before `t`: an
- * acknowledgement of a request that left at `t` is one. Whatever arrived before
- * `t`, on any input, was sent before `t`. So, if `emitted(t)` messages were
+ * acknowledgement of a request that left at `t` is one. Everything that arrived
+ * before `t`, on any input, was sent before `t`. So, if `emitted(t)` messages were
  * emitted by `t`, and the input has delivered `count` messages by its boundary:
  *
  * - for a joining input `offset + count >= emitted(t)`,
@@ -37,7 +37,7 @@ export type Kind = "updates" | "output"
 /** Why two inputs cannot be aligned. */
 export type Cause = "lost" | "window" | "ambiguous" | "disagreement"
 
-/** What the sequences of one merge share. */
+/** The state that all sequences of one merge share. */
 export interface Shared {
   /** How many messages one sequence may hold, and their bytes. */
   readonly window: number
@@ -60,7 +60,7 @@ export interface Member {
   mode: "absent" | "joining" | "aligned"
   /** The index of the next message of an aligned member. */
   at: number
-  /** What a joining member has delivered, and when it arrived. */
+  /** The messages of a joining member, and when they arrived. */
   held: Array<Message>
   heldAt: Array<number>
   /** The bounds of the offset of a joining member. */
@@ -70,15 +70,15 @@ export interface Member {
   offsets: Array<number> | undefined
   /** When the server had confirmed the request of a joining member; `Infinity` if it has not. */
   confirmedAt: number
-  /** Whether a joining member waits for the confirmation of this task, which is not a part of its interest's. */
+  /** Whether a joining member waits for the confirmation of this task, apart from that of its interest. */
   awaitsKey: boolean
   /** Whether this task was confirmed on a joining member before it was on an aligned one. */
   wasEarly: boolean
-  /** Whether it joins again because the window passed. */
+  /** Whether it joins again because the window was exceeded. */
   overran: boolean
 }
 
-/** What is known of a member when its sequence begins. */
+/** The state of a member when its sequence begins. */
 export interface Start {
   readonly mode: Member["mode"]
   readonly lo: number
@@ -95,7 +95,7 @@ export class Sequence {
   readonly #shared: Shared
   /** How many messages were emitted. */
   position = 0
-  /** The emitted messages that an input still has to deliver, from index `#base`, and when they were emitted. */
+  /** The emitted messages from index `#base` on that an input has not delivered yet, and when they were emitted. */
   #messages: Array<Message> = []
   #times: Array<number> = []
   #head = 0
@@ -130,7 +130,7 @@ export class Sequence {
   // questions
   // ---------------------------------------------------------------------------
 
-  /** Whether it can be forgotten: every input stands at the end, and nothing is held. */
+  /** Whether it can be forgotten: every input has delivered everything, and nothing is held. */
   isTrivial(): boolean {
     for (const { at, mode } of this.members) {
       if (mode === "joining" || (mode === "aligned" && at !== this.position)) return false
@@ -147,7 +147,7 @@ export class Sequence {
     return this.members.some(({ mode }, i) => mode === "aligned" && i !== input)
   }
 
-  /** The emitted messages that an aligned input has not delivered; `undefined` if the input is not aligned, or they are not held any more. */
+  /** The emitted messages that an aligned input has not delivered; `undefined` if it is not aligned, or they were dropped. */
   missing(input: number): ReadonlyArray<Message> | undefined {
     const { at, mode } = this.#member(input)
     if (mode !== "aligned" || at < this.#base) return undefined
@@ -155,7 +155,7 @@ export class Sequence {
   }
 
   #member(input: number): Member {
-    // The machine passes numbers of inputs only, which the type of an index does not say.
+    // The machine passes only numbers of inputs.
     return this.members[input] as Member
   }
 
@@ -273,7 +273,7 @@ export class Sequence {
     this.#tighten(input, member, now, out)
   }
 
-  /** Looks at what the bounds of a joining member leave. */
+  /** Aligns a joining member if its bounds leave one offset. */
   #tighten(input: number, member: Member, now: number, out: Array<unknown>): void {
     const { hi, lo } = member
     if (lo > hi) {
@@ -309,7 +309,7 @@ export class Sequence {
     this.#shared.mark(this.taskId, "disagreement", out)
   }
 
-  /** The offset is known: emits what the member has and the output has not. */
+  /** The offset is known: emits the held messages that were not emitted yet. */
   #align(input: number, member: Member, offset: number, now: number, out: Array<unknown>): void {
     const { held } = member
     const behind = Math.min(held.length, Math.max(0, this.position - offset))
@@ -324,8 +324,8 @@ export class Sequence {
 
   /**
    * Makes an input that is still joining the only aligned one, after a mark.
-   * Drops of what it holds what the output most likely has, and emits the rest.
-   * Drops nothing that comes later: that would be a loss behind the mark.
+   * Drops the held messages that were most likely emitted already, and emits the
+   * others. Drops nothing after that, because the mark claims completeness.
    */
   promote(input: number, now: number, out: Array<unknown>): void {
     const member = this.#member(input)
@@ -339,7 +339,7 @@ export class Sequence {
     }
   }
 
-  /** Forgets where an input stands: it joins, from its next message on. */
+  /** Forgets the index of an input: it joins, from its next message on. */
   restart(input: number, now: number, confirmedAt = this.#member(input).confirmedAt): void {
     const member = this.#member(input)
     this.#release(member)
@@ -347,7 +347,7 @@ export class Sequence {
     member.lo = -Infinity
     member.hi = Infinity
     member.offsets = undefined
-    // Its first message comes after now, so a confirmation counts from now on.
+    // Its first message comes later than now, so a confirmation counts from now on.
     member.confirmedAt = Math.max(now, confirmedAt)
     member.awaitsKey &&= confirmedAt === Infinity
     member.wasEarly = false
@@ -355,7 +355,7 @@ export class Sequence {
     this.#trim(now)
   }
 
-  /** The task is confirmed on an aligned input: a complete stretch begins, and the others join it once it is confirmed on them. */
+  /** The task is confirmed on an aligned input: a complete stretch begins. The other inputs join when it is confirmed on them. */
   grow(input: number, now: number): void {
     this.lead(input, now)
     this.members.forEach(({ mode, wasEarly }, i) => {
@@ -429,14 +429,14 @@ export class Sequence {
   // disagreements
   // ---------------------------------------------------------------------------
 
-  /** An aligned input delivers something else than the output has at its place. */
+  /** An aligned input delivers another message than was emitted at this index. */
   #onDifference(input: number, member: Member, message: Message, now: number, out: Array<unknown>): void {
     this.#shared.disagreements++
     const version = versionOf(message)
     const expected = versionOf(this.#message(member.at))
     if (version !== undefined && expected !== undefined && version !== expected) {
       if (version < expected) {
-        // Its place has passed, so the other input has skipped it.
+        // Its place is in the past, so the other input has skipped it.
         this.#shared.mark(this.taskId, "disagreement", out)
         return
       }
@@ -460,7 +460,7 @@ export class Sequence {
     this.boundary(input, time, now, out)
   }
 
-  /** An input's place is not known any more: it joins again, or goes on from here if it is the only one. */
+  /** The index of an input is not known any more: it joins again, or continues from here if it is the only one. */
   #giveUp(input: number, member: Member, now: number): void {
     if (this.hasAligned(input)) {
       this.restart(input, now)
@@ -559,7 +559,7 @@ export class Sequence {
 const versionOf = (message: Message): number | undefined =>
   message._tag === "TaskUpdated" ? message.version : undefined
 
-/** The places from `from` on where an equal message stands. */
+/** The places of equal messages, from `from` on. */
 const matches = (messages: ReadonlyArray<Message>, message: Message, from = 0): ReadonlyArray<number> => {
   const places: Array<number> = []
   for (let i = from; i < messages.length; i++) if (isSame(messages[i] as Message, message)) places.push(i)

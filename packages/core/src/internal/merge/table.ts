@@ -1,10 +1,9 @@
 /**
  * The table of subscriptions of a feed with several connections.
  *
- * Each connection has a table of its own, over which its session runs. What is
- * wanted in the table of the feed is wanted in each of them. The feed's table is
- * on no connection: what the merged feed requests and confirms is entered by
- * `started`, `confirmed`, `overdue` and `expire`.
+ * Each connection has its own table, which its session uses. A key that is wanted
+ * in the table of the feed is wanted in each of them. The feed's table belongs to
+ * no connection: `started`, `confirmed`, `overdue` and `expire` change it.
  *
  * Invariants: a key is confirmed in the feed's table when the first connection has
  * confirmed it since the merged feed was connected; an unsubscribe is acknowledged
@@ -22,13 +21,13 @@ export interface Table {
   readonly subscriptions: Subscriptions.Subscriptions
   /** The tables of the connections. */
   readonly connections: ReadonlyArray<Subscriptions.Subscriptions>
-  /** The merged feed is connected: what is wanted is its replay. */
+  /** The merged feed is connected: all wanted keys are now requested. */
   readonly started: () => void
-  /** A connection has confirmed a key of its own table. Returns the key of the feed's table that is confirmed by it. */
+  /** A connection has confirmed a key of its own table. Returns the key of the feed's table that this confirms. */
   readonly confirmed: (key: Key) => Key | undefined
-  /** A key is not confirmed in time. */
+  /** A key was not confirmed in time. */
   readonly overdue: (kind: Kind, taskId: TaskId | undefined) => void
-  /** The keys that are not confirmed now are not confirmed in time. */
+  /** Every key that is not confirmed yet was not confirmed in time. */
   readonly expire: () => void
   /** The merged feed is not connected. */
   readonly stopped: () => void
@@ -46,7 +45,7 @@ export const make = (count: number, ackTimeout: number): Table => {
   let updates = new Set<TaskId>()
   let output = new Set<TaskId>()
 
-  /** What the feed's table sends goes nowhere: its unsubscribes are acknowledged at once. */
+  /** Drops the requests of the feed's table, and acknowledges its unsubscribes at once. */
   const drain = (): void => {
     if (!isStarted) return
     for (const message of feed.take(0)) {
@@ -106,7 +105,7 @@ export const make = (count: number, ackTimeout: number): Table => {
 
   const confirmed = (key: Key): Key | undefined => {
     const confirmation = feed.acknowledge(acknowledgementOf(key))
-    // It may have become unwanted before it was confirmed.
+    // The key may have become unwanted before it was confirmed.
     drain()
     return confirmation?.key
   }

@@ -1,7 +1,6 @@
 /**
- * What the option `connections` carries: how a feed is made of several
- * connections. Types only, so that a program with one connection does not load
- * the merge.
+ * The types of the option `connections`, which makes a feed of several connections.
+ * Types only, so that a program with one connection does not load the merge.
  */
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -18,9 +17,10 @@ import type { Subscriptions } from "./subscriptions.ts"
  *
  * - `Connecting`: a dial is in progress, after `attempt` consecutive failures.
  * - `Online`: connected. `epoch` counts its own connections, `since` is when this
- *   one opened. `isAligned` says whether it can stand in for the others.
+ *   one opened. `isAligned` says whether it can replace the others without a gap.
  * - `Offline`: not connected because of `reason`. The next dial is at `retryAt`.
- * - `Failed`: it gave up with `error`. The feed fails when all have.
+ * - `Failed`: it does not try again, because of `error`. The feed fails when all
+ *   connections have failed.
  *
  * @category models
  * @since 0.2.0
@@ -41,11 +41,11 @@ export interface MergedOptions<Extra> extends Options<Extra> {
   readonly onStatus?: ((connections: ReadonlyArray<ConnectionStatus>) => Effect.Effect<void>) | undefined
 }
 
-/** Several connections with their tables of subscriptions, for one feed. */
+/** Several connections of one feed, with their tables of subscriptions. */
 export interface Group {
-  /** The table of the feed: what is wanted in it is requested on each connection. */
+  /** The table of the feed. A key that is wanted in it is requested on each connection. */
   readonly subscriptions: Subscriptions
-  /** As `Connection.make`. For one loop at a time. */
+  /** The same as `Connection.make`. For one loop at a time. */
   readonly make: <Extra = never>(
     options: MergedOptions<Extra>
   ) => Effect.Effect<Connection<Extra>, never, Socket.Socket | Scope.Scope>

@@ -1,5 +1,5 @@
 /**
- * Notices a silent server on a transport without ping, by the protocol's own
+ * Detects a silent server on a transport without ping, by the protocol's own
  * acknowledgements.
  *
  * After `interval` without a frame it sends a request that changes nothing and
@@ -11,9 +11,9 @@
  *
  * 1. Silence counts only while a pull waits: a consumer that does not pull sees
  *    no frames, and that is not the server's fault.
- * 2. A server is judged only after it has answered such a request once, on this
- *    connection or an earlier one. To learn that early, the first request follows
- *    the first frame.
+ * 2. A connection is abandoned only if the server has answered such a request
+ *    before, on this connection or an earlier one. To learn that early, the first
+ *    request follows the first frame.
  * 3. An acknowledgement that names the task of the heartbeat is not passed on. One
  *    without a task id is: the session ignores it, or takes it for that of an
  *    `unsubscribeOutput` of its own, which confirms nothing.
@@ -46,7 +46,7 @@ type Frame = string | Uint8Array
 
 /** Adds the heartbeat to a socket. */
 export const wrap = (socket: Socket.Socket, settings: Settings): Socket.Socket => {
-  // What is known of the server outlives a connection.
+  // Kept across connections.
   let answers = false
   /** The writer of the wrapped reader, by the scope of the reader. */
   const writers = new WeakMap<Scope.Scope, Socket.Writer>()
@@ -65,7 +65,7 @@ export const wrap = (socket: Socket.Socket, settings: Settings): Socket.Socket =
     const firstFrame = Latch.makeUnsafe(false)
     let lastFrameAt = 0
     let isWaiting = false
-    /** When the request that is unanswered was sent. */
+    /** When the unanswered request was sent. */
     let askedAt: number | undefined
     let timeout: Socket.SocketError | undefined
 
@@ -111,7 +111,7 @@ export const wrap = (socket: Socket.Socket, settings: Settings): Socket.Socket =
           const before = lastFrameAt
           yield* ask
           yield* Effect.sleep(settings.deadlineMillis)
-          // A process that stood still has its timers before its frames.
+          // After a pause of the process, timers run before the frames are read.
           yield* arrived
           if (lastFrameAt === before && isWaiting && answers) break
         } else {

@@ -33,7 +33,7 @@ export const namesAll = ({ reason, taskId }: Resync): boolean => {
   }
 }
 
-/** Marks that stand where the server confirmed. */
+/** Whether a mark is at the place of the server's confirmation. */
 const standsAtConfirmation = ({ reason }: Resync): boolean =>
   reason._tag === "Started" || reason._tag === "Reconnected" || reason._tag === "Subscribed"
 

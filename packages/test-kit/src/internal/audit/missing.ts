@@ -1,6 +1,6 @@
 /**
- * Counts the messages that a consumer did not receive: lost, missed while away,
- * unheard, in flight; and those of them that no mark excuses.
+ * Counts the messages that a consumer did not receive: lost, missed while not
+ * connected, unheard, in flight; and how many of them no mark announces.
  */
 import type { Data } from "@makima-stream/core/MeshEvent"
 import * as TaskStatus from "@makima-stream/core/TaskStatus"

@@ -16,7 +16,7 @@ import { fingerprint } from "../fingerprint.ts"
 /** The key of all frames that cannot be decoded. No message has it. */
 export const badFrameKey = "bad frame"
 
-/** A sequence of the server: the updates of a task, the output of a task, or everything that names no task. */
+/** A sequence of the server: the updates of a task, the output of a task, or everything without a task. */
 export interface Sequence {
   readonly kind: "updates" | "output" | "other"
   readonly taskId: TaskId | undefined

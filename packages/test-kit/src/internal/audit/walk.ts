@@ -104,7 +104,7 @@ export const follow = (
       case "Restated":
       case "Repaired":
       case "RepairFailed":
-        // They come from a snapshot, and the feed has to be right without them.
+        // They come from a snapshot. The feed has to be right without them.
         break
       default:
         see(event)
@@ -120,7 +120,7 @@ export const judgeUnreported = (
 ): { readonly count: number; readonly lost: number } => {
   const reported = new Set(sessions.map(({ connection }) => connection))
   const [first] = sessions
-  // A consumer that joins late is not concerned with earlier connections.
+  // Connections before the consumer joined do not count.
   const from = first?.joinedLate === true ? (first.connection.opened ?? 0) : Number.NEGATIVE_INFINITY
   let excused = failedAttempts
   let count = 0

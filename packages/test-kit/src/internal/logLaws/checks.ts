@@ -1,5 +1,5 @@
 /**
- * What laws of logs append, read and expect.
+ * The events that the laws of logs append, and their reads and checks.
  */
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
@@ -12,7 +12,7 @@ import type { LogError } from "@makima-stream/log/LogError"
 import * as MeshLog from "@makima-stream/log/MeshLog"
 import { Harness, LawBroken, type Log } from "./harness.ts"
 
-/** Lets fibers run that were woken. */
+/** Lets other fibers run. */
 export const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }))
 
 export const expect = (holds: boolean, seen: () => string): Effect.Effect<void, LawBroken> =>
@@ -34,7 +34,7 @@ export const update = (id: string, version: number, status: string): MeshLog.New
   event: { _tag: "TaskUpdated", taskId: TaskId.make(id), version, status }
 })
 
-/** The content of outputs, and the tag of everything else. */
+/** A short text for an event: the content of an output, the task and version of an update, or the tag. */
 export const label = (event: MeshEvent): string =>
   event._tag === "TaskOutput"
     ? event.content
@@ -112,7 +112,7 @@ export const expectFenced = (append: Effect.Effect<number, LogError>, where: str
     )
   )
 
-/** Expects that the log misses what follows a position, says so first, and then delivers what it has. */
+/** Expects that the entries after a position were removed, and that a reader first receives a mark, then the rest. */
 export const expectTruncated = Effect.fnUntraced(function* (log: Log, position: number) {
   const { first, last } = yield* log.bounds
   yield* expect(first > position + 1, () => `nothing after position ${position} was removed`)
@@ -138,7 +138,7 @@ export const expectTruncated = Effect.fnUntraced(function* (log: Log, position: 
   }
   yield* expect(
     (yield* readAll(log, { from: MeshLog.after(first - 1) }))[0]?.position === first,
-    () => "a reader that asks for nothing that is gone received a mark"
+    () => "a reader after the removed entries received a mark"
   )
   const marked = yield* readAll(log, { filter: { kind: "updates", keep: "resync" } })
   yield* expect(marked.length === 1, () => "a filter that keeps marks dropped LogTruncated")

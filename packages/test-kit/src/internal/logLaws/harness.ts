@@ -40,16 +40,16 @@ export class Harness extends Context.Service<
     /** Lets time pass: virtual time with the `TestClock`, real time otherwise. */
     readonly advance: (duration: Duration.Input) => Effect.Effect<void>
     /**
-     * Opens the log so that the process ends at a step of the next append, as if it was
-     * killed there; and the names of all steps. Absent if the engine cannot do that.
+     * The names of the steps of an append, and a function that opens the log so that the
+     * process is killed at a step of the next append. Absent if the engine cannot do that.
      */
     readonly crash?: {
       readonly steps: ReadonlyArray<string>
       readonly open: (step: string) => Effect.Effect<Log, LogError, Scope.Scope>
     }
     /**
-     * Damages the stored form of the entry at a position. The log is not open meanwhile.
-     * Absent if the engine cannot do that.
+     * Damages the stored form of the entry at a position, while the log is closed. Absent
+     * if the engine cannot do that.
      */
     readonly damage?: (position: number) => Effect.Effect<void>
   }
@@ -62,10 +62,10 @@ export class Harness extends Context.Service<
  * @since 0.2.0
  */
 export class LawBroken extends Data.TaggedError("LawBroken")<{
-  /** What was seen instead of what the law wants. */
+  /** What was seen, and what the law expects. */
   readonly seen: string
 }> {
-  /** What was seen instead of what the law wants. */
+  /** The same as `seen`. */
   override get message(): string {
     return this.seen
   }

@@ -95,7 +95,7 @@ describe("doctor", () => {
             name: "TLS name",
             args: ["--url", `https://127.0.0.1:${elsewhere}`],
             step: "tls",
-            cause: "another name",
+            cause: "not for the name",
             remedy: "host",
             code: 1
           },

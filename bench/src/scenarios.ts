@@ -2,6 +2,7 @@
 import * as Workload from "@makima-stream/test-kit/Workload"
 import * as Bundle from "./bundle.ts"
 import * as JetStream from "./jetstream.ts"
+import * as Sqlite from "./sqlite.ts"
 import * as Payload from "./payload.ts"
 import * as Processes from "./processes.ts"
 import type { Order } from "./scenario.ts"
@@ -219,6 +220,22 @@ const jetStream: Scenario = {
   }
 }
 
+/** The log in SQLite: rates over those of bare statements. */
+const sqlite: Scenario = {
+  id: "sqlite",
+  run: async ({ quick }) => {
+    const { append, open, replay } = await Sqlite.measure({ count: quick ? 50_000 : 100_000, rounds: quick ? 3 : 7 })
+    return [
+      { ...row("sqlite", "append to SQLite, rate over bare batched inserts", "×", append), least: 0.6 },
+      {
+        ...row("sqlite", "replay from SQLite through events and outputOnly, rate over bare row reads", "×", replay),
+        least: 0.5
+      },
+      row("sqlite-open", "opening a log of a million events in SQLite", "ms", open, 200)
+    ]
+  }
+}
+
 export const scenarios: ReadonlyArray<Scenario> = [
   latency,
   memory("connect"),
@@ -226,5 +243,6 @@ export const scenarios: ReadonlyArray<Scenario> = [
   idle,
   resubscribe,
   bundle,
+  sqlite,
   jetStream
 ]

@@ -1,0 +1,136 @@
+/** Processes that are killed with SIGKILL and stopped with SIGSTOP, on logs in SQLite. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as TaskId from "@makima-stream/core/TaskId"
+import type * as MeshLog from "@makima-stream/log/MeshLog"
+import * as SqliteLog from "@makima-stream/log/SqliteLog"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import { steps } from "../src/internal/sqlite/faults.ts"
+import { contents, outputs, range } from "./support/events.ts"
+import { start, type Running } from "./support/process.ts"
+import { temporaryFile } from "./support/sqlite.ts"
+
+const readFile = (filename: string) =>
+  Effect.scoped(Effect.flatMap(SqliteLog.make({ filename }), (log) => Stream.runCollect(log.read())))
+
+describe("a process that is killed with SIGKILL", () => {
+  it.live(
+    "leaves a whole log at every step of an append, and the same append completes it",
+    () =>
+      Effect.gen(function* () {
+        const filename = yield* temporaryFile
+        let count = 10
+        yield* Effect.scoped(Effect.flatMap(SqliteLog.make({ filename }), (log) => log.append(outputs(0, count))))
+        for (const step of steps) {
+          const end = count + 20
+          const killed = yield* start("killed.ts", ["append", filename, step, `${count}`, `${end}`])
+          assert.strictEqual(yield* killed.ended, "SIGKILL")
+          const before = contents(yield* readFile(filename))
+          // Before the commit nothing of the batch is stored, after it everything.
+          const isStored = step === "committed" || step === "head"
+          assert.deepStrictEqual(before, range(0, isStored ? end : count), step)
+          yield* Effect.scoped(Effect.flatMap(SqliteLog.make({ filename }), (log) => log.append(outputs(count, end))))
+          assert.deepStrictEqual(contents(yield* readFile(filename)), range(0, end), step)
+          count = end
+        }
+      }),
+    60_000
+  )
+
+  it.live(
+    "is delivered again what it handled and did not acknowledge, and nothing else",
+    () =>
+      Effect.gen(function* () {
+        const filename = yield* temporaryFile
+        yield* Effect.scoped(Effect.flatMap(SqliteLog.make({ filename }), (log) => log.append(outputs(0, 30))))
+        const first = yield* start("killed.ts", ["reader", filename, "12"])
+        assert.strictEqual(yield* first.ended, "SIGKILL")
+        const second = yield* start("killed.ts", ["reader", filename, "19"])
+        assert.strictEqual(yield* second.ended, "SIGKILL")
+        assert.deepStrictEqual(first.stdout().trim().split("\n"), range(0, 12))
+        // The twelfth entry was not acknowledged.
+        assert.deepStrictEqual(second.stdout().trim().split("\n"), range(11, 30))
+      }),
+    60_000
+  )
+})
+
+/** What the log says of the outputs, whose content is their number. */
+const judge = (entries: ReadonlyArray<MeshLog.Entry>, emitted: number) => {
+  const seen = new Map<string, number>()
+  const marks = new Map<string | undefined, number>()
+  let doubled = 0
+  for (const { event } of entries) {
+    if (event._tag === "Resync") marks.set(event.taskId, (marks.get(event.taskId) ?? 0) + 1)
+    if (event._tag !== "TaskOutput") continue
+    const stretch = (marks.get(undefined) ?? 0) + (marks.get(event.taskId) ?? 0)
+    if (seen.get(event.content) === stretch) doubled++
+    seen.set(event.content, stretch)
+  }
+  const lost = Array.from({ length: emitted }, (_, n) => `${n}`).filter((content) => !seen.has(content)).length
+  return { lost, doubled }
+}
+
+describe("a team of relay processes", () => {
+  it.live(
+    "loses nothing and doubles nothing without a mark when the holder is killed and the next one is stopped, at 500 events a second",
+    () =>
+      Effect.gen(function* () {
+        const filename = yield* temporaryFile
+        const server = yield* MockMeshServer.make({ keepMessages: false })
+        const env = { MAKIMA_API_URL: server.url, MAKIMA_API_KEY: "key" }
+        const tasks = ["a", "b", "c", "d"].map((id) => TaskId.make(id))
+        let emitted = 0
+        const announce = Effect.forEach(tasks, (taskId) =>
+          server.emit({ _tag: "TaskUpdated", taskId, status: "running" })
+        )
+        const isRole = (role: string) => (stdout: string) => stdout.trim().split("\n").at(-1)?.startsWith(role) === true
+        const isHolder = isRole("holder")
+        const isAligned = (stdout: string) => stdout.trim().endsWith("connected aligned")
+        /** Starts a relay, and waits until it receives the output of every task. */
+        let subscribers = 0
+        const startRelay = Effect.fnUntraced(function* (name: string) {
+          const relay = yield* start("relay.ts", [filename, name], env)
+          yield* relay.awaitOutput((stdout) => stdout.includes("connected"))
+          yield* announce
+          subscribers++
+          yield* server.awaitReceived(
+            ({ connection, message }) =>
+              connection === subscribers && message._tag === "SubscribeOutput" && message.taskId === "d"
+          )
+          return relay
+        })
+        const one = yield* startRelay("one")
+        yield* one.awaitOutput(isHolder)
+        const load = Effect.gen(function* () {
+          for (let n = 0; n < 10; n++) {
+            const taskId = tasks[emitted % tasks.length] ?? TaskId.make("a")
+            yield* server.emit({ _tag: "TaskOutput", taskId, messageType: "assistant", content: `${emitted++}` })
+          }
+          yield* Effect.sleep(20)
+        })
+        yield* Effect.forkChild(Effect.forever(load))
+        const two = yield* startRelay("two")
+        const three = yield* startRelay("three")
+        yield* Effect.all([two.awaitOutput(isAligned), three.awaitOutput(isAligned)])
+        one.child.kill("SIGKILL")
+        const next = yield* Effect.raceFirst(
+          Effect.as(two.awaitOutput(isHolder), two),
+          Effect.as(three.awaitOutput(isHolder), three)
+        )
+        const last: Running = next === two ? three : two
+        yield* last.awaitOutput(isAligned)
+        next.child.kill("SIGSTOP")
+        yield* last.awaitOutput(isHolder)
+        next.child.kill("SIGCONT")
+        yield* next.awaitOutput(isRole("standby"))
+        // What was emitted up to here is in the log once its end is.
+        const end = emitted
+        const isStored = Effect.map(readFile(filename), (entries) => judge(entries, end).lost === 0)
+        yield* Effect.repeat(Effect.andThen(Effect.sleep(200), isStored), { until: (stored) => stored, times: 50 })
+        assert.deepStrictEqual(judge(yield* readFile(filename), end), { lost: 0, doubled: 0 })
+      }),
+    120_000
+  )
+})

@@ -107,7 +107,8 @@ describe("SqliteLog", () => {
 
     it.effect("fails with Unavailable if the file cannot be opened", () =>
       Effect.gen(function* () {
-        const error = yield* Effect.flip(appendTo("/nonexistent/feed.db", outputs(0, 1)))
+        const file = yield* temporaryFile
+        const error = yield* Effect.flip(appendTo(`${file}-missing/feed.db`, outputs(0, 1)))
         assert.strictEqual(reasonOf(error), "Unavailable")
       })
     )

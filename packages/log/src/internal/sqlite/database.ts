@@ -11,7 +11,6 @@ import type { Cell, Fence } from "../../LogEngine.ts"
 import { Fenced, LogError, TooLarge } from "../../LogError.ts"
 import type { Bounds, Entry, NewEvent } from "../../MeshLog.ts"
 import { decodeEvent, encodeEvent } from "../codec.ts"
-import { isNewerUpdate } from "../entries.ts"
 import { taskOf, type Wanted } from "../filter.ts"
 import { keyOf, termOf } from "../lease.ts"
 import type { Limits } from "../limits.ts"
@@ -81,9 +80,10 @@ const maxEventBytes = 999_000_000
 export const encode = ({ event, id }: NewEvent): Encoded => {
   if (typeof id !== "string" || id === "") throw new TypeError("The id of an event must be a non-empty string")
   const body = encodeEvent(event)
-  const bytes = Buffer.byteLength(body)
+  const utf8 = Buffer.from(body)
+  const bytes = utf8.length
   if (bytes > maxEventBytes) throw new LogError({ reason: new TooLarge({ bytes, limit: maxEventBytes }) })
-  return { id, event, body, bytes, sum: crc32(body) }
+  return { id, event, body, bytes, sum: crc32(utf8) }
 }
 
 const kindOf = (event: MeshEvent): number => {
@@ -148,8 +148,10 @@ const prepare = (db: DatabaseSync, options: Options, limits: Limits, head: Head)
   const selectNewest = rows(
     "SELECT e.position, e.at, e.sum, e.body FROM task t JOIN entry e ON e.position = t.newest ORDER BY e.position"
   )
-  const selectVersion = rows("SELECT version, newest FROM task WHERE id = ?")
-  const updateNewest = db.prepare("UPDATE task SET newest = ?, version = ? WHERE id = ?")
+  // The newest update by version; one without a version counts as newer.
+  const updateNewest = db.prepare(
+    "UPDATE task SET newest = ?1, version = coalesce(?2, version) WHERE id = ?3 AND (version IS NULL OR ?2 IS NULL OR ?2 >= version)"
+  )
   const selectCell = rows("SELECT key, value, revision FROM cell WHERE key = ?")
   const selectCells = rows("SELECT key, value, revision FROM cell WHERE key >= ? AND key < ? ORDER BY key")
   const upsertCell = db.prepare(
@@ -221,12 +223,7 @@ const prepare = (db: DatabaseSync, options: Options, limits: Limits, head: Head)
       }
       position = ++last
       bytes += encoded.bytes
-      if (event._tag !== "TaskUpdated" || task === null) continue
-      const [version, newest] = get(selectVersion, task) ?? []
-      const known = typeof version === "number" ? version : undefined
-      if (newest === null || isNewerUpdate(event.version, known)) {
-        updateNewest.run(position, event.version ?? known ?? null, task)
-      }
+      if (event._tag === "TaskUpdated") updateNewest.run(position, event.version ?? null, task)
     }
     return { last, at, bytes, position }
   }

@@ -161,7 +161,11 @@ export const laws = {
       for (const entries of orders) {
         yield* expect(Equal.equals(labels(entries), labels(orders[0] ?? [])), () => "two readers saw different orders")
       }
-      yield* expect(new Set(labels(orders[0] ?? [])).size === 305, () => `${orders[0]?.length} entries instead of 305`)
+      const order = labels(orders[0] ?? [])
+      yield* expect(
+        order.length === 305 && new Set(order).size === 305,
+        () => `${order.length} entries of ${new Set(order).size} events instead of 305 of 305`
+      )
       yield* expectGrowing(orders[0] ?? [])
     })
   },

@@ -23,6 +23,8 @@ const load = async (name: VariantName): Promise<Variant> => {
     case "bareByTask":
       return (await import("./variants/bare.ts"))[name]
     case "connect":
+    case "events":
+    case "repair":
     case "client":
     case "clientByTask":
       return (await import("./variants/mesh.ts"))[name]

@@ -4,6 +4,8 @@ export type VariantName =
   | "bare"
   | "bareByTask"
   | "connect"
+  | "events"
+  | "repair"
   | "client"
   | "clientByTask"
   | "rxjs"
@@ -33,6 +35,23 @@ export const throughput: ReadonlyArray<ThroughputRow> = [
   { id: "bare", what: "bare ws, JSON.parse, switch", variant: "bare", ...half },
   { id: "connect", what: "MeshStream.connect, filterTask, outputOnly", variant: "connect", ...half, target: 2 },
   { id: "connect-jit", what: "the same, schema JIT enabled", variant: "connect", ...half, jit: true, target: 2 },
+  {
+    id: "events",
+    what: "MeshStream.connect, every event",
+    variant: "events",
+    tasks: 24,
+    wanted: 24,
+    reference: "events"
+  },
+  {
+    id: "repair",
+    what: "MeshStream.connect, Repair.repair, every event",
+    variant: "repair",
+    tasks: 24,
+    wanted: 24,
+    reference: "events",
+    target: 0.95
+  },
   { id: "client", what: "MeshClient, 1 consumer", variant: "client", ...half, target: 1.8 },
   { id: "rxjs", what: "rxjs webSocket", variant: "rxjs", ...half },
   { id: "graphql-ws", what: "graphql-ws", variant: "graphqlWs", ...half },

@@ -2,6 +2,8 @@
 import * as Interest from "@makima-stream/core/Interest"
 import * as MeshClient from "@makima-stream/core/MeshClient"
 import * as MeshStream from "@makima-stream/core/MeshStream"
+import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as Repair from "@makima-stream/core/Repair"
 import * as TaskId from "@makima-stream/core/TaskId"
 import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
@@ -29,6 +31,33 @@ export const connect: Variant = {
       MeshStream.outputOnly
     )
     Effect.runFork(Effect.provide(consume(outputs, job), socket(job.port)))
+  }
+}
+
+const consumeEvents = <E, R>(feed: Stream.Stream<MeshEvent.MeshEvent, E, R>, job: Job) =>
+  Stream.runForEachArray(feed, (events) =>
+    Effect.sync(() => {
+      for (const event of events) if (event._tag === "TaskOutput") job.output(event.content)
+    })
+  )
+
+/** `MeshStream.connect` without filters. */
+export const events: Variant = {
+  expects: () => 1,
+  start(job) {
+    const feed = MeshStream.connect({ interest: Interest.all })
+    Effect.runFork(Effect.provide(consumeEvents(feed, job), socket(job.port)))
+  }
+}
+
+/** The same with a repair, of a feed without gaps. */
+export const repair: Variant = {
+  expects: () => 1,
+  start(job) {
+    const feed = MeshStream.connect({ interest: Interest.all }).pipe(
+      Repair.repair({ fetch: () => Effect.succeed([]), spread: 0 })
+    )
+    Effect.runFork(Effect.provide(consumeEvents(feed, job), socket(job.port)))
   }
 }
 

@@ -16,6 +16,7 @@
 import type * as Cause from "effect/Cause"
 import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
+import * as Pushdown from "./internal/pushdown.ts"
 import * as Driver from "./internal/repair/driver.ts"
 import type * as Machine from "./internal/repair/machine.ts"
 import * as RepairOptions from "./internal/repair/options.ts"
@@ -161,7 +162,21 @@ export const repair: {
   ): Stream.Stream<A | RepairElement, E, R | R2>
 } = dual(isDataFirst, <A extends MeshEvent, E, R, R2>(self: Stream.Stream<A, E, R>, options: Options<R2>) => {
   const settings = RepairOptions.settings(options)
-  return Stream.transformPull(self, (pull, scope) => Driver.make<A, E | Cause.Done, R2>(settings, pull, scope))
+  return Pushdown.source(({ isWanted, mayBeWanted }) => {
+    // A repair needs every element but output, so only output that filters behind it drop is dropped before it.
+    const feed =
+      isWanted === undefined
+        ? self
+        : Pushdown.filter(
+            self,
+            (type, taskId) => type !== "TaskOutput" || mayBeWanted?.(type, taskId) !== false,
+            (event) => event._tag !== "TaskOutput" || isWanted(event)
+          )
+    const repaired = Stream.transformPull(feed, (pull, scope) =>
+      Driver.make<A, E | Cause.Done, R2>(settings, pull, scope)
+    )
+    return isWanted === undefined ? repaired : Stream.filter(repaired, isWanted)
+  })
 })
 
 /**

@@ -9,9 +9,14 @@ import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as Socket from "effect/socket/Socket"
+import * as Interest from "@makima-stream/core/Interest"
+import type * as MeshError from "@makima-stream/core/MeshError"
 import type * as MeshEvent from "@makima-stream/core/MeshEvent"
+import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as Repair from "@makima-stream/core/Repair"
 import * as TaskId from "@makima-stream/core/TaskId"
+import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
@@ -339,6 +344,46 @@ describe("repair", () => {
       )
       assert.deepStrictEqual(sizes, [1, 64, 64, 23])
     })
+  )
+
+  it.effect("sees the updates that filters behind it drop, and emits what they want", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      const collect = Effect.fnUntraced(function* <A>(
+        behind: (feed: Stream.Stream<MeshEvent.MeshEvent, MeshError.MeshError>) => Stream.Stream<A, MeshError.MeshError>
+      ) {
+        const seen: Array<A> = []
+        const answer = yield* Deferred.make<ReadonlyArray<Repair.TaskSnapshot>>()
+        yield* MeshStream.connect({ interest: { ...Interest.output(a), all: true } }).pipe(
+          Stream.provideService(Socket.Socket, mesh.socket),
+          Repair.repair({ fetch: () => Deferred.await(answer), spread: 0 }),
+          behind,
+          Stream.runForEach((element) => Effect.sync(() => seen.push(element))),
+          Effect.forkScoped
+        )
+        yield* mesh.awaitReceived(({ message }) => message._tag === "SubscribeOutput")
+        yield* TestClock.adjust(0)
+        yield* mesh.emit(
+          { _tag: "TaskUpdated", taskId: a, version: 5, status: "running" },
+          { _tag: "TaskOutput", taskId: a, messageType: "assistant", content: "hello" },
+          { _tag: "TaskOutput", taskId: b, messageType: "assistant", content: "other" }
+        )
+        yield* TestClock.adjust(0)
+        yield* Deferred.succeed(answer, [
+          { taskId: a, version: 5, status: "running" },
+          { taskId: b, version: 2, status: "done" }
+        ])
+        yield* TestClock.adjust(0)
+        yield* mesh.kill()
+        return seen
+      })
+      const outputs = yield* collect(MeshStream.outputOnly({ keep: "resync" }))
+      assert.deepStrictEqual(
+        outputs.map((event) => (event._tag === "TaskOutput" ? event.content : event._tag)),
+        ["Resync", "hello", "Repaired"]
+      )
+      assert.deepInclude(outputs[2], { restated: 1 })
+    }).pipe(Effect.scoped)
   )
 
   it("refuses options that make no sense", () => {

@@ -100,8 +100,12 @@ class Driver<A extends Tagged, E, R> {
   /** Open when a fetch may be needed. */
   readonly #due = Latch.makeUnsafe(false)
 
+  /** The pull of the feed, while no snapshot may arrive. */
+  readonly #direct: Effect.Effect<Batch<A>, E>
+
   constructor(parts: Parts<A, E, R>) {
     this.#parts = parts
+    this.#direct = Effect.map(parts.upstream, this.#onBatch)
     this.#machine = parts.machine
     this.#startedAt = this.#now()
     this.#isActive = Number.isFinite(parts.settings.everyMillis)
@@ -122,10 +126,10 @@ class Driver<A extends Tagged, E, R> {
     if (this.#pulled !== undefined) {
       const exit = this.#pulled
       this.#pulled = undefined
-      return Effect.flatMap(exit, this.#onBatch)
+      return Effect.map(exit, this.#onBatch)
     }
     if (this.#isPulling) return this.#awaitChange
-    if (!this.#isActive) return Effect.flatMap(this.#parts.upstream, this.#onBatch)
+    if (!this.#isActive) return this.#direct
     this.#isPulling = true
     return Effect.flatMap(Effect.forkIn(this.#parts.upstream, this.#parts.scope), (fiber) => {
       fiber.addObserver((exit) => {
@@ -137,13 +141,13 @@ class Driver<A extends Tagged, E, R> {
     })
   })
 
-  readonly #onBatch = (batch: Batch<A>): Effect.Effect<Batch<A>> => {
+  readonly #onBatch = (batch: Batch<A>): Batch<A> => {
     this.#machine.observe(batch)
     if (this.#machine.isDue || this.#machine.isFetching) {
       this.#isActive = true
       this.#due.openUnsafe()
     }
-    return Effect.succeed(batch)
+    return batch
   }
 
   /** Waits for the pull of the feed, or for a snapshot. */

@@ -71,7 +71,7 @@ interface Fetch {
 
 /** The known state of a task. */
 interface Task {
-  versions: Versions.Versions | undefined
+  versions: { -readonly [K in keyof Versions.Versions]: Versions.Versions[K] } | undefined
   status: string | undefined
   costUsd: number | undefined
   /** The `updatedFields` of the last snapshot that was restated. */
@@ -142,9 +142,12 @@ export class Machine {
 
   /** Records events of the feed. */
   observe<A extends { readonly _tag: string }>(events: ReadonlyArray<A | MeshEvent>): void {
-    for (const element of events) {
-      // The tag shows which elements are events. The client's own elements have other tags.
-      const event = element as MeshEvent
+    for (let n = 0; n < events.length; n++) {
+      // The tag says which elements are events. The client's own elements have other tags.
+      const event = events[n] as MeshEvent
+      const { _tag } = event
+      // Most events are output, which says nothing about the state of its task.
+      if (_tag === "TaskOutput") continue
       switch (event._tag) {
         case "TaskUpdated":
           this.#observeUpdate(event.taskId, event.version, event.status)
@@ -253,15 +256,26 @@ export class Machine {
     task.isUsed = true
     task.updatedIn = this.#fetches
     if (version !== undefined) {
-      const before = task.versions
-      const after = Versions.next(before, version, this.#connections)
-      task.versions = after
-      if (!Versions.isNewer(before, after)) return
+      if (!this.#passes(task, version)) return
     } else if (status !== undefined) {
       task.statusIn = this.#fetches
     }
     task.isGone = false
     if (status !== undefined) task.status = status
+  }
+
+  /** Records a version. Returns whether it is the newest. */
+  #passes(task: Task, version: number): boolean {
+    const before = task.versions
+    if (before === undefined || before.lower !== undefined || version <= before.highest) {
+      const after = Versions.next(before, version, this.#connections)
+      task.versions = { ...after }
+      return Versions.isNewer(before, after)
+    }
+    // In place: most updates are the newest of their task.
+    before.highest = version
+    before.connections = this.#connections
+    return true
   }
 
   #observeMark(mark: Resync): void {

@@ -5,7 +5,8 @@
  * is stopped for longer than the heartbeat's deadline. At the end, audits the consumer's
  * events against the server's log.
  *
- * `pnpm chaos`, `pnpm chaos --minutes 10`, `pnpm chaos --seed 7`
+ * `pnpm chaos`, `pnpm chaos --minutes 10`, `pnpm chaos --seed 7`,
+ * `pnpm chaos --connections 2`, `pnpm chaos --connections 2 --both`
  */
 import * as Audit from "@makima-stream/test-kit/Audit"
 import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
@@ -24,6 +25,7 @@ import * as Exit from "effect/Exit"
 import * as Program from "@makima-stream/cli/Program"
 import * as History from "./chaos/history.ts"
 import * as Lines from "./chaos/lines.ts"
+import * as Pair from "./chaos/pair.ts"
 import { deadline, interval, latency } from "./chaos/settings.ts"
 import * as Child from "./child.ts"
 
@@ -212,10 +214,30 @@ export const command = Command.make(
       Flag.withSchema(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1440 }))),
       Flag.withDefault(0)
     ),
+    connections: Flag.Int("connections").pipe(
+      Flag.withDescription("How many connections the client has: 1, or 2 with a network each"),
+      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 }))),
+      Flag.withDefault(1)
+    ),
+    both: Flag.Boolean("both").pipe(
+      Flag.withDescription("With 2 connections: each fault hits both networks"),
+      Flag.withDefault(false)
+    ),
     seed: Flag.Int("seed").pipe(Flag.withDescription("The seed of the order of faults"), Flag.optional)
   },
   Effect.fnUntraced(function* (flags) {
     const seed = Option.getOrElse(flags.seed, () => 1)
+    if (flags.connections === 2) {
+      const result = yield* Pair.run(flags).pipe(
+        Random.withSeed(seed),
+        Effect.timeout(`${flags.minutes + 10} minutes`),
+        Effect.mapError(({ message }) => new Program.Failure({ message, exitCode: 1 }))
+      )
+      yield* Pair.print(result)
+      if (!result.clean)
+        return yield* new Program.Failure({ message: "The audit found violations: see the figures", exitCode: 1 })
+      return
+    }
     const result = yield* run({ seed, minutes: flags.minutes }).pipe(
       Random.withSeed(seed),
       Effect.timeout(`${flags.minutes + 5} minutes`),

@@ -20,10 +20,11 @@ const toReport = <Action>(outcome: Simulation.Outcome<Action>): string | undefin
   outcome._tag === "Passed" ? undefined : Simulation.format(outcome)
 
 /** The programs of a simulator. A test passes one that runs a changed core. */
-const programsOf = ({ check, meshClient, meshStream, repair }: typeof Simulation) => ({
+const programsOf = ({ check, meshClient, meshPair, meshStream, repair }: typeof Simulation) => ({
   meshStream: (seed: number) => Effect.map(check(meshStream, seed), toReport),
   meshClient: (seed: number) => Effect.map(check(meshClient, seed), toReport),
-  repair: (seed: number) => Effect.map(check(repair, seed), toReport)
+  repair: (seed: number) => Effect.map(check(repair, seed), toReport),
+  meshPair: (seed: number) => Effect.map(check(meshPair, seed), toReport)
 })
 
 const positive = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
@@ -41,7 +42,7 @@ export const makeCommand = (simulation: typeof Simulation) => {
         Flag.optional
       ),
       from: Flag.Int("from").pipe(Flag.withDescription("The first seed. Defaults to 1"), Flag.optional),
-      program: Flag.Literals("program", ["meshStream", "meshClient", "repair"]).pipe(
+      program: Flag.Literals("program", ["meshStream", "meshClient", "repair", "meshPair"]).pipe(
         Flag.withDescription("Run only this program"),
         Flag.optional
       )
@@ -56,7 +57,7 @@ export const makeCommand = (simulation: typeof Simulation) => {
       )
       const count = Option.isSome(seed) ? 1 : Option.getOrElse(seeds, () => 1000)
       const names = Option.match(program, {
-        onNone: () => ["meshStream", "meshClient", "repair"] as const,
+        onNone: () => ["meshStream", "meshClient", "repair", "meshPair"] as const,
         onSome: (name) => [name]
       })
       const start = yield* Clock.currentTimeMillis

@@ -10,12 +10,18 @@
  *
  * @since 0.2.0
  */
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
 import type * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
 import { atLeast } from "./internal/bounds.ts"
 import * as Feed from "./internal/merge/feed.ts"
 import { Machine, type Settings, type Stats } from "./internal/merge/machine.ts"
 import type { Message } from "./internal/merge/same.ts"
+import { monotonicMillis } from "./internal/time.ts"
 import type { Connections } from "./internal/session/connections.ts"
 import type { MeshEvent } from "./MeshEvent.ts"
 import type { TaskId } from "./TaskId.ts"
@@ -150,6 +156,8 @@ export interface Merge {
   readonly boundary: (input: number, kind: Kind, time: number, now: number) => ReadonlyArray<MeshEvent>
   /** An input received a frame without an element. With `skew`, this is a boundary. Returns the elements of the merged feed. */
   readonly alive: (input: number, now: number) => ReadonlyArray<MeshEvent>
+  /** An input has ended, without a `Disconnected`. Returns the elements of the merged feed. */
+  readonly end: (input: number, now: number) => ReadonlyArray<MeshEvent>
   /** The server has confirmed the request for one task on an input, as a part of the input's interest. */
   readonly confirmKey: (input: number, kind: Kind, taskId: TaskId, now: number) => void
   /** A task is not wanted any more. */
@@ -227,6 +235,7 @@ export const make = (options?: MakeOptions): Merge => {
     offer: (input, elements, now) => machine.offer(input, elements, now),
     boundary: (input, kind, time, now) => machine.boundary(input, kind, time, now),
     alive: (input, now) => machine.alive(input, now),
+    end: (input, now) => machine.end(input, now),
     confirmKey: (input, kind, taskId, now) => machine.confirmKey(input, kind, taskId, now),
     forget: (kind, taskId, now) => machine.forget(kind, taskId, now),
     isAligned: (input) => machine.isAligned(input),
@@ -307,4 +316,110 @@ export const connections = (options?: ConnectionsOptions): Connections => {
   const inputs = Math.max(1 + sockets.length, atLeast(1, options?.count ?? 2))
   const settings = { ...settingsOf(options, Infinity), inputs }
   return { group: (ackTimeout) => Feed.group({ settings, sockets }, ackTimeout) }
+}
+
+/**
+ * Merges two streams of events that come from one server: a message of both is
+ * emitted once, and a gap of one is filled by the other.
+ *
+ * **When to use**
+ *
+ * Use it for streams that are made elsewhere, such as those of two clients or of
+ * two relays. For two connections of one program use `connections`: it proves the
+ * places by acknowledgements, where this has only `skew`.
+ *
+ * **Details**
+ *
+ * - Both streams must carry their `Connected`, `Disconnected` and `Resync`, and
+ *   want the same. A stream is aligned once it is confirmed and both have shown
+ *   life `skew` later.
+ * - Both are read as soon as the consumer takes what came before.
+ * - A stream that ends or fails leaves the other one. The merged stream ends when
+ *   both have ended, and then fails if one of them has failed.
+ *
+ * **Gotchas**
+ *
+ * `skew` must cover everything that delays one stream and not the other, queues
+ * included. See `Options`.
+ *
+ * **Example** (Two streams of one server)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as Merge from "@makima-stream/core/Merge"
+ * import type { MeshEvent } from "@makima-stream/core/MeshEvent"
+ * import { TaskId } from "@makima-stream/core/TaskId"
+ *
+ * const one = (epoch: number): Stream.Stream<MeshEvent> =>
+ *   Stream.make<[MeshEvent, MeshEvent, MeshEvent]>(
+ *     { _tag: "Connected", epoch, at: 0 },
+ *     { _tag: "Resync", epoch, reason: { _tag: "Started" } },
+ *     { _tag: "TaskUpdated", taskId: TaskId.make("7f1c"), version: 1 }
+ *   )
+ *
+ * const program = Stream.runCollect(Merge.merge(one(1), Stream.drain(one(1))))
+ * Effect.runPromise(program).then((events) => console.log(events.length)) // 3
+ * ```
+ *
+ * @category combinators
+ * @since 0.2.0
+ */
+export const merge: {
+  /** Returns a function that merges a stream with another one. */
+  <E2, R2>(
+    that: Stream.Stream<MeshEvent, E2, R2>,
+    options?: Options
+  ): <E, R>(self: Stream.Stream<MeshEvent, E, R>) => Stream.Stream<MeshEvent, E | E2, R | R2>
+  /** Merges a stream with another one. */
+  <E, R, E2, R2>(
+    self: Stream.Stream<MeshEvent, E, R>,
+    that: Stream.Stream<MeshEvent, E2, R2>,
+    options?: Options
+  ): Stream.Stream<MeshEvent, E | E2, R | R2>
+} = dual(
+  (args) => Stream.isStream(args[1]),
+  <E, R, E2, R2>(
+    self: Stream.Stream<MeshEvent, E, R>,
+    that: Stream.Stream<MeshEvent, E2, R2>,
+    options?: Options
+  ): Stream.Stream<MeshEvent, E | E2, R | R2> =>
+    Stream.suspend(() => {
+      const machine = make(options)
+      let failure: Cause.Cause<E | E2> | undefined
+      const input = <E3 extends E | E2, R3>(
+        stream: Stream.Stream<MeshEvent, E3, R3>,
+        number: number
+      ): Stream.Stream<Delivery, never, R3> =>
+        Stream.chunks(stream).pipe(
+          Stream.map((elements) => ({ number, elements })),
+          Stream.catchCause((cause) => {
+            failure = cause
+            return Stream.empty
+          }),
+          Stream.concat(Stream.succeed({ number, elements: undefined }))
+        )
+      const merged = Stream.merge(input(self, 0), input(that, 1)).pipe(
+        Stream.mapEffect(({ elements, number }) =>
+          Effect.clockWith((clock) => {
+            const now = monotonicMillis(clock)
+            return Effect.succeed(
+              elements === undefined ? machine.end(number, now) : machine.offer(number, elements, now)
+            )
+          })
+        ),
+        Stream.filter(isReadonlyArrayNonEmpty),
+        Stream.flattenArray
+      )
+      return Stream.concat(
+        merged,
+        Stream.suspend(() => (failure === undefined ? Stream.empty : Stream.failCause(failure)))
+      )
+    })
+)
+
+/** What one of two streams delivers; no elements if it has ended. */
+interface Delivery {
+  readonly number: number
+  readonly elements: NonEmptyReadonlyArray<MeshEvent> | undefined
 }

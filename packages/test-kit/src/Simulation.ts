@@ -26,6 +26,7 @@ import type { ServerMessage } from "@makima-stream/core/ServerMessage"
 import * as FaultSchedule from "./FaultSchedule.ts"
 import * as ClientProgram from "./internal/simulation/clientProgram.ts"
 import * as Interests from "./internal/simulation/interests.ts"
+import * as PairProgram from "./internal/simulation/pairProgram.ts"
 import * as RepairProgram from "./internal/simulation/repairProgram.ts"
 import * as StreamProgram from "./internal/simulation/streamProgram.ts"
 import * as Virtual from "./internal/simulation/virtual.ts"
@@ -194,6 +195,13 @@ export interface World {
    * @since 0.2.0
    */
   readonly dials: () => ReadonlyArray<number>
+  /**
+   * Whether the scheduler yields at random, so that time may pass inside of an operation
+   * that otherwise takes none.
+   *
+   * @since 0.2.0
+   */
+  readonly yields: boolean
 }
 
 /**
@@ -390,7 +398,7 @@ export const run = <Action>(
       }
 
       const running = yield* inProgram(
-        Effect.provideService(program.start({ mesh, dials: wire.dials }), Socket.Socket, wire.socket)
+        Effect.provideService(program.start({ mesh, dials: wire.dials, yields: schedule.yields === true }), Socket.Socket, wire.socket)
       )
       yield* look("step")
       for (const next of steps) {
@@ -645,6 +653,24 @@ export const meshClient: Program<ClientProgram.Action> = ClientProgram.program
  * @since 0.2.0
  */
 export const repair: Program<RepairProgram.Action> = RepairProgram.program
+
+/**
+ * A `MeshClient` with two connections (`Merge.connections`) and up to two consumers,
+ * under faults of both connections and of each of them.
+ *
+ * **Details**
+ *
+ * Checked in addition to the invariants of every program:
+ *
+ * - Each consumer saw everything that the server emitted, in order, once, or a mark
+ *   stands at the place (`MergeAudit`).
+ * - When a connection is lost while both are aligned, no mark follows.
+ * - Two dials are at least a second apart.
+ *
+ * @category programs
+ * @since 0.2.0
+ */
+export const meshPair: Program<PairProgram.Action> = PairProgram.program
 
 const minute = 60_000
 

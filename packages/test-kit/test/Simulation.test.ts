@@ -56,6 +56,18 @@ describe("Simulation", () => {
     180_000
   )
 
+  it.live(
+    "finds nothing in sixty seeds of a client with two connections",
+    () =>
+      Effect.gen(function* () {
+        for (let seed = 1; seed <= 60; seed++) {
+          const pair = yield* Simulation.check(Simulation.meshPair, seed)
+          assert.strictEqual(pair._tag, "Passed", Simulation.format(pair))
+        }
+      }),
+    180_000
+  )
+
   describe("a run", () => {
     it.live("is the same for the same seed, and another for another", () =>
       Effect.gen(function* () {

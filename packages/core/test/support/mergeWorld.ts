@@ -83,10 +83,10 @@ export interface Verdict {
 }
 
 /** Runs a world and judges it. */
-export const run = (world: World): Verdict => {
+export const run = (world: World, { make }: Pick<typeof Merge, "make"> = Merge): Verdict => {
   const rnd = random(world.seed)
   const exponential = (mean: number) => (mean === Infinity ? Infinity : -Math.log(1 - rnd()) * mean)
-  const machine = Merge.make({ ...world.options, ...(world.asks ? { skew: Infinity } : {}) })
+  const machine = make({ ...world.options, ...(world.asks ? { skew: Infinity } : {}) })
 
   // ------------------------------------------------------------------ events
   const queue: Array<{ readonly at: number; readonly order: number; readonly run: () => void }> = []

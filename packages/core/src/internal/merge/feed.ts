@@ -74,12 +74,13 @@ interface Delivery {
 
 export const group = (options: GroupOptions, ackTimeout: number): Group => {
   const table = Table.make(options.settings.inputs, ackTimeout)
+  const dials: Dials = { lastAt: -Infinity }
   return {
     subscriptions: table.subscriptions,
     make: Effect.fnUntraced(function* <Extra = never>(
       own: MergedOptions<Extra>
     ): Effect.fn.Return<Connection.Connection<Extra>, never, Socket.Socket | Scope.Scope> {
-      const feed = new MergedFeed<Extra>(options, own, table, {
+      const feed = new MergedFeed<Extra>(options, own, table, dials, {
         scope: yield* Effect.scope,
         clock: yield* Clock.Clock,
         context: yield* Effect.context<never>()
@@ -88,6 +89,12 @@ export const group = (options: GroupOptions, ackTimeout: number): Group => {
       return { pull: feed.pull, reconnect: feed.reconnect }
     })
   }
+}
+
+/** Outlives a loop, since the next one may start at once. */
+interface Dials {
+  /** When a connection was last dialled. */
+  lastAt: number
 }
 
 interface Parts {
@@ -108,6 +115,7 @@ class MergedFeed<Extra> {
   readonly #options: GroupOptions
   readonly #own: MergedOptions<Extra>
   readonly #table: Table.Table
+  readonly #dials: Dials
   readonly #parts: Parts
   readonly #machine: Machine
   #inputs: ReadonlyArray<Input> = []
@@ -123,7 +131,6 @@ class MergedFeed<Extra> {
   #mark: Resync | undefined
   #ended: Cause.Cause<MeshError.MeshError> | undefined
   #failed = 0
-  #lastDialAt = -Infinity
   #publishedRevision = -1
   /** Open while something is ready. */
   readonly #items = Latch.makeUnsafe(false)
@@ -132,7 +139,8 @@ class MergedFeed<Extra> {
   /** How many disagreements and overruns were seen. */
   #seen = 0
 
-  constructor(options: GroupOptions, own: MergedOptions<Extra>, table: Table.Table, parts: Parts) {
+  constructor(options: GroupOptions, own: MergedOptions<Extra>, table: Table.Table, dials: Dials, parts: Parts) {
+    this.#dials = dials
     this.#options = options
     this.#own = own
     this.#table = table
@@ -395,10 +403,10 @@ class MergedFeed<Extra> {
 
   #onDial(i: number, attempt: number): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const wait = this.#lastDialAt + dialSpacing - this.#now()
+      const wait = this.#dials.lastAt + dialSpacing - this.#now()
       if (wait > 0) return Effect.andThen(Effect.sleep(Math.ceil(wait)), this.#onDial(i, attempt))
-      this.#lastDialAt = this.#now()
-      this.#machine.open(i, this.#lastDialAt)
+      this.#dials.lastAt = this.#now()
+      this.#machine.open(i, this.#dials.lastAt)
       this.#status[i] = { _tag: "Connecting", attempt }
       const { onDial } = this.#own
       const dialled = onDial === undefined || this.#isConnected ? Effect.void : onDial(attempt)

@@ -55,6 +55,8 @@ interface Input {
   unconfirmed: number
   /** When a frame last counted as a boundary. */
   boundaryAt: number
+  /** When it delivered frames that could not be decoded and that no other input has delivered yet. */
+  badFrames: Array<number>
   readonly updates: KindState
   readonly output: KindState
 }
@@ -92,6 +94,12 @@ const maxMarks = 32
 const copyMillis = 10_000
 const maxCopies = 64
 
+const unaligned = (epoch: number, cause: Cause): Resync => ({
+  _tag: "Resync",
+  epoch,
+  reason: { _tag: "Unaligned", cause }
+})
+
 const makeKindState = (): KindState => ({
   leads: false,
   since: -Infinity,
@@ -124,6 +132,7 @@ export class Machine {
       isConfirmed: false,
       unconfirmed: 0,
       boundaryAt: -Infinity,
+      badFrames: [],
       updates: makeKindState(),
       output: makeKindState()
     }))
@@ -208,6 +217,14 @@ export class Machine {
   // elements
   // ---------------------------------------------------------------------------
 
+  /** An input has ended for good, without an element. */
+  end(input: number, now: number): Array<MeshEvent> {
+    const out: Array<MeshEvent> = []
+    const { isConfirmed, state } = this.#input(input)
+    if (state !== "closed") this.#close(input, isConfirmed, undefined, now, out)
+    return out
+  }
+
   /** An input is about to send its interest. */
   open(input: number, now: number): void {
     const { state } = this.#input(input)
@@ -218,6 +235,7 @@ export class Machine {
   /** The elements that an input delivered at `now`. Returns those of the merged feed. */
   offer(input: number, elements: ReadonlyArray<MeshEvent>, now: number): Array<MeshEvent> {
     const out: Array<MeshEvent> = []
+    this.#judgeBadFrames(now, out)
     for (const element of elements) this.#receive(input, element, now, out)
     this.alive(input, now, out)
     return out
@@ -343,6 +361,7 @@ export class Machine {
   #begin(input: number, now: number, isLoKnown: boolean): void {
     const state = this.#input(input)
     state.state = "opening"
+    state.badFrames = []
     state.isConfirmed = false
     state.unconfirmed = 0
     for (const kind of kinds) {
@@ -465,19 +484,28 @@ export class Machine {
   }
 
   #disconnected(input: number, element: Disconnected, now: number, out: Array<MeshEvent>): void {
+    this.#close(input, this.#input(input).isConfirmed, element, now, out)
+  }
+
+  /** An input ends, with its `Disconnected` if it has one. */
+  #close(
+    input: number,
+    wasConfirmed: boolean,
+    element: Disconnected | undefined,
+    now: number,
+    out: Array<MeshEvent>
+  ): void {
     const state = this.#input(input)
     const wasOpen = state.state === "open"
-    const wasConfirmed = state.isConfirmed
     state.state = "closed"
     state.isConfirmed = false
     for (const kind of kinds) {
       state[kind].leads = false
       for (const sequence of this.#sequences[kind].values()) sequence.close(input, now)
     }
-    const open = this.#inputs.filter(({ state }) => state === "open")
-    if (open.length === 0) {
+    if (!this.#inputs.some(({ state }) => state === "open")) {
       this.#stop(now)
-      out.push({ ...element, epoch: this.#epoch })
+      if (element !== undefined) out.push({ ...element, epoch: this.#epoch })
     } else if (wasOpen) {
       this.#handOver(wasConfirmed, element, now, out)
     }
@@ -491,19 +519,30 @@ export class Machine {
   }
 
   /** An input was lost, and others are left. */
-  #handOver(wasConfirmed: boolean, element: Disconnected, now: number, out: Array<MeshEvent>): void {
+  #handOver(wasConfirmed: boolean, element: Disconnected | undefined, now: number, out: Array<MeshEvent>): void {
     const lead = this.lead()
     const isConfirmed = this.#inputs.some((input) => input.state === "open" && input.isConfirmed)
     if (!isConfirmed && (wasConfirmed || lead < 0)) {
       // No other input is confirmed: a gap, as with one connection.
       this.#stop(now)
-      out.push({ ...element, epoch: this.#epoch, retryInMillis: 0 })
       const next = this.#inputs.findIndex(({ state }) => state === "open")
+      if (element === undefined) {
+        this.#takeOver(next, now)
+        return
+      }
+      out.push({ ...element, epoch: this.#epoch, retryInMillis: 0 })
       this.#start(next, element.at, now, out)
       return
     }
     if (lead >= 0) {
       this.#markJoining(now, out)
+      const { badFrames } = this.#input(lead)
+      // The input that is lost might have delivered what this one could not decode.
+      if (badFrames.length > 0 && this.#inputs.filter(({ state }) => state === "open").length === 1) {
+        badFrames.length = 0
+        this.#mark("disagreement", out)
+        this.#takeOver(lead, now)
+      }
       return
     }
     const next = this.#inputs.findIndex((input) => input.state === "open" && input.isConfirmed)
@@ -551,10 +590,8 @@ export class Machine {
   #mark(cause: Cause, out: Array<unknown>, taskId?: TaskId, unconfirmed = 0): void {
     this.#marks++
     const mark: Resync = {
-      _tag: "Resync",
-      epoch: this.#epoch,
+      ...unaligned(this.#epoch, cause),
       ...(taskId === undefined ? {} : { taskId }),
-      reason: { _tag: "Unaligned", cause },
       ...(unconfirmed === 0 ? {} : { unconfirmed })
     }
     out.push(mark)
@@ -573,9 +610,38 @@ export class Machine {
         else this.#subscribed(input, mark.reason.kind, mark.taskId, mark, now, out)
         this.#unconfirmedChanged(input, mark, now)
         break
+      case "BadFrame":
+        this.#badFrame(input, mark, now, out)
+        break
       default:
         this.#hole(input, mark, now, out)
     }
+  }
+
+  /**
+   * A frame could not be decoded. What it was is unknown, but each input skips it,
+   * so the places of the others stay right if they deliver it too. It is marked
+   * where it comes first.
+   */
+  #badFrame(input: number, mark: Resync, now: number, out: Array<MeshEvent>): void {
+    const own = this.#input(input)
+    const first = this.#inputs.find((other) => other !== own && other.badFrames.some((at) => now - at < copyMillis))
+    if (first !== undefined) {
+      first.badFrames.shift()
+      return
+    }
+    if (this.#inputs.some((other) => other !== own && other.state === "open")) own.badFrames.push(now)
+    out.push({ ...mark, epoch: this.#epoch })
+  }
+
+  /** An input whose bad frame came on no other one has lost a message: it joins anew. */
+  #judgeBadFrames(now: number, out: Array<MeshEvent>): void {
+    this.#inputs.forEach(({ badFrames, state }, i) => {
+      const [oldest] = badFrames
+      if (oldest === undefined || state !== "open" || now - oldest < copyMillis) return
+      badFrames.length = 0
+      this.#hole(i, unaligned(this.#epoch, "disagreement"), now, out)
+    })
   }
 
   /** The interest of an input is confirmed. */

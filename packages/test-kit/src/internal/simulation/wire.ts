@@ -21,6 +21,9 @@ export interface Wire {
   readonly look: Effect.Effect<string | undefined>
 }
 
+/** A task that is never subscribed. */
+const noTask = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
 /** The default `ackTimeout`. */
 const ackTimeout = 5000
 
@@ -71,6 +74,8 @@ const requestRules = () => {
   return (chunk: unknown, at: number): string | undefined => {
     const decoded = typeof chunk === "string" ? Result.getOrUndefined(decodeFrame(chunk)) : undefined
     if (decoded === undefined) return "a frame was sent that is not a request"
+    // Asks for an acknowledgement, and changes nothing (`Merge`).
+    if ("taskId" in decoded && decoded.taskId === noTask && decoded._tag.startsWith("Uns")) return undefined
     const key = keyOf(decoded)
     const before = requested.get(key)
     if (decoded._tag.startsWith("Uns")) {

@@ -398,7 +398,11 @@ export const run = <Action>(
       }
 
       const running = yield* inProgram(
-        Effect.provideService(program.start({ mesh, dials: wire.dials, yields: schedule.yields === true }), Socket.Socket, wire.socket)
+        Effect.provideService(
+          program.start({ mesh, dials: wire.dials, yields: schedule.yields === true }),
+          Socket.Socket,
+          wire.socket
+        )
       )
       yield* look("step")
       for (const next of steps) {

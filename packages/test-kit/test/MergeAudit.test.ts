@@ -12,16 +12,29 @@ const says = (content: string, taskId = a): Data => ({ _tag: "TaskOutput", taskI
 
 const log = (...messages: ReadonlyArray<Data>): ServerLog =>
   messages.map((message, i): Entry => ({
-    ...{ _tag: "Sent", seq: i, at: 0, connection: 1, emission: i, message, as: "text", delivered: true }
+    _tag: "Sent",
+    seq: i,
+    at: 0,
+    connection: 1,
+    emission: i,
+    message,
+    as: "text",
+    delivered: true
   }))
 
 const started: Resync = { _tag: "Resync", epoch: 1, reason: { _tag: "Started" } }
 const unaligned = (taskId?: TaskId): Resync => ({
-  ...{ _tag: "Resync", epoch: 1, reason: { _tag: "Unaligned", cause: "ambiguous" } },
+  _tag: "Resync",
+  epoch: 1,
+  reason: { _tag: "Unaligned", cause: "ambiguous" },
   ...(taskId === undefined ? {} : { taskId })
 })
 const disconnected: MeshEvent = {
-  ...{ _tag: "Disconnected", epoch: 1, opened: true, attempt: 1, at: 0 },
+  _tag: "Disconnected",
+  epoch: 1,
+  opened: true,
+  attempt: 1,
+  at: 0,
   reason: new MeshError.ConnectionLost({})
 }
 

@@ -83,7 +83,7 @@ export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
   // the faults
   // -------------------------------------------------------------------------
 
-  let cuts = 0
+  const made = { cuts: 0 }
   const on = (path: number, act: (proxy: ChaosProxy.ChaosProxy) => Effect.Effect<unknown>) =>
     Effect.forEach(
       proxies.filter((_, i) => both || i === path),
@@ -92,7 +92,7 @@ export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
     )
   const cut = (path: number) =>
     Effect.suspend(() => {
-      cuts++
+      made.cuts++
       return Effect.andThen(
         on(path, (proxy) => proxy.kill()),
         lost(path)
@@ -113,7 +113,7 @@ export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
     split: (path: number) => slow(path, { ...calm, pieceBytes: 1 }),
     halfOpen: (path: number) =>
       Effect.gen(function* () {
-        cuts++
+        made.cuts++
         const frozen = yield* Effect.forEach(proxies, (proxy) => Effect.map(proxy.connections, ({ length }) => length))
         yield* on(path, (proxy) => proxy.freeze())
         yield* lost(path)
@@ -137,7 +137,7 @@ export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
       yield* aligned
       yield* Effect.sleep(yield* Random.nextIntBetween(50, 250))
     }
-  } while (cuts < enough || (yield* Clock.currentTimeMillis) - begin < minutes * 60_000)
+  } while (made.cuts < enough || (yield* Clock.currentTimeMillis) - begin < minutes * 60_000)
 
   // -------------------------------------------------------------------------
   // the end, and the audit
@@ -165,7 +165,7 @@ export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
     clean,
     seconds: Math.round(((yield* Clock.currentTimeMillis) - begin) / 100) / 10,
     faults: counts,
-    cuts,
+    cuts: made.cuts,
     unaligned: events.filter(
       ({ _tag, ...event }) => _tag === "Resync" && "reason" in event && event.reason._tag === "Unaligned"
     ).length,

@@ -475,14 +475,19 @@ describe("ServerMessage", () => {
       for (let length = 0; length < frame.length; length++) judge(frame.subarray(0, length))
     })
 
-    it.prop("every flipped bit decodes to a value or a typed error", [anyMessage], ([message]) => {
-      const frame = bytes(Result.getOrThrow(ServerMessage.encodeFrame(message)))
-      for (let bit = 0; bit < frame.length * 8; bit++) {
-        const damaged = frame.slice()
-        damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7))
-        judge(damaged)
-      }
-    })
+    it.prop(
+      "every flipped bit decodes to a value or a typed error",
+      [anyMessage],
+      ([message]) => {
+        const frame = bytes(Result.getOrThrow(ServerMessage.encodeFrame(message)))
+        for (let bit = 0; bit < frame.length * 8; bit++) {
+          const damaged = frame.slice()
+          damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+          judge(damaged)
+        }
+      },
+      { arbitrary: { runs: 40 } }
+    )
 
     it.prop(
       "a member of another type decodes to a value or a typed error, the same as by the schema",
@@ -524,7 +529,9 @@ describe("ServerMessage", () => {
           damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7))
           assertDecodeTextAgrees(decoder.decode(damaged))
         }
-      }
+      },
+      // A run has thousands of frames: each with one bit flipped.
+      { arbitrary: { runs: 40 } }
     )
 
     it.prop(

@@ -41,11 +41,19 @@ const sum = (counts: Readonly<Record<string, number>>) => Object.values(counts).
 const take = (count: number, options?: Workload.TaskOptions) =>
   Array.from(Iterable.take(Workload.endless(options), count))
 
+/** Each property looks at every message of a run, and no property depends on a rare combination of options. */
+const runs = { arbitrary: { runs: 40 } }
+
 describe("Workload", () => {
   describe("make", () => {
-    it.prop("makes the same workload from the same options", [Options], ([options]) => {
-      assert.deepStrictEqual(Workload.make(options), Workload.make(options))
-    })
+    it.prop(
+      "makes the same workload from the same options",
+      [Options],
+      ([options]) => {
+        assert.deepStrictEqual(Workload.make(options), Workload.make(options))
+      },
+      runs
+    )
 
     it("makes other tasks and another history from another seed", () => {
       const [one, two] = [Workload.make({ seed: 1 }), Workload.make({ seed: 2 })]
@@ -95,30 +103,45 @@ describe("Workload", () => {
       assert.deepStrictEqual(Workload.make({ pauseRatio: 7, tasks: 1.9 }), Workload.make({ pauseRatio: 1, tasks: 1 }))
     })
 
-    it.prop("times are whole milliseconds and never decrease", [Options], ([options]) => {
-      let last = 0
-      for (const { at } of Workload.make(options)) {
-        assert.isTrue(Number.isSafeInteger(at) && at >= last)
-        last = at
-      }
-    })
+    it.prop(
+      "times are whole milliseconds and never decrease",
+      [Options],
+      ([options]) => {
+        let last = 0
+        for (const { at } of Workload.make(options)) {
+          assert.isTrue(Number.isSafeInteger(at) && at >= last)
+          last = at
+        }
+      },
+      runs
+    )
 
-    it.prop("every message survives the wire", [Options], ([options]) => {
-      for (const { message } of Workload.make(options)) {
-        const frame = Result.getOrThrow(ServerMessage.encodeFrame(message))
-        assert.deepStrictEqual(Result.getOrThrow(ServerMessage.decodeFrame(frame)), message)
-      }
-    })
+    it.prop(
+      "every message survives the wire",
+      [Options],
+      ([options]) => {
+        for (const { message } of Workload.make(options)) {
+          const frame = Result.getOrThrow(ServerMessage.encodeFrame(message))
+          assert.deepStrictEqual(Result.getOrThrow(ServerMessage.decodeFrame(frame)), message)
+        }
+      },
+      runs
+    )
 
-    it.prop("versions start at 1 and have no gap", [Options], ([options]) => {
-      for (const history of histories(Workload.make(options))) {
-        const versions = history.filter(isUpdate).map(({ version }) => version)
-        assert.deepStrictEqual(
-          versions,
-          versions.map((_, index) => index + 1)
-        )
-      }
-    })
+    it.prop(
+      "versions start at 1 and have no gap",
+      [Options],
+      ([options]) => {
+        for (const history of histories(Workload.make(options))) {
+          const versions = history.filter(isUpdate).map(({ version }) => version)
+          assert.deepStrictEqual(
+            versions,
+            versions.map((_, index) => index + 1)
+          )
+        }
+      },
+      runs
+    )
 
     it.prop(
       "a task goes from pending through running to one terminal status, and sends nothing afterwards",
@@ -137,13 +160,18 @@ describe("Workload", () => {
       }
     )
 
-    it.prop("every update names the changed fields and the author of the change", [Options], ([options]) => {
-      for (const { message } of Workload.make(options)) {
-        if (!isUpdate(message)) continue
-        assert.include(message.updatedFields ?? [], "status")
-        assert.isAbove(message.updatedBy?.length ?? 0, 0)
-      }
-    })
+    it.prop(
+      "every update names the changed fields and the author of the change",
+      [Options],
+      ([options]) => {
+        for (const { message } of Workload.make(options)) {
+          if (!isUpdate(message)) continue
+          assert.include(message.updatedFields ?? [], "status")
+          assert.isAbove(message.updatedBy?.length ?? 0, 0)
+        }
+      },
+      runs
+    )
 
     it.prop(
       "a task has exactly outputsPerTask outputs, the first a system message and the last its only result",
@@ -163,61 +191,86 @@ describe("Workload", () => {
       }
     )
 
-    it.prop("only a running task sends output", [Options], ([options]) => {
-      for (const history of histories(Workload.make(options))) {
-        let status: string | undefined
-        for (const message of history) {
-          if (isUpdate(message)) status = message.status
-          else assert.strictEqual(status, "running")
-        }
-      }
-    })
-
-    it.prop("a tool's result follows its use", [Options], ([options]) => {
-      for (const history of histories(Workload.make(options))) {
-        const outputs = history.filter(isOutput)
-        for (const [index, { messageType, toolName, toolInput }] of outputs.entries()) {
-          if (messageType !== "tool_use") continue
-          assert.isDefined(toolInput)
-          assert.strictEqual(outputs[index + 1]?.messageType, "tool_result")
-          assert.strictEqual(outputs[index + 1]?.toolName, toolName)
-        }
-      }
-    })
-
-    it.prop("a partial message is sent as two or more deltas and then as a whole", [Options], ([options]) => {
-      for (const history of histories(Workload.make(options))) {
-        let pieces: ReadonlyArray<string> = []
-        for (const message of history) {
-          if (isOutput(message) && message.isPartial === true) {
-            pieces = [...pieces, message.content]
-          } else if (pieces.length > 0) {
-            assert.isAtLeast(pieces.length, 2)
-            assert.isTrue(isOutput(message) && message.content === pieces.join(""))
-            pieces = []
+    it.prop(
+      "only a running task sends output",
+      [Options],
+      ([options]) => {
+        for (const history of histories(Workload.make(options))) {
+          let status: string | undefined
+          for (const message of history) {
+            if (isUpdate(message)) status = message.status
+            else assert.strictEqual(status, "running")
           }
         }
-        assert.lengthOf(pieces, 0)
-      }
-    })
+      },
+      runs
+    )
 
-    it.prop("whole messages have the size contentSize", [Options], ([options]) => {
-      for (const { message } of Workload.make(options)) {
-        if (!isOutput(message) || message.isPartial === true || message.messageType === "tool_use") continue
-        assert.lengthOf(message.content, options.contentSize)
-      }
-    })
-
-    it.prop("the duration of a result is the time since the task first ran", [Options], ([options]) => {
-      const since = new Map<TaskId.TaskId, number>()
-      for (const { at, message } of Workload.make(options)) {
-        if (isUpdate(message)) {
-          if (message.status === "running" && !since.has(message.taskId)) since.set(message.taskId, at)
-        } else if (message.messageType === "result") {
-          assert.strictEqual(message.durationMs, at - (since.get(message.taskId) ?? Number.NaN))
+    it.prop(
+      "a tool's result follows its use",
+      [Options],
+      ([options]) => {
+        for (const history of histories(Workload.make(options))) {
+          const outputs = history.filter(isOutput)
+          for (const [index, { messageType, toolName, toolInput }] of outputs.entries()) {
+            if (messageType !== "tool_use") continue
+            assert.isDefined(toolInput)
+            assert.strictEqual(outputs[index + 1]?.messageType, "tool_result")
+            assert.strictEqual(outputs[index + 1]?.toolName, toolName)
+          }
         }
-      }
-    })
+      },
+      runs
+    )
+
+    it.prop(
+      "a partial message is sent as two or more deltas and then as a whole",
+      [Options],
+      ([options]) => {
+        for (const history of histories(Workload.make(options))) {
+          let pieces: ReadonlyArray<string> = []
+          for (const message of history) {
+            if (isOutput(message) && message.isPartial === true) {
+              pieces = [...pieces, message.content]
+            } else if (pieces.length > 0) {
+              assert.isAtLeast(pieces.length, 2)
+              assert.isTrue(isOutput(message) && message.content === pieces.join(""))
+              pieces = []
+            }
+          }
+          assert.lengthOf(pieces, 0)
+        }
+      },
+      runs
+    )
+
+    it.prop(
+      "whole messages have the size contentSize",
+      [Options],
+      ([options]) => {
+        for (const { message } of Workload.make(options)) {
+          if (!isOutput(message) || message.isPartial === true || message.messageType === "tool_use") continue
+          assert.lengthOf(message.content, options.contentSize)
+        }
+      },
+      runs
+    )
+
+    it.prop(
+      "the duration of a result is the time since the task first ran",
+      [Options],
+      ([options]) => {
+        const since = new Map<TaskId.TaskId, number>()
+        for (const { at, message } of Workload.make(options)) {
+          if (isUpdate(message)) {
+            if (message.status === "running" && !since.has(message.taskId)) since.set(message.taskId, at)
+          } else if (message.messageType === "result") {
+            assert.strictEqual(message.durationMs, at - (since.get(message.taskId) ?? Number.NaN))
+          }
+        }
+      },
+      runs
+    )
 
     it("ratios of 0 and 1 mean never and always", () => {
       const never = Workload.summary(
@@ -253,13 +306,18 @@ describe("Workload", () => {
       assert.strictEqual(Math.max(...counts), 5)
     })
 
-    it.prop("adding tasks does not change the histories of the earlier tasks", [Options], ([options]) => {
-      const more = histories(Workload.make({ ...options, tasks: options.tasks + 3 }))
-      const longer = new Map(more.map((history) => [history[0]?.taskId, history]))
-      for (const history of histories(Workload.make(options))) {
-        assert.deepStrictEqual(longer.get(history[0]?.taskId), history)
-      }
-    })
+    it.prop(
+      "adding tasks does not change the histories of the earlier tasks",
+      [Options],
+      ([options]) => {
+        const more = histories(Workload.make({ ...options, tasks: options.tasks + 3 }))
+        const longer = new Map(more.map((history) => [history[0]?.taskId, history]))
+        for (const history of histories(Workload.make(options))) {
+          assert.deepStrictEqual(longer.get(history[0]?.taskId), history)
+        }
+      },
+      runs
+    )
 
     it("meanIntervalMillis is the mean interval of one task", () => {
       const { durationMillis, messages } = Workload.summary(
@@ -270,41 +328,56 @@ describe("Workload", () => {
   })
 
   describe("taskIds", () => {
-    it.prop("taskIds returns the tasks of the workload, in the form of UUIDs", [Options], ([options]) => {
-      const ids = Workload.taskIds(options)
-      assert.deepStrictEqual(new Set(ids), new Set(Workload.make(options).map(({ message }) => message.taskId)))
-      assert.strictEqual(new Set(ids).size, options.tasks)
-      for (const id of ids) assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
-      assert.strictEqual(Interest.output(ids).output.size, options.tasks)
-    })
+    it.prop(
+      "taskIds returns the tasks of the workload, in the form of UUIDs",
+      [Options],
+      ([options]) => {
+        const ids = Workload.taskIds(options)
+        assert.deepStrictEqual(new Set(ids), new Set(Workload.make(options).map(({ message }) => message.taskId)))
+        assert.strictEqual(new Set(ids).size, options.tasks)
+        for (const id of ids) assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+        assert.strictEqual(Interest.output(ids).output.size, options.tasks)
+      },
+      runs
+    )
   })
 
   describe("summary", () => {
-    it.prop("the counts of a summary add up", [Options], ([options]) => {
-      const workload = Workload.make(options)
-      const summary = Workload.summary(workload)
-      const outputs = workload.map(({ message }) => message).filter(isOutput)
-      assert.strictEqual(summary.tasks, options.tasks)
-      assert.strictEqual(summary.messages, workload.length)
-      assert.strictEqual(summary.outputs, outputs.length)
-      assert.strictEqual(summary.updates + summary.outputs, summary.messages)
-      assert.strictEqual(sum(summary.messageTypes), summary.outputs)
-      assert.strictEqual(sum(summary.statuses), summary.tasks)
-      assert.strictEqual(summary.messageTypes.result ?? 0, options.tasks)
-      assert.strictEqual(summary.partials, outputs.filter(({ isPartial }) => isPartial === true).length)
-      assert.strictEqual(summary.durationMillis, workload.at(-1)?.at ?? 0)
-    })
+    it.prop(
+      "the counts of a summary add up",
+      [Options],
+      ([options]) => {
+        const workload = Workload.make(options)
+        const summary = Workload.summary(workload)
+        const outputs = workload.map(({ message }) => message).filter(isOutput)
+        assert.strictEqual(summary.tasks, options.tasks)
+        assert.strictEqual(summary.messages, workload.length)
+        assert.strictEqual(summary.outputs, outputs.length)
+        assert.strictEqual(summary.updates + summary.outputs, summary.messages)
+        assert.strictEqual(sum(summary.messageTypes), summary.outputs)
+        assert.strictEqual(sum(summary.statuses), summary.tasks)
+        assert.strictEqual(summary.messageTypes.result ?? 0, options.tasks)
+        assert.strictEqual(summary.partials, outputs.filter(({ isPartial }) => isPartial === true).length)
+        assert.strictEqual(summary.durationMillis, workload.at(-1)?.at ?? 0)
+      },
+      runs
+    )
 
-    it.prop("costs are multiples of 1/1024 dollar, so their sum is the same in any order", [Options], ([options]) => {
-      const workload = Workload.make(options)
-      let backwards = 0
-      for (const { message } of workload.toReversed()) {
-        const costUsd = isOutput(message) ? (message.costUsd ?? 0) : 0
-        assert.isTrue(Number.isInteger(costUsd * 1024))
-        backwards += costUsd
-      }
-      assert.strictEqual(Workload.summary(workload).costUsd, backwards)
-    })
+    it.prop(
+      "costs are multiples of 1/1024 dollar, so their sum is the same in any order",
+      [Options],
+      ([options]) => {
+        const workload = Workload.make(options)
+        let backwards = 0
+        for (const { message } of workload.toReversed()) {
+          const costUsd = isOutput(message) ? (message.costUsd ?? 0) : 0
+          assert.isTrue(Number.isInteger(costUsd * 1024))
+          backwards += costUsd
+        }
+        assert.strictEqual(Workload.summary(workload).costUsd, backwards)
+      },
+      runs
+    )
   })
 
   describe("endless", () => {

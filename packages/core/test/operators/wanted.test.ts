@@ -133,7 +133,7 @@ describe("what operators tell the source", () => {
           yield* outcome(batches, (feed) => through(screen(feed)))
         )
       }),
-    { arbitrary: { runs: 500 } }
+    { arbitrary: { runs: 200 } }
   )
 
   const streams: Record<string, (client: MeshClient.MeshClient["Service"]) => Feed> = {
@@ -153,7 +153,7 @@ describe("what operators tell the source", () => {
             yield* clientOutcome(batches, streamOf, (feed) => through(screen(feed)))
           )
         }),
-      { arbitrary: { runs: 200 } }
+      { arbitrary: { runs: 80 } }
     )
   }
 

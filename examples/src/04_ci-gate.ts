@@ -70,7 +70,7 @@ export const command = Command.make(
       Argument.withSchema(TaskId.TaskId)
     ),
     timeout: Flag.String("timeout").pipe(
-      Flag.withDescription('How long to wait, such as "30 minutes" or "90 seconds". Default: "1 hour"'),
+      Flag.withDescription('How long to wait, such as "30 minutes" or "90 seconds". Defaults to "1 hour"'),
       Flag.withSchema(Schema.DurationFromString),
       Flag.withDefault(Duration.hours(1))
     )

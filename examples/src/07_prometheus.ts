@@ -41,7 +41,7 @@ export const command = Command.make(
   "prometheus",
   {
     port: Flag.Int("port").pipe(
-      Flag.withDescription("The port of the page, from 0 to 65535; 0 for any free port. Default: 9464"),
+      Flag.withDescription("The port of the page, from 0 to 65535; 0 for any free port. Defaults to 9464"),
       Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
       Flag.withDefault(9464)
     )

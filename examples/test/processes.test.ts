@@ -135,7 +135,7 @@ describe("each example, in the process of the test", () => {
       const { code, stdout } = yield* runCommand(CiGate.command, ["--help"])
       assert.strictEqual(code, 0)
       assert.include(stdout, "The task to wait for")
-      assert.include(stdout, 'Default: "1 hour"')
+      assert.include(stdout, 'Defaults to "1 hour"')
     })
   )
 

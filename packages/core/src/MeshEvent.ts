@@ -115,11 +115,11 @@ export interface Disconnected extends Schema.Schema.Type<typeof Disconnected> {}
  *
  * - `Unaligned`: two connections could not be aligned, and the stream continues
  *   from one of them (see `Merge`). `cause` says why: `lost` (both connections
- *   were lost), `window` (the elements to compare with are gone), `ambiguous`
+ *   were lost), `window` (a bound of the comparison was exceeded), `ambiguous`
  *   (repeated content leaves several places) or `disagreement` (the connections
- *   do not hold the same events).
- * - `LogTruncated`: a kept feed does not contain the positions `from` to `to` any
- *   more, both included.
+ *   delivered different events).
+ * - `LogTruncated`: a log does not contain the positions `from` to `to` any more,
+ *   both included.
  *
  * @category schemas
  * @since 0.1.0

@@ -36,19 +36,20 @@ export const connectionsOpen: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
 })
 
 /**
- * `makima.connections.aligned`: connections of a feed with several that can stand
- * in for the others. Unit: connections. Recorded when it may have changed.
+ * `makima.connections.aligned`: the connections of a feed with several that can
+ * replace the others without a gap. Unit: connections. Recorded when it may have
+ * changed.
  *
  * @category connection
  * @since 0.2.0
  */
 export const connectionsAligned: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.connections.aligned", {
-  description: "Connections of one feed that can stand in for each other"
+  description: "Connections of one feed that can replace each other"
 })
 
 /**
- * `makima.merge.disagreements`: how often two connections of one feed did not hold
- * the same messages, or one was too far behind to be compared. Unit: disagreements.
+ * `makima.merge.disagreements`: how often two connections of one feed delivered
+ * different messages, or one was too far behind to be compared. Unit: disagreements.
  * Recorded once for each batch.
  *
  * @category connection

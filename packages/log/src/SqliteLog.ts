@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import * as Limits from "./internal/limits.ts"
 import * as OptionsOf from "./internal/options.ts"
 import * as Pages from "./internal/pages.ts"
+import * as Append from "./internal/sqlite/append.ts"
 import * as Database from "./internal/sqlite/database.ts"
 import * as Errors from "./internal/sqlite/errors.ts"
 import { Faults } from "./internal/sqlite/faults.ts"
@@ -207,18 +208,18 @@ export const makeEngine = Effect.fnUntraced(function* (
     read: (read) => Pages.read(pages, read),
     bounds: pages.bounds,
     cells: {
-      get: (key) => attempt(() => db.getCell(key)),
-      list: (prefix) => attempt(() => db.listCells(prefix)),
-      set: (key, value, revision) => attempt(() => db.setCell(key, value, revision)),
-      remove: (key, revision) => attempt(() => db.removeCell(key, revision))
+      get: (key) => attempt(() => db.cells.get(key)),
+      list: (prefix) => attempt(() => db.cells.list(prefix)),
+      set: (key, value, revision) => attempt(() => db.cells.set(key, value, revision)),
+      remove: (key, revision) => attempt(() => db.cells.remove(key, revision))
     }
   }
 })
 
-const encode = (events: ReadonlyArray<NewEvent>): Effect.Effect<ReadonlyArray<Database.Encoded>, LogError> =>
+const encode = (events: ReadonlyArray<NewEvent>): Effect.Effect<ReadonlyArray<Append.Encoded>, LogError> =>
   Effect.suspend(() => {
     try {
-      return Effect.succeed(events.map(Database.encode))
+      return Effect.succeed(events.map(Append.encode))
     } catch (error) {
       return error instanceof LogError ? Effect.fail(error) : Effect.die(error)
     }

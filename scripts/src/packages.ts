@@ -2,7 +2,8 @@
  * Checks the packages as a user receives them: packs each, checks the tarballs
  * (publint, Are The Types Wrong, source maps), installs them with npm in an empty
  * project outside the workspace, type-checks all declarations and a program
- * there, and runs the program on Node 22 and on this Node.
+ * there, and runs the program on Node 22 and on this Node. The command
+ * `makima-stream` is installed alone in an empty folder, and runs on both, too.
  *
  * Run by `pnpm run packages`, after `pnpm run build`.
  */
@@ -26,6 +27,7 @@ const failures: Array<string> = []
 interface Manifest extends Supply.Manifest {
   readonly version: string
   readonly exports?: Readonly<Record<string, unknown>>
+  readonly bin?: Readonly<Record<string, string>>
 }
 
 // `JSON.parse` is untyped; npm has validated the file.
@@ -274,6 +276,73 @@ const runOn = async (project: string, node: string): Promise<void> => {
 }
 
 // ---------------------------------------------------------------------------
+// the command
+// ---------------------------------------------------------------------------
+
+/** Whether a package is a program: it has nothing to import, and no sources. */
+const isProgram = ({ manifest }: Tarball): boolean => manifest.bin !== undefined
+
+const checkProgram = ({ name, files, manifest }: Tarball): void => {
+  for (const file of ["README.md", "LICENSE", "package.json", ...Object.values(manifest.bin ?? {})]) {
+    if (!files.has(file.replace(/^\.\//, ""))) failures.push(`${name}: ${file} is not in the package`)
+  }
+  for (const file of files.keys()) {
+    if (!/^(README\.md|LICENSE|CHANGELOG\.md|package\.json|dist\/bin\/[\w-]+\.js)$/.test(file)) {
+      failures.push(`${name}: ${file} is in the package`)
+    }
+  }
+  const dependencies = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })
+  if (dependencies.join() !== "ws") failures.push(`${name}: depends on ${dependencies.join(", ")}, and not on ws alone`)
+  if (JSON.stringify(manifest.dependencies).includes("workspace:")) {
+    failures.push(`${name}: the packed package.json speaks of the workspace`)
+  }
+  failures.push(...Supply.checkManifest(manifest))
+}
+
+/** Installs the command into a folder of its own, and returns its launcher. */
+const installProgram = async (folder: string, { name, path }: Tarball): Promise<string> => {
+  await writeFile(
+    join(folder, "package.json"),
+    JSON.stringify({ name: "stranger", private: true, dependencies: { [name]: `file:${path}` } })
+  )
+  await mustRun(folder, "npm", [
+    "install",
+    "--ignore-scripts",
+    "--prefer-offline",
+    "--no-audit",
+    "--no-fund",
+    "--no-package-lock",
+    "--loglevel=error"
+  ])
+  const installed = await readdir(join(folder, "node_modules"))
+  const expected = [".bin", ".package-lock.json", "@makima-stream", "ws"]
+  if (installed.toSorted().join() !== expected.join()) failures.push(`${name}: installs ${installed.join(", ")}`)
+  return join(folder, "node_modules/.bin/makima-stream")
+}
+
+/** Runs the command against its own mock server. */
+const runProgram = async (launcher: string, node: string): Promise<void> => {
+  const version = (await mustRun(dirname(launcher), node, ["--version"])).trim()
+  const printed = await run(dirname(launcher), node, [launcher, "--version"])
+  if (!/^makima-stream v\d+\.\d+\.\d+\n$/.test(printed.output)) failures.push(`Node ${version}: ${printed.output}`)
+  const mock = execFile(node, [launcher, "mock", "--tasks", "3"])
+  try {
+    const url = await new Promise<string>((resolve, reject) => {
+      mock.stdout?.once("data", (chunk) => resolve(String(chunk).trim()))
+      mock.once("exit", () => reject(new Error(`Node ${version}: the mock server ended`)))
+    })
+    const tail = await run(dirname(launcher), node, [launcher, "tail", "--url", url, "-n", "3", "-o", "json"])
+    const tags = tail.stdout.split("\n").filter((line) => line.includes('"_tag":"TaskUpdated"'))
+    if (!tail.ok || tags.length === 0) failures.push(`Node ${version}: tail fails: ${tail.output}`)
+    const doctor = await run(dirname(launcher), node, [launcher, "doctor", "--url", url])
+    if (!doctor.ok) failures.push(`Node ${version}: doctor fails: ${doctor.output}`)
+  } finally {
+    mock.removeAllListeners("exit")
+    mock.kill("SIGKILL")
+  }
+}
+
+// ---------------------------------------------------------------------------
 
 const directory = await mkdtemp(join(tmpdir(), "makima-stream-packages-"))
 try {
@@ -281,17 +350,30 @@ try {
   const project = join(directory, "project")
   await mkdir(join(project, "src"), { recursive: true })
 
-  const tarballs = await step("pack", () =>
+  const packed = await step("pack", () =>
     Promise.all(names.map((name) => pack(join(root, "packages", name), directory)))
   )
+  const programs = packed.filter(isProgram)
+  const tarballs = packed.filter((tarball) => !isProgram(tarball))
   tarballs.forEach(checkContents)
-  const versions = new Set(tarballs.map(({ manifest }) => manifest.version))
+  programs.forEach(checkProgram)
+  const versions = new Set(packed.map(({ manifest }) => manifest.version))
   if (versions.size > 1) failures.push(`the packages have different versions: ${[...versions].join(", ")}`)
   await step("publint and Are The Types Wrong", () => Promise.all(tarballs.map(lint)))
   const node22 = await step("npm install in an empty project", () => install(project, tarballs))
   await step("type-check, with skipLibCheck off", () => typeCheck(project, tarballs))
   await step(`run on Node ${oldestNode}`, () => runOn(project, node22))
   await step(`run on Node ${process.versions.node}`, () => runOn(project, process.execPath))
+  for (const program of programs) {
+    const folder = join(directory, "program")
+    await mkdir(folder)
+    const launcher = await step(`npm install ${program.name} alone`, () => installProgram(folder, program))
+    for (const node of [node22, process.execPath]) {
+      await step(`run ${program.name} on ${node === node22 ? oldestNode : process.versions.node}`, () =>
+        runProgram(launcher, node)
+      )
+    }
+  }
 } finally {
   await rm(directory, { recursive: true, force: true })
 }

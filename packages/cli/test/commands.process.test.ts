@@ -7,7 +7,7 @@ import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import { createServer } from "node:http"
 import { version } from "../src/internal/version.ts"
 import { a, b, result, said, update } from "./support/mesh.ts"
-import { assertOneLine, objects, run, start } from "./support/process.ts"
+import { assertOneLine, awaitFile, objects, run, start } from "./support/process.ts"
 
 const timeout = 120_000
 
@@ -207,8 +207,7 @@ describe.concurrent("makima-stream", { timeout }, () => {
       yield* server.emit(update(a, "running", 1))
       yield* awaitOutput(server)
       yield* server.emitAll([said(a, "one"), result(a, 0.5), update(a, "done", 2)])
-      // Everything before it has arrived when the answer to a later request has.
-      yield* server.drain()
+      yield* awaitFile(file, "done")
       yield* record.signal("SIGINT")
       const recorded = yield* record.ended
       assert.strictEqual(recorded.code, 130)

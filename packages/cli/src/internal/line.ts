@@ -116,12 +116,16 @@ const reasonText = ({ reason, taskId, unconfirmed }: MeshEvent.Resync): string =
   }
 }
 
+/** The close code at the end of a recording: see `Recording.isOver`, which need not be loaded for it. */
+const replayOver = 4499
+
 /** A line about the connection for standard error; `undefined` for data. */
 export const lifecycle = (event: MeshEvent.MeshEvent): string | undefined => {
   switch (event._tag) {
     case "Connected":
       return `connected (connection ${event.epoch})`
     case "Disconnected":
+      if (event.reason._tag === "ConnectionClosed" && event.reason.code === replayOver) return "the recording is over"
       return `${event.opened ? "disconnected" : "not connected"}: ${event.reason.message}${
         event.retryInMillis === undefined ? "" : `; next attempt in ${seconds(event.retryInMillis)}`
       }`

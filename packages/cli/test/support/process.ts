@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { assert } from "@effect/vitest"
 import { spawn, spawnSync } from "node:child_process"
+import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
 /** The built file. */
@@ -152,3 +153,11 @@ export const objects = (stdout: string): ReadonlyArray<Record<string, unknown>> 
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => Object(JSON.parse(line)))
+
+/** Waits until a file contains a text: what another process has written. */
+export const awaitFile = (path: string, text: string): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    existsSync(path) && readFileSync(path, "utf8").includes(text)
+      ? Effect.void
+      : Effect.andThen(Effect.sleep("10 millis"), awaitFile(path, text))
+  )

@@ -45,8 +45,9 @@ export const source = <A, E, R>(
       const { isWanted, mayBeWanted } = wanted
       return source(make, {
         isWanted: isWanted === undefined ? isToo : (event) => isWanted(event) && isToo(event),
+        // The later filter first: often `outputOnly` after `filterTask`, which saves the lookup of the task.
         mayBeWanted:
-          mayBeWanted === undefined ? mayBeToo : (type, taskId) => mayBeWanted(type, taskId) && mayBeToo(type, taskId)
+          mayBeWanted === undefined ? mayBeToo : (type, taskId) => mayBeToo(type, taskId) && mayBeWanted(type, taskId)
       })
     }
   })

@@ -40,7 +40,7 @@ export interface Discovery extends Timed {
    * Takes an update, and what is known of its task after it; `undefined` for an
    * update that is not the newest. Returns whether it makes its task live.
    */
-  readonly observe: (update: TaskUpdated | Restated, task: Readonly<Task> | undefined, now: number) => boolean
+  readonly observe: (update: TaskUpdated | Restated, task: Task | undefined, now: number) => boolean
   /** The task does not exist any more. */
   readonly end: (taskId: TaskId, now: number) => void
   /** Records output of a task. Returns whether the task is live. */
@@ -82,7 +82,7 @@ export const make = ({ known, onFound, onGone, settings }: Options): Discovery =
     if (silent !== undefined) remove(silent, "evicted", now)
   }
 
-  const hasEnded = ({ status }: Readonly<Task>): boolean => status !== undefined && isTerminal(status)
+  const hasEnded = ({ status }: Task): boolean => status !== undefined && isTerminal(status)
 
   const follow = (taskId: TaskId, now: number): void => {
     if (live.size >= maxTasks) evictSilent(now)
@@ -99,13 +99,13 @@ export const make = ({ known, onFound, onGone, settings }: Options): Discovery =
 
   const adoptKnown = (now: number): void => {
     for (const [taskId, since] of known.suspects) {
-      const task = known.tasks.get(taskId)
+      const task = known.get(taskId)
       if (task === undefined || hasEnded(task) || known.connectedTime(now) - since >= staleMillis) continue
       follow(taskId, now)
       suspects.schedule(taskId, since)
     }
-    for (const [taskId, task] of known.tasks) {
-      if (!known.suspects.has(taskId) && !hasEnded(task)) follow(taskId, now)
+    for (const task of known.tasks()) {
+      if (!known.suspects.has(task.taskId) && !hasEnded(task)) follow(task.taskId, now)
     }
   }
 

@@ -19,15 +19,16 @@ import type { TaskId } from "../../TaskId.ts"
 
 /** The state of a task. */
 export interface Task {
-  version: number | undefined
-  status: string | undefined
+  readonly taskId: TaskId
+  readonly version: number | undefined
+  readonly status: string | undefined
 }
 
 export interface Known {
   /** How many tasks are remembered at most. */
   maxTasks: number
   /** Records an update. Returns its task, or `undefined` if a newer update is known. */
-  readonly observe: (update: TaskUpdated | Restated) => Readonly<Task> | undefined
+  readonly observe: (update: TaskUpdated | Restated) => Task | undefined
   /** Records output of a task: the task is not suspect any more. */
   readonly touch: (taskId: TaskId) => void
   /** The task does not exist any more. */
@@ -42,14 +43,40 @@ export interface Known {
   readonly connectedTime: (now: number) => number
   /** The `now` at which a connected time is reached; `Infinity` without a connection. */
   readonly timeAt: (connectedTime: number) => number
+  readonly get: (taskId: TaskId) => Task | undefined
   /** The tasks, by their last update. */
-  readonly tasks: ReadonlyMap<TaskId, Readonly<Task>>
+  readonly tasks: () => Iterable<Task>
   /** The connected time since which tasks are suspect, the earliest first. */
   readonly suspects: ReadonlyMap<TaskId, number>
 }
 
+/**
+ * A task in the list of all tasks. Moving it to the end of a linked list is several times cheaper than moving it in a
+ * `Map`, and happens for every update.
+ */
+interface Entry extends Task {
+  version: number | undefined
+  status: string | undefined
+  before: Entry
+  after: Entry
+}
+
+/** A list is a ring. It starts and ends at an entry that is no task. */
+const makeRing = (): Entry => {
+  // The links are set before it is returned, which the type of a literal cannot say.
+  const ring = { taskId: "" as TaskId, version: undefined, status: undefined } as Entry
+  ring.before = ring.after = ring
+  return ring
+}
+
+const unlink = ({ after, before }: Entry): void => {
+  before.after = after
+  after.before = before
+}
+
 export const make = (): Known => {
-  const tasks = new Map<TaskId, Task>()
+  const byId = new Map<TaskId, Entry>()
+  const ring = makeRing()
   const suspects = new Map<TaskId, number>()
   /** The connected time before `connectedSince`, which is `Infinity` without a connection. */
   let connectedBefore = 0
@@ -57,45 +84,61 @@ export const make = (): Known => {
 
   const connectedTime = (now: number): number => connectedBefore + Math.max(0, now - connectedSince)
 
+  const append = (entry: Entry): void => {
+    const last = ring.before
+    entry.before = last
+    entry.after = ring
+    last.after = ring.before = entry
+  }
+
+  const remove = (taskId: TaskId): void => {
+    const entry = byId.get(taskId)
+    if (entry === undefined) return
+    unlink(entry)
+    byId.delete(taskId)
+    suspects.delete(taskId)
+  }
+
+  function* tasks(): Iterable<Entry> {
+    for (let entry = ring.after; entry !== ring; entry = entry.after) yield entry
+  }
+
   const self: Known = {
     maxTasks: defaultMaxTasks,
+    get: (taskId) => byId.get(taskId),
     tasks,
     suspects,
     connectedTime,
     timeAt: (time) => time - connectedBefore + connectedSince,
     observe({ status, taskId, version }) {
-      const task = tasks.get(taskId) ?? { version: undefined, status: undefined }
-      const isOlder = version !== undefined && task.version !== undefined && version < task.version
-      if (!isOlder) {
-        task.version = version ?? task.version
-        task.status = status ?? task.status
+      let entry = byId.get(taskId)
+      if (entry === undefined) {
+        entry = { taskId, version, status, before: ring, after: ring }
+        byId.set(taskId, entry)
+        append(entry)
+        if (byId.size > self.maxTasks) remove(ring.after.taskId)
+        return entry
       }
-      suspects.delete(taskId)
-      // Deleting first moves the task to the end.
-      tasks.delete(taskId)
-      tasks.set(taskId, task)
-      if (tasks.size > self.maxTasks) {
-        for (const [oldest] of tasks) {
-          tasks.delete(oldest)
-          suspects.delete(oldest)
-          break
-        }
-      }
-      return isOlder ? undefined : task
+      if (suspects.size > 0) suspects.delete(taskId)
+      unlink(entry)
+      append(entry)
+      if (version !== undefined && entry.version !== undefined && version < entry.version) return undefined
+      entry.version = version ?? entry.version
+      entry.status = status ?? entry.status
+      return entry
     },
-    touch: (taskId) => void suspects.delete(taskId),
-    remove(taskId) {
-      tasks.delete(taskId)
-      suspects.delete(taskId)
+    touch(taskId) {
+      if (suspects.size > 0) suspects.delete(taskId)
     },
+    remove,
     resumed(now) {
       const time = connectedTime(now)
-      for (const taskId of tasks.keys()) if (!suspects.has(taskId)) suspects.set(taskId, time)
+      for (const { taskId } of tasks()) if (!suspects.has(taskId)) suspects.set(taskId, time)
     },
     connected(now) {
       connectedSince = now
       self.resumed(now)
-      for (const task of tasks.values()) task.version = undefined
+      for (const entry of tasks()) entry.version = undefined
     },
     disconnected(now) {
       connectedBefore = connectedTime(now)

@@ -13,7 +13,7 @@ const update = (taskId: TaskId, status?: string, version?: number): TaskUpdated 
 })
 
 const shown = (known: Known.Known, now: number) =>
-  Array.from(known.tasks, ([taskId, { status, version }]) => {
+  Array.from(known.tasks(), ({ status, taskId, version }) => {
     const since = known.suspects.get(taskId)
     return `${taskId} ${status} ${version} ${since === undefined ? undefined : known.connectedTime(now) - since}`
   })
@@ -77,7 +77,7 @@ describe("known tasks", () => {
     known.observe(update(ids[0] ?? a))
     known.observe(update(ids[8] ?? a))
     known.observe(update(ids[9] ?? a))
-    assert.deepStrictEqual([...known.tasks.keys()].join(" "), "t3 t4 t5 t6 t7 t0 t8 t9")
+    assert.deepStrictEqual(Array.from(known.tasks(), ({ taskId }) => taskId).join(" "), "t3 t4 t5 t6 t7 t0 t8 t9")
     assert.deepStrictEqual([...known.suspects.keys()].join(" "), "t3 t4 t5 t6 t7")
   })
 })

@@ -18,7 +18,6 @@ import type { Interest } from "./Interest.ts"
 import * as Connection from "./internal/session/connection.ts"
 import type { Connections } from "./internal/session/connections.ts"
 import * as Settings from "./internal/session/options.ts"
-import * as Skip from "./internal/wire/skip.ts"
 import * as Subscriptions from "./internal/session/subscriptions.ts"
 import * as Pushdown from "./internal/pushdown.ts"
 import type { MeshError } from "./MeshError.ts"
@@ -126,7 +125,7 @@ const feed = (
           settings,
           subscriptions,
           policy: options.policy,
-          skip: mayBeWanted === undefined ? undefined : (frame) => Skip.skip(frame, mayBeWanted),
+          mayBeWanted,
           subscriptionState: options.subscriptions
         })
         return pull

@@ -286,9 +286,17 @@ export const decodeFrame = (frame: string | Uint8Array): Result.Result<ServerMes
  *
  * @internal
  */
-export const decode = (frame: string | Uint8Array): ServerMessage | DecodeError => {
+export function decode(frame: string | Uint8Array): ServerMessage | DecodeError
+export function decode(
+  frame: string | Uint8Array,
+  mayBeWanted: FastDecode.MayBeWanted | undefined
+): ServerMessage | DecodeError | FastDecode.Skippable
+export function decode(
+  frame: string | Uint8Array,
+  mayBeWanted?: FastDecode.MayBeWanted
+): ServerMessage | DecodeError | FastDecode.Skippable {
   if (typeof frame === "string") {
-    const message = FastDecode.decodeText(frame)
+    const message = FastDecode.decodeText(frame, mayBeWanted)
     if (message !== undefined) return message
   }
   const parsed = Frame.parse(frame)

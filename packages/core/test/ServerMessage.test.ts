@@ -7,7 +7,6 @@ import * as Schema from "effect/Schema"
 import * as ExactIntegers from "../src/internal/wire/exactIntegers.ts"
 import * as FastDecode from "../src/internal/wire/fastDecode.ts"
 import * as Frame from "../src/internal/wire/frame.ts"
-import { skip } from "../src/internal/wire/skip.ts"
 import type { MayBeWanted } from "../src/internal/pushdown.ts"
 import * as ServerMessage from "../src/ServerMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
@@ -663,6 +662,12 @@ describe("ServerMessage", () => {
   })
 })
 
+/** Returns the type of a message that is validated and not decoded. */
+function skip(frame: string, mayBeWanted: MayBeWanted) {
+  const result = FastDecode.decodeText(frame, mayBeWanted)
+  return typeof result === "string" ? result : undefined
+}
+
 /** A skipped frame is a message by the schema, of the type that `skip` returned, and an unwanted one. */
 function assertSkipAgrees(text: string): void {
   for (const mayBeWanted of wishes) {
@@ -679,7 +684,7 @@ function assertSkipAgrees(text: string): void {
 function assertDecodeTextAgrees(text: string): void {
   assertSkipAgrees(text)
   const message = FastDecode.decodeText(text)
-  if (message === undefined) return
+  if (message === undefined || typeof message === "string") return
   const object = ExactIntegers.restore(JSON.parse(text), text)
   assert.deepStrictEqual(decodeBySchema(object), Result.succeed(message))
 }

@@ -10,17 +10,12 @@
  */
 import * as Stream from "effect/Stream"
 import type { MeshEvent } from "../MeshEvent.ts"
-import type { TaskOutput, TaskUpdated } from "../ServerMessage.ts"
-import type { TaskId } from "../TaskId.ts"
+import type { MayBeWanted } from "./wire/fastDecode.ts"
 
 /** A predicate on events. */
 export type IsWanted = (event: MeshEvent) => boolean
 
-/** The messages that a source can leave undecoded. */
-export type Skippable = (TaskOutput | TaskUpdated)["_tag"]
-
-/** `false` if the predicate is certain to reject a message that is not decoded yet. */
-export type MayBeWanted = (type: Skippable, taskId: TaskId) => boolean
+export type { MayBeWanted }
 
 /** The filters behind a source. Without any, everything is wanted. */
 export interface Wanted {

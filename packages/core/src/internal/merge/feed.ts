@@ -157,7 +157,7 @@ class MergedFeed<Extra> {
 
   /** Makes the connections. Nothing is dialled before the first pull. */
   open(first: Socket.Socket): Effect.Effect<void, never, Scope.Scope> {
-    const { policy, settings, skip } = this.#own
+    const { mayBeWanted, policy, settings } = this.#own
     const stopped = Scope.addFinalizer(
       this.#parts.scope,
       Effect.sync(() => this.#table.stopped())
@@ -167,7 +167,7 @@ class MergedFeed<Extra> {
       return Connection.make<Placed>({
         settings,
         policy,
-        skip,
+        mayBeWanted,
         subscriptions,
         onDial: (attempt) => this.#onDial(i, attempt),
         onConfirmed: (key) => ({ _tag: "Placed", key })

@@ -36,7 +36,7 @@ import * as MeshError from "../../MeshError.ts"
 import type { Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import * as ReconnectPolicy from "../../ReconnectPolicy.ts"
-import type { Skippable } from "../pushdown.ts"
+import type { MayBeWanted } from "../wire/fastDecode.ts"
 import { resync } from "../resync.ts"
 import { monotonicMillis } from "../time.ts"
 import { halvePace, type Settings } from "./options.ts"
@@ -60,7 +60,7 @@ export interface Options<Extra> {
   readonly subscriptions: Subscriptions
   readonly policy?: ReconnectPolicy.Options | undefined
   /** See `session.ts`. */
-  readonly skip?: ((frame: string) => Skippable | undefined) | undefined
+  readonly mayBeWanted?: MayBeWanted | undefined
   /** The epoch of the last connection of an earlier loop. Defaults to 0. */
   readonly epoch?: number
   /** Called before each dial with the number of consecutive failures. */
@@ -251,12 +251,12 @@ class Loop<Extra> {
 
   #openSession(scope: Scope.Closeable) {
     const epoch = this.#epoch + 1
-    const { onConfirmed, onReplay, settings, skip, subscriptions } = this.#options
+    const { mayBeWanted, onConfirmed, onReplay, settings, subscriptions } = this.#options
     return Session.make<Resync, Extra>({
       settings: { ...settings, pace: this.#pace },
       subscriptions,
       epoch,
-      skip,
+      mayBeWanted,
       onReplay,
       onChanged: this.#publishChanges,
       onConfirmed: onConfirmed === undefined ? undefined : (key) => onConfirmed(key, epoch),

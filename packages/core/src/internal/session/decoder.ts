@@ -10,14 +10,14 @@ import * as MeshError from "../../MeshError.ts"
 import type { Data } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import * as ServerMessage from "../../ServerMessage.ts"
-import type { Skippable } from "../pushdown.ts"
+import type { MayBeWanted } from "../wire/fastDecode.ts"
 import type { Settings } from "./options.ts"
 
 export interface Options<A> {
   readonly settings: Settings
   readonly context: Context.Context<never>
-  /** Returns the message type of a frame that no filter wants and that can stay undecoded. */
-  readonly skip: ((frame: string) => Skippable | undefined) | undefined
+  /** Which messages must be decoded. Defaults to all. The others are only validated and counted. */
+  readonly mayBeWanted: MayBeWanted | undefined
   /** Returns the element that replaces a frame that cannot be decoded. */
   readonly toBad: (error: DecodeError) => A
   /** Handles an acknowledgement, and appends what it causes to `out`. */
@@ -33,7 +33,7 @@ export interface Decoder<A> {
 }
 
 export const make = <A>(options: Options<A>): Decoder<A> => {
-  const { context, onAcknowledgement, skip, toBad } = options
+  const { context, mayBeWanted, onAcknowledgement, toBad } = options
   const { failOnBadFrame, maxBadFrames } = options.settings
   let received = 0
   let consecutiveBad = 0
@@ -62,17 +62,14 @@ export const make = <A>(options: Options<A>): Decoder<A> => {
     let outputs = 0
     for (const frame of frames) {
       bytes += frame.length
-      if (skip !== undefined && typeof frame === "string") {
-        const skipped = skip(frame)
-        if (skipped !== undefined) {
-          received++
-          consecutiveBad = 0
-          if (skipped === "TaskOutput") outputs++
-          else updates++
-          continue
-        }
+      const message = ServerMessage.decode(frame, mayBeWanted)
+      if (typeof message === "string") {
+        received++
+        consecutiveBad = 0
+        if (message === "TaskOutput") outputs++
+        else updates++
+        continue
       }
-      const message = ServerMessage.decode(frame)
       if (message._tag === "DecodeError") {
         bad++
         onBad(message, out)

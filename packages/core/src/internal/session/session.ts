@@ -27,7 +27,7 @@ import type { Interest } from "../../Interest.ts"
 import * as MeshError from "../../MeshError.ts"
 import type { Data, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
-import type { Skippable } from "../pushdown.ts"
+import type { MayBeWanted } from "../wire/fastDecode.ts"
 import { resync } from "../resync.ts"
 import { monotonicMillis } from "../time.ts"
 import * as Request from "../wire/encodeRequest.ts"
@@ -53,7 +53,8 @@ export interface Options<Bad, Extra> {
   readonly onReplay?: (() => void) | undefined
   /** Runs when requests were sent, or acknowledgements have arrived that cause no element. */
   readonly onChanged?: Effect.Effect<void> | undefined
-  readonly skip?: ((frame: string) => Skippable | undefined) | undefined
+  /** Which messages must be decoded. Defaults to all. */
+  readonly mayBeWanted?: MayBeWanted | undefined
 }
 
 export interface Session<A> {
@@ -102,7 +103,7 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   const decoder = Decoder.make<Bad | Resync | Extra>({
     settings: options.settings,
     context,
-    skip: options.skip,
+    mayBeWanted: options.mayBeWanted,
     toBad: options.toBad,
     onAcknowledgement(message, out) {
       acknowledged = true

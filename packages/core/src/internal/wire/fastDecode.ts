@@ -52,6 +52,12 @@ interface Acknowledgement {
   readonly taskId?: TaskId
 }
 
+/** The messages that can stay undecoded. */
+export type Skippable = (Output | Update)["_tag"]
+
+/** `false` if a message that is not decoded yet is not wanted. */
+export type MayBeWanted = (type: Skippable, taskId: TaskId) => boolean
+
 /** Returns the message in a parsed frame, or `undefined` if the schema must decide. */
 export const decode = (object: JsonObject): Update | Output | Acknowledgement | Unknown | undefined => {
   switch (object.type) {
@@ -174,8 +180,8 @@ const optional = (name: string, value: string) => `(?:,"${name}":(?:null|${value
 
 // A frame as servers write it: no white space, `type` first, the other members in the protocol's order, each at most once.
 // Every other frame is decoded by `JSON.parse`. A text that matches an expression is a valid message. Each group is a member.
-export const outputFrame = new RegExp(
-  String.raw`^\{"type":"taskOutput","taskId":"(${char}+)","messageType":"(${plain})",` +
+const outputFrame = new RegExp(
+  String.raw`^\{"type":"taskOutput","taskId":"${char}+","messageType":"(${plain})",` +
     // The inner group is a backslash of the content.
     String.raw`"content":"(${plain}(?:(\\)${escape}${plain})*)"` +
     optional("toolName", `"(${plain})"`) +
@@ -187,7 +193,7 @@ export const outputFrame = new RegExp(
     String.raw`\}$`
 )
 const updateFrame = new RegExp(
-  String.raw`^\{"type":"taskUpdated","taskId":"(${char}+)"` +
+  String.raw`^\{"type":"taskUpdated","taskId":"${char}+"` +
     optional("version", `(${int})`) +
     optional("status", `"(${plain})"`) +
     optional("updatedFields", String.raw`\[((?:"${plain}"(?:,"${plain}")*)?)\]`) +
@@ -195,45 +201,42 @@ const updateFrame = new RegExp(
     String.raw`\}$`
 )
 
-/** Returns the expression for the type of a frame, or `undefined` if another method must decode it. */
-export const frameOf = (frame: string): RegExp | undefined => {
+/**
+ * Returns the message in the text of a frame, or `undefined` if another method must decode it. For a valid message that
+ * `mayBeWanted` rejects, returns only its type: it is validated, but not decoded.
+ *
+ * The gain of not decoding (docs/performance.md): 0.11 instead of 0.28 µs for a frame, and no allocation. A stream of one
+ * task of 1,000 goes from 1.84 to 2.9 times the rate of a loop that decodes everything.
+ */
+export const decodeText = (frame: string, mayBeWanted?: MayBeWanted): Update | Output | Skippable | undefined => {
   if (frame.length > maxLength) return undefined
   // The first character in which the two types differ.
-  switch (frame.charCodeAt(`{"type":"task`.length)) {
-    case 79:
-      return outputFrame
-    case 85:
-      return updateFrame
-    default:
-      return undefined
+  const letter = frame.charCodeAt(`{"type":"task`.length)
+  if (letter !== 79 && letter !== 85) return undefined
+  const type = letter === 79 ? "TaskOutput" : "TaskUpdated"
+  // In a frame that matches the expression, this is the id. The id of every other frame is not used.
+  const start = `{"type":"${type}","taskId":"`.length
+  const taskId = frame.slice(start, frame.indexOf(`"`, start)) as TaskId
+  if (mayBeWanted?.(type, taskId) === false) {
+    return (type === "TaskOutput" ? outputFrame : updateFrame).test(frame) ? type : undefined
   }
+  // The same string, so that its hash is computed once.
+  return type === "TaskOutput" ? decodeOutputText(frame, taskId) : decodeUpdateText(frame, taskId)
 }
 
-/** Returns the message in the text of a frame, or `undefined` if another method must decode it. */
-export const decodeText = (frame: string): Update | Output | undefined => {
-  switch (frameOf(frame)) {
-    case outputFrame:
-      return decodeOutputText(frame)
-    case updateFrame:
-      return decodeUpdateText(frame)
-    default:
-      return undefined
-  }
-}
-
-const decodeOutputText = (frame: string): Output | undefined => {
+const decodeOutputText = (frame: string, taskId: TaskId): Output | undefined => {
   // The groups of optional members can be missing, which the type of a match does not say.
   const match = outputFrame.exec(frame) as Groups | null
   if (match === null) return undefined
-  const escaped = match[4]
-  const toolName = match[5]
-  const toolInput = match[6]
-  const isError = match[7]
-  const costUsd = match[8]
-  const durationMs = match[9]
-  const isPartial = match[10]
-  const output: Output = { _tag: "TaskOutput", taskId: match[1] as TaskId, messageType: match[2], content: match[3] }
-  if (escaped !== undefined) output.content = JSON.parse(`"${match[3]}"`)
+  const escaped = match[3]
+  const toolName = match[4]
+  const toolInput = match[5]
+  const isError = match[6]
+  const costUsd = match[7]
+  const durationMs = match[8]
+  const isPartial = match[9]
+  const output: Output = { _tag: "TaskOutput", taskId, messageType: match[1], content: match[2] }
+  if (escaped !== undefined) output.content = JSON.parse(`"${match[2]}"`)
   if (toolName !== undefined) output.toolName = toolName
   if (toolInput !== undefined) output.toolInput = JSON.parse(toolInput)
   if (isError !== undefined) output.isError = isError === "true"
@@ -243,14 +246,14 @@ const decodeOutputText = (frame: string): Output | undefined => {
   return output
 }
 
-const decodeUpdateText = (frame: string): Update | undefined => {
+const decodeUpdateText = (frame: string, taskId: TaskId): Update | undefined => {
   const match = updateFrame.exec(frame) as Groups | null
   if (match === null) return undefined
-  const version = match[2]
-  const status = match[3]
-  const updatedFields = match[4]
-  const updatedBy = match[5]
-  const update: Update = { _tag: "TaskUpdated", taskId: match[1] as TaskId }
+  const version = match[1]
+  const status = match[2]
+  const updatedFields = match[3]
+  const updatedBy = match[4]
+  const update: Update = { _tag: "TaskUpdated", taskId }
   if (version !== undefined) update.version = Number(version)
   if (status !== undefined) update.status = status
   if (updatedFields !== undefined) update.updatedFields = stringsOf(updatedFields)
@@ -271,4 +274,4 @@ const stringsOf = (text: string): ReadonlyArray<string> => {
 
 type Group = string | undefined
 /** The groups of an expression: those of required members first. */
-type Groups = readonly [string, string, string, string, ...Array<Group>]
+type Groups = readonly [string, string, string, ...Array<Group>]

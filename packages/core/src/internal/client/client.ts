@@ -174,7 +174,8 @@ const connectionLoop = (parts: {
   readonly subscriptionState: SubscriptionRef.SubscriptionRef<Connection.State>
   readonly consumers: Consumers.Consumers
 }) => {
-  const { consumers, make, mayBeWanted, policy, repair, session, socket, status, subscriptions, subscriptionState } = parts
+  const { consumers, make, mayBeWanted, policy, repair, session, socket, status, subscriptions, subscriptionState } =
+    parts
   // Each loop continues the epochs of the previous one.
   let epoch = 0
   /** The states of several connections. */

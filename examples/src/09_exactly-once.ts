@@ -1,5 +1,5 @@
 /**
- * Exactly once: totals of a kept feed that stay right, whenever the process is killed.
+ * Exactly once: totals that stay correct, whenever the process is killed.
  *
  *     node examples/src/09_exactly-once.ts feed.db totals.db
  *
@@ -8,13 +8,13 @@
  *
  * Its promise: **every result of the log is counted exactly once.** A log delivers at least
  * once, and so does a durable reader: a process may be killed between an effect and its
- * acknowledgement. Here the effect and the position are stored in one transaction, so both
- * are there or neither is, and the next run starts after the position.
+ * acknowledgement. Here the effect and the position are stored in one transaction: either
+ * both are stored or neither. The next run starts after the position.
  *
- * Gaps of the relay are counted as well: results that no relay received are in no total.
+ * Gaps of the relay are counted too: results that no relay received are in no total.
  *
- * A relay fills the log: `makima-stream relay --log feed.db`. The program is written
- * against `MeshLog`, so it also runs on a log on JetStream.
+ * A relay fills the log: `makima-stream relay --log feed.db`. The program uses only the
+ * interface `MeshLog`, so it also runs on a log on JetStream.
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -26,7 +26,7 @@ import * as SqliteLog from "@makima-stream/log/SqliteLog"
 import * as Program from "@makima-stream/cli/Program"
 import { DatabaseSync } from "node:sqlite"
 
-/** What a task has cost. Whole microdollars: sums of them are exact. */
+/** The cost of a task, in whole microdollars, so that sums are exact. */
 export interface Total {
   readonly task: string
   readonly runs: number
@@ -96,7 +96,7 @@ const makeTotals = (db: DatabaseSync, at: (step: string) => void): Totals => {
   }
 }
 
-/** Counts what the log holds after the position, and what is appended to it if `follow` is `true`. */
+/** Counts the entries after the position and, if `follow` is `true`, those that are appended later. */
 export const count = (totals: Totals, options?: { readonly follow?: boolean }) =>
   Effect.gen(function* () {
     const log = yield* MeshLog.MeshLog
@@ -130,6 +130,6 @@ export const command = Command.make(
       yield* count(totals)
       yield* print(totals)
     }).pipe(Effect.scoped, Effect.provide(SqliteLog.layer({ filename: log })))
-).pipe(Command.withDescription("Prints what the tasks of a log have cost, counting each result exactly once"))
+).pipe(Command.withDescription("Prints what the tasks of a log cost, counting each result exactly once"))
 
 if (Program.isMain(import.meta)) Program.main(command)

@@ -228,7 +228,7 @@ const relay = Command.make(
   },
   run(() => import("./commands/relay.ts"))
 ).pipe(
-  Command.withDescription("Keep the feed in a log. Several relays of one log form a team, of which one writes"),
+  Command.withDescription("Append the feed to a log. Of several relays on one log, one writes and the others stand by"),
   Command.withExamples([{ command: "makima-stream relay --log feed.db", description: "Until Ctrl-C" }])
 )
 
@@ -253,7 +253,7 @@ const log = Command.make(
     ),
     follow: Flag.Boolean("follow").pipe(
       Flag.withAlias("f"),
-      Flag.withDescription("Go on with new events"),
+      Flag.withDescription("Continue with new events"),
       Flag.withDefault(false)
     ),
     ...filterFlags,

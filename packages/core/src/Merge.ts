@@ -324,17 +324,17 @@ export const connections = (options?: ConnectionsOptions): Connections => {
  *
  * **When to use**
  *
- * Use it for streams that are made elsewhere, such as those of two clients or of
- * two relays. For two connections of one program use `connections`: it proves the
- * places by acknowledgements, where this has only `skew`.
+ * Use it for streams from elsewhere, such as those of two clients or of two relays.
+ * For two connections of one program use `connections`: it aligns them by
+ * acknowledgements, and needs no assumption like `skew`.
  *
  * **Details**
  *
- * - Both streams must carry their `Connected`, `Disconnected` and `Resync`, and
- *   want the same. A stream is aligned once it is confirmed and both have shown
- *   life `skew` later.
- * - Both are read as soon as the consumer takes what came before.
- * - A stream that ends or fails leaves the other one. The merged stream ends when
+ * - Both streams must have their `Connected`, `Disconnected` and `Resync`, and the
+ *   same interest. A stream is aligned when it is confirmed and both streams have
+ *   delivered an element more than `skew` later.
+ * - Both are read when the consumer has taken the elements before.
+ * - When a stream ends or fails, the other one continues. The merged stream ends when
  *   both have ended, and then fails if one of them has failed.
  *
  * **Gotchas**
@@ -418,7 +418,7 @@ export const merge: {
     })
 )
 
-/** What one of two streams delivers; no elements if it has ended. */
+/** The next elements of one of two streams; none if it has ended. */
 interface Delivery {
   readonly number: number
   readonly elements: NonEmptyReadonlyArray<MeshEvent> | undefined

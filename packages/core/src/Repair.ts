@@ -163,7 +163,7 @@ export const repair: {
 } = dual(isDataFirst, <A extends MeshEvent, E, R, R2>(self: Stream.Stream<A, E, R>, options: Options<R2>) => {
   const settings = RepairOptions.settings(options)
   return Pushdown.source(({ isWanted, mayBeWanted }) => {
-    // A repair needs every element but output, so only output that filters behind it drop is dropped before it.
+    // A repair needs every element except output. So of the elements that later filters drop, only output is dropped before it.
     const feed =
       isWanted === undefined
         ? self

@@ -1,5 +1,5 @@
 /**
- * Snapshots for a `Repair` from a log: what the log knows of each task.
+ * Snapshots for a `Repair` from a log.
  *
  * @since 0.2.0
  */
@@ -11,7 +11,7 @@ import type { TaskId } from "@makima-stream/core/TaskId"
 import type { LogError } from "./LogError.ts"
 import * as MeshLog from "./MeshLog.ts"
 
-/** The state of a task after one more update: the higher version decides, and one without a version counts as newer. */
+/** The state of a task after one more update. The higher version is newer; an update without a version counts as newer. */
 const fold = (before: TaskUpdated | undefined, update: TaskUpdated): TaskUpdated =>
   before === undefined
     ? update
@@ -24,8 +24,8 @@ const fold = (before: TaskUpdated | undefined, update: TaskUpdated): TaskUpdated
  *
  * **When to use**
  *
- * Use it where another process keeps the feed (`Relay`), and is connected while this
- * one is not. A log that only this process writes knows no more than its feed.
+ * Use it where another process fills the log (`Relay`), and is connected while this
+ * process is not. A log that only this process writes has no more than its feed.
  *
  * **Details**
  *
@@ -34,12 +34,13 @@ const fold = (before: TaskUpdated | undefined, update: TaskUpdated): TaskUpdated
  *
  * **Gotchas**
  *
- * - The log lags behind the server by the way through the other process. Delay the fetch
- *   by more than that, so that the log has what was sent before the mark.
- * - `lastPerTask` looks at updates of the server only, not at what a `Repair` of the other
- *   process has restated.
+ * - A message reaches the log later than this process, because it goes through the other
+ *   process. Delay the fetch by more than that, so that the log has everything that was
+ *   sent before the mark.
+ * - `lastPerTask` reads only updates of the server, not `Restated` of a `Repair` in the
+ *   other process.
  *
- * **Example** (What the log knows)
+ * **Example** (The state of a task from a log)
  *
  * ```ts
  * import * as Effect from "effect/Effect"

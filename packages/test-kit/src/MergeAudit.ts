@@ -1,11 +1,11 @@
 /**
  * Compares a server's log with the events of a consumer of several connections.
  *
- * `Audit` judges a consumer connection by connection. A merged feed is no
- * connection of the server: each message may come from any of them. Its promise
- * is simpler: inside a complete stretch, for each task and kind, the consumer sees
- * everything that the server emitted, in order, once. A `Resync` that names a
- * task ends its stretch and opens the next one; a `Disconnected` ends all.
+ * `Audit` checks a consumer connection by connection. In a merged feed, each message
+ * may come from any connection. Its promise is simpler: inside a complete stretch,
+ * for each task and kind, the consumer sees everything that the server emitted, in
+ * order, once. A `Resync` that names a task ends its stretch and opens the next one;
+ * a `Disconnected` ends all stretches.
  *
  * @since 0.2.0
  */
@@ -23,19 +23,19 @@ import type { ServerLog } from "./ServerLog.ts"
 export interface Report {
   /** Events that the consumer saw again after it had seen them, or a later one. */
   readonly duplicates: number
-  /** Events that came after one that the server had emitted later, and that were not seen before. */
+  /** Events that came for the first time after an event that the server had emitted later. */
   readonly outOfOrder: number
   /** Events that the server never emitted. */
   readonly unexpected: number
   /** Messages that are missing inside a complete stretch. */
   readonly unmarkedGaps: number
-  /** Messages that are missing where a mark stands. */
+  /** Missing messages at whose place there is a mark. */
   readonly missedWhileAway: number
   /** Messages that were emitted after the last one that the consumer saw of their task and kind. */
   readonly inFlight: number
   /** Messages that the consumer saw. */
   readonly received: number
-  /** Marks that stand for a gap: every `Resync` except `Started` and `Subscribed`. */
+  /** Marks of a gap: every `Resync` except `Started` and `Subscribed`. */
   readonly marks: number
 }
 
@@ -50,7 +50,7 @@ export interface Options {
   readonly wants?: ((message: Data) => boolean) | undefined
 }
 
-/** What the server emitted of one task and kind, and what the consumer saw of it. */
+/** The messages of one task and kind, and how far the consumer has seen them. */
 interface Sequence {
   readonly kind: Transcript.Sequence["kind"]
   readonly taskId: string | undefined
@@ -60,9 +60,9 @@ interface Sequence {
   readonly seen: Set<number>
   /** The index of the last message that was seen. */
   last: number
-  /** Whether a complete stretch lasts, and has lasted since the last message. */
+  /** Whether the last message and the next one are in the same complete stretch. */
   isComplete: boolean
-  /** Whether a mark stands since the last message, and whether it names the task. */
+  /** Whether there was a mark since the last message, and whether it names the task. */
   isMarked: boolean
   isMarkedAlone: boolean
 }
@@ -72,8 +72,8 @@ interface Sequence {
  *
  * **Details**
  *
- * A stretch is judged from the first message on that the consumer saw of any task
- * after the mark. Messages must differ to be told apart, as those of `Workload` do.
+ * A stretch is checked from the first message of any task that the consumer saw after
+ * the mark. All messages must be different, as those of `Workload` are.
  *
  * **Example** (A message that came twice)
  *
@@ -105,7 +105,7 @@ export const compare = (log: ServerLog, events: Iterable<MeshEvent>, options?: O
     received: 0,
     marks: 0
   }
-  /** The place from which on the stretch that a mark for all tasks has opened is judged. */
+  /** The place from which the stretch after a mark for all tasks is checked. */
   let stretchFrom: number | undefined
 
   const see = (message: Data): void => {
@@ -189,7 +189,7 @@ const nameOf = (message: Data): string => {
   return `${kind} ${taskId ?? ""}`
 }
 
-/** Whether a mark names a sequence. A mark of one bad frame names all, since its content is unknown. */
+/** Whether a mark names a sequence. The mark of a bad frame names all, because its content is unknown. */
 const names = ({ reason, taskId }: Resync, sequence: Sequence): boolean => {
   if (reason._tag === "Subscribed" && reason.kind !== sequence.kind) return false
   if (reason._tag === "VersionGap" && sequence.kind !== "updates") return false

@@ -196,8 +196,8 @@ export interface World {
    */
   readonly dials: () => ReadonlyArray<number>
   /**
-   * Whether the scheduler yields at random, so that time may pass inside of an operation
-   * that otherwise takes none.
+   * Whether the scheduler yields at random, so that time may pass inside an operation
+   * that otherwise takes no time.
    *
    * @since 0.2.0
    */
@@ -666,8 +666,8 @@ export const repair: Program<RepairProgram.Action> = RepairProgram.program
  *
  * Checked in addition to the invariants of every program:
  *
- * - Each consumer saw everything that the server emitted, in order, once, or a mark
- *   stands at the place (`MergeAudit`).
+ * - Each consumer saw everything that the server emitted, in order, once, or there is
+ *   a mark at the place (`MergeAudit`).
  * - When a connection is lost while both are aligned, no mark follows.
  * - Two dials are at least a second apart.
  *

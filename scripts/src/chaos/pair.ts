@@ -1,7 +1,7 @@
 /**
- * A chaos run with two connections: a server, a client, and a network of its own for
- * each connection. Faults hit one network at a time, after which the client must have
- * missed nothing; or both at once, after which each gap must have its mark.
+ * A chaos run with two connections: a server, a client, and a network for each
+ * connection. If faults hit one network at a time, the client must miss nothing. If
+ * they hit both at once, each gap must have its mark.
  */
 import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
 import * as MergeAudit from "@makima-stream/test-kit/MergeAudit"
@@ -56,12 +56,12 @@ export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
   const client = yield* Child.start("./chaos/pairClient.ts", [...proxies.map(({ url }) => url), eventsFile])
 
   // -------------------------------------------------------------------------
-  // what the client reports
+  // reports of the client
   // -------------------------------------------------------------------------
 
   const nextLine = Effect.map(Queue.take(client.lines), decodeLine)
 
-  /** The network that a fault is on, and losses of a connection whose network has none. */
+  /** The network with a fault, and the number of losses on a network without one. */
   let injured: number | undefined
   const uninjured: Array<string> = []
   const awaitStates = (isAwaited: (states: ReadonlyArray<string>) => boolean) =>

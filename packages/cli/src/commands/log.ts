@@ -1,4 +1,4 @@
-/** `makima-stream log`: reads a kept feed. */
+/** `makima-stream log`: reads a log. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -25,7 +25,7 @@ export interface Input extends Tail.Filter, Omit<Tail.Format, "output"> {
 
 const usage = (message: string) => new Failure({ message, exitCode: exitCodes.usage })
 
-/** Where to start, by the flags, of which only one may be given. */
+/** The start that the flags name. Only one of them may be given. */
 export const startOf = (
   input: Pick<Input, "from" | "since" | "lastPerTask">,
   now: number

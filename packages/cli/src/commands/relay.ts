@@ -1,4 +1,4 @@
-/** `makima-stream relay`: keeps the feed in a log. Several relays of one log form a team. */
+/** `makima-stream relay`: appends the feed to a log. Of several relays on one log, one writes and the others stand by. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"

@@ -1,4 +1,4 @@
-/** A kept feed that the command line names: a file of SQLite, or a server of NATS. */
+/** The log that the command line names: an SQLite file, or a NATS server. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -16,12 +16,12 @@ import { Failure, exitCodes } from "../Program.ts"
 /** The flag that names a log. */
 export const flag = Flag.String("log").pipe(
   Flag.withMetavar("<file|nats://host>"),
-  Flag.withDescription("The log: a file of SQLite, or the URL of a NATS server")
+  Flag.withDescription("The log: an SQLite file, or the URL of a NATS server")
 )
 
 const isNats = (location: string): boolean => /^(nats|tls|wss?):\/\//.test(location)
 
-/** The log at a place. It is made if it does not exist, unless it is only read. */
+/** Opens the log at a location. Makes it if it does not exist and `mode` is `"write"`. */
 export const layer = (
   location: string,
   mode: "read" | "write"
@@ -60,7 +60,7 @@ export const eventsSince = Effect.fnUntraced(function* (
   )
 })
 
-/** Returns the present state of a task as far as a log knows it. */
+/** Returns the newest state of a task in a log. */
 export const snapshotOf = (
   log: MeshLog["Service"],
   task: TaskId.TaskId

@@ -91,7 +91,7 @@ export const group = (options: GroupOptions, ackTimeout: number): Group => {
   }
 }
 
-/** Outlives a loop, since the next one may start at once. */
+/** Kept across loops, because the next loop may start at once. */
 interface Dials {
   /** When a connection was last dialled. */
   lastAt: number

@@ -537,7 +537,7 @@ export class Machine {
     if (lead >= 0) {
       this.#markJoining(now, out)
       const { badFrames } = this.#input(lead)
-      // The input that is lost might have delivered what this one could not decode.
+      // The lost input might have delivered the frame that this one could not decode.
       if (badFrames.length > 0 && this.#inputs.filter(({ state }) => state === "open").length === 1) {
         badFrames.length = 0
         this.#mark("disagreement", out)
@@ -619,9 +619,9 @@ export class Machine {
   }
 
   /**
-   * A frame could not be decoded. What it was is unknown, but each input skips it,
-   * so the places of the others stay right if they deliver it too. It is marked
-   * where it comes first.
+   * A frame could not be decoded. Its content is unknown. If every input delivers
+   * it, every input skips it, and all stay aligned. It is marked at its first
+   * delivery.
    */
   #badFrame(input: number, mark: Resync, now: number, out: Array<MeshEvent>): void {
     const own = this.#input(input)
@@ -634,7 +634,7 @@ export class Machine {
     out.push({ ...mark, epoch: this.#epoch })
   }
 
-  /** An input whose bad frame came on no other one has lost a message: it joins anew. */
+  /** If no other input delivered the bad frame of an input, that input has lost a message: it joins again. */
   #judgeBadFrames(now: number, out: Array<MeshEvent>): void {
     this.#inputs.forEach(({ badFrames, state }, i) => {
       const [oldest] = badFrames

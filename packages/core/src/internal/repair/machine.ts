@@ -146,7 +146,7 @@ export class Machine {
       // The tag says which elements are events. The client's own elements have other tags.
       const event = events[n] as MeshEvent
       const { _tag } = event
-      // Most events are output, which says nothing about the state of its task.
+      // Most events are output, which does not change the state of its task.
       if (_tag === "TaskOutput") continue
       switch (event._tag) {
         case "TaskUpdated":

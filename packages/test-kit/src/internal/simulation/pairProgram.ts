@@ -1,6 +1,6 @@
 /**
  * A `MeshClient` with two connections, as a program under simulation. Its
- * consumers are judged by `MergeAudit`: everything in order, once, or a mark.
+ * consumers are checked by `MergeAudit`: everything in order, once, or a mark.
  */
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
@@ -24,7 +24,7 @@ import type { Moment, Program } from "../../Simulation.ts"
 const Which = Schema.Literals([0, 1])
 
 const Do = Schema.TaggedUnion({
-  /** A fault of one of the connections that are open: the older or the newer one. */
+  /** A fault of one of the open connections: the older or the newer one. */
   KillOne: { which: Which, drop: Schema.Boolean },
   CloseOne: { which: Which },
   FreezeOne: { which: Which },
@@ -32,7 +32,7 @@ const Do = Schema.TaggedUnion({
   /** A consumer of the output of one task joins, or leaves. */
   Join: {},
   Leave: {},
-  /** The first consumer stops reading, or goes on. */
+  /** The first consumer stops reading, or continues. */
   Stall: {},
   Resume: {}
 })
@@ -77,7 +77,7 @@ export const program: Program<Action> = {
         Effect.provideService(Socket.Socket, yield* Socket.Socket)
       )
       const gate = Latch.makeUnsafe(true)
-      /** How many events the first consumer had when a connection was lost that the other one stands in for. */
+      /** How many events the first consumer had when a connection was lost while the other one was aligned. */
       let quietFrom: number | undefined
 
       const follow = (stream: Stream.Stream<MeshEvent, MeshError>, wants: Following["wants"], isGated: boolean) =>
@@ -153,7 +153,7 @@ export const program: Program<Action> = {
           return open[which % Math.max(1, open.length)]?.id
         })
 
-      /** Notes that the loss of a connection must not be seen. */
+      /** Records that the consumer must not see the loss of a connection. */
       const expectQuiet = Effect.gen(function* () {
         const { connections = [] } = yield* SubscriptionRef.get(client.status)
         const frozen = (yield* mesh.connections).some(({ frozen, open, unread }) => open && (frozen || unread > 0))

@@ -13,6 +13,7 @@ import * as MeshError from "@makima-stream/core/MeshError"
 import * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as MeshMetrics from "@makima-stream/core/MeshMetrics"
 import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as Repair from "@makima-stream/core/Repair"
 import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import { a, awaitRequest, pass, settle } from "./support/mesh.ts"
 
@@ -95,7 +96,7 @@ describe("docs/telemetry.md", () => {
     )
   })
 
-  it.effect("lists every span and log line of a connection that is refused, lost and opened again", () =>
+  it.effect("lists every span and log line of a connection that is refused, lost, opened again and repaired", () =>
     Effect.gen(function* () {
       const spans = new Map<string, ReadonlyArray<string>>()
       const lines = new Map<string, ReadonlyArray<string>>()
@@ -114,6 +115,7 @@ describe("docs/telemetry.md", () => {
       const mesh = yield* ScriptedMesh.ScriptedMesh
       yield* mesh.refuse(1, 503)
       const following = yield* MeshStream.connect({ interest: Interest.task(a) }).pipe(
+        Repair.repair({ fetch: () => Effect.succeed([]), spread: 0 }),
         Stream.runDrain,
         Effect.provideService(Tracer.Tracer, tracer),
         Effect.provideService(References.MinimumLogLevel, "Debug"),

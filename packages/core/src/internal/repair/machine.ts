@@ -269,7 +269,7 @@ export class Machine {
     const before = task.versions
     if (before === undefined || before.lower !== undefined || version <= before.highest) {
       const after = Versions.next(before, version, this.#connections)
-      task.versions = { ...after }
+      if (after !== before) task.versions = { ...after }
       return Versions.isNewer(before, after)
     }
     // In place: most updates are the newest of their task.

@@ -84,13 +84,15 @@ describe("06 OTLP", () => {
         const collector = yield* scenario
         const metrics = having(bodies(collector, "/v1/metrics").at(-1), "description")
         const names = metrics.map(({ name }) => name)
-        // The only consumer is not slow, and does not follow everything.
+        // The only consumer is not slow, and does not follow everything. There is one connection.
         const notRecorded = new Set<string>(
           [
             MeshMetrics.eventsDropped,
             MeshMetrics.consumerStalls,
             MeshMetrics.discoveredTasks,
-            MeshMetrics.forgottenTasks
+            MeshMetrics.forgottenTasks,
+            MeshMetrics.connectionsAligned,
+            MeshMetrics.mergeDisagreements
           ].map(({ id }) => id)
         )
         const expected = Object.values(MeshMetrics)

@@ -17,6 +17,7 @@ import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import type { LogError } from "../../LogError.ts"
 import type { Entry, Lease, MeshLog, NewEvent } from "../../MeshLog.ts"
 import type { Status } from "../../Relay.ts"
+import { lateMillis, Lateness, tickMillis } from "./lateness.ts"
 import { isConfirmation, Standby } from "./standby.ts"
 import * as Writer from "./writer.ts"
 
@@ -37,12 +38,6 @@ const batchSize = 500
 /** How long a relay whose feed ended waits for another one to take the lease. */
 const handOverMillis = 1000
 const retryMillis = 200
-/** How often a standby looks whether it is current. */
-const tickMillis = 250
-/** A relay that did not run for so long was stopped. */
-const pauseMillis = 4 * tickMillis
-/** A feed that was not read for so long is late, until the relay has waited for it for so long. */
-const lateMillis = 250
 /** What a takeover may take longer than the lease's time to live. */
 const takeOverMillis = 2000
 
@@ -153,16 +148,10 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
       monotonic()
     )
 
-  /** Since when the relay waits for the feed; `Infinity` while it does not. `waited` sums this up while the feed is late. */
-  let readyAt = monotonic()
-  let waited = 0
-  let isLate = false
-  let tickedAt = monotonic()
+  const lateness = new Lateness(monotonic())
   let confirmedAt = Number.POSITIVE_INFINITY
 
-  const becomeLate = (): void => {
-    isLate = true
-    waited = 0
+  const feedIsLate = (): void => {
     if (current.role === "standby") current.standby.feedIsLate(monotonic())
   }
 
@@ -192,7 +181,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     if (!disconnected.isOpen()) events.push({ _tag: "Connected", epoch: 0, at: wall() })
     if (confirmed.isOpen()) events.push({ _tag: "Resync", epoch: 0, reason: { _tag: "Started" } })
     standby.offerFeed(events, monotonic())
-    if (isLate) standby.feedIsLate(monotonic())
+    if (lateness.isLate) standby.feedIsLate(monotonic())
     const { lease, pending, writer } = holder
     const next: Waiting = { role: "standby", standby, unwritten: { term: lease.term, writer, pending }, echoed: 0 }
     current = next
@@ -275,8 +264,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
 
   const offer: Relay["offer"] = Effect.fnUntraced(function* (events) {
     const arrivedAt = monotonic()
-    if (isLate && arrivedAt - readyAt >= 1) waited += arrivedAt - readyAt
-    readyAt = Number.POSITIVE_INFINITY
+    lateness.arrived(arrivedAt)
     let rest = events
     while (rest.length > 0) {
       while (isFull()) yield* Effect.raceFirst(holding.await, Effect.sleep(retryMillis))
@@ -284,21 +272,15 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
       rest = yield* Effect.uninterruptible(lock.withPermit(Effect.suspend(() => take(rest))))
       yield* publish
     }
-    readyAt = monotonic()
-    if (readyAt - arrivedAt > lateMillis) becomeLate()
+    if (lateness.ready(arrivedAt, monotonic())) feedIsLate()
   })
 
   /** Looks whether the feed is current: the relay has read it all along, or has waited for more since it did not. */
   const tick = Effect.gen(function* () {
     yield* Effect.sleep(tickMillis)
     const now = monotonic()
-    if (now - tickedAt > pauseMillis) {
-      readyAt = Math.max(readyAt, now)
-      becomeLate()
-    }
-    tickedAt = now
-    if (isLate && waited + Math.max(0, now - readyAt) >= lateMillis) isLate = false
-    if (!isLate && current.role === "standby" && confirmed.isOpen()) current.standby.feedIsCurrent(now, now)
+    if (lateness.tick(now)) feedIsLate()
+    if (!lateness.isLate && current.role === "standby" && confirmed.isOpen()) current.standby.feedIsCurrent(now, now)
     yield* publish
   })
 

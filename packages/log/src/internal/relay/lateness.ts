@@ -1,0 +1,64 @@
+/**
+ * Whether a relay reads its feed as it arrives: a pure state machine.
+ *
+ * What a relay did not read for a while waits in the socket, so the feed's next elements are
+ * late by an unknown time. They are current again once the relay has waited for the feed:
+ * then nothing was left in the socket. All times are milliseconds on the monotonic clock.
+ */
+
+/** How often `tick` is called. */
+export const tickMillis = 250
+/** A process that did not run for so long was stopped. */
+const pauseMillis = 4 * tickMillis
+/** A feed that was not read for so long is late, until the relay has waited for it for so long. */
+export const lateMillis = 250
+
+export class Lateness {
+  /** Since when the relay waits for the feed; `Infinity` while it does not. */
+  #readyAt: number
+  /** How long it has waited for the feed since that is late. */
+  #waited = 0
+  #tickedAt: number
+  #isLate = false
+
+  constructor(now: number) {
+    this.#readyAt = now
+    this.#tickedAt = now
+  }
+
+  get isLate(): boolean {
+    return this.#isLate
+  }
+
+  /** Elements arrived: the relay does not wait any more. */
+  arrived(now: number): void {
+    const waited = now - this.#readyAt
+    // A wait of less than a millisecond is the time that it takes to fetch what was there already.
+    if (this.#isLate && waited >= 1) this.#waited += waited
+    this.#readyAt = Number.POSITIVE_INFINITY
+  }
+
+  /** The relay is done with the elements that arrived at `since`, and waits again. Returns whether the feed became late. */
+  ready(since: number, now: number): boolean {
+    this.#readyAt = now
+    return now - since > lateMillis && this.#become(true)
+  }
+
+  /** Called every `tickMillis` while the process runs. Returns whether the feed became late. */
+  tick(now: number): boolean {
+    const wasStopped = now - this.#tickedAt > pauseMillis
+    this.#tickedAt = now
+    if (wasStopped) {
+      this.#readyAt = Math.max(this.#readyAt, now)
+      return this.#become(true)
+    }
+    if (this.#isLate && this.#waited + Math.max(0, now - this.#readyAt) >= lateMillis) this.#become(false)
+    return false
+  }
+
+  #become(isLate: boolean): boolean {
+    this.#isLate = isLate
+    this.#waited = 0
+    return isLate
+  }
+}

@@ -185,7 +185,9 @@ const runTests = async (): Promise<void> => {
     out,
     "--reporter",
     "dot",
-    "--silent"
+    "--silent",
+    // Only ends a test that would never end: the machine may be busy.
+    "--testTimeout=120000"
   ])
   if (!ok)
     problems.push(

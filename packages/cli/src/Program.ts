@@ -117,6 +117,12 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   const onSignal = () => {
     if (interrupted) process.exit(exitCodes.interrupted)
     interrupt()
+    setTimeout(() => {
+      // The reader of the output sleeps, so the program cannot finish.
+      if (process.stdout.writableLength > 0) {
+        process.stderr.write("The output is not read. Ctrl-C again ends at once\n")
+      }
+    }, 1000).unref()
   }
   const onOutputError = (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED" || error.code === "EIO") interrupt()

@@ -154,18 +154,18 @@ describe("each example, in the process of the test", () => {
 
   it.live("05 reports in one line that its file cannot be created", () =>
     Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* fs.makeTempDirectoryScoped()}/missing/audit.jsonl`
       const server = yield* makeServer
-      const running = yield* Effect.forkScoped(
-        runCommand(AuditPipeline.command, ["/nonexistent/audit.jsonl"], server.env)
-      )
+      const running = yield* Effect.forkScoped(runCommand(AuditPipeline.command, [path], server.env))
       yield* server.awaitUpdates
       yield* server.emit(update(a, "running"))
       yield* server.awaitOutput
       yield* server.emit(said(a, "one"))
       const { code, stderr } = yield* Fiber.join(running)
       assert.strictEqual(code, 1)
-      assertOneLine(stderr, "/nonexistent/audit.jsonl")
-    })
+      assertOneLine(stderr, path)
+    }).pipe(Effect.provide(NodeServices.layer))
   )
 
   it.live("07 reports in one line that its port is in use or invalid", () =>

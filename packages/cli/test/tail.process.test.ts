@@ -8,7 +8,7 @@ import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import { a, b, said, update } from "./support/mesh.ts"
 import { assertOneLine, hasTerminals, objects, run, start } from "./support/process.ts"
 
-const timeout = 120_000
+const timeout = 300_000
 
 /** The client has subscribed to the updates of all tasks. */
 const awaitAll = (server: MockMeshServer.Service, connection = 1) =>

@@ -109,7 +109,7 @@ describe("liveness", () => {
           assert.deepStrictEqual(disconnects(made.events), [])
           yield* load(made)
           yield* made.server.freeze()
-          yield* seconds(bound, made)
+          yield* silence(made)
           assert.deepStrictEqual(disconnects(made.events), ["HeartbeatTimeout"])
           assert.isAtLeast(made.events.length, 40 * 500)
         })

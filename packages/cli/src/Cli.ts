@@ -363,6 +363,10 @@ export const demo = Command.make(
       Flag.withDescription("The number of tasks, from 1 to 1000. Defaults to 24"),
       Flag.optional
     ),
+    connections: Flags.count("connections", 1, 2).pipe(
+      Flag.withDescription("How many connections the client has, 1 or 2. With 2, each fault hits one of them"),
+      Flag.withDefault(1)
+    ),
     json: Flag.Boolean("json").pipe(Flag.withDescription("Print only the final object"), Flag.withDefault(false)),
     url: Flag.String("url").pipe(
       Flag.withDescription("Follow the server at this URL instead, with the key from MAKIMA_API_KEY"),

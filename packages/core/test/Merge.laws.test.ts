@@ -6,6 +6,7 @@
  * The model judges by the server's own numbers, which the machine does not see.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Merge from "../src/Merge.ts"
 import { run, type Verdict, type World } from "./support/mergeWorld.ts"
 
 const calm: World = {
@@ -39,7 +40,7 @@ interface Total {
 
 const runs = (world: Partial<World>, seeds = 4): Total => {
   const verdicts: Array<Verdict> = []
-  for (let seed = 1; seed <= seeds; seed++) verdicts.push(run({ ...calm, ...world, seed }))
+  for (let seed = 1; seed <= seeds; seed++) verdicts.push(run({ ...calm, ...world, seed }, Merge))
   const sum = (count: (verdict: Verdict) => number) => verdicts.reduce((total, verdict) => total + count(verdict), 0)
   return {
     violations: verdicts.flatMap(({ violations }) => violations),

@@ -26,6 +26,7 @@ const program = Effect.gen(function* () {
   const { report, tally } = yield* Local.run({
     seed,
     tasks,
+    connections: 1,
     view: Effect.succeed({
       // Late enough for two reconnects, and early enough for some running tasks.
       show: (_, tally) =>

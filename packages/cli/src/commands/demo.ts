@@ -42,12 +42,13 @@ const print = (tally: Tally.Tally, report: Audit.Report | undefined, json: boole
 export interface Input {
   readonly seed: Option.Option<number>
   readonly tasks: Option.Option<number>
+  readonly connections: number
   readonly json: boolean
   readonly url: Option.Option<string>
 }
 
 /** Runs the command. */
-export const run = Effect.fnUntraced(function* ({ json, seed, tasks, url }: Input) {
+export const run = Effect.fnUntraced(function* ({ connections, json, seed, tasks, url }: Input) {
   if (Option.isSome(url)) {
     if (Option.isSome(seed) || Option.isSome(tasks)) {
       return yield* new Failure({
@@ -66,6 +67,7 @@ export const run = Effect.fnUntraced(function* ({ json, seed, tasks, url }: Inpu
   const { report, tally } = yield* Local.run({
     seed: Option.getOrElse(seed, () => 1),
     tasks: expected,
+    connections,
     view: View.auto({ json, expected })
   }).pipe(Effect.mapError(({ message }) => new Failure({ message, exitCode: exitCodes.failed })))
   yield* print(tally, report, json)

@@ -9,10 +9,13 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Merge from "@makima-stream/core/Merge"
 import * as MeshClient from "@makima-stream/core/MeshClient"
 import type * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as NodeMeshClient from "@makima-stream/node/NodeMeshClient"
 import * as Audit from "@makima-stream/test-kit/Audit"
+import * as MergeAudit from "@makima-stream/test-kit/MergeAudit"
 import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import * as Workload from "@makima-stream/test-kit/Workload"
@@ -81,8 +84,11 @@ export const follow = Effect.fnUntraced(function* (options: {
 export const run = Effect.fnUntraced(function* (options: {
   readonly seed: number
   readonly tasks: number
+  /** How many connections the client has: 1 or 2. */
+  readonly connections: number
   readonly view: Effect.Effect<View.View, never, Scope.Scope>
 }) {
+  const isPair = options.connections === 2
   const apiKey = Redacted.make("the key of the demo")
   const server = yield* MockMeshServer.make({ apiKey })
   const proxy = yield* ChaosProxy.make({ target: server.port })
@@ -93,14 +99,25 @@ export const run = Effect.fnUntraced(function* (options: {
     socket: { url: proxy.url, apiKey, heartbeat: { interval: "500 millis", deadline: "500 millis" } },
     // Shorter than the defaults, which are meant for a shared server and not for a demo of ten seconds.
     client: {
-      policy: { schedule: Schedule.exponential("200 millis").pipe(Schedule.jittered), stableAfter: "1 second" }
+      policy: { schedule: Schedule.exponential("200 millis").pipe(Schedule.jittered), stableAfter: "1 second" },
+      ...(isPair ? { connections: Merge.connections() } : {})
     }
   })
   const events: Array<MeshEvent.MeshEvent> = []
   const tally = yield* Effect.gen(function* () {
     const view = yield* options.view
     const { client, following, tally } = yield* follow({ view, keep: (batch) => events.push(...batch) })
-    yield* Story.play(server, workload)
+    const aligned = SubscriptionRef.changes(client.status).pipe(
+      Stream.takeUntil(
+        ({ connections = [] }) =>
+          connections.length > 0 && connections.every((each) => each._tag === "Online" && each.isAligned)
+      ),
+      Stream.runDrain,
+      // On a busy machine a heartbeat may fail by itself. A fault that comes too early leaves a mark.
+      Effect.timeoutOption("2 seconds"),
+      Effect.asVoid
+    )
+    yield* Story.play(server, workload, isPair ? { ready: aligned } : {})
     yield* client.awaitOnline
     // The server acknowledges the unsubscribes after everything that it has sent, so nothing is in flight afterwards.
     yield* client.close
@@ -108,6 +125,7 @@ export const run = Effect.fnUntraced(function* (options: {
     return yield* tally
   }).pipe(Effect.provide(layer), Effect.scoped)
   const log = yield* server.log
+  if (isPair) return { tally, report: pairReport(MergeAudit.compare(log, events, { wants: Audit.everything() })) }
   // A fault in the middle of a handshake makes a connection that the client never saw.
   const report = Audit.compare(log, events, {
     connectionOf: Audit.connectionsByTime(log, events),
@@ -115,3 +133,16 @@ export const run = Effect.fnUntraced(function* (options: {
   })
   return { tally, report }
 }, Effect.scoped)
+
+/** The comparison of a client with two connections, in the form of one with one. */
+const pairReport = (report: MergeAudit.Report): Audit.Report => ({
+  ...Audit.compare([], []),
+  duplicates: report.duplicates,
+  outOfOrder: report.outOfOrder,
+  unexpected: report.unexpected,
+  unmarkedGaps: report.unmarkedGaps,
+  missedWhileAway: report.missedWhileAway,
+  inFlight: report.inFlight,
+  received: report.received,
+  sent: report.received
+})

@@ -4,7 +4,7 @@
  */
 import type { Data, Disconnected, MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
 import { ConnectionLost } from "@makima-stream/core/MeshError"
-import * as Merge from "@makima-stream/core/Merge"
+import type * as Merge from "@makima-stream/core/Merge"
 import { TaskId } from "@makima-stream/core/TaskId"
 
 export interface World {
@@ -82,8 +82,8 @@ export interface Verdict {
   readonly maxHeld: number
 }
 
-/** Runs a world and judges it. */
-export const run = (world: World, { make }: Pick<typeof Merge, "make"> = Merge): Verdict => {
+/** Runs a world with a merge and judges it. */
+export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict => {
   const rnd = random(world.seed)
   const exponential = (mean: number) => (mean === Infinity ? Infinity : -Math.log(1 - rnd()) * mean)
   const machine = make({ ...world.options, ...(world.asks ? { skew: Infinity } : {}) })

@@ -97,6 +97,7 @@ export interface Modules {
   readonly Simulation: typeof import("../../src/Simulation.ts")
   readonly Audit: typeof import("../../src/Audit.ts")
   readonly MeshClient: typeof import("../../../core/src/MeshClient.ts")
+  readonly Merge: typeof import("../../../core/src/Merge.ts")
 }
 
 /** The caller names the type of the module, which the path does not say. */
@@ -110,7 +111,8 @@ export const modulesWith = async (name: string, patches: ReadonlyArray<Patch>): 
     return {
       Simulation: await importFrom("test-kit", "Simulation.ts"),
       Audit: await importFrom("test-kit", "Audit.ts"),
-      MeshClient: await importFrom("core", "MeshClient.ts")
+      MeshClient: await importFrom("core", "MeshClient.ts"),
+      Merge: await importFrom("core", "Merge.ts")
     }
   } finally {
     hooks.deregister()

@@ -147,7 +147,12 @@ class MergedFeed<Extra> {
     this.#parts = parts
     this.#epoch = own.epoch ?? 0
     this.#status = Array.from({ length: options.settings.inputs }, () => ({ _tag: "Connecting", attempt: 0 }))
-    this.#machine = new Machine({ ...options.settings, epoch: this.#epoch, isWanted: table.isWanted })
+    this.#machine = new Machine({
+      ...options.settings,
+      epoch: this.#epoch,
+      isWanted: table.isWanted,
+      isConfirmed: table.isConfirmed
+    })
     table.onUnwanted = (kind, taskId) => this.#machine.forget(kind, taskId, this.#now())
   }
 

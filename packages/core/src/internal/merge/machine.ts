@@ -35,6 +35,8 @@ export interface Settings {
   readonly maxTasks: number
   readonly epoch: number
   readonly isWanted: ((kind: Kind, taskId: TaskId) => boolean) | undefined
+  /** Whether the server has confirmed the request for a task on an input, if that is known. */
+  readonly isConfirmed?: ((input: number, kind: Kind, taskId: TaskId) => boolean) | undefined
 }
 
 /** The state of an input in all sequences of a kind that have no object. */
@@ -692,7 +694,7 @@ export class Machine {
       sequence.isUnconfirmed = true
     } else if (isFirst || sequence.isUnconfirmed) {
       sequence.isUnconfirmed = false
-      sequence.grow(input, now)
+      sequence.grow(input, now, (other) => this.#settings.isConfirmed?.(other, kind, taskId) === true)
     } else {
       sequence.confirm(input, now)
       return

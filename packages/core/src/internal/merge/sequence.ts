@@ -356,12 +356,13 @@ export class Sequence {
   }
 
   /** The task is confirmed on an aligned input: a complete stretch begins. The other inputs join when it is confirmed on them. */
-  grow(input: number, now: number): void {
+  grow(input: number, now: number, isConfirmed: (other: number) => boolean): void {
     this.lead(input, now)
     this.members.forEach(({ mode, wasEarly }, i) => {
       if (i === input || mode === "absent") return
-      this.restart(i, now, wasEarly ? now : Infinity)
-      this.#member(i).awaitsKey = !wasEarly
+      const isReady = wasEarly || isConfirmed(i)
+      this.restart(i, now, isReady ? now : Infinity)
+      this.#member(i).awaitsKey = !isReady
     })
   }
 

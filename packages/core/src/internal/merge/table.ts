@@ -33,6 +33,8 @@ export interface Table {
   readonly stopped: () => void
   /** Called for a task that is not wanted any more. */
   onUnwanted: (kind: Kind, taskId: TaskId) => void
+  /** Whether the server has confirmed the request for a task that is wanted, on a connection. */
+  readonly isConfirmed: (connection: number, kind: Kind, taskId: TaskId) => boolean
   /** Whether messages of a task are wanted. */
   readonly isWanted: (kind: Kind, taskId: TaskId) => boolean
 }
@@ -132,6 +134,12 @@ export const make = (count: number, ackTimeout: number): Table => {
     stopped() {
       isStarted = false
       feed.reset()
+    },
+    isConfirmed(connection, kind, taskId) {
+      const own = connections[connection]
+      if (own === undefined || !self.isWanted(kind, taskId)) return false
+      for (const key of own.keys(interestOf({ kind, taskId }))) return key.wanted && key.confirmed
+      return false
     },
     isWanted: (kind, taskId) => (kind === "output" ? output.has(taskId) : isAllWanted || updates.has(taskId))
   }

@@ -566,6 +566,21 @@ describe("ServerMessage", () => {
       }
     })
 
+    it("decodes acknowledgements of output from their text, of which a replay brings thousands", () => {
+      const frames = [
+        [`{"type":"outputSubscribed","taskId":"a"}`, true],
+        [`{"type":"outputSubscribed","taskId":""}`, false],
+        [`{"type":"outputSubscribed","taskId":"a\\u0062"}`, false],
+        [`{"type":"outputSubscribed","taskId":"a","x":1}`, false],
+        [`{"type":"outputSubscribed"}`, false],
+        [`{"type":"outputUnsubscribed","taskId":"a"}`, false]
+      ] as const
+      for (const [frame, isDecoded] of frames) {
+        assert.strictEqual(FastDecode.decodeText(frame) !== undefined, isDecoded, frame)
+        assertDecodeTextAgrees(frame)
+      }
+    })
+
     it("leaves long frames to the longer way, because substrings keep them in memory", () => {
       const frame = (length: number) =>
         `{"type":"taskOutput","taskId":"a","messageType":"raw","content":"${"x".repeat(length)}"}`

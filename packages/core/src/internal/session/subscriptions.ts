@@ -215,7 +215,8 @@ export const make = (ackTimeout = 5000): Subscriptions => {
   const answer = (request: Request): void => {
     const { key } = request
     unanswered[request.acknowledgement].delete(request)
-    key.unanswered.splice(key.unanswered.indexOf(request), 1)
+    if (key.unanswered.length === 1) key.unanswered.pop()
+    else key.unanswered.splice(key.unanswered.indexOf(request), 1)
     if (key.waiting === request) stopWaiting(request)
   }
 

@@ -61,7 +61,8 @@ export const start = (args: ReadonlyArray<string>, options: Options = {}): Effec
         spawn(command, commandArgs, {
           env: {
             PATH: process.env["PATH"],
-            HOME: "/nonexistent",
+            // Not a directory, so nothing can be created in it, even by root.
+            HOME: "/dev/null",
             // Halves the processor time of a process.
             ...(process.env["NODE_COMPILE_CACHE"] === undefined
               ? {}

@@ -21,7 +21,7 @@ import { gzipSync } from "node:zlib"
 import { build, createLogger } from "vite"
 
 /**
- * The largest sizes in bytes, minified and gzipped, without `effect`. They hold what there is; the targets are 16 and 10
+ * The largest sizes in bytes, minified and gzipped, without `effect`. They keep today's sizes; the targets are 16 and 10
  * KiB (`docs/decisions/004-bundle-sizes.md`).
  */
 const budgets = { client: 20 * 1024, connect: 11.5 * 1024 }

@@ -118,7 +118,7 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
     if (interrupted) process.exit(exitCodes.interrupted)
     interrupt()
     setTimeout(() => {
-      // The reader of the output sleeps, so the program cannot finish.
+      // The reader of the output does not read, so the program cannot finish.
       if (process.stdout.writableLength > 0) {
         process.stderr.write("The output is not read. Ctrl-C again ends at once\n")
       }

@@ -17,7 +17,7 @@ if (others.length === 0 && (first === "--version" || first === "-v")) {
   process.stdout.write(`makima-stream v${version}\n`)
 } else {
   const directory = cacheDirectory(process)
-  // Without a directory that can be written, everything is compiled anew.
+  // Without a directory that can be written, everything is compiled again each time.
   if (directory !== undefined) process.getBuiltinModule("node:module").enableCompileCache(directory)
   const { main } = await import("./Cli.ts")
   main()

@@ -18,9 +18,9 @@
  * 4. A task is `gone` only if the snapshot is complete and the fetch asked for the
  *    task, the task is known, and no live update of it has passed since the fetch
  *    began. Its highest version is kept.
- * 5. At most one fetch runs. What marks want while it runs is kept as one want, which
- *    the next fetch takes. So there are at most as many fetches as marks, besides
- *    periodic ones.
+ * 5. At most one fetch runs. The wants of marks during a fetch are combined into one
+ *    want for the next fetch. So there are at most as many fetches as marks, not
+ *    counting periodic fetches.
  * 6. `Repaired` names only marks that were observed before its fetch began. It counts
  *    those that came since as `open`.
  * 7. A want whose fetch failed is kept and part of the next fetch, but does not begin

@@ -44,7 +44,7 @@ export const isConfirmation = (event: MeshEvent): event is Resync =>
   event.taskId === undefined &&
   (event.reason._tag === "Started" || event.reason._tag === "Reconnected" || event.reason._tag === "JoinedLate")
 
-/** Whether a mark of the log names every task, so that the log begins anew there. */
+/** Whether a mark of the log names every task, so that the log begins again there. */
 const isBreak = (event: MeshEvent): boolean =>
   event._tag === "Resync" && event.taskId === undefined && event.reason._tag !== "Subscribed"
 

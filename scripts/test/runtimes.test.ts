@@ -96,7 +96,10 @@ describe("runtimes", () => {
         Effect.gen(function* () {
           const { awaitEnd } = yield* run(path, [...args, program("node-socket"), "ws://127.0.0.1:1"])
           const { printed } = yield* awaitEnd
-          assert.match(printed, /^@makima-stream\/node does not run on Bun.*MeshSocket of @makima-stream\/core there\n$/)
+          assert.match(
+            printed,
+            /^@makima-stream\/node does not run on Bun.*MeshSocket of @makima-stream\/core there\n$/
+          )
         })
       )
     }

@@ -22,7 +22,12 @@ export const runtime: ReadonlyArray<string> = [
   "ws",
   "@nats-io/transport-node",
   "@nats-io/jetstream",
-  "@nats-io/kv"
+  "@nats-io/kv",
+  // What the NATS client brings.
+  "@nats-io/nats-core",
+  "@nats-io/nkeys",
+  "@nats-io/nuid",
+  "tweetnacl"
 ]
 
 const own = "@makima-stream/"

@@ -287,10 +287,16 @@ export const decodeFrame = (frame: string | Uint8Array): Result.Result<ServerMes
  * @internal
  */
 export function decode(frame: string | Uint8Array): ServerMessage | DecodeError
+/**
+ * Returns what `skip` needs, without a message, for a frame that is not wanted.
+ *
+ * @internal
+ */
 export function decode(
   frame: string | Uint8Array,
   mayBeWanted: FastDecode.MayBeWanted | undefined
 ): ServerMessage | DecodeError | FastDecode.Skippable
+/** @internal */
 export function decode(
   frame: string | Uint8Array,
   mayBeWanted?: FastDecode.MayBeWanted

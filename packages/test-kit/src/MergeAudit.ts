@@ -167,6 +167,24 @@ export const compare = (log: ServerLog, events: Iterable<MeshEvent>, options?: O
 /**
  * Returns whether a report counts no fault.
  *
+ * **Example** (A gap that is marked is no fault)
+ *
+ * ```ts
+ * import * as MergeAudit from "@makima-stream/test-kit/MergeAudit"
+ *
+ * const report: MergeAudit.Report = {
+ *   duplicates: 0,
+ *   outOfOrder: 0,
+ *   unexpected: 0,
+ *   unmarkedGaps: 0,
+ *   missedWhileAway: 3,
+ *   inFlight: 0,
+ *   received: 97,
+ *   marks: 1
+ * }
+ * console.log(MergeAudit.isClean(report)) // true
+ * ```
+ *
  * @category auditing
  * @since 0.2.0
  */
@@ -175,6 +193,24 @@ export const isClean = ({ duplicates, outOfOrder, unexpected, unmarkedGaps }: Re
 
 /**
  * Returns a report as one line of text.
+ *
+ * **Example** (The line to print)
+ *
+ * ```ts
+ * import * as MergeAudit from "@makima-stream/test-kit/MergeAudit"
+ *
+ * const report: MergeAudit.Report = {
+ *   duplicates: 0,
+ *   outOfOrder: 0,
+ *   unexpected: 0,
+ *   unmarkedGaps: 0,
+ *   missedWhileAway: 3,
+ *   inFlight: 0,
+ *   received: 97,
+ *   marks: 1
+ * }
+ * console.log(MergeAudit.format(report).slice(0, 49)) // 97 messages arrived, 3 were missed at 1 marks, 0
+ * ```
  *
  * @category auditing
  * @since 0.2.0

@@ -80,12 +80,6 @@ export const make = Effect.fnUntraced(function* (
     make: Connection.make,
     subscriptions: Subscriptions.make(session.ackTimeout)
   }
-  // Output that is not subscribed is not decoded. A consumer that wants it later has its mark after a new confirmation.
-  // Several connections must agree about what they emit, and their tables change at different times.
-  const mayBeWanted: Connection.Options<never>["mayBeWanted"] =
-    options?.connections === undefined
-      ? (type, taskId) => type === "TaskUpdated" || subscriptions.hasOutput(taskId)
-      : undefined
   const subscriptionState = yield* SubscriptionRef.make(Connection.noState)
   const demand = Demand.make({
     subscriptions,
@@ -110,7 +104,6 @@ export const make = Effect.fnUntraced(function* (
   const lifecycle = Lifecycle.make<FeedConnection>({
     loop: connectionLoop({
       make: makeConnection,
-      mayBeWanted,
       session,
       policy: options?.policy,
       repair: options?.repair,
@@ -164,7 +157,6 @@ export const make = Effect.fnUntraced(function* (
 /** One connection loop: dials, routes batches and keeps the status, until the policy gives up. */
 const connectionLoop = (parts: {
   readonly make: Group["make"]
-  readonly mayBeWanted: Connection.Options<never>["mayBeWanted"]
   readonly session: SessionOptions.Settings
   readonly policy: Options["policy"]
   readonly repair: Options["repair"]
@@ -174,8 +166,7 @@ const connectionLoop = (parts: {
   readonly subscriptionState: SubscriptionRef.SubscriptionRef<Connection.State>
   readonly consumers: Consumers.Consumers
 }) => {
-  const { consumers, make, mayBeWanted, policy, repair, session, socket, status, subscriptions, subscriptionState } =
-    parts
+  const { consumers, make, policy, repair, session, socket, status, subscriptions, subscriptionState } = parts
   // Each loop continues the epochs of the previous one.
   let epoch = 0
   /** The states of several connections. */
@@ -199,7 +190,6 @@ const connectionLoop = (parts: {
     Effect.gen(function* () {
       const connection = yield* make({
         settings: session,
-        mayBeWanted,
         policy,
         subscriptions,
         subscriptionState,

@@ -98,8 +98,6 @@ export interface Confirmation {
 export interface Subscriptions {
   /** The keys of an interest. Creates a key when the iteration reaches it. The caller must make it wanted at once, since it may be removed otherwise. */
   readonly keys: (interest: Interest) => Iterable<Key>
-  /** Whether the output of a task is wanted or requested, or its acknowledgement may still arrive. */
-  readonly hasOutput: (taskId: TaskId) => boolean
   /** Sets whether a key is wanted. */
   readonly setWanted: (key: Key, wanted: boolean) => void
   /** Makes an interest the wanted one. */
@@ -336,7 +334,6 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     onDirty: () => {},
     onSettled: () => {},
     keys,
-    hasOutput: (taskId) => output.has(taskId),
     setWanted,
     setInterest(interest) {
       const wanted = new Set<Key>()

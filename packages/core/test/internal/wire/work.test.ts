@@ -19,7 +19,6 @@ import * as MeshClient from "../../../src/MeshClient.ts"
 import * as MeshStream from "../../../src/MeshStream.ts"
 import type * as ReconnectPolicy from "../../../src/ReconnectPolicy.ts"
 import * as ServerMessage from "../../../src/ServerMessage.ts"
-import { TaskId } from "../../../src/TaskId.ts"
 
 const tasks = 20
 const batchSize = 300
@@ -134,22 +133,6 @@ describe("the work of an event", () => {
       assert.isAtLeast(work.seen, events)
       assert.isBelow(work.steps, 0.15)
       assert.isBelow(work.bytes, 1400)
-    })
-  )
-
-  it.live("MeshClient allocates nothing for output that it has not subscribed to", () =>
-    Effect.gen(function* () {
-      const work = yield* measure((see) =>
-        Effect.scoped(
-          Effect.gen(function* () {
-            const client = yield* MeshClient.make({ policy })
-            yield* count(client.output(ids[0] ?? TaskId.make("none"), { capacity: batchSize }), see)
-          })
-        )
-      )
-      assert.isAbove(work.seen, events / tasks / 2)
-      assert.isBelow(work.steps, 0.15)
-      assert.isBelow(work.bytes, 500)
     })
   )
 

@@ -61,8 +61,8 @@ export const start = (args: ReadonlyArray<string>, options: Options = {}): Effec
         spawn(command, commandArgs, {
           env: {
             PATH: process.env["PATH"],
-            // Not a directory, so nothing can be created in it, even by root.
-            HOME: "/dev/null",
+            // Does not exist, and cannot be created, even by root.
+            HOME: "/proc/nonexistent",
             // Halves the processor time of a process.
             ...(process.env["NODE_COMPILE_CACHE"] === undefined
               ? {}

@@ -117,11 +117,11 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   const onSignal = () => {
     if (interrupted) process.exit(exitCodes.interrupted)
     interrupt()
-    setTimeout(() => {
-      // The reader of the output does not read, so the program cannot finish.
-      if (process.stdout.writableLength > 0) {
-        process.stderr.write("The output is not read. Ctrl-C again ends at once\n")
-      }
+    const check = setInterval(() => {
+      // The reader of the output does not read, so the program cannot finish. On a busy machine that shows only later.
+      if (process.stdout.writableLength === 0) return
+      clearInterval(check)
+      process.stderr.write("The output is not read. Ctrl-C again ends at once\n")
     }, 1000).unref()
   }
   const onOutputError = (error: NodeJS.ErrnoException) => {

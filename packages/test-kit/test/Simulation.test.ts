@@ -56,6 +56,14 @@ describe("Simulation", () => {
     180_000
   )
 
+  it.live("a client with two connections does not ask without a pause while one stays behind", () =>
+    Effect.gen(function* () {
+      // A run that asks without a pause does not end.
+      const pair = yield* Simulation.check(Simulation.meshPair, 431)
+      assert.strictEqual(pair._tag, "Passed", Simulation.format(pair))
+    })
+  )
+
   it.live(
     "finds nothing in sixty seeds of a client with two connections",
     () =>

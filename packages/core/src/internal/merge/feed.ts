@@ -432,9 +432,11 @@ class MergedFeed<Extra> {
       const asked = kinds.filter((kind) => joining.includes(kind) || this.#machine.isLagging(kind))
       const now = this.#now()
       const requests = asked.flatMap((kind) => this.#inputs.map(({ boundaries }) => boundaries.request(kind, now)))
-      const isCalm = joining.length === 0
-      const next = isCalm ? Effect.raceFirst(Effect.sleep(askAnyway), this.#needed.await) : Effect.sleep(wait)
-      wait = isCalm ? firstAsk : Math.min(wait * 2, lastAsk)
+      const calm = Effect.raceFirst(Effect.sleep(askAnyway), this.#needed.await)
+      // The answer to a request wakes this as well. Without a pause, an input that stays behind would be asked at once again.
+      const pause = Effect.sleep(wait)
+      const next = asked.length === 0 ? calm : joining.length > 0 ? pause : Effect.andThen(pause, calm)
+      wait = asked.length === 0 ? firstAsk : Math.min(wait * 2, lastAsk)
       return Effect.andThen(Effect.all(requests, { discard: true }), next)
     })
     return Effect.forever(round)

@@ -32,6 +32,7 @@ export default defineConfig({
       project("test-kit", "packages/test-kit"),
       project("log", "packages/log"),
       project("nats", "packages/nats"),
+      project("gateway", "packages/gateway"),
       // Its tests run the built command.
       project("cli", "packages/cli", { globalSetup: "test/support/build.ts" }),
       project("examples", "examples"),

@@ -135,7 +135,7 @@ writeFileSync(
       noUnusedLocals: false
     },
     include: ["*.ts"],
-    references: ["core", "node", "test-kit", "log", "nats", "cli"].map((name) => ({
+    references: ["core", "node", "test-kit", "log", "nats", "gateway", "cli"].map((name) => ({
       path: `../../packages/${name}`
     }))
   })

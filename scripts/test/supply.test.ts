@@ -17,7 +17,7 @@ describe("supply chain", () => {
   it("the packages need `effect`, `ws`, the NATS client and each other at run time, and run nothing where they are installed", () => {
     assert.sameMembers(
       manifests.map(({ name }) => name),
-      ["cli", "core", "log", "nats", "node", "test-kit"].map((name) => `@makima-stream/${name}`)
+      ["cli", "core", "gateway", "log", "nats", "node", "test-kit"].map((name) => `@makima-stream/${name}`)
     )
     assert.deepStrictEqual(manifests.flatMap(Supply.checkManifest), [])
     const core = manifests.find(({ name }) => name === "@makima-stream/core")

@@ -109,7 +109,7 @@ const sources = (): string => {
       else hash.update(path).update("\0").update(readFileSync(path))
     }
   }
-  for (const name of ["core", "node", "test-kit", "log", "nats", "cli"]) add(resolve(cli, "..", name, "src"))
+  for (const name of ["core", "node", "test-kit", "log", "nats", "gateway", "cli"]) add(resolve(cli, "..", name, "src"))
   hash.update(readFileSync(import.meta.filename))
   hash.update(readFileSync(resolve(cli, "../../pnpm-lock.yaml")))
   return hash.digest("hex")

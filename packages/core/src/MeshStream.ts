@@ -17,6 +17,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Interest } from "./Interest.ts"
 import * as Connection from "./internal/session/connection.ts"
 import type { Connections } from "./internal/session/connections.ts"
+import type { Extension } from "./internal/session/extension.ts"
 import * as Settings from "./internal/session/options.ts"
 import * as Subscriptions from "./internal/session/subscriptions.ts"
 import * as Pushdown from "./internal/pushdown.ts"
@@ -45,6 +46,14 @@ export interface ConnectOptions extends MeshSession.Options {
    * `Merge.connections`. Defaults to one connection.
    */
   readonly connections?: Connections | undefined
+  /**
+   * Decodes messages that the protocol does not define into elements of the stream, for example
+   * the marks of a gateway: `GatewayMessages.extension`. Has no effect together with
+   * `connections`. Defaults to none: such a message is an `UnknownMessage`.
+   *
+   * @since 0.2.0
+   */
+  readonly extension?: Extension | undefined
   /**
    * A reference that the stream sets to the requested and confirmed subscriptions of the
    * newest connection. Use it to find subscriptions that the server never confirms. For
@@ -124,6 +133,7 @@ const feed = (
         const { pull } = yield* make({
           settings,
           subscriptions,
+          extension: options.extension,
           policy: options.policy,
           mayBeWanted,
           subscriptionState: options.subscriptions

@@ -106,6 +106,7 @@ export const make = Effect.fnUntraced(function* (
       make: makeConnection,
       session,
       policy: options?.policy,
+      extension: options?.extension,
       repair: options?.repair,
       socket,
       status,
@@ -159,6 +160,7 @@ const connectionLoop = (parts: {
   readonly make: Group["make"]
   readonly session: SessionOptions.Settings
   readonly policy: Options["policy"]
+  readonly extension: Options["extension"]
   readonly repair: Options["repair"]
   readonly socket: Socket.Socket
   readonly status: SubscriptionRef.SubscriptionRef<Status>
@@ -166,7 +168,8 @@ const connectionLoop = (parts: {
   readonly subscriptionState: SubscriptionRef.SubscriptionRef<Connection.State>
   readonly consumers: Consumers.Consumers
 }) => {
-  const { consumers, make, policy, repair, session, socket, status, subscriptions, subscriptionState } = parts
+  const { consumers, extension, make, policy, repair, session, socket, status, subscriptions, subscriptionState } =
+    parts
   // Each loop continues the epochs of the previous one.
   let epoch = 0
   /** The states of several connections. */
@@ -175,9 +178,7 @@ const connectionLoop = (parts: {
   const setStatus = (next: Status): Effect.Effect<void> => SubscriptionRef.set(status, { ...next, ...connections })
 
   const routed = (batch: NonEmptyReadonlyArray<Consumers.Element>): Effect.Effect<void> => {
-    // A `Connected` and a `Disconnected` are always first in their batch.
-    const [first] = batch
-    const next = first._tag === "Confirmed" ? undefined : statusAfter(first)
+    const next = extension === undefined ? statusOf(batch[0]) : lastStatus(batch)
     if (next === undefined) return consumers.route(batch)
     if (next._tag === "Online") epoch = next.epoch
     return Effect.andThen(
@@ -193,6 +194,7 @@ const connectionLoop = (parts: {
         policy,
         subscriptions,
         subscriptionState,
+        extension: extension === undefined ? undefined : consumers.relay(extension),
         epoch,
         onReplay: consumers.replayed,
         onConfirmed: (key): Openings.Confirmed => ({ _tag: "Confirmed", key }),
@@ -221,6 +223,21 @@ const connectionLoop = (parts: {
         Effect.suspend(() => SubscriptionRef.set(subscriptionState, { epoch, ...subscriptions.current() }))
       )
     )
+}
+
+const statusOf = (element: Consumers.Element) => (element._tag === "Confirmed" ? undefined : statusAfter(element))
+
+/**
+ * The status after a batch. A `Connected` and a `Disconnected` of the client's own connection are always first in their
+ * batch; those of an extension are anywhere.
+ */
+const lastStatus = (batch: NonEmptyReadonlyArray<Consumers.Element>) => {
+  for (let i = batch.length - 1; i >= 0; i--) {
+    const element = batch[i]
+    const status = element === undefined ? undefined : statusOf(element)
+    if (status !== undefined) return status
+  }
+  return undefined
 }
 
 /** Ends every consumer of a failed loop. Consumers that join afterwards belong to the next loop. */

@@ -18,17 +18,21 @@
  *    at once, and may leave, join again or end others.
  * 6. Each consumer gets one mark that opens its complete stretch on a connection:
  *    the replay mark or a `JoinedLate` (see `openings`), at its exact place.
+ * 7. A mark of an extension is about a source behind the connection (see `relay`). It
+ *    is offered to the consumers whose stretch is open. A consumer that joins while that
+ *    source is disconnected receives its `Disconnected`, and the next mark of the source.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as MeshError from "../../MeshError.ts"
 import * as Interest from "../../Interest.ts"
-import type { Disconnected, MeshEvent, Restated, Resync, ResyncReasonTag } from "../../MeshEvent.ts"
+import type { Connected, Disconnected, MeshEvent, Restated, Resync, ResyncReasonTag } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskSnapshot } from "../../Repair.ts"
 import type { Repaired } from "../repair/port.ts"
+import type { Extended, Extension } from "../session/extension.ts"
 import type { Key, Subscriptions } from "../session/subscriptions.ts"
 import { resync } from "../resync.ts"
 import * as Consumer from "./consumer.ts"
@@ -65,6 +69,8 @@ export interface Consumers {
    */
   readonly removeAll: () => (end: Consumer.End) => void
   readonly count: () => number
+  /** Returns an extension whose lifecycle elements are routed as those of a source behind the connection. */
+  readonly relay: (extension: Extension) => Extension
   /** Sets where a consumer learns what a repair knows. */
   readonly repaired: (inform: Inform | undefined) => void
   /** A repair has fetched a snapshot. */
@@ -101,6 +107,9 @@ interface Delivery {
   readonly event: MeshEvent
 }
 
+const isRelayable = (element: { readonly _tag: string }): element is Connected | Disconnected | Resync =>
+  element._tag === "Resync" || element._tag === "Connected" || element._tag === "Disconnected"
+
 export const make = ({ context, discoveries, stalls, subscriptions }: Options): Consumers => {
   const router = Router.make<Consumer.Consumer>()
   const openings = Openings.make<Consumer.Consumer>(subscriptions)
@@ -109,6 +118,10 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   let liveEpoch: number | undefined
   /** The newest `Disconnected`, while the loop is offline. */
   let offline: Disconnected | undefined
+  /** Lifecycle elements of an extension, which are about a source behind the connection. */
+  const relayed = new WeakSet<Extended>()
+  /** The newest `Disconnected` of that source, while it is disconnected. */
+  let sourceOffline: Disconnected | undefined
   /** The consumers that have received events and were not woken for them. Empty whenever the router waits. */
   const due: Array<Consumer.Consumer> = []
   let informOf: Inform | undefined
@@ -237,6 +250,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   const disconnected = (): void => {
     liveEpoch = undefined
     offline = undefined
+    sourceOffline = undefined
     openings.disconnected()
     discoveries.disconnected()
   }
@@ -291,15 +305,40 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     for (const [consumer, unconfirmed] of openings.overdue()) deliverJoinedLate(consumer, unconfirmed)
   }
 
+  /** Offers a lifecycle element of an extension. A mark is offered to the consumers whose stretch is open. */
+  const offerRelayed = (element: Connected | Disconnected | Resync): void => {
+    if (element._tag === "Resync") {
+      const visit = (consumer: Consumer.Consumer): void => {
+        if (openings.isOpen(consumer)) deliver(consumer, element)
+      }
+      if (element.reason._tag !== "Subscribed") return router.consumers.forEach(visit)
+      router.visitKey(element.reason.kind, element.taskId, visit)
+      if (element.reason.kind === "output" && element.taskId !== undefined) {
+        discoveries.visitFollowers(element.taskId, visit)
+      }
+      return
+    }
+    if (element._tag === "Connected") {
+      sourceOffline = undefined
+      discoveries.connected()
+    } else {
+      sourceOffline = element
+      discoveries.disconnected()
+    }
+    event = element
+    router.visit(element, deliverEvent)
+  }
+
   /** Offers an element to its consumers. */
   const offerElement = (element: Element): void => {
+    if (isRelayable(element) && relayed.has(element)) return offerRelayed(element)
     switch (element._tag) {
       case "Confirmed":
         for (const consumer of openings.confirmed(element.key)) deliverJoinedLate(consumer, 0)
         return
       case "Connected":
         liveEpoch = shared.epoch = element.epoch
-        offline = undefined
+        offline = sourceOffline = undefined
         discoveries.connected()
         break
       case "Disconnected":
@@ -357,6 +396,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   const greeting = (consumer: Consumer.Consumer): MeshEvent | undefined => {
     const unconfirmed = openings.join(consumer, keysOf(consumer), liveEpoch !== undefined)
     if (unconfirmed === undefined) return offline
+    if (sourceOffline !== undefined) return sourceOffline
     inform(consumer, "JoinedLate", unconfirmed)
     return joinedLate(unconfirmed)
   }
@@ -404,6 +444,13 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       }
     },
     count: () => router.consumers.size,
+    relay: (extension) => ({
+      decode(message, epoch, size) {
+        const element = extension.decode(message, epoch, size)
+        if (element !== undefined && isRelayable(element)) relayed.add(element)
+        return element
+      }
+    }),
     repaired: (inform) => void (informOf = inform),
     reported(snapshot) {
       for (const { status, taskId } of snapshot) discoveries.report(taskId, status)

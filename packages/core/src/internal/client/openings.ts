@@ -41,6 +41,8 @@ export interface Openings<C> {
   /** Whether the mark of a key that was just confirmed, or reported as overdue, is for a consumer. */
   readonly passesMark: (consumer: C) => boolean
   readonly isConfirmed: (key: Key) => boolean
+  /** Whether the mark that opens the stretch of a consumer on this connection has been offered. */
+  readonly isOpen: (consumer: C) => boolean
 }
 
 export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
@@ -78,6 +80,7 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
 
   return {
     isConfirmed,
+    isOpen: (consumer) => isReplayed && !inReplay.has(consumer) && !late.has(consumer),
     replayed(present) {
       isReplayed = true
       routed = new WeakSet()

@@ -11,6 +11,7 @@ import type { Selector } from "../../operators/options.ts"
 import { toPredicate } from "../operators.ts"
 import { atLeast, oneOf } from "../bounds.ts"
 import type { Connections } from "../session/connections.ts"
+import type { Extension } from "../session/extension.ts"
 import { defaultMaxTasks } from "../queue/recent.ts"
 
 /**
@@ -117,6 +118,14 @@ export interface Options extends MeshSession.Options {
    * `Merge.connections`. Defaults to one connection.
    */
   readonly connections?: Connections | undefined
+  /**
+   * Decodes messages that the protocol does not define into elements of the streams, for example
+   * the marks of a gateway: `GatewayMessages.extension`. Has no effect together with
+   * `connections`. Defaults to none: such a message is an `UnknownMessage`.
+   *
+   * @since 0.2.0
+   */
+  readonly extension?: Extension | undefined
   /**
    * Closes gaps of updates with snapshots, for all consumers: `Repair.make(…)`. Defaults
    * to none.

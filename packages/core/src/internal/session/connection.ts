@@ -27,6 +27,7 @@ import * as Duration from "effect/Duration"
 import * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
 import type * as Pull from "effect/Pull"
+import type { Extension } from "./extension.ts"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
@@ -61,6 +62,8 @@ export interface Options<Extra> {
   readonly policy?: ReconnectPolicy.Options | undefined
   /** See `session.ts`. */
   readonly mayBeWanted?: MayBeWanted | undefined
+  /** Decodes messages that the protocol does not define. Defaults to none. */
+  readonly extension?: Extension | undefined
   /** The epoch of the last connection of an earlier loop. Defaults to 0. */
   readonly epoch?: number
   /** Called before each dial with the number of consecutive failures. */
@@ -251,12 +254,13 @@ class Loop<Extra> {
 
   #openSession(scope: Scope.Closeable) {
     const epoch = this.#epoch + 1
-    const { mayBeWanted, onConfirmed, onReplay, settings, subscriptions } = this.#options
-    return Session.make<Resync, Extra>({
+    const { extension, mayBeWanted, onConfirmed, onReplay, settings, subscriptions } = this.#options
+    return Session.make<Resync, MeshEvent | Extra>({
       settings: { ...settings, pace: this.#pace },
       subscriptions,
       epoch,
       mayBeWanted,
+      extend: extension === undefined ? undefined : ({ raw }, size) => extension.decode(raw, epoch, size),
       onReplay,
       onChanged: this.#publishChanges,
       onConfirmed: onConfirmed === undefined ? undefined : (key) => onConfirmed(key, epoch),

@@ -5,7 +5,7 @@
  */
 import type * as Context from "effect/Context"
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import type { DecodeError } from "../../DecodeError.ts"
+import { DecodeError } from "../../DecodeError.ts"
 import * as MeshError from "../../MeshError.ts"
 import type { Data } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
@@ -20,6 +20,8 @@ export interface Options<A> {
   readonly mayBeWanted: MayBeWanted | undefined
   /** Returns the element that replaces a frame that cannot be decoded. */
   readonly toBad: (error: DecodeError) => A
+  /** Decodes a message of a type that the protocol does not define; `undefined` keeps it as it is. */
+  readonly extend?: ((message: ServerMessage.UnknownMessage, size: number) => A | DecodeError | undefined) | undefined
   /** Handles an acknowledgement, and appends what it causes to `out`. */
   readonly onAcknowledgement: (message: ServerMessage.Acknowledgement, out: Array<A | Data>) => void
 }
@@ -33,7 +35,7 @@ export interface Decoder<A> {
 }
 
 export const make = <A>(options: Options<A>): Decoder<A> => {
-  const { context, mayBeWanted, onAcknowledgement, toBad } = options
+  const { context, extend, mayBeWanted, onAcknowledgement, toBad } = options
   const { failOnBadFrame, maxBadFrames } = options.settings
   let received = 0
   let consecutiveBad = 0
@@ -62,13 +64,24 @@ export const make = <A>(options: Options<A>): Decoder<A> => {
     let outputs = 0
     for (const frame of frames) {
       bytes += frame.length
-      const message = ServerMessage.decode(frame, mayBeWanted)
-      if (typeof message === "string") {
+      const decoded = ServerMessage.decode(frame, mayBeWanted)
+      if (typeof decoded === "string") {
         received++
         consecutiveBad = 0
-        if (message === "TaskOutput") outputs++
+        if (decoded === "TaskOutput") outputs++
         else updates++
         continue
+      }
+      let message: ServerMessage.ServerMessage | DecodeError = decoded
+      if (extend !== undefined && message._tag === "UnknownMessage") {
+        const extended = extend(message, frame.length)
+        if (extended instanceof DecodeError) message = extended
+        else if (extended !== undefined) {
+          received++
+          consecutiveBad = 0
+          out.push(extended)
+          continue
+        }
       }
       if (message._tag === "DecodeError") {
         bad++

@@ -26,6 +26,7 @@ import type { DecodeError } from "../../DecodeError.ts"
 import type { Interest } from "../../Interest.ts"
 import * as MeshError from "../../MeshError.ts"
 import type { Data, Resync } from "../../MeshEvent.ts"
+import type { UnknownMessage } from "../../ServerMessage.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { MayBeWanted } from "../wire/fastDecode.ts"
 import { resync } from "../resync.ts"
@@ -55,6 +56,8 @@ export interface Options<Bad, Extra> {
   readonly onChanged?: Effect.Effect<void> | undefined
   /** Which messages must be decoded. Defaults to all. */
   readonly mayBeWanted?: MayBeWanted | undefined
+  /** Decodes a message of a type that the protocol does not define; `undefined` keeps it as it is. */
+  readonly extend?: ((message: UnknownMessage, size: number) => Extra | DecodeError | undefined) | undefined
 }
 
 export interface Session<A> {
@@ -104,6 +107,7 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     settings: options.settings,
     context,
     mayBeWanted: options.mayBeWanted,
+    extend: options.extend,
     toBad: options.toBad,
     onAcknowledgement(message, out) {
       acknowledged = true

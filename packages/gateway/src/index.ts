@@ -1,6 +1,8 @@
 /**
- * Serves the feed again: WebSocket, server-sent events, JSON and a dashboard.
+ * All modules of the package. A subpath such as `@makima-stream/gateway/Gateway` loads one module and what it needs, which
+ * starts faster.
  *
  * @since 0.2.0
  */
-export type { MeshEvent } from "@makima-stream/core/MeshEvent"
+export * as Gateway from "./Gateway.ts"
+export * as GatewayError from "./GatewayError.ts"

@@ -1,0 +1,139 @@
+/**
+ * The HTTP side: checks who asks, and finds the route. No route reads a file, so a path cannot leave a directory.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import * as Access from "./access.ts"
+
+export interface Answer {
+  readonly status: number
+  readonly type: string
+  readonly body: string | Uint8Array
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export interface Routes {
+  readonly access: Access.Access
+  readonly health: () => Answer
+  readonly metrics: () => Promise<Answer>
+  readonly tasks: () => Answer
+  /** `undefined` if there is no such task. */
+  readonly task: (taskId: string) => Answer | undefined
+  /** Answers with a stream of events. */
+  readonly events: (request: IncomingMessage, url: URL, response: ServerResponse) => void
+  /** A file of the page; `undefined` if there is none. */
+  readonly asset: (path: string) => Answer | undefined
+}
+
+/** The path of the feed, as on the server. */
+export const feedPath = "/api/v1/mesh/tasks/subscribe"
+const tasksPath = "/api/v1/mesh/tasks"
+
+export const json = (value: unknown, status = 200): Answer => ({
+  status,
+  type: "application/json; charset=utf-8",
+  body: JSON.stringify(value)
+})
+
+export const text = (body: string, status = 200): Answer => ({
+  status,
+  type: "text/plain; charset=utf-8",
+  body: `${body}\n`
+})
+
+const refusals: Readonly<Record<Access.Refusal, Answer>> = {
+  host: text("This Host is not one of the gateway's hosts", 403),
+  origin: text("This Origin may not use the gateway", 403),
+  credentials: {
+    ...text("Open the URL that the gateway has printed, or send its token as a bearer token", 401),
+    headers: { "www-authenticate": "Bearer" }
+  }
+}
+
+const notFound = text("Not found", 404)
+
+/** The URL of a request; `undefined` if it is not one. */
+export const urlOf = ({ url = "/" }: IncomingMessage): URL | undefined => {
+  // A path that begins with two slashes would be taken for a host.
+  const path = url.replace(/^[/\\]+/, "/")
+  return URL.canParse(path, "http://gateway") ? new URL(path, "http://gateway") : undefined
+}
+
+/** Sends an answer, with the security headers. */
+const send = (request: IncomingMessage, response: ServerResponse, answer: Answer): void => {
+  const body = typeof answer.body === "string" ? Buffer.from(answer.body) : answer.body
+  response.writeHead(answer.status, {
+    ...Access.securityHeaders,
+    ...answer.headers,
+    "content-type": answer.type,
+    "content-length": body.byteLength
+  })
+  response.end(request.method === "HEAD" ? undefined : body)
+}
+
+/** Exchanges the token of a login URL for a cookie, and redirects to the same page without it. */
+const login = ({ exchange }: Access.Access, url: URL): Answer => {
+  const cookie = exchange(url.searchParams.get("token") ?? "")
+  if (cookie === undefined) return text("This token was used already, or is not one of this gateway", 403)
+  url.searchParams.delete("token")
+  return {
+    ...text("Signed in", 303),
+    // The path begins with one slash, so the browser stays on this host. The parser has encoded its special characters.
+    headers: { location: `${url.pathname.replace(/^[/\\]+/, "/")}${url.search}`, "set-cookie": cookie }
+  }
+}
+
+const route = (routes: Routes, path: string): Answer | Promise<Answer> | undefined => {
+  if (path === "/metrics") return routes.metrics()
+  if (path === tasksPath) return routes.tasks()
+  if (path === feedPath) return { ...text("This is a WebSocket", 426), headers: { upgrade: "websocket" } }
+  if (path.startsWith(`${tasksPath}/`)) {
+    const taskId = decode(path.slice(tasksPath.length + 1))
+    return taskId === undefined ? undefined : routes.task(taskId)
+  }
+  return routes.asset(path)
+}
+
+const decode = (text: string): string | undefined => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** Returns the handler of requests. */
+export const handler =
+  (routes: Routes) =>
+  (request: IncomingMessage, response: ServerResponse): void => {
+    const { access } = routes
+    const reply = (answer: Answer) => send(request, response, answer)
+    const refusedHost = access.checkHost(request)
+    if (refusedHost !== undefined) return reply(refusals[refusedHost])
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return reply({ ...text("Only GET and HEAD", 405), headers: { allow: "GET, HEAD" } })
+    }
+    const url = urlOf(request)
+    if (url === undefined) return reply(text("Bad request", 400))
+    if (url.pathname === "/health") return reply(routes.health())
+    if (url.searchParams.has("token") && !url.pathname.startsWith("/api/")) return reply(login(access, url))
+    const refused = access.check(request)
+    if (refused !== undefined) return reply(refusals[refused])
+    if (url.pathname === `${tasksPath}/events`) return routes.events(request, url, response)
+    const answer = route(routes, url.pathname)
+    if (answer === undefined) return reply(notFound)
+    if (!(answer instanceof Promise)) return reply(answer)
+    answer.then(reply, () => reply(text("The gateway failed", 500)))
+  }
+
+/** The answer to an upgrade that is refused, as text. */
+export const refusedUpgrade = (refusal: Access.Refusal | "path" | "full"): string => {
+  const status =
+    refusal === "path"
+      ? "404 Not Found"
+      : refusal === "full"
+        ? "503 Service Unavailable\r\nRetry-After: 5"
+        : refusal === "credentials"
+          ? "401 Unauthorized\r\nWWW-Authenticate: Bearer"
+          : "403 Forbidden"
+  return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+}

@@ -266,13 +266,15 @@ export const make = Effect.fnUntraced(function* (
         Effect.sleep(1000),
         Effect.sync(() => {
           upstream.sweep(now())
-          for (const client of [...clients]) client.check()
+          for (const client of clients) client.check()
         })
       )
     )
   )
   yield* upstream.failure.await.pipe(
-    Effect.andThen(Effect.sync(() => [...clients].forEach((client) => client.close(1011, "The feed has ended")))),
+    Effect.andThen(
+      Effect.sync(() => Array.from(clients).forEach((client) => client.close(1011, "The feed has ended")))
+    ),
     Effect.forkScoped
   )
 
@@ -336,7 +338,7 @@ const drain = (
 ): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     server.close(() => resume(Effect.void))
-    for (const client of [...clients]) client.close(1001, "The gateway is shutting down")
+    for (const client of clients) client.close(1001, "The gateway is shutting down")
   }).pipe(Effect.timeoutOption(drainMillis), Effect.asVoid)
 
 // ---------------------------------------------------------------------------

@@ -146,7 +146,7 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
 
   const confirm = (key: Keys.Key<Client>): void => {
     for (const confirmed of keys.confirm(key)) {
-      for (const [client, waiting] of [...confirmed.clients]) {
+      for (const [client, waiting] of confirmed.clients) {
         if (waiting === 0) continue
         confirmed.clients.set(client, 0)
         acknowledge(client, confirmed, waiting)
@@ -220,7 +220,7 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
   /** Marks a gap for the clients that it names. */
   const markGap = (mark: Resync): void => {
     const message = new Message(mark)
-    for (const [client, member] of [...members]) {
+    for (const [client, member] of members) {
       if (!isNamed(client, member, mark.taskId)) continue
       if (client.marks) client.control(message.text)
       else closeForGap(client)
@@ -249,7 +249,7 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
     const wasConnected = connected
     connected = false
     if (wasConnected) {
-      for (const [client, member] of [...members]) {
+      for (const [client, member] of members) {
         if (!hasAcknowledged(client, member)) continue
         if (client.marks) member.stale = true
         else closeForGap(client)
@@ -264,7 +264,7 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
   const onReplayed = (mark: Resync, state: UpstreamState, later: ReadonlySet<Keys.Key<Client>>): void => {
     const all = keys.get("all", undefined)
     const confirmed = { ...state.confirmed, all: state.confirmed.all && (all === undefined || !later.has(all)) }
-    for (const key of [...keys.values()]) {
+    for (const key of keys.values()) {
       if (key.state === "wanted" && !later.has(key) && isIn(key, confirmed)) confirm(key)
     }
     const unmarked = new Message(mark)

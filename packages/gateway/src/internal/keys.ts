@@ -164,7 +164,7 @@ export const make = <C>({ idleMillis, onChanged }: Options): Keys<C> => {
       return confirmed
     },
     reset() {
-      for (const key of [...leaving]) left(key)
+      for (const key of leaving) left(key)
       for (const key of values()) {
         key.state = "wanted"
         key.stale = [...key.clients.values()].includes(0)
@@ -184,7 +184,7 @@ export const make = <C>({ idleMillis, onChanged }: Options): Keys<C> => {
       }
     },
     observe(requested) {
-      for (const key of [...leaving]) if (!isRequested(key, requested)) left(key)
+      for (const key of leaving) if (!isRequested(key, requested)) left(key)
     },
     interest: () => ({
       all: all !== undefined && all.state !== "leaving",

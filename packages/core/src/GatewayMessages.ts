@@ -41,7 +41,13 @@ const codec = /*#__PURE__*/ Schema.toCodecJson(Element)
 const encodeElement = /*#__PURE__*/ Schema.encodeSync(codec)
 const decodeElement = /*#__PURE__*/ Schema.decodeUnknownResult(codec)
 
-const typeOf = {
+/**
+ * The `type` of each additional message, by the tag of its element.
+ *
+ * @category constants
+ * @since 0.2.0
+ */
+export const typeOf = {
   Resync: "resync",
   Restated: "restated",
   Repaired: "repaired",

@@ -17,6 +17,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
@@ -29,13 +30,17 @@ import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import type * as MeshSession from "@makima-stream/core/MeshSession"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as Repair from "@makima-stream/core/Repair"
+import type * as TaskBoard from "@makima-stream/core/TaskBoard"
 import * as GatewayError from "./GatewayError.ts"
 import * as Access from "./internal/access.ts"
+import * as Board from "./internal/board.ts"
 import * as Http from "./internal/http.ts"
+import * as Metrics from "./internal/metrics.ts"
 import * as Hub from "./internal/hub.ts"
 import { limits, type Limits, type LimitSettings } from "./internal/options.ts"
 import * as Server from "./internal/server.ts"
 import { monotonicMillis } from "./internal/time.ts"
+import * as Sse from "./internal/sse.ts"
 import * as WebSocketClient from "./internal/webSocketClient.ts"
 
 export { ListenError, UnsafeOptions, type GatewayError } from "./GatewayError.ts"
@@ -113,6 +118,8 @@ export interface Options extends Limits {
    * tasks that clients have subscribed to. Defaults to `true`.
    */
   readonly followAll?: boolean | undefined
+  /** Options of the board at `/api/v1/mesh/tasks`, such as `maxTasks`. */
+  readonly board?: TaskBoard.Options | undefined
   /** The page: files by their path. `/` is its start. Defaults to none. */
   readonly assets?: ReadonlyMap<string, Asset> | undefined
 }
@@ -201,7 +208,8 @@ export const make = Effect.fnUntraced(function* (
   const counts = { dropped: 0, closedAsSlow: 0 }
 
   const upstream = yield* makeUpstream(options, settings)
-  const { hub } = upstream
+  const { board, hub } = upstream
+  const context = yield* Effect.context<never>()
 
   const server = Server.make(options.tls)
   const port = yield* listen(server, host, options.port ?? 8787)
@@ -214,17 +222,42 @@ export const make = Effect.fnUntraced(function* (
     token: options.token === undefined ? undefined : Redacted.value(options.token)
   })
 
-  const clients = new Set<WebSocketClient.WebSocketClient>()
-  const onEnd = (client: WebSocketClient.WebSocketClient): void => {
+  const clients = new Set<WebSocketClient.OpenClient>()
+  const onEnd = (client: WebSocketClient.OpenClient): void => {
     clients.delete(client)
     hub.leave(client, now())
   }
-  const onRequest = (client: WebSocketClient.WebSocketClient, message: ClientMessage): void =>
+  const onRequest = (client: WebSocketClient.OpenClient, message: ClientMessage): void =>
     hub.request(client, message, now())
+
+  const clientOptions: WebSocketClient.ClientOptions = {
+    maxBufferedBytes: settings.maxBufferedBytes,
+    stallMillis: settings.stallMillis,
+    now,
+    onEnd,
+    onDropped: (count) => void (counts.dropped += count),
+    onTooSlow: () => void counts.closedAsSlow++
+  }
+  const isFull = () => clients.size >= settings.maxClients
+  // Not a secret: it keeps the numbers of two gateways apart.
+  const instance = (yield* Random.nextInt).toString(36).replace("-", "_")
+  const events: Http.Routes["events"] = (request, url, response) => {
+    const requests = Sse.subscriptions(url)
+    if (typeof requests === "string") return Http.send(request, response, Http.text(requests, 400))
+    if (isFull()) return Http.send(request, response, Http.text("There are too many clients", 503))
+    const client = Sse.make(response, { ...clientOptions, instance, requests: requests.length, last: hub.last })
+    clients.add(client)
+    hub.join(client)
+    for (const message of requests) hub.request(client, message, now())
+    const number = Sse.lastEvent(request, instance)
+    const missed = number === undefined ? undefined : hub.missed(client, number)
+    if (missed === undefined) client.started()
+    else client.resumed(missed)
+  }
 
   server.start({
     access,
-    isFull: () => clients.size >= settings.maxClients,
+    isFull,
     onRequest: Http.handler({
       access,
       health: () => {
@@ -234,26 +267,20 @@ export const make = Effect.fnUntraced(function* (
           upstream.hasFailed() ? 503 : 200
         )
       },
-      metrics: () => Promise.resolve(Http.text("")),
-      tasks: () => Http.json([]),
-      task: () => undefined,
-      events: (_, __, response) => void response.writeHead(404).end(),
+      metrics: () => Metrics.format({ ...hub.stats(), ...counts, tasks: board.size() }, context).then(Http.metrics),
+      tasks: () => Http.json(board.list()),
+      task(taskId) {
+        const task = board.get(taskId)
+        return task === undefined ? undefined : Http.json(task)
+      },
+      events,
       asset: (path) => {
         const asset = options.assets?.get(path)
         return asset === undefined ? undefined : { status: 200, type: asset.type, body: asset.body }
       }
     }),
     onClient(ws, { marks }) {
-      const client = WebSocketClient.make(ws, {
-        marks,
-        maxBufferedBytes: settings.maxBufferedBytes,
-        stallMillis: settings.stallMillis,
-        now,
-        onRequest,
-        onEnd,
-        onDropped: (count) => void (counts.dropped += count),
-        onTooSlow: () => void counts.closedAsSlow++
-      })
+      const client = WebSocketClient.make(ws, { ...clientOptions, marks, onRequest })
       clients.add(client)
       hub.join(client)
     }
@@ -333,7 +360,7 @@ const listen = (
 /** Closes the clients, and waits for them. */
 const drain = (
   server: Server.Server,
-  clients: ReadonlySet<WebSocketClient.WebSocketClient>,
+  clients: ReadonlySet<WebSocketClient.OpenClient>,
   drainMillis: number
 ): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
@@ -357,10 +384,14 @@ const makeUpstream = Effect.fnUntraced(function* (options: Options, settings: Li
   const changed = Latch.makeUnsafe(false)
   const failure = Latch.makeUnsafe(false)
   const failed = yield* Deferred.make<never, MeshError>()
+  const board = Board.make(options.board)
+  const clock = yield* Clock.Clock
   const hub = Hub.make({
     idleMillis: settings.idleMillis,
+    maxReplay: settings.maxReplay,
     maxSubscriptions: settings.maxSubscriptions,
-    onChanged: () => changed.openUnsafe()
+    onChanged: () => changed.openUnsafe(),
+    stateOf: board.restated
   })
   if (options.followAll !== false) hub.pin("all")
   const interest = yield* SubscriptionRef.make(hub.interest())
@@ -390,11 +421,17 @@ const makeUpstream = Effect.fnUntraced(function* (options: Options, settings: Li
     Effect.forkScoped
   )
   yield* feed.pipe(
-    Stream.runForEachArray((batch) => Effect.sync(() => hub.route(batch, current()))),
+    Stream.runForEachArray((batch) =>
+      Effect.sync(() => {
+        hub.route(batch, current())
+        board.take(batch, clock.currentTimeMillisUnsafe())
+      })
+    ),
     Effect.catch((error) => Effect.andThen(Deferred.fail(failed, error), failure.open)),
     Effect.forkScoped
   )
   return {
+    board,
     hub,
     failure,
     hasFailed: () => failure.isOpen(),

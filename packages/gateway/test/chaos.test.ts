@@ -5,7 +5,7 @@ import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { judge, type Seen, type Sequence } from "./support/judge.ts"
-import { make, said, turn, until, updated } from "./support/world.ts"
+import { make, rest, said, turn, until, updated } from "./support/world.ts"
 
 const tasks = ["a", "b", "c"]
 
@@ -46,6 +46,9 @@ const run = (options: { readonly marks: boolean; readonly cuts: "upstream" | "do
       if (chance < 0.01 && cuts !== "downstream") yield* upstream.kill()
       if (chance > 0.99 && cuts !== "upstream") yield* downstream.kill()
     }
+    // The last cut has arrived everywhere.
+    yield* rest
+    yield* rest
     // Everything that was sent while nothing is open is missing, so the end is sent in a complete stretch.
     yield* until(() => {
       const place = seen.findLastIndex(({ event }) => event._tag === "Disconnected")

@@ -40,6 +40,12 @@ export const text = (body: string, status = 200): Answer => ({
   body: `${body}\n`
 })
 
+export const metrics = (body: string): Answer => ({
+  status: 200,
+  type: "text/plain; version=0.0.4; charset=utf-8",
+  body
+})
+
 const refusals: Readonly<Record<Access.Refusal, Answer>> = {
   host: text("This Host is not one of the gateway's hosts", 403),
   origin: text("This Origin may not use the gateway", 403),
@@ -59,7 +65,7 @@ export const urlOf = ({ url = "/" }: IncomingMessage): URL | undefined => {
 }
 
 /** Sends an answer, with the security headers. */
-const send = (request: IncomingMessage, response: ServerResponse, answer: Answer): void => {
+export const send = (request: IncomingMessage, response: ServerResponse, answer: Answer): void => {
   const body = typeof answer.body === "string" ? Buffer.from(answer.body) : answer.body
   response.writeHead(answer.status, {
     ...Access.securityHeaders,

@@ -18,7 +18,8 @@ import type { Connected, Disconnected, MeshEvent, Resync } from "@makima-stream/
 import type { Acknowledgement } from "@makima-stream/core/ServerMessage"
 import type { TaskId } from "@makima-stream/core/TaskId"
 import * as Keys from "./keys.ts"
-import { encodeMessage, Message } from "./messages.ts"
+import { Message } from "./messages.ts"
+import * as Ring from "./ring.ts"
 
 /** A client, as the hub sees it. No method may call the hub, except `close`, which may call `leave`. */
 export interface Client {
@@ -26,8 +27,10 @@ export interface Client {
   readonly marks: boolean
   /** Sends a message. May drop it, if the client marks the loss itself. */
   readonly deliver: (message: Message) => void
-  /** Sends a frame that must not be dropped, after everything that was delivered before. */
-  readonly control: (frame: string) => void
+  /** Sends a message that must not be dropped, after everything that was delivered before. */
+  readonly control: (message: Message) => void
+  /** Answers a request, in the same order. */
+  readonly acknowledge: (message: Acknowledgement) => void
   /** Ends the connection. */
   readonly close: (code: number, reason: string) => void
 }
@@ -49,6 +52,8 @@ export interface UpstreamState {
 
 export interface Options {
   readonly idleMillis: number
+  /** How many events are kept for clients that come back. */
+  readonly maxReplay: number
   /** The most keys of one client. */
   readonly maxSubscriptions: number
   /** Called when the interest has changed. */
@@ -76,6 +81,13 @@ export interface Hub {
   readonly leave: (client: Client, now: number) => void
   /** Handles a request of a client. */
   readonly request: (client: Client, message: ClientMessage, now: number) => void
+  /**
+   * Returns what a client has missed since the event with a number: events that it has subscribed to, and marks. Returns
+   * `undefined` if some of it is not known, because it is not kept any more, or was not subscribed.
+   */
+  readonly missed: (client: Client, number: number) => ReadonlyArray<Message> | undefined
+  /** The number of the newest event. */
+  readonly last: () => number
   /** Subscribes the gateway itself. */
   readonly pin: (kind: Keys.Kind, taskId?: TaskId) => void
   /** Routes a batch of events. `state` is the state of the subscriptions after the batch. */
@@ -114,9 +126,10 @@ const unsubscribed = (kind: Keys.Kind, taskId: TaskId | undefined): Acknowledgem
 const isSubscribe = (message: ClientMessage): boolean =>
   message._tag === "SubscribeAll" || message._tag === "Subscribe" || message._tag === "SubscribeOutput"
 
-export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Options): Hub => {
+export const make = ({ idleMillis, maxReplay, maxSubscriptions, onChanged, stateOf }: Options): Hub => {
   const keys = Keys.make<Client>({ idleMillis, onChanged })
   const members = new Map<Client, Member>()
+  const ring = Ring.make(maxReplay)
   /** The newest `Disconnected`, while the upstream connection is down. */
   let offline: Disconnected | undefined
   let connected = false
@@ -137,15 +150,15 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
 
   /** Tells a client that its subscription is complete from here on. */
   const acknowledge = (client: Client, key: Keys.Key<Client>, count: number): void => {
-    const frame = encodeMessage(subscribed(key))
-    for (let i = 0; i < count; i++) client.control(frame)
+    const message = subscribed(key)
+    for (let i = 0; i < count; i++) client.acknowledge(message)
     if (client.marks && key.kind !== "output" && stateOf !== undefined) {
       for (const message of stateOf(key.taskId)) client.deliver(message)
     }
   }
 
   const confirm = (key: Keys.Key<Client>): void => {
-    for (const confirmed of keys.confirm(key)) {
+    for (const confirmed of keys.confirm(key, ring.last())) {
       for (const [client, waiting] of confirmed.clients) {
         if (waiting === 0) continue
         confirmed.clients.set(client, 0)
@@ -162,13 +175,13 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
     if (!isSubscribe(message)) {
       const key = keys.get(kind, taskId)
       if (key !== undefined && member.keys.delete(key)) keys.remove(client, key, now)
-      client.control(encodeMessage(unsubscribed(kind, taskId)))
+      client.acknowledge(unsubscribed(kind, taskId))
       return
     }
     const present = keys.get(kind, taskId)
     if (member.keys.size >= maxSubscriptions && (present === undefined || !member.keys.has(present))) {
       const text = `A connection can have at most ${maxSubscriptions} subscriptions`
-      client.control(encodeMessage({ _tag: "ServerError", code: "TOO_MANY_SUBSCRIPTIONS", message: text }))
+      client.control(new Message({ _tag: "ServerError", code: "TOO_MANY_SUBSCRIPTIONS", message: text }))
       return
     }
     const isConfirmed = keys.add(client, kind, taskId)
@@ -180,6 +193,13 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
   // -------------------------------------------------------------------------
   // data
   // -------------------------------------------------------------------------
+
+  /** An event with its number, kept for clients that come back. */
+  const numbered = (event: MeshEvent): Message => {
+    const message = new Message(event)
+    ring.push(message)
+    return message
+  }
 
   const send = (message: Message, key: Keys.Key<Client> | undefined, except?: Keys.Key<Client>): void => {
     if (key === undefined) return
@@ -208,8 +228,8 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
 
   /** Sends a frame to every client that receives marks. */
   const announce = (event: MeshEvent): void => {
-    const message = new Message(event)
-    for (const client of members.keys()) if (client.marks) client.control(message.text)
+    const message = numbered(event)
+    for (const client of members.keys()) if (client.marks) client.control(message)
   }
 
   const closeForGap = (client: Client): void => {
@@ -219,10 +239,10 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
 
   /** Marks a gap for the clients that it names. */
   const markGap = (mark: Resync): void => {
-    const message = new Message(mark)
+    const message = numbered(mark)
     for (const [client, member] of members) {
       if (!isNamed(client, member, mark.taskId)) continue
-      if (client.marks) client.control(message.text)
+      if (client.marks) client.control(message)
       else closeForGap(client)
     }
   }
@@ -240,7 +260,7 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
     for (const [client, member] of members) {
       if (!member.knowsOffline) continue
       member.knowsOffline = false
-      client.control(message.text)
+      client.control(message)
     }
   }
 
@@ -267,7 +287,7 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
     for (const key of keys.values()) {
       if (key.state === "wanted" && !later.has(key) && isIn(key, confirmed)) confirm(key)
     }
-    const unmarked = new Message(mark)
+    const unmarked = numbered(mark)
     for (const [client, member] of members) {
       if (!member.stale) continue
       member.stale = false
@@ -275,7 +295,7 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
       for (const key of member.keys) if (key.clients.get(client) === 0 && key.state !== "confirmed") unconfirmed++
       const { unconfirmed: _, ...rest } = mark
       const own = unconfirmed === (mark.unconfirmed ?? 0)
-      client.control(own ? unmarked.text : new Message({ ...rest, ...(unconfirmed > 0 ? { unconfirmed } : {}) }).text)
+      client.control(own ? unmarked : new Message({ ...rest, ...(unconfirmed > 0 ? { unconfirmed } : {}) }))
     }
     for (const key of keys.values()) if (key.state === "confirmed") key.stale = false
   }
@@ -296,7 +316,7 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
     key.stale = false
     confirm(key)
     const message = new Message(mark)
-    for (const [client] of known) client.control(message.text)
+    for (const [client] of known) client.control(message)
   }
 
   const onResync = (mark: Resync, rest: ReadonlyArray<MeshEvent>, state: UpstreamState): void => {
@@ -320,9 +340,9 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
   const routeOne = (event: MeshEvent, rest: () => ReadonlyArray<MeshEvent>, state: UpstreamState): void => {
     switch (event._tag) {
       case "TaskUpdated":
-        return sendUpdate(new Message(event), event.taskId)
+        return sendUpdate(numbered(event), event.taskId)
       case "TaskOutput":
-        return send(new Message(event), keys.get("output", event.taskId))
+        return send(numbered(event), keys.get("output", event.taskId))
       case "ServerError":
       case "UnknownMessage": {
         const isMark = event._tag === "UnknownMessage" && GatewayMessages.types.has(event.raw.type)
@@ -336,7 +356,7 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
         return
       }
       case "Restated": {
-        const message = new Message(event)
+        const message = numbered(event)
         const seen = new Set<Client>()
         for (const key of [keys.get("all", undefined), keys.get("updates", event.taskId)]) {
           for (const client of key?.clients.keys() ?? []) {
@@ -359,14 +379,38 @@ export const make = ({ idleMillis, maxSubscriptions, onChanged, stateOf }: Optio
     }
   }
 
+  /** Whether an event is for a client. */
+  const isFor = (event: MeshEvent, { keys: own }: Member): boolean => {
+    const has = (kind: Keys.Kind, taskId: TaskId | undefined): boolean => {
+      const key = keys.get(kind, taskId)
+      return key !== undefined && own.has(key)
+    }
+    switch (event._tag) {
+      case "TaskOutput":
+        return has("output", event.taskId)
+      case "TaskUpdated":
+      case "Restated":
+        return has("all", undefined) || has("updates", event.taskId)
+      default:
+        return true
+    }
+  }
+
   return {
     join(client) {
       const knowsOffline = offline !== undefined && client.marks
       members.set(client, { keys: new Set(), stale: false, knowsOffline })
-      if (offline !== undefined && client.marks) client.control(new Message(offline).text)
+      if (offline !== undefined && client.marks) client.control(new Message(offline))
     },
     leave,
     request,
+    missed(client, number) {
+      const member = members.get(client)
+      if (member === undefined) return undefined
+      for (const key of member.keys) if (key.state !== "confirmed" || key.confirmedAt > number) return undefined
+      return ring.after(number)?.filter(({ event }) => isFor(event, member))
+    },
+    last: ring.last,
     pin: (kind, taskId) => keys.pin(kind, taskId),
     route(batch, state) {
       events += batch.length

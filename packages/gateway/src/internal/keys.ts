@@ -33,6 +33,8 @@ export interface Key<C> {
   /** Whether the gateway itself needs it. */
   pinned: boolean
   state: "wanted" | "confirmed" | "leaving"
+  /** The number of the newest event when the key was confirmed. */
+  confirmedAt: number
   /** Whether clients know this key as confirmed, although the current connection has not confirmed it. */
   stale: boolean
 }
@@ -47,7 +49,7 @@ export interface Keys<C> {
   readonly remove: (client: C, key: Key<C>, now: number) => void
   readonly pin: (kind: Kind, taskId: TaskId | undefined) => void
   /** Confirms a key. Returns it and, for all updates, the keys that it confirms. */
-  readonly confirm: (key: Key<C>) => ReadonlyArray<Key<C>>
+  readonly confirm: (key: Key<C>, at: number) => ReadonlyArray<Key<C>>
   /** The connection has ended: nothing is confirmed. */
   readonly reset: () => void
   /** Gives up the keys that have been idle for long enough. */
@@ -89,6 +91,7 @@ export const make = <C>({ idleMillis, onChanged }: Options): Keys<C> => {
       clients: new Map(),
       pinned: false,
       state: isCovered ? "confirmed" : "wanted",
+      confirmedAt: isCovered ? (all?.confirmedAt ?? 0) : 0,
       stale: false
     }
     if (taskId === undefined) all = key
@@ -116,7 +119,9 @@ export const make = <C>({ idleMillis, onChanged }: Options): Keys<C> => {
   const left = (key: Key<C>): void => {
     leaving.delete(key)
     if (!isUsed(key)) return drop(key)
-    key.state = key.kind === "updates" && all?.state === "confirmed" ? "confirmed" : "wanted"
+    const isCovered = key.kind === "updates" && all?.state === "confirmed"
+    key.state = isCovered ? "confirmed" : "wanted"
+    if (isCovered) key.confirmedAt = all?.confirmedAt ?? 0
     onChanged()
   }
 
@@ -151,14 +156,16 @@ export const make = <C>({ idleMillis, onChanged }: Options): Keys<C> => {
     pin(kind, taskId) {
       obtain(kind, taskId).pinned = true
     },
-    confirm(key) {
+    confirm(key, at) {
       if (key.state === "leaving") return []
+      if (key.state === "wanted") key.confirmedAt = at
       key.state = "confirmed"
       if (key !== all) return [key]
       const confirmed = [key]
       for (const each of updates.values()) {
         if (each.state !== "wanted") continue
         each.state = "confirmed"
+        each.confirmedAt = at
         confirmed.push(each)
       }
       return confirmed

@@ -44,6 +44,8 @@ export const encode = (event: MeshEvent, position?: number): string =>
 export class Message {
   readonly event: MeshEvent
   readonly position: number | undefined
+  /** Its number among those of the gateway, if it has one (see `ring`). */
+  number: number | undefined
   #text: string | undefined
   #bytes: Buffer | undefined
 

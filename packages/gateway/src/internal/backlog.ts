@@ -1,0 +1,97 @@
+/**
+ * What waits for one client, within a bound in bytes. A client without room never delays another one:
+ *
+ * - With marks, it *overflows*: events are dropped and counted until half of the bound is free. Then an `Overflow` stands at
+ *   the place of the dropped events.
+ * - Without marks, it is too slow at once, because it could not see the hole.
+ * - A client that takes nothing for `stallMillis` is too slow in both cases.
+ *
+ * Invariant: what was delivered and not dropped is written in order, each `Overflow` at the place of what it counts.
+ */
+import type { Resync } from "@makima-stream/core/MeshEvent"
+
+export interface Options {
+  readonly marks: boolean
+  readonly maxBufferedBytes: number
+  readonly stallMillis: number
+  /** The time in milliseconds. */
+  readonly now: () => number
+  /** How many bytes this process has not handed to the network yet. */
+  readonly buffered: () => number
+  /** Writes a frame. Calls `onWritten` when the network has taken it. */
+  readonly write: (frame: string | Buffer, onWritten: () => void) => void
+  /** Returns the frame of a mark. */
+  readonly mark: (overflow: Resync) => string
+  /** Called with the number of events that were dropped. */
+  readonly onDropped: (count: number) => void
+  /** Called when the client must be closed. */
+  readonly onTooSlow: (reason: string) => void
+}
+
+export interface Backlog {
+  /** Writes an event, or drops it. */
+  readonly deliver: (frame: string | Buffer) => void
+  /** Writes a frame that must not be dropped. */
+  readonly control: (frame: string) => void
+  /** Reports a client that has taken nothing for too long. */
+  readonly check: () => void
+  /** When the network last took something from a client for which something waits; `undefined` if nothing waits. */
+  readonly waitingSince: () => number | undefined
+  /** Nothing is written any more. */
+  readonly end: () => void
+}
+
+const tooSlow = "The client is too slow"
+
+export const make = (options: Options): Backlog => {
+  const { buffered, mark, marks, maxBufferedBytes, now, onDropped, onTooSlow, stallMillis } = options
+  /** How many events were dropped since the buffer was full; `undefined` while there is room. */
+  let dropped: number | undefined
+  let waitingSince: number | undefined
+  let hasEnded = false
+
+  const onWritten = (): void => {
+    const bytes = buffered()
+    waitingSince = bytes === 0 ? undefined : now()
+    if (dropped === undefined || bytes > maxBufferedBytes / 2 || hasEnded) return
+    const count = dropped
+    dropped = undefined
+    // A client sets the epoch itself: that of the connection on which it receives the mark.
+    write(mark({ _tag: "Resync", epoch: 0, reason: { _tag: "Overflow", dropped: count } }))
+  }
+
+  const write = (frame: string | Buffer): void => {
+    waitingSince ??= now()
+    options.write(frame, onWritten)
+  }
+
+  const drop = (): void => {
+    if (!marks) return onTooSlow(tooSlow)
+    dropped = (dropped ?? 0) + 1
+    onDropped(1)
+  }
+
+  return {
+    deliver(frame) {
+      if (hasEnded) return
+      // A frame that is larger than the bound is written when nothing else waits.
+      const bytes = buffered()
+      if (dropped !== undefined || (bytes > 0 && bytes + frame.length > maxBufferedBytes)) drop()
+      else write(frame)
+    },
+    control(frame) {
+      if (hasEnded) return
+      // What must not be dropped is bounded too: requests and marks are small, but a client can send any number.
+      if (buffered() + frame.length > 2 * maxBufferedBytes) return onTooSlow(tooSlow)
+      write(frame)
+    },
+    check() {
+      if (hasEnded || waitingSince === undefined || now() - waitingSince < stallMillis) return
+      onTooSlow("The client has taken nothing for too long")
+    },
+    waitingSince: () => waitingSince,
+    end() {
+      hasEnded = true
+    }
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * A client on server-sent events, which has subscribed in its URL. `id` is the number of the event. A client that comes back
+ * with `Last-Event-ID` continues there, if everything since then is known; otherwise a `resync` says where its stream is
+ * complete again. Comments are the heartbeat.
+ */
+import { encoder } from "effect/encoding/Sse"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import type { ClientMessage } from "@makima-stream/core/ClientMessage"
+import * as GatewayMessages from "@makima-stream/core/GatewayMessages"
+import type { Lifecycle, MeshEvent, Restated } from "@makima-stream/core/MeshEvent"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as Access from "./access.ts"
+import * as Backlog from "./backlog.ts"
+import { Message } from "./messages.ts"
+import { pingMillis, type ClientOptions, type OpenClient } from "./webSocketClient.ts"
+
+/** What a URL subscribes to; a text that says what is wrong with it. */
+export const subscriptions = (url: URL): ReadonlyArray<ClientMessage> | string => {
+  const tasks = [...new Set(url.searchParams.getAll("task"))]
+  const kinds = new Set(url.searchParams.getAll("kind"))
+  for (const kind of kinds) if (kind !== "updates" && kind !== "output") return "kind is updates or output"
+  if (tasks.includes("")) return "task is not empty"
+  if (tasks.length === 0) {
+    return kinds.has("output") ? "kind=output needs a task" : [{ _tag: "SubscribeAll" }]
+  }
+  const isWanted = (kind: string): boolean => kinds.size === 0 || kinds.has(kind)
+  return tasks.flatMap((task): ReadonlyArray<ClientMessage> => {
+    const taskId = TaskId.make(task)
+    return [
+      ...(isWanted("updates") ? [{ _tag: "Subscribe", taskId } as const] : []),
+      ...(isWanted("output") ? [{ _tag: "SubscribeOutput", taskId } as const] : [])
+    ]
+  })
+}
+
+/** Returns the number in a `Last-Event-ID` of this gateway; `undefined` for one of another gateway, or without one. */
+export const lastEvent = (request: IncomingMessage, instance: string): number | undefined => {
+  const header = request.headers["last-event-id"]
+  const [of, number = ""] = String(header ?? "").split(":")
+  return of === instance && /^\d{1,15}$/.test(number) ? Number(number) : undefined
+}
+
+const nameOf = (event: MeshEvent): string | undefined => {
+  switch (event._tag) {
+    case "TaskUpdated":
+      return "taskUpdated"
+    case "TaskOutput":
+      return "taskOutput"
+    // They belong to no task, and the name of an unknown message could be anything.
+    case "ServerError":
+    case "UnknownMessage":
+      return undefined
+    default:
+      return GatewayMessages.typeOf[event._tag]
+  }
+}
+
+export interface Options extends ClientOptions {
+  /** Identifies this gateway. Its numbers mean nothing to another one. */
+  readonly instance: string
+  /** The number of its subscriptions. */
+  readonly requests: number
+  /** The newest number. */
+  readonly last: () => number
+}
+
+export interface SseClient extends OpenClient {
+  /** Says that the stream continues where the client had left it, so no `resync` follows. */
+  readonly resumed: (missed: ReadonlyArray<Message>) => void
+  /** Sends a `resync` once every subscription is confirmed. */
+  readonly started: () => void
+}
+
+export const make = (response: ServerResponse, options: Options): SseClient => {
+  const { instance, last, now, onEnd, onTooSlow } = options
+  let unconfirmed = options.requests
+  /** Whether the `resync` at the beginning is still to be sent. */
+  let opens = false
+  let hasEnded = false
+  let writtenAt = now()
+
+  const ended = (): void => {
+    if (hasEnded) return
+    hasEnded = true
+    backlog.end()
+    onEnd(self)
+  }
+
+  const end = (): void => {
+    if (hasEnded) return
+    ended()
+    response.end()
+    // A client that does not read never takes the end.
+    const timer = setTimeout(() => response.destroy(), 2000)
+    response.once("close", () => clearTimeout(timer))
+  }
+
+  const backlog = Backlog.make({
+    ...options,
+    marks: true,
+    buffered: () => response.writableLength,
+    write(frame, onWritten) {
+      writtenAt = now()
+      response.write(frame, () => onWritten())
+    },
+    mark: (mark) => encode(new Message(mark)) ?? "",
+    onTooSlow() {
+      onTooSlow()
+      end()
+    }
+  })
+
+  const encode = (message: Message): string | undefined => {
+    const event = nameOf(message.event)
+    if (event === undefined) return undefined
+    const id = `${instance}:${message.number ?? last()}`
+    return encoder.write({ _tag: "Event", event, id, data: message.text })
+  }
+
+  const mark = (element: Restated | Lifecycle): void => self.control(new Message(element))
+
+  const open = (): void => {
+    if (!opens || unconfirmed > 0) return
+    opens = false
+    mark({ _tag: "Resync", epoch: 0, reason: { _tag: "JoinedLate" } })
+  }
+
+  const self: SseClient = {
+    marks: true,
+    deliver(message) {
+      const frame = encode(message)
+      if (frame !== undefined) backlog.deliver(frame)
+    },
+    control(message) {
+      const frame = encode(message)
+      if (frame !== undefined) backlog.control(frame)
+    },
+    acknowledge() {
+      unconfirmed--
+      open()
+    },
+    close: end,
+    resumed: (missed) => missed.forEach(self.deliver),
+    started() {
+      opens = true
+      open()
+    },
+    check() {
+      backlog.check()
+      if (!hasEnded && now() - writtenAt >= pingMillis) backlog.control(":\n\n")
+    }
+  }
+
+  response.writeHead(200, { ...Access.securityHeaders, "content-type": "text/event-stream; charset=utf-8" })
+  response.flushHeaders()
+  response.on("close", ended)
+  response.on("error", () => {})
+  return self
+}

@@ -30,12 +30,14 @@ import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import type * as MeshSession from "@makima-stream/core/MeshSession"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as Repair from "@makima-stream/core/Repair"
+import * as MeshLog from "@makima-stream/log/MeshLog"
 import type * as TaskBoard from "@makima-stream/core/TaskBoard"
 import * as GatewayError from "./GatewayError.ts"
 import * as Access from "./internal/access.ts"
 import * as Board from "./internal/board.ts"
 import * as Http from "./internal/http.ts"
 import * as Metrics from "./internal/metrics.ts"
+import * as History from "./internal/history.ts"
 import * as Hub from "./internal/hub.ts"
 import { limits, type Limits, type LimitSettings } from "./internal/options.ts"
 import * as Server from "./internal/server.ts"
@@ -118,6 +120,12 @@ export interface Options extends Limits {
    * tasks that clients have subscribed to. Defaults to `true`.
    */
   readonly followAll?: boolean | undefined
+  /**
+   * A log of the same feed, which a `Relay` writes. With it, a client with `?since=<position>` receives everything
+   * after that position of the log, history first, without a seam: each frame has a `position`. The events at
+   * `/api/v1/mesh/tasks/events` come from the log too, and `Last-Event-ID` is a position. Defaults to none.
+   */
+  readonly log?: MeshLog.MeshLog["Service"] | undefined
   /** Options of the board at `/api/v1/mesh/tasks`, such as `maxTasks`. */
   readonly board?: TaskBoard.Options | undefined
   /** The page: files by their path. `/` is its start. Defaults to none. */
@@ -205,6 +213,7 @@ export const make = Effect.fnUntraced(function* (
   const clock = yield* Clock.Clock
   const now = () => monotonicMillis(clock)
   const scheme = options.tls === undefined ? "http" : "https"
+  const { log } = options
   const counts = { dropped: 0, closedAsSlow: 0 }
 
   const upstream = yield* makeUpstream(options, settings)
@@ -223,10 +232,16 @@ export const make = Effect.fnUntraced(function* (
   })
 
   const clients = new Set<WebSocketClient.OpenClient>()
+  /** How to stop the readers of the log. */
+  const readers = new Map<WebSocketClient.OpenClient, () => void>()
   const onEnd = (client: WebSocketClient.OpenClient): void => {
     clients.delete(client)
+    readers.get(client)?.()
+    readers.delete(client)
     hub.leave(client, now())
   }
+  const readLog = (log: History.Log, client: WebSocketClient.OpenClient, place: History.Place): void =>
+    void readers.set(client, History.follow(log, client, place, context))
   const onRequest = (client: WebSocketClient.OpenClient, message: ClientMessage): void =>
     hub.request(client, message, now())
 
@@ -247,6 +262,11 @@ export const make = Effect.fnUntraced(function* (
     if (isFull()) return Http.send(request, response, Http.text("There are too many clients", 503))
     const client = Sse.make(response, { ...clientOptions, instance, requests: requests.length, last: hub.last })
     clients.add(client)
+    if (log !== undefined) {
+      const position = Sse.lastPosition(request)
+      const from = position === undefined ? MeshLog.newest : MeshLog.after(position)
+      return readLog(log, client, { from, filter: Sse.filter(url) })
+    }
     hub.join(client)
     for (const message of requests) hub.request(client, message, now())
     const number = Sse.lastEvent(request, instance)
@@ -258,6 +278,8 @@ export const make = Effect.fnUntraced(function* (
   server.start({
     access,
     isFull,
+    isValid: ({ searchParams }) =>
+      !searchParams.has("since") || (log !== undefined && Sse.position(searchParams.get("since") ?? "") !== undefined),
     onRequest: Http.handler({
       access,
       health: () => {
@@ -279,7 +301,19 @@ export const make = Effect.fnUntraced(function* (
         return asset === undefined ? undefined : { status: 200, type: asset.type, body: asset.body }
       }
     }),
-    onClient(ws, { marks }) {
+    onClient(ws, { marks, url }) {
+      const since = Sse.position(url.searchParams.get("since") ?? "")
+      if (log !== undefined && since !== undefined) {
+        // Its marks are part of the log, so it receives them in any case. Everything is on its way, so each request is
+        // acknowledged at once.
+        const client = WebSocketClient.make(ws, {
+          ...clientOptions,
+          marks: true,
+          onRequest: (client, message) => client.acknowledge(Hub.acknowledgementOf(message))
+        })
+        clients.add(client)
+        return readLog(log, client, { from: MeshLog.after(since) })
+      }
       const client = WebSocketClient.make(ws, { ...clientOptions, marks, onRequest })
       clients.add(client)
       hub.join(client)

@@ -33,6 +33,12 @@ export interface Backlog {
   readonly deliver: (frame: string | Buffer) => void
   /** Writes a frame that must not be dropped. */
   readonly control: (frame: string) => void
+  /** Writes a frame without a bound, for a source that waits for room. */
+  readonly append: (frame: string | Buffer) => void
+  /** Whether half of the bound is free. */
+  readonly hasRoom: () => boolean
+  /** Calls back once when half of the bound is free, or nothing is written any more. One call at a time. */
+  readonly onRoom: (callback: () => void) => void
   /** Reports a client that has taken nothing for too long. */
   readonly check: () => void
   /** When the network last took something from a client for which something waits; `undefined` if nothing waits. */
@@ -49,10 +55,21 @@ export const make = (options: Options): Backlog => {
   let dropped: number | undefined
   let waitingSince: number | undefined
   let hasEnded = false
+  let whenRoom: (() => void) | undefined
+
+  const hasRoom = (): boolean => hasEnded || buffered() <= maxBufferedBytes / 2
+
+  const signalRoom = (): void => {
+    if (whenRoom === undefined || !hasRoom()) return
+    const callback = whenRoom
+    whenRoom = undefined
+    callback()
+  }
 
   const onWritten = (): void => {
     const bytes = buffered()
     waitingSince = bytes === 0 ? undefined : now()
+    signalRoom()
     if (dropped === undefined || bytes > maxBufferedBytes / 2 || hasEnded) return
     const count = dropped
     dropped = undefined
@@ -85,6 +102,14 @@ export const make = (options: Options): Backlog => {
       if (buffered() + frame.length > 2 * maxBufferedBytes) return onTooSlow(tooSlow)
       write(frame)
     },
+    append(frame) {
+      if (!hasEnded) write(frame)
+    },
+    hasRoom,
+    onRoom(callback) {
+      whenRoom = callback
+      signalRoom()
+    },
     check() {
       if (hasEnded || waitingSince === undefined || now() - waitingSince < stallMillis) return
       onTooSlow("The client has taken nothing for too long")
@@ -92,6 +117,7 @@ export const make = (options: Options): Backlog => {
     waitingSince: () => waitingSince,
     end() {
       hasEnded = true
+      signalRoom()
     }
   }
 }

@@ -131,15 +131,17 @@ export const handler =
     answer.then(reply, () => reply(text("The gateway failed", 500)))
   }
 
+const statusLines = {
+  host: "403 Forbidden",
+  origin: "403 Forbidden",
+  credentials: "401 Unauthorized\r\nWWW-Authenticate: Bearer",
+  path: "404 Not Found",
+  parameters: "400 Bad Request",
+  full: "503 Service Unavailable\r\nRetry-After: 5"
+}
+
 /** The answer to an upgrade that is refused, as text. */
-export const refusedUpgrade = (refusal: Access.Refusal | "path" | "full"): string => {
-  const status =
-    refusal === "path"
-      ? "404 Not Found"
-      : refusal === "full"
-        ? "503 Service Unavailable\r\nRetry-After: 5"
-        : refusal === "credentials"
-          ? "401 Unauthorized\r\nWWW-Authenticate: Bearer"
-          : "403 Forbidden"
+export const refusedUpgrade = (refusal: Access.Refusal | "path" | "parameters" | "full"): string => {
+  const status = statusLines[refusal]
   return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
 }

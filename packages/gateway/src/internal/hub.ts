@@ -113,7 +113,13 @@ const kindOf = (message: ClientMessage): Keys.Kind => {
   }
 }
 
-const subscribed = ({ kind, taskId }: Keys.Key<Client>): Acknowledgement => {
+/** The acknowledgement of a request. */
+export const acknowledgementOf = (message: ClientMessage): Acknowledgement => {
+  const key = { kind: kindOf(message), taskId: "taskId" in message ? message.taskId : undefined }
+  return isSubscribe(message) ? subscribed(key) : unsubscribed(key.kind, key.taskId)
+}
+
+const subscribed = ({ kind, taskId }: Pick<Keys.Key<Client>, "kind" | "taskId">): Acknowledgement => {
   if (taskId === undefined) return { _tag: "SubscribedAll" }
   return { _tag: kind === "output" ? "OutputSubscribed" : "Subscribed", taskId }
 }

@@ -22,6 +22,8 @@ export interface Handlers {
   readonly onRequest: (request: Http.IncomingMessage, response: Http.ServerResponse) => void
   /** Whether no further client is accepted. */
   readonly isFull: () => boolean
+  /** Whether the gateway understands the parameters of a client. */
+  readonly isValid: (url: URL) => boolean
   readonly onClient: (ws: WebSocket, options: { readonly marks: boolean; readonly url: URL }) => void
 }
 
@@ -109,9 +111,10 @@ export const make = (tls: Tls | undefined): Server => {
 
 const toPem = (pem: string | Uint8Array): string | Buffer => (typeof pem === "string" ? pem : Buffer.from(pem))
 
-const refuse = ({ access, isFull }: Handlers, request: Http.IncomingMessage, url: URL | undefined) => {
+const refuse = ({ access, isFull, isValid }: Handlers, request: Http.IncomingMessage, url: URL | undefined) => {
   const refusal = access.checkUpgrade(request)
   if (refusal !== undefined) return refusal
   if (url?.pathname !== Routes.feedPath) return "path"
+  if (!isValid(url)) return "parameters"
   return isFull() ? "full" : undefined
 }

@@ -8,11 +8,31 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ClientMessage } from "@makima-stream/core/ClientMessage"
 import * as GatewayMessages from "@makima-stream/core/GatewayMessages"
 import type { Lifecycle, MeshEvent, Restated } from "@makima-stream/core/MeshEvent"
+import type * as MeshLog from "@makima-stream/log/MeshLog"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as Access from "./access.ts"
 import * as Backlog from "./backlog.ts"
 import { Message } from "./messages.ts"
 import { pingMillis, type ClientOptions, type OpenClient } from "./webSocketClient.ts"
+
+/** The position in a `Last-Event-ID` of a gateway with a log. */
+export const lastPosition = (request: IncomingMessage): number | undefined =>
+  position(String(request.headers["last-event-id"] ?? ""))
+
+/** Reads a position of a log. */
+export const position = (text: string): number | undefined => (/^\d{1,15}$/.test(text) ? Number(text) : undefined)
+
+/** The filter of a log for what a URL subscribes to. */
+export const filter = (url: URL): MeshLog.Filter => {
+  const tasks = url.searchParams.getAll("task").map((task) => TaskId.make(task))
+  const [kind, other] = new Set(url.searchParams.getAll("kind"))
+  // Without a task, only updates are subscribed.
+  const only = tasks.length === 0 ? "updates" : other === undefined ? kind : undefined
+  return {
+    ...(tasks.length === 0 ? {} : { tasks }),
+    ...(only === "updates" || only === "output" ? { kind: only } : {})
+  }
+}
 
 /** What a URL subscribes to; a text that says what is wrong with it. */
 export const subscriptions = (url: URL): ReadonlyArray<ClientMessage> | string => {
@@ -113,7 +133,7 @@ export const make = (response: ServerResponse, options: Options): SseClient => {
   const encode = (message: Message): string | undefined => {
     const event = nameOf(message.event)
     if (event === undefined) return undefined
-    const id = `${instance}:${message.number ?? last()}`
+    const id = message.position === undefined ? `${instance}:${message.number ?? last()}` : `${message.position}`
     return encoder.write({ _tag: "Event", event, id, data: message.text })
   }
 
@@ -140,6 +160,12 @@ export const make = (response: ServerResponse, options: Options): SseClient => {
       open()
     },
     close: end,
+    append(message) {
+      const frame = encode(message)
+      if (frame !== undefined) backlog.append(frame)
+    },
+    hasRoom: () => backlog.hasRoom(),
+    onRoom: (callback) => backlog.onRoom(callback),
     resumed: (missed) => missed.forEach(self.deliver),
     started() {
       opens = true

@@ -4,7 +4,7 @@ import * as GatewayMessages from "@makima-stream/core/GatewayMessages"
 import type { WebSocket } from "ws"
 import * as Backlog from "./backlog.ts"
 import type { Client } from "./hub.ts"
-import { encodeMessage } from "./messages.ts"
+import { encodeMessage, type Message } from "./messages.ts"
 
 /** What all clients share. */
 export interface ClientOptions extends Pick<Backlog.Options, "maxBufferedBytes" | "stallMillis" | "now" | "onDropped"> {
@@ -18,6 +18,12 @@ export interface ClientOptions extends Pick<Backlog.Options, "maxBufferedBytes" 
 export interface OpenClient extends Client {
   /** Closes a client that has taken nothing for too long or is dead, and keeps the others alive. Called every second. */
   readonly check: () => void
+  /** Sends a message without a bound, for a source that waits for room. */
+  readonly append: (message: Message) => void
+  /** See `Backlog`. */
+  readonly hasRoom: () => boolean
+  /** See `Backlog`. */
+  readonly onRoom: (callback: () => void) => void
 }
 
 export interface Options extends ClientOptions {
@@ -86,6 +92,9 @@ export const make = (ws: WebSocket, options: Options): OpenClient => {
     control: ({ text }) => backlog.control(text),
     acknowledge: (message) => backlog.control(encodeMessage(message)),
     close,
+    append: ({ bytes }) => backlog.append(bytes),
+    hasRoom: () => backlog.hasRoom(),
+    onRoom: (callback) => backlog.onRoom(callback),
     check() {
       backlog.check()
       const time = now()

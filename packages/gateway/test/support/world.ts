@@ -41,14 +41,16 @@ export interface ClientOptions {
   readonly url: string
   readonly token: Redacted.Redacted
   readonly options?: MeshClient.Options
+  /** Further parameters of the URL. */
+  readonly query?: Readonly<Record<string, string>>
 }
 
 /** A client of the gateway. */
-export const makeClient = ({ marks, options, token, url }: ClientOptions) =>
+export const makeClient = ({ marks, options, query, token, url }: ClientOptions) =>
   Effect.gen(function* () {
     const socket = yield* MeshSocket.make({
       url,
-      ...(marks ? { query: { marks: "1" } } : {}),
+      query: { ...(marks ? { marks: "1" } : {}), ...query },
       webSocket: (url, protocols) =>
         // The type of `ws` has more overloads than the platform's.
         new WebSocket(url, protocols, {

@@ -1,0 +1,49 @@
+/**
+ * Clients that read a log instead of the connection to the server. One reader serves both the history and what follows, so
+ * there is no seam between them. A slow client delays its own reader, and nothing is dropped.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import type * as MeshLog from "@makima-stream/log/MeshLog"
+import { Message } from "./messages.ts"
+import type { OpenClient } from "./webSocketClient.ts"
+
+export type Log = MeshLog.MeshLog["Service"]
+
+/** Where a client starts, and what it receives. */
+export interface Place {
+  readonly from: MeshLog.From
+  readonly filter?: MeshLog.Filter
+}
+
+/** Sends entries, each when the client has room. */
+const send = (client: OpenClient, entries: ReadonlyArray<MeshLog.Entry>, start: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    for (let i = start; i < entries.length; i++) {
+      const entry = entries[i]
+      if (entry === undefined) continue
+      if (!client.hasRoom()) {
+        const room = Effect.callback<void>((resume) => client.onRoom(() => resume(Effect.void)))
+        return Effect.andThen(room, send(client, entries, i))
+      }
+      client.append(new Message(entry.event, entry.position))
+    }
+    return Effect.void
+  })
+
+/** Starts to send a log to a client. Returns how to stop. A log that fails closes the client with 1011. */
+export const follow = (log: Log, client: OpenClient, place: Place, context: Context.Context<never>): (() => void) => {
+  const fiber = log.read({ ...place, follow: true }).pipe(
+    Stream.runForEachArray((entries) => send(client, entries, 0)),
+    Effect.catchCause((cause) =>
+      Effect.andThen(
+        Effect.logError("The log of the gateway failed", cause),
+        Effect.sync(() => client.close(1011, "The log failed"))
+      )
+    ),
+    Effect.runForkWith(context)
+  )
+  return () => void Effect.runForkWith(context)(Fiber.interrupt(fiber))
+}

@@ -106,7 +106,7 @@ export interface Options extends Limits {
    * everything that the gateway serves. Defaults to none: the gateway's own page.
    */
   readonly origins?: ReadonlyArray<string> | undefined
-  /** The bearer token of programs. An effect runs once. Defaults to a random one. */
+  /** The bearer token of programs, with at least 16 characters. Defaults to a random one. */
   readonly token?: Redacted.Redacted | undefined
   /** Serves HTTPS and WSS. Defaults to plain HTTP. */
   readonly tls?: TlsOptions | undefined
@@ -359,10 +359,16 @@ export const make = Effect.fnUntraced(function* (
 export const layer = (options?: Options): Layer.Layer<Gateway, GatewayError.GatewayError, Socket.Socket> =>
   Layer.effect(Gateway, make(options))
 
+/** A shorter token can be guessed. An empty one would match a header without a value. */
+const minTokenLength = 16
+
 /** Refuses options that would serve the feed unprotected. */
 const checkExposure = (host: string, options: Options): Effect.Effect<void, GatewayError.UnsafeOptions> => {
-  if (Access.isLoopback(host)) return Effect.void
   const refuse = (problem: string) => Effect.fail(new GatewayError.UnsafeOptions({ problem }))
+  if (options.token !== undefined && Redacted.value(options.token).trim().length < minTokenLength) {
+    return refuse(`The token has fewer than ${minTokenLength} characters`)
+  }
+  if (Access.isLoopback(host)) return Effect.void
   if (options.token === undefined) {
     return refuse(`The address ${host} can be reached from other machines, which needs a token of your own`)
   }

@@ -85,6 +85,7 @@ describe("access to a gateway", () => {
       }
       assert.strictEqual(yield* upgrade(port, {}), 401)
       assert.strictEqual(yield* upgrade(port, { origin }), 401)
+      assert.strictEqual(yield* upgrade(port, { "x-makima-api-key": "" }), 401)
       for (const authorization of ["Bearer", "Bearer x", "Basic x", ""]) {
         assert.strictEqual(yield* upgrade(port, { authorization }), 401)
       }
@@ -247,6 +248,9 @@ describe("access to a gateway", () => {
       assert.include(yield* problem({}), "needs a token")
       assert.include(yield* problem({ allowPlaintextBeyondLoopback: true }), "needs a token")
       assert.include(yield* problem({ token }), "needs TLS")
+      for (const short of ["", " ".repeat(20), "fifteen-letters"]) {
+        assert.include(yield* problem({ host: "127.0.0.1", token: Redacted.make(short) }), "fewer than 16")
+      }
       const { gateway, port } = yield* setup({ host: "0.0.0.0", token, allowPlaintextBeyondLoopback: true })
       assert.strictEqual(Redacted.value(gateway.token), "a-token-of-the-operator")
       assert.strictEqual((yield* get(port, tasks, { authorization: "Bearer a-token-of-the-operator" })).status, 200)

@@ -18,8 +18,8 @@ export interface Options {
   readonly now: () => number
   /** How many bytes this process has not handed to the network yet. */
   readonly buffered: () => number
-  /** Writes a frame. Calls `onWritten` when the network has taken it. */
-  readonly write: (frame: string | Buffer, onWritten: () => void) => void
+  /** Writes a frame. `written` must be called when the network has taken it. */
+  readonly write: (frame: string | Buffer) => void
   /** Returns the frame of a mark. */
   readonly mark: (overflow: Resync) => string
   /** Called with the number of events that were dropped. */
@@ -39,6 +39,8 @@ export interface Backlog {
   readonly hasRoom: () => boolean
   /** Calls back once when half of the bound is free, or nothing is written any more. One call at a time. */
   readonly onRoom: (callback: () => void) => void
+  /** The network has taken a frame. */
+  readonly written: () => void
   /** Reports a client that has taken nothing for too long. */
   readonly check: () => void
   /** When the network last took something from a client for which something waits; `undefined` if nothing waits. */
@@ -66,7 +68,7 @@ export const make = (options: Options): Backlog => {
     callback()
   }
 
-  const onWritten = (): void => {
+  const written = (): void => {
     const bytes = buffered()
     waitingSince = bytes === 0 ? undefined : now()
     signalRoom()
@@ -79,7 +81,7 @@ export const make = (options: Options): Backlog => {
 
   const write = (frame: string | Buffer): void => {
     waitingSince ??= now()
-    options.write(frame, onWritten)
+    options.write(frame)
   }
 
   const drop = (): void => {
@@ -105,6 +107,7 @@ export const make = (options: Options): Backlog => {
     append(frame) {
       if (!hasEnded) write(frame)
     },
+    written,
     hasRoom,
     onRoom(callback) {
       whenRoom = callback

@@ -119,9 +119,9 @@ export const make = (response: ServerResponse, options: Options): SseClient => {
     ...options,
     marks: true,
     buffered: () => response.writableLength,
-    write(frame, onWritten) {
+    write(frame) {
       writtenAt = now()
-      response.write(frame, () => onWritten())
+      response.write(frame, () => backlog.written())
     },
     mark: (mark) => encode(new Message(mark)) ?? "",
     onTooSlow() {

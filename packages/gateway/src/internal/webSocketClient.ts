@@ -69,16 +69,16 @@ export const make = (ws: WebSocket, options: Options): OpenClient => {
   }
 
   const asText = { binary: false }
+  // One function for all frames: this is the hot path.
+  const onWritten = (): void => {
+    isAlive = true
+    backlog.written()
+  }
 
   const backlog = Backlog.make({
     ...options,
     buffered: () => ws.bufferedAmount,
-    write(frame, onWritten) {
-      ws.send(frame, asText, () => {
-        isAlive = true
-        onWritten()
-      })
-    },
+    write: (frame) => ws.send(frame, asText, onWritten),
     mark: GatewayMessages.encodeFrame,
     onTooSlow(reason) {
       onTooSlow()

@@ -69,7 +69,7 @@ const run = (mode: "gateway" | "bare", clients: number, events: number, rate: nu
     const forked = fork(fileURLToPath(import.meta.url), ["child", mode, server.url])
     yield* Effect.addFinalizer(() => Effect.sync(() => forked.kill()))
     const { port } = yield* Effect.promise(() => receive<{ port: number }>(forked))
-    const counts = new Array<number>(clients).fill(0)
+    const counts = Array.from({ length: clients }, () => 0)
     yield* Effect.forEach(
       counts.keys(),
       (i) =>

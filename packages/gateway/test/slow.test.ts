@@ -117,6 +117,21 @@ describe("a slow client", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("without marks receives everything that was sent before the gap for which it is closed", () =>
+    Effect.gen(function* () {
+      const { flood, gateway, mesh, sent, stats } = yield* setup({ maxBufferedBytes: 64_000_000 })
+      const slow = yield* connect(gateway, false)
+      slow.stop()
+      yield* flood(() => sent() === 200)
+      yield* mesh.kill()
+      yield* until(() => stats().closedForGaps === 2)
+      slow.resume()
+      yield* until(() => slow.ended.length === 1)
+      assert.deepStrictEqual(slow.ended, [1012])
+      assert.strictEqual(slow.frames.length, 201)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("delays no other client, however many are slow", () =>
     Effect.gen(function* () {
       const { fast, flood, gateway, sent, stats } = yield* setup()

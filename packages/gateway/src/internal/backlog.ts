@@ -6,7 +6,11 @@
  * - Without marks, it is too slow at once, because it could not see the hole.
  * - A client that takes nothing for `stallMillis` is too slow in both cases.
  *
- * Invariant: what was delivered and not dropped is written in order, each `Overflow` at the place of what it counts.
+ * Frames wait here, where each is one reference to bytes that all clients share. At most `chunkBytes` at a time are with the
+ * socket, which needs objects of its own for each of them.
+ *
+ * Invariants: what was delivered and not dropped is written in order, each `Overflow` at the place of what it counts; at most
+ * one `write` waits for its `written`.
  */
 import type { Resync } from "@makima-stream/core/MeshEvent"
 
@@ -16,10 +20,8 @@ export interface Options {
   readonly stallMillis: number
   /** The time in milliseconds. */
   readonly now: () => number
-  /** How many bytes this process has not handed to the network yet. */
-  readonly buffered: () => number
-  /** Writes a frame. `written` must be called when the network has taken it. */
-  readonly write: (frame: string | Buffer) => void
+  /** Writes frames. `written` must be called once, when the network has taken the last one. */
+  readonly write: (frames: ReadonlyArray<string | Buffer>) => void
   /** Returns the frame of a mark. */
   readonly mark: (overflow: Resync) => string
   /** Called with the number of events that were dropped. */
@@ -39,25 +41,36 @@ export interface Backlog {
   readonly hasRoom: () => boolean
   /** Calls back once when half of the bound is free, or nothing is written any more. One call at a time. */
   readonly onRoom: (callback: () => void) => void
-  /** The network has taken a frame. */
+  /** The network has taken the frames of the last `write`. */
   readonly written: () => void
   /** Reports a client that has taken nothing for too long. */
   readonly check: () => void
   /** When the network last took something from a client for which something waits; `undefined` if nothing waits. */
   readonly waitingSince: () => number | undefined
-  /** Nothing is written any more. */
-  readonly end: () => void
+  /** Nothing is written any more. What waits is dropped, or written first. */
+  readonly end: (waiting: "drop" | "write") => void
 }
+
+/** How many bytes are with the socket at a time. A client that takes so many within `stallMillis` is not too slow. */
+const chunkBytes = 64 * 1024
 
 const tooSlow = "The client is too slow"
 
 export const make = (options: Options): Backlog => {
-  const { buffered, mark, marks, maxBufferedBytes, now, onDropped, onTooSlow, stallMillis } = options
+  const { mark, marks, maxBufferedBytes, now, onDropped, onTooSlow, stallMillis } = options
   /** How many events were dropped since the buffer was full; `undefined` while there is room. */
   let dropped: number | undefined
   let waitingSince: number | undefined
+  /** The frames that wait, oldest first. Those before `head` have been written. */
+  let queue: Array<string | Buffer> = []
+  let head = 0
+  /** The size of the frames that wait, and of those that the network has not taken yet. */
+  let queued = 0
+  let writing = 0
   let hasEnded = false
   let whenRoom: (() => void) | undefined
+
+  const buffered = (): number => writing + queued
 
   const hasRoom = (): boolean => hasEnded || buffered() <= maxBufferedBytes / 2
 
@@ -68,20 +81,48 @@ export const make = (options: Options): Backlog => {
     callback()
   }
 
+  const write = (frame: string | Buffer): void => {
+    if (writing === 0) {
+      waitingSince = now()
+      writing = frame.length
+      options.write([frame])
+    } else {
+      queue.push(frame)
+      queued += frame.length
+    }
+  }
+
+  /** Writes the next frames that wait. */
+  const flush = (): void => {
+    const frames: Array<string | Buffer> = []
+    while (writing < chunkBytes && head < queue.length) {
+      // The index is within bounds, but the type does not say so.
+      const frame = queue[head++] as string | Buffer
+      frames.push(frame)
+      writing += frame.length
+    }
+    queued -= writing
+    if (head === queue.length) {
+      queue = []
+      head = 0
+    } else if (head > 1024 && head * 2 > queue.length) {
+      queue = queue.slice(head)
+      head = 0
+    }
+    if (frames.length > 0) options.write(frames)
+  }
+
   const written = (): void => {
-    const bytes = buffered()
-    waitingSince = bytes === 0 ? undefined : now()
+    writing = 0
+    if (hasEnded) return
+    waitingSince = queued === 0 ? undefined : now()
+    flush()
     signalRoom()
-    if (dropped === undefined || bytes > maxBufferedBytes / 2 || hasEnded) return
+    if (dropped === undefined || buffered() > maxBufferedBytes / 2) return
     const count = dropped
     dropped = undefined
     // A client sets the epoch itself: that of the connection on which it receives the mark.
     write(mark({ _tag: "Resync", epoch: 0, reason: { _tag: "Overflow", dropped: count } }))
-  }
-
-  const write = (frame: string | Buffer): void => {
-    waitingSince ??= now()
-    options.write(frame)
   }
 
   const drop = (): void => {
@@ -118,8 +159,10 @@ export const make = (options: Options): Backlog => {
       onTooSlow("The client has taken nothing for too long")
     },
     waitingSince: () => waitingSince,
-    end() {
+    end(waiting) {
+      if (!hasEnded && waiting === "write" && head < queue.length) options.write(queue.slice(head))
       hasEnded = true
+      queue = []
       signalRoom()
     }
   }

@@ -99,16 +99,16 @@ export const make = (response: ServerResponse, options: Options): SseClient => {
   let hasEnded = false
   let writtenAt = now()
 
-  const ended = (): void => {
+  const ended = (waiting: "drop" | "write" = "drop"): void => {
     if (hasEnded) return
     hasEnded = true
-    backlog.end()
+    backlog.end(waiting)
     onEnd(self)
   }
 
-  const end = (): void => {
+  const end = (waiting: "drop" | "write" = "write"): void => {
     if (hasEnded) return
-    ended()
+    ended(waiting)
     response.end()
     // A client that does not read never takes the end.
     const timer = setTimeout(() => response.destroy(), 2000)
@@ -118,15 +118,14 @@ export const make = (response: ServerResponse, options: Options): SseClient => {
   const backlog = Backlog.make({
     ...options,
     marks: true,
-    buffered: () => response.writableLength,
-    write(frame) {
+    write(frames) {
       writtenAt = now()
-      response.write(frame, () => backlog.written())
+      response.write(frames.join(""), () => backlog.written())
     },
     mark: (mark) => encode(new Message(mark)) ?? "",
     onTooSlow() {
       onTooSlow()
-      end()
+      end("drop")
     }
   })
 
@@ -159,7 +158,7 @@ export const make = (response: ServerResponse, options: Options): SseClient => {
       unconfirmed--
       open()
     },
-    close: end,
+    close: () => end(),
     append(message) {
       const frame = encode(message)
       if (frame !== undefined) backlog.append(frame)
@@ -179,7 +178,7 @@ export const make = (response: ServerResponse, options: Options): SseClient => {
 
   response.writeHead(200, { ...Access.securityHeaders, "content-type": "text/event-stream; charset=utf-8" })
   response.flushHeaders()
-  response.on("close", ended)
+  response.on("close", () => ended())
   response.on("error", () => {})
   return self
 }

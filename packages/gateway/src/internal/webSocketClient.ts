@@ -52,16 +52,17 @@ export const make = (ws: WebSocket, options: Options): OpenClient => {
   /** Whether the client has shown life since the last ping. */
   let isAlive = true
 
-  const ended = (): void => {
+  const ended = (waiting: "drop" | "write" = "drop"): void => {
     if (hasEnded) return
     hasEnded = true
-    backlog.end()
+    backlog.end(waiting)
     onEnd(self)
   }
 
   const close = (code: number, reason: string): void => {
     if (hasEnded) return
-    ended()
+    // A client that sees a close frame has received everything before it, unless it was too slow.
+    ended(code === 1013 || isEnding(ws) ? "drop" : "write")
     if (!isEnding(ws)) ws.close(code, reason)
     // A client that does not read never answers.
     const timer = setTimeout(() => ws.terminate(), closeMillis)
@@ -77,8 +78,13 @@ export const make = (ws: WebSocket, options: Options): OpenClient => {
 
   const backlog = Backlog.make({
     ...options,
-    buffered: () => ws.bufferedAmount,
-    write: (frame) => ws.send(frame, asText, onWritten),
+    write(frames) {
+      const last = frames.length - 1
+      for (const [i, frame] of frames.entries()) {
+        if (i === last) ws.send(frame, asText, onWritten)
+        else ws.send(frame, asText)
+      }
+    },
     mark: GatewayMessages.encodeFrame,
     onTooSlow(reason) {
       onTooSlow()
@@ -124,7 +130,7 @@ export const make = (ws: WebSocket, options: Options): OpenClient => {
     backlog.control(encodeMessage({ _tag: "ServerError", code: "BAD_REQUEST", message: decoded.failure.message }))
   })
   ws.on("pong", () => void (isAlive = true))
-  ws.on("close", ended)
+  ws.on("close", () => ended())
   // A `close` follows.
   ws.on("error", () => {})
   return self

@@ -70,7 +70,7 @@ export const types: ReadonlySet<string> = /*#__PURE__*/ new Set(/*#__PURE__*/ ta
 
 /**
  * The WebSocket subprotocol that asks a gateway for the additional messages. The query parameter
- * `marks=1` does the same.
+ * `marks=1` and the header `x-makima-marks: 1` do the same.
  *
  * @category constants
  * @since 0.2.0

@@ -4,6 +4,8 @@ import * as Interest from "@makima-stream/core/Interest"
 import * as TaskId from "@makima-stream/core/TaskId"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import { WebSocket } from "ws"
 import { collect, hasMark, make, rest, said, shown, until, updated } from "./support/world.ts"
 
 const a = TaskId.make("a")
@@ -114,6 +116,40 @@ describe("Gateway", () => {
         "Reconnected",
         "a 2"
       ])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("sends marks to a client that asks for them by a parameter, a subprotocol or a header", () =>
+    Effect.gen(function* () {
+      const { gateway, server } = yield* make()
+      yield* until(() => Effect.runSync(gateway.stats).connected)
+      const headers = { authorization: `Bearer ${Redacted.value(gateway.token)}` }
+      const connect = (path: string, protocols: Array<string>, marks?: string) => {
+        const ws = new WebSocket(`ws://127.0.0.1:${gateway.port}/api/v1/mesh/tasks/subscribe${path}`, protocols, {
+          headers: { ...headers, ...(marks === undefined ? {} : { "x-makima-marks": marks }) }
+        })
+        const frames: Array<string> = []
+        ws.on("message", (data) => frames.push(String(data)))
+        return Effect.as(
+          Effect.callback<void>((resume) => void ws.on("open", () => resume(Effect.void))),
+          { frames, ws }
+        )
+      }
+      const asking = [
+        yield* connect("?marks=1", []),
+        yield* connect("", ["other", "makima.marks"]),
+        yield* connect("", [], "1")
+      ]
+      const others = [yield* connect("", []), yield* connect("?marks=0", [], "0")]
+      yield* server.refuse(1, 503)
+      yield* server.kill()
+      yield* until(() => asking.every(({ frames }) => frames.some((frame) => frame.includes(`"disconnected"`))))
+      yield* rest
+      assert.deepStrictEqual(
+        others.map(({ frames }) => frames),
+        [[], []]
+      )
+      for (const { ws } of [...asking, ...others]) ws.terminate()
     }).pipe(Effect.scoped)
   )
 

@@ -81,7 +81,10 @@ export const make = (tls: Tls | undefined): Server => {
     const { onClient } = handlers
     webSockets.handleUpgrade(request, socket, head, (ws) => {
       socket.off("error", onError)
-      const marks = ws.protocol === GatewayMessages.subprotocol || url.searchParams.get("marks") === "1"
+      const marks =
+        ws.protocol === GatewayMessages.subprotocol ||
+        url.searchParams.get("marks") === "1" ||
+        request.headers["x-makima-marks"] === "1"
       onClient(ws, { marks, url })
     })
   })

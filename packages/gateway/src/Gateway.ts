@@ -11,6 +11,7 @@
  *
  * @since 0.2.0
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -467,7 +468,9 @@ const makeUpstream = Effect.fnUntraced(function* (options: Options, settings: Li
         board.take(batch, clock.currentTimeMillisUnsafe())
       })
     ),
-    Effect.catch((error) => Effect.andThen(Deferred.fail(failed, error), failure.open)),
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.andThen(Deferred.failCause(failed, cause), failure.open)
+    ),
     Effect.forkScoped
   )
   return {

@@ -121,6 +121,7 @@ describe("access to a gateway", () => {
     Effect.gen(function* () {
       const { gateway, port } = yield* setup()
       const { search } = new URL(yield* gateway.loginUrl)
+      assert.strictEqual((yield* get(port, `/${search}`, {}, "HEAD")).status, 401)
       assert.strictEqual((yield* get(port, `/${search}`)).status, 303)
       for (const query of [search, "?token=", "?token=x", `?token=${Redacted.value(gateway.token)}`]) {
         const reply = yield* get(port, `/${query}`)

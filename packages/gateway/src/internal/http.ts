@@ -107,28 +107,48 @@ const decode = (text: string): string | undefined => {
   }
 }
 
+const isPage = ({ pathname }: URL): boolean => !pathname.startsWith("/api/")
+
+/** Answers a request; `undefined` if it was answered by a stream of events. */
+const answer = (
+  routes: Routes,
+  request: IncomingMessage,
+  response: ServerResponse
+): Answer | Promise<Answer> | undefined => {
+  const { access } = routes
+  const refusedHost = access.checkHost(request)
+  if (refusedHost !== undefined) return refusals[refusedHost]
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return { ...text("Only GET and HEAD", 405), headers: { allow: "GET, HEAD" } }
+  }
+  const url = urlOf(request)
+  if (url === undefined) return text("Bad request", 400)
+  if (url.pathname === "/health") return routes.health()
+  // HEAD changes nothing, so it does not use up a token.
+  if (url.searchParams.has("token") && isPage(url) && request.method === "GET") return login(access, url)
+  const refused = access.check(request)
+  if (refused !== undefined) return refusals[refused]
+  if (url.pathname !== `${tasksPath}/events`) return route(routes, url.pathname) ?? notFound
+  if (request.method === "HEAD") return { ...text(""), type: "text/event-stream; charset=utf-8" }
+  routes.events(request, url, response)
+  return undefined
+}
+
 /** Returns the handler of requests. */
 export const handler =
   (routes: Routes) =>
   (request: IncomingMessage, response: ServerResponse): void => {
-    const { access } = routes
     const reply = (answer: Answer) => send(request, response, answer)
-    const refusedHost = access.checkHost(request)
-    if (refusedHost !== undefined) return reply(refusals[refusedHost])
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return reply({ ...text("Only GET and HEAD", 405), headers: { allow: "GET, HEAD" } })
+    const fail = () => reply(text("The gateway failed", 500))
+    try {
+      const found = answer(routes, request, response)
+      if (found instanceof Promise) found.then(reply).catch(fail)
+      else if (found !== undefined) reply(found)
+    } catch {
+      // A defect of one request must not end the program.
+      if (response.headersSent) response.destroy()
+      else fail()
     }
-    const url = urlOf(request)
-    if (url === undefined) return reply(text("Bad request", 400))
-    if (url.pathname === "/health") return reply(routes.health())
-    if (url.searchParams.has("token") && !url.pathname.startsWith("/api/")) return reply(login(access, url))
-    const refused = access.check(request)
-    if (refused !== undefined) return reply(refusals[refused])
-    if (url.pathname === `${tasksPath}/events`) return routes.events(request, url, response)
-    const answer = route(routes, url.pathname)
-    if (answer === undefined) return reply(notFound)
-    if (!(answer instanceof Promise)) return reply(answer)
-    answer.then(reply, () => reply(text("The gateway failed", 500)))
   }
 
 const statusLines = {

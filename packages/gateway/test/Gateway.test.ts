@@ -212,7 +212,7 @@ describe("Gateway", () => {
     }).pipe(Effect.scoped)
   )
 
-  const audited = (title: string, chaos: (n: number) => boolean) =>
+  const itIsAudited = (title: string, chaos: (n: number) => boolean) =>
     it.effect(title, () =>
       Effect.gen(function* () {
         const { client, server, upstream } = yield* make()
@@ -241,6 +241,9 @@ describe("Gateway", () => {
       }).pipe(Effect.scoped)
     )
 
-  audited("passes the audit of a client that follows everything", () => false)
-  audited("passes the audit of a client that follows everything while its own connection is cut", (n) => n % 9 === 0)
+  itIsAudited("passes the audit of a client that follows everything", () => false)
+  itIsAudited(
+    "passes the audit of a client that follows everything while its own connection is cut",
+    (n) => n % 9 === 0
+  )
 })

@@ -1,3 +1,7 @@
+import * as Interest from "@makima-stream/core/Interest"
+import type { ServerMessage } from "@makima-stream/core/ServerMessage"
+import * as Audit from "@makima-stream/test-kit/Audit"
+import * as AuditLog from "./support/auditLog.ts"
 import * as TaskId from "@makima-stream/core/TaskId"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -16,6 +20,7 @@ const run = (options: { readonly marks: boolean; readonly cuts: "upstream" | "do
     yield* upstream.shape({ latencyMillis: 7 })
     yield* downstream.shape({ latencyMillis: 11 })
     let sent = 0
+    const emitted: Array<ServerMessage> = []
     const sequences = tasks.flatMap((task): ReadonlyArray<Sequence & { readonly numbers: Array<number> }> => [
       { kind: "updates", task, numbers: [] },
       { kind: "output", task, numbers: [] }
@@ -36,7 +41,9 @@ const run = (options: { readonly marks: boolean; readonly cuts: "upstream" | "do
       if (sequence === undefined) return
       sent++
       sequence.numbers.push(sent)
-      yield* server.emit(sequence.kind === "updates" ? updated(sequence.task, sent) : said(sequence.task, `${sent}`))
+      const message = sequence.kind === "updates" ? updated(sequence.task, sent) : said(sequence.task, `${sent}`)
+      emitted.push(message)
+      yield* server.emit(message)
     })
     for (let n = 0; n < 1500; n++) {
       yield* emit
@@ -67,7 +74,8 @@ const run = (options: { readonly marks: boolean; readonly cuts: "upstream" | "do
         )
       )
     )
-    return { stats: yield* gateway.stats, wrong: judge(seen, sequences), seen }
+    const { events, log } = AuditLog.make(emitted, seen, Interest.replay(interest))
+    return { report: Audit.compare(log, events), stats: yield* gateway.stats, wrong: judge(seen, sequences), seen }
   }).pipe(Effect.scoped, Random.withSeed(`${options.marks} ${options.cuts}`))
 
 describe("a client of a gateway", () => {
@@ -77,8 +85,9 @@ describe("a client of a gateway", () => {
         `${marks ? "with" : "without"} marks is complete, or knows where it is not, while connections are cut: ${cuts}`,
         () =>
           Effect.gen(function* () {
-            const { seen, stats, wrong } = yield* run({ marks, cuts })
+            const { report, seen, stats, wrong } = yield* run({ marks, cuts })
             assert.deepStrictEqual(wrong, [])
+            assert.isTrue(Audit.isClean(report), Audit.format(report))
             assert.isAbove(seen.filter(({ event }) => event._tag === "Disconnected").length, 3)
             if (marks) assert.strictEqual(stats.closedForGaps, 0)
             else if (cuts === "upstream") assert.isAbove(stats.closedForGaps, 3)

@@ -1,7 +1,8 @@
 /**
  * The server's log as a client of a gateway would have to see it, so that the audit can judge the client. The gateway and the
  * server are one server here, and each stretch between a `Connected` and a `Disconnected` of the client is one connection:
- * it opens where the one before it ended, acknowledges everything at the client's mark, and is cut at its end.
+ * it opens where the one before it ended, handles and acknowledges everything at the client's mark, and is cut at its end.
+ * Before the mark nothing is claimed, so only what the client has seen was sent.
  */
 import type { ClientMessage } from "@makima-stream/core/ClientMessage"
 import type { MeshEvent } from "@makima-stream/core/MeshEvent"
@@ -11,6 +12,12 @@ import { acknowledgementOf } from "../../src/internal/hub.ts"
 import type { Seen } from "./judge.ts"
 
 type Unstamped = Entry extends infer E ? (E extends Entry ? Omit<E, "seq" | "at"> : never) : never
+
+/** The number of a message, which is its version or its content. */
+const numberOf = (event: MeshEvent): number | undefined => {
+  if (event._tag === "TaskUpdated") return event.version
+  return event._tag === "TaskOutput" ? Number(event.content) : undefined
+}
 
 export const make = (
   emitted: ReadonlyArray<ServerMessage>,
@@ -26,12 +33,14 @@ export const make = (
   let connection = 0
   let isOpen = false
   let isReported = false
+  let isMarked = false
+  const arrived = new Set(seen.map(({ event }) => numberOf(event)))
   const open = (): void => {
     connection++
     isOpen = true
     isReported = false
+    isMarked = false
     add({ _tag: "Opened", connection })
-    for (const message of requests) add({ _tag: "Received", connection, message })
   }
 
   open()
@@ -40,7 +49,10 @@ export const make = (
   const emitUntil = (sent: number): void => {
     for (; next < sent; next++) {
       const message = emitted[next]
-      if (message !== undefined) send(connection, next + 1, message)
+      if (message === undefined) continue
+      const emission = next + 1
+      if (isMarked || arrived.has(emission)) send(connection, emission, message)
+      else add({ _tag: "Unheard", emission, message })
     }
   }
   for (const { event, sent } of seen) {
@@ -50,7 +62,9 @@ export const make = (
       isReported = true
     }
     if (event._tag === "Resync" && (event.reason._tag === "Started" || event.reason._tag === "Reconnected")) {
-      for (const message of requests) send(connection, 0, acknowledgementOf(message))
+      if (!isMarked) for (const message of requests) add({ _tag: "Received", connection, message })
+      if (!isMarked) for (const message of requests) send(connection, 0, acknowledgementOf(message))
+      isMarked = true
     }
     if (event._tag === "Disconnected" && isReported) {
       add({ _tag: "Killed", connection })

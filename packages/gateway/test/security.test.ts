@@ -7,6 +7,8 @@ import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Redacted from "effect/Redacted"
 import * as Socket from "effect/socket/Socket"
+import { readFileSync } from "node:fs"
+import * as https from "node:https"
 import { WebSocket } from "ws"
 import * as Gateway from "../src/Gateway.ts"
 import { get, upgrade } from "./support/http.ts"
@@ -255,6 +257,39 @@ describe("access to a gateway", () => {
       const { gateway, port } = yield* setup({ host: "0.0.0.0", token, allowPlaintextBeyondLoopback: true })
       assert.strictEqual(Redacted.value(gateway.token), "a-token-of-the-operator")
       assert.strictEqual((yield* get(port, tasks, { authorization: "Bearer a-token-of-the-operator" })).status, 200)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("serves HTTPS and WSS with a certificate, and marks its cookie as secure", () =>
+    Effect.gen(function* () {
+      const fixture = (name: string) => readFileSync(new URL(`../../node/test/fixtures/${name}`, import.meta.url))
+      const ca = fixture("ca.pem")
+      const { gateway, port } = yield* setup({ tls: { cert: fixture("server.pem"), key: fixture("server.key") } })
+      assert.strictEqual(gateway.url, `https://127.0.0.1:${port}`)
+      const login = new URL(yield* gateway.loginUrl)
+      const cookie = yield* Effect.callback<string>((resume) => {
+        const request = https.get(
+          { host: "127.0.0.1", port, path: `/${login.search}`, ca, agent: false },
+          (response) => {
+            response.resume()
+            resume(Effect.succeed(String(response.headers["set-cookie"]?.[0])))
+          }
+        )
+        request.on("error", (error) => resume(Effect.die(error)))
+      })
+      assert.match(cookie, /; Secure$/)
+      const opened = yield* Effect.callback<boolean>((resume) => {
+        const ws = new WebSocket(`wss://127.0.0.1:${port}/api/v1/mesh/tasks/subscribe`, {
+          ca,
+          headers: { cookie: cookie.split(";")[0] ?? "", origin: `https://127.0.0.1:${port}` }
+        })
+        ws.on("error", () => resume(Effect.succeed(false)))
+        ws.on("open", () => {
+          ws.terminate()
+          resume(Effect.succeed(true))
+        })
+      })
+      assert.isTrue(opened)
     }).pipe(Effect.scoped)
   )
 

@@ -7,6 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
@@ -178,7 +179,8 @@ const connectionLoop = (parts: {
   const setStatus = (next: Status): Effect.Effect<void> => SubscriptionRef.set(status, { ...next, ...connections })
 
   const routed = (batch: NonEmptyReadonlyArray<Consumers.Element>): Effect.Effect<void> => {
-    const next = extension === undefined ? statusOf(batch[0]) : lastStatus(batch)
+    // A `Connected` and a `Disconnected` are always first in their batch, except those of an extension.
+    const next = extension === undefined ? statusOf(batch[0]) : batch.map(statusOf).findLast(Predicate.isNotUndefined)
     if (next === undefined) return consumers.route(batch)
     if (next._tag === "Online") epoch = next.epoch
     return Effect.andThen(
@@ -226,19 +228,6 @@ const connectionLoop = (parts: {
 }
 
 const statusOf = (element: Consumers.Element) => (element._tag === "Confirmed" ? undefined : statusAfter(element))
-
-/**
- * The status after a batch. A `Connected` and a `Disconnected` of the client's own connection are always first in their
- * batch; those of an extension are anywhere.
- */
-const lastStatus = (batch: NonEmptyReadonlyArray<Consumers.Element>) => {
-  for (let i = batch.length - 1; i >= 0; i--) {
-    const element = batch[i]
-    const status = element === undefined ? undefined : statusOf(element)
-    if (status !== undefined) return status
-  }
-  return undefined
-}
 
 /** Ends every consumer of a failed loop. Consumers that join afterwards belong to the next loop. */
 const endConsumers = (

@@ -32,7 +32,7 @@ import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskSnapshot } from "../../Repair.ts"
 import type { Repaired } from "../repair/port.ts"
-import type { Extended, Extension } from "../session/extension.ts"
+import type { Extension } from "../session/extension.ts"
 import type { Key, Subscriptions } from "../session/subscriptions.ts"
 import { resync } from "../resync.ts"
 import * as Consumer from "./consumer.ts"
@@ -107,9 +107,6 @@ interface Delivery {
   readonly event: MeshEvent
 }
 
-const isRelayable = (element: { readonly _tag: string }): element is Connected | Disconnected | Resync =>
-  element._tag === "Resync" || element._tag === "Connected" || element._tag === "Disconnected"
-
 export const make = ({ context, discoveries, stalls, subscriptions }: Options): Consumers => {
   const router = Router.make<Consumer.Consumer>()
   const openings = Openings.make<Consumer.Consumer>(subscriptions)
@@ -118,8 +115,8 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   let liveEpoch: number | undefined
   /** The newest `Disconnected`, while the loop is offline. */
   let offline: Disconnected | undefined
-  /** Lifecycle elements of an extension, which are about a source behind the connection. */
-  const relayed = new WeakSet<Extended>()
+  /** The elements of an extension, which are about a source behind the connection. */
+  const relayed = new WeakSet<object>()
   /** The newest `Disconnected` of that source, while it is disconnected. */
   let sourceOffline: Disconnected | undefined
   /** The consumers that have received events and were not woken for them. Empty whenever the router waits. */
@@ -331,21 +328,23 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
 
   /** Offers an element to its consumers. */
   const offerElement = (element: Element): void => {
-    if (isRelayable(element) && relayed.has(element)) return offerRelayed(element)
     switch (element._tag) {
       case "Confirmed":
         for (const consumer of openings.confirmed(element.key)) deliverJoinedLate(consumer, 0)
         return
       case "Connected":
+        if (relayed.has(element)) return offerRelayed(element)
         liveEpoch = shared.epoch = element.epoch
         offline = sourceOffline = undefined
         discoveries.connected()
         break
       case "Disconnected":
+        if (relayed.has(element)) return offerRelayed(element)
         disconnected()
         offline = element
         break
       case "Resync":
+        if (relayed.has(element)) return offerRelayed(element)
         switch (element.reason._tag) {
           case "Started":
           case "Reconnected":
@@ -447,7 +446,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     relay: (extension) => ({
       decode(message, epoch, size) {
         const element = extension.decode(message, epoch, size)
-        if (element !== undefined && isRelayable(element)) relayed.add(element)
+        if (element !== undefined) relayed.add(element)
         return element
       }
     }),

@@ -170,6 +170,16 @@ export interface Service {
 /**
  * The gateway as a service.
  *
+ * **Example** (The URL to open in a browser)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Gateway from "@makima-stream/gateway/Gateway"
+ *
+ * const program = Effect.flatMap(Gateway.Gateway, ({ loginUrl }) => loginUrl)
+ * console.log(Effect.isEffect(program)) // true
+ * ```
+ *
  * @category services
  * @since 0.2.0
  */
@@ -353,6 +363,17 @@ export const make = Effect.fnUntraced(function* (
 
 /**
  * Provides a gateway as a layer. Requires the `Socket` of the server.
+ *
+ * **Example** (A gateway for a server whose key is in the environment)
+ *
+ * ```ts
+ * import * as Layer from "effect/Layer"
+ * import * as Gateway from "@makima-stream/gateway/Gateway"
+ * import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
+ *
+ * const live = Gateway.layer({ port: 8787 }).pipe(Layer.provide(NodeMeshSocket.layerConfig()))
+ * console.log(Layer.isLayer(live)) // true
+ * ```
  *
  * @category layers
  * @since 0.2.0

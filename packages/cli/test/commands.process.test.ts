@@ -300,7 +300,7 @@ describe.concurrent("makima-stream", { timeout }, () => {
     }).pipe(Effect.provide(NodeServices.layer))
   )
 
-  it.live("mock prints its URL, plays the same workload to whoever follows, and checks a key", () =>
+  it.live("mock prints its URL, plays the same workload to every client, and checks a key", () =>
     Effect.gen(function* () {
       const mock = yield* start(["mock", "--tasks", "3", "--speed", "max", "--no-loop", "--key-env", "KEY"], {
         env: { KEY: "right" }

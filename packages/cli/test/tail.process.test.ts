@@ -239,7 +239,7 @@ describe.concurrent("tail", { timeout }, () => {
     })
   )
 
-  it.live("the second Ctrl-C ends at once, also while nobody reads", () =>
+  it.live("the second Ctrl-C ends at once, also while its output is not read", () =>
     Effect.gen(function* () {
       const server = yield* MockMeshServer.make()
       const tail = yield* start(["tail", a, "--url", server.url])

@@ -413,7 +413,7 @@ describe("Audit", () => {
       sent(2, 6, update(6))
     ]
 
-    it("the tail of a cut connection, and what was said while nobody listened, may be missed if that is marked", () => {
+    it("the tail of a cut connection and what was emitted while no one was connected may be missed, if a mark says so", () => {
       const report = audit(twoConnections, [
         ...started(1),
         update(1),

@@ -197,7 +197,7 @@ describe("Simulation", () => {
       )
     }
 
-    it.live("dials when nobody is there to ask for it any more", () =>
+    it.live("detects a dial after every consumer has left", () =>
       Effect.gen(function* () {
         // A fiber of another runtime, so to speak, which no scope and no count knows of.
         const program = Simulation.fromEffect("a zombie", ({ mesh }) =>

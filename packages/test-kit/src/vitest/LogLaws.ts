@@ -3,11 +3,9 @@
  *
  * @since 0.2.0
  */
-import { assert, describe, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as LogLaws from "../LogLaws.ts"
-import * as Bounds from "../internal/bounds.ts"
+import * as LawSuite from "../internal/lawSuite.ts"
 
 export * from "../LogLaws.ts"
 
@@ -42,25 +40,15 @@ export const suite = <E>(
     /** The laws that the engine breaks, each with the reason. */
     readonly cannot?: { readonly [Name in LogLaws.Name]?: string } | undefined
   }
-): void => {
-  const test = Bounds.oneOf("clock", options?.clock, ["live", "test"]) === "test" ? it.effect : it.live
-  describe(name, () => {
-    for (const name of LogLaws.names) {
-      const law = LogLaws.laws[name]
-      const { promise } = law
-      const run = LogLaws.checkIn(law, harness)
-      const reason = options?.cannot?.[name]
-      if (reason === undefined) {
-        test(promise, () => run)
-      } else {
-        test(`CANNOT: ${promise} (${reason})`, () =>
-          run.pipe(
-            Effect.matchEffect({
-              onSuccess: () => Effect.sync(() => assert.fail("the engine keeps this law: remove it from `cannot`")),
-              onFailure: (error) => (error instanceof LogLaws.LawBroken ? Effect.void : Effect.fail(error))
-            })
-          ))
-      }
-    }
+): void =>
+  LawSuite.define({
+    name,
+    subject: "engine",
+    clock: options?.clock,
+    laws: LogLaws.names.map((law) => ({
+      promise: LogLaws.laws[law].promise,
+      check: LogLaws.checkIn(LogLaws.laws[law], harness),
+      cannot: options?.cannot?.[law]
+    })),
+    isBroken: (error) => error instanceof LogLaws.LawBroken
   })
-}

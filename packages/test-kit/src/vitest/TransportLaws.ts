@@ -3,11 +3,9 @@
  *
  * @since 0.1.0
  */
-import { assert, describe, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as TransportLaws from "../TransportLaws.ts"
-import * as Bounds from "../internal/bounds.ts"
+import * as LawSuite from "../internal/lawSuite.ts"
 
 export * from "../TransportLaws.ts"
 
@@ -44,25 +42,15 @@ export const suite = <E>(
   name: string,
   harness: Layer.Layer<TransportLaws.Harness, E>,
   options?: Omit<TransportLaws.Transport<E>, "name" | "harness">
-): void => {
-  const test = Bounds.oneOf("clock", options?.clock, ["live", "test"]) === "test" ? it.effect : it.live
-  describe(name, () => {
-    for (const name of TransportLaws.names) {
-      const law = TransportLaws.laws[name]
-      const { promise } = law
-      const run = TransportLaws.checkIn(law, harness)
-      const reason = options?.cannot?.[name]
-      if (reason === undefined) {
-        test(promise, () => run)
-      } else {
-        test(`CANNOT: ${promise} (${reason})`, () =>
-          run.pipe(
-            Effect.matchEffect({
-              onSuccess: () => Effect.sync(() => assert.fail("the transport keeps this law: remove it from `cannot`")),
-              onFailure: (error) => (error instanceof TransportLaws.LawBroken ? Effect.void : Effect.fail(error))
-            })
-          ))
-      }
-    }
+): void =>
+  LawSuite.define({
+    name,
+    subject: "transport",
+    clock: options?.clock,
+    laws: TransportLaws.names.map((law) => ({
+      promise: TransportLaws.laws[law].promise,
+      check: TransportLaws.checkIn(TransportLaws.laws[law], harness),
+      cannot: options?.cannot?.[law]
+    })),
+    isBroken: (error) => error instanceof TransportLaws.LawBroken
   })
-}

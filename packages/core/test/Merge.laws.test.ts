@@ -7,27 +7,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Merge from "../src/Merge.ts"
+import { calm } from "./support/calmWorld.ts"
 import { run, type Verdict, type World } from "./support/mergeWorld.ts"
-
-const calm: World = {
-  seed: 0,
-  contents: Infinity,
-  versions: 1,
-  tasks: 3,
-  rate: 20,
-  burst: 1500,
-  pause: 1500,
-  seconds: 150,
-  uptime: 20_000,
-  downtime: 2000,
-  common: 0,
-  halfOpen: 0,
-  silence: 0,
-  delays: [20, 20],
-  jitter: 30,
-  skips: 0,
-  asks: true
-}
 
 interface Total {
   readonly violations: ReadonlyArray<string>

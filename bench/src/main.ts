@@ -88,7 +88,7 @@ const run = async ({ nodeOptions, only, quick, rounds }: Options): Promise<void>
         throughput.map(({ what, cpuRatio, target, wallRatio, cpuMicros, wallMicros, reference }) => [
           what,
           cpuRatio.toFixed(2),
-          target?.toFixed(1) ?? "",
+          target === undefined ? "" : `${target}`,
           wallRatio.toFixed(2),
           cpuMicros.toFixed(2),
           wallMicros.toFixed(2),

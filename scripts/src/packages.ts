@@ -28,6 +28,7 @@ interface Manifest extends Supply.Manifest {
   readonly version: string
   readonly exports?: Readonly<Record<string, unknown>>
   readonly bin?: Readonly<Record<string, string>>
+  readonly files?: ReadonlyArray<string>
 }
 
 // `JSON.parse` is untyped; npm has validated the file.
@@ -113,8 +114,12 @@ const checkContents = ({ name, files, manifest }: Tarball): void => {
   for (const file of ["README.md", "LICENSE", "package.json", "dist/index.js", "dist/index.d.ts"]) {
     if (!files.has(file)) failures.push(`${name}: ${file} is not in the package`)
   }
+  if (manifest.files?.includes("dist/dashboard/**") === true && !files.has("dist/dashboard/index.html")) {
+    failures.push(`${name}: dist/dashboard/index.html is not in the package`)
+  }
   for (const [file, text] of files) {
-    if (!file.startsWith("dist/")) continue
+    // The page has no modules that a program imports, so it has no sources and no maps in the package.
+    if (!file.startsWith("dist/") || file.startsWith("dist/dashboard/")) continue
     const source = file.replace(/^dist\//, "src/").replace(/(\.d\.ts|\.js)(\.map)?$/, ".ts")
     if (!files.has(source)) failures.push(`${name}: ${file} has no ${source}: it is stale, run \`pnpm run clean\``)
     if (!file.endsWith(".map")) {

@@ -4,5 +4,6 @@
  *
  * @since 0.2.0
  */
+export * as Dashboard from "./Dashboard.ts"
 export * as Gateway from "./Gateway.ts"
 export * as GatewayError from "./GatewayError.ts"

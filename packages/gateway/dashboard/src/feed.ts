@@ -1,0 +1,153 @@
+/**
+ * Connects the page to its gateway: the only module that runs effects. Everything that it receives goes into a `Sink`.
+ */
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
+import * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as GatewayMessages from "@makima-stream/core/GatewayMessages"
+import * as MeshClient from "@makima-stream/core/MeshClient"
+import type { MeshEvent } from "@makima-stream/core/MeshEvent"
+import * as MeshSocket from "@makima-stream/core/MeshSocket"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as Repair from "@makima-stream/core/Repair"
+import * as RepairHttp from "@makima-stream/core/RepairHttp"
+import * as TaskId from "@makima-stream/core/TaskId"
+
+/** A task in the list of the gateway. */
+export interface ListedTask extends Schema.Schema.Type<typeof ListedTask> {}
+
+const ListedTask = Schema.Struct({
+  taskId: TaskId.TaskId,
+  version: Schema.optionalKey(Schema.Int),
+  status: Schema.optionalKey(Schema.String),
+  costUsd: Schema.Finite,
+  firstEventAt: Schema.optionalKey(Schema.Finite),
+  lastEventAt: Schema.optionalKey(Schema.Finite),
+  startedAt: Schema.optionalKey(Schema.Finite),
+  endedAt: Schema.optionalKey(Schema.Finite)
+})
+
+/** The answer for all tasks, and for one task. */
+const Listing = Schema.Union([Schema.Struct({ tasks: Schema.Array(ListedTask) }), ListedTask])
+
+/** Receives what the feed brings. Each function is called with a whole batch. */
+export interface Sink {
+  /** The events of a batch, as the gateway sent them. */
+  readonly events: (batch: ReadonlyArray<MeshEvent>) => void
+  /** The same events after the pieces of messages were joined. */
+  readonly joined: (batch: ReadonlyArray<MeshEvent>) => void
+  /** The tasks that the gateway knows. */
+  readonly listed: (tasks: ReadonlyArray<ListedTask>) => void
+  /** The state of the page's own connection. */
+  readonly status: (status: MeshClient.Status) => void
+  /** Whether the gateway's connection to the server is up. Called when a mark of the gateway says so. */
+  readonly upstream: (isOnline: boolean) => void
+  /** Whether the gateway refuses this browser. Asked after a failed attempt to connect. */
+  readonly signedIn: (isSignedIn: boolean) => void
+}
+
+/** A running connection. */
+export interface Feed {
+  /** Dials now, or starts again after a final failure. */
+  readonly reconnect: () => void
+  /** Ends the connection. */
+  readonly stop: () => void
+}
+
+const listPath = "/api/v1/mesh/tasks"
+
+/** The events wait here while the page is busy. Beyond it, the connection itself slows down. */
+const capacity = 4096
+
+/** Tells marks of the gateway's own connection from those of the page's connection. */
+const extensionOf = (sink: Sink): GatewayMessages.Extension => ({
+  decode(message, epoch, size) {
+    const element = GatewayMessages.extension.decode(message, epoch, size)
+    if (element?._tag === "Disconnected") sink.upstream(false)
+    if (element?._tag === "Connected") sink.upstream(true)
+    return element
+  }
+})
+
+const repairOf = (sink: Sink, origin: string): Repair.Repair => {
+  const fetch = RepairHttp.make({
+    request: (ask) =>
+      ask._tag === "All"
+        ? HttpClientRequest.get(`${origin}${listPath}`)
+        : ask.taskIds.map((taskId) => HttpClientRequest.get(`${origin}${listPath}/${encodeURIComponent(taskId)}`)),
+    schema: Listing,
+    tasks: (body) => {
+      const tasks = "tasks" in body ? body.tasks : [body]
+      sink.listed(tasks)
+      return tasks
+    }
+  })
+  return Repair.make({ fetch: (ask) => Effect.provide(fetch(ask), FetchHttpClient.layer), spread: "200 millis" })
+}
+
+/** Whether the gateway accepts the cookie of this browser. A gateway that does not answer does not count as a refusal. */
+const probe = (origin: string): Effect.Effect<boolean> =>
+  Effect.tryPromise(() => fetch(`${origin}${listPath}`, { method: "HEAD", cache: "no-store" })).pipe(
+    Effect.timeout("5 seconds"),
+    Effect.map(({ status }) => status !== 401 && status !== 403),
+    Effect.orElseSucceed(() => true)
+  )
+
+const follow = (sink: Sink, origin: string, onClient: (client: MeshClient.Service) => void) =>
+  Effect.gen(function* () {
+    const socket = yield* MeshSocket.make({ url: origin, query: { marks: "1" } })
+    const client = yield* MeshClient.make({
+      extension: extensionOf(sink),
+      repair: repairOf(sink, origin),
+      keepAlive: true
+    }).pipe(Effect.provideService(Socket.Socket, socket))
+    onClient(client)
+    yield* SubscriptionRef.changes(client.status).pipe(
+      Stream.runForEach((status) => {
+        sink.status(status)
+        if (status._tag === "Online") sink.signedIn(true)
+        return status._tag === "Offline" ? Effect.map(probe(origin), sink.signedIn) : Effect.void
+      }),
+      Effect.forkScoped
+    )
+    yield* client.everything({ capacity, name: "the page" }).pipe(
+      Stream.mapArray((batch) => {
+        sink.events(batch)
+        return batch
+      }),
+      MeshStream.joinPartials,
+      Stream.runForEachArray((batch) => Effect.sync(() => sink.joined(batch)))
+    )
+  }).pipe(
+    Effect.scoped,
+    // The state of the client says why.
+    Effect.ignore
+  )
+
+/** Connects to the gateway at `origin`, such as `http://127.0.0.1:8787`. */
+export const start = (sink: Sink, origin: string): Feed => {
+  let client: MeshClient.Service | undefined
+  let isStopped = false
+  const run = () => {
+    const fiber = Effect.runFork(follow(sink, origin, (made) => (client = made)))
+    fiber.addObserver(() => (client = undefined))
+    return fiber
+  }
+  let fiber = run()
+  return {
+    reconnect() {
+      if (isStopped) return
+      if (client === undefined) fiber = run()
+      else Effect.runFork(client.reconnect)
+    },
+    stop() {
+      isStopped = true
+      Effect.runFork(Fiber.interrupt(fiber))
+    }
+  }
+}

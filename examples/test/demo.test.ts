@@ -1,28 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import { spawn } from "node:child_process"
-import { fileURLToPath } from "node:url"
 import * as Cli from "@makima-stream/cli/Cli"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
-import { runCommand } from "./support/command.ts"
-import { assertOneLine, type Ended } from "./support/process.ts"
-
-const program = fileURLToPath(new URL("../src/demo.ts", import.meta.url))
-
-/** Runs the demo as a process, with an empty standard input. */
-const demo: Effect.Effect<Ended> = Effect.callback<Ended>((resume) => {
-  const child = spawn(process.execPath, [program], {
-    env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE },
-    stdio: ["ignore", "pipe", "pipe"]
-  })
-  let stdout = ""
-  let stderr = ""
-  child.stdout.on("data", (chunk) => (stdout += String(chunk)))
-  child.stderr.on("data", (chunk) => (stderr += String(chunk)))
-  child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
-  return Effect.sync(() => child.kill("SIGKILL"))
-})
+import { runCommand } from "../../packages/cli/test/support/command.ts"
+import { assertOneLine } from "../../packages/test-kit/test/support/transcript.ts"
+import { run, start } from "./support/process.ts"
 
 // Concurrent, because a run takes ten seconds and waits most of the time.
 describe.concurrent("pnpm demo", () => {
@@ -30,7 +13,7 @@ describe.concurrent("pnpm demo", () => {
     "follows 24 tasks through latency and three faults without an unmarked loss, and reports it in the last line",
     () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* demo
+        const { code, stderr, stdout } = yield* run("demo")
         assert.deepStrictEqual([code, stderr], [0, ""])
         const lines = stdout.trimEnd().split("\n")
         const result = JSON.parse(lines.at(-1) ?? "")
@@ -90,16 +73,10 @@ describe.concurrent("pnpm demo", () => {
 
   it.live("ends silently when its output is closed, as in `demo | head`", () =>
     Effect.gen(function* () {
-      const { code, stderr } = yield* Effect.callback<{ readonly code: number | null; readonly stderr: string }>(
-        (resume) => {
-          const child = spawn(process.execPath, [program], { stdio: ["ignore", "pipe", "pipe"] })
-          let stderr = ""
-          child.stderr.on("data", (chunk) => (stderr += String(chunk)))
-          child.stdout.once("data", () => child.stdout.destroy())
-          child.on("close", (code) => resume(Effect.succeed({ code, stderr })))
-          return Effect.sync(() => child.kill("SIGKILL"))
-        }
-      )
+      const demo = yield* start("demo")
+      yield* demo.awaitOut("\n")
+      yield* demo.closeOutput
+      const { code, stderr } = yield* demo.ended
       assert.deepStrictEqual([code, stderr], [130, ""])
     })
   )

@@ -8,6 +8,8 @@ import * as Schema from "effect/Schema"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import { runCommand } from "../../packages/cli/test/support/command.ts"
+import { assertOneLine, type Ended } from "../../packages/test-kit/test/support/transcript.ts"
 import { readdirSync, readFileSync } from "node:fs"
 import * as FollowOneTask from "../src/01_follow-one-task.ts"
 import * as CostMeter from "../src/02_cost-meter.ts"
@@ -17,9 +19,8 @@ import * as AuditPipeline from "../src/05_audit-pipeline.ts"
 import * as Otlp from "../src/06_otlp.ts"
 import * as Prometheus from "../src/07_prometheus.ts"
 import * as LiveBoard from "../src/08_live-board.ts"
-import { runCommand } from "./support/command.ts"
 import { a, result, said, update } from "./support/mesh.ts"
-import { assertOneLine, run, start, type Ended } from "./support/process.ts"
+import { run, start } from "./support/process.ts"
 import * as Receiver from "./support/receiver.ts"
 
 const key = "sk-canary-7f1c"
@@ -212,8 +213,8 @@ describe("each example as a process", () => {
       yield* server.emit(update(a, "running"))
       yield* server.awaitOutput
       yield* server.emit(result(a, 0.5))
-      yield* running.awaitOutput("$0.50 for 1 task\n")
-      yield* running.interrupt
+      yield* running.awaitOut("$0.50 for 1 task\n")
+      yield* running.signal("SIGINT")
       const { code, stderr } = yield* running.ended
       assert.deepStrictEqual([code, stderr], [130, ""])
     })
@@ -225,8 +226,8 @@ describe("each example as a process", () => {
       const running = yield* start("03_notify-on-failures", { env: server.env })
       yield* server.awaitUpdates
       yield* server.emit(update(a, "failed"))
-      yield* running.awaitOutput("Task a is failed\n")
-      yield* running.interrupt
+      yield* running.awaitOut("Task a is failed\n")
+      yield* running.signal("SIGINT")
       assert.deepStrictEqual(yield* running.ended, { code: 130, stdout: "Task a is failed\n", stderr: "" })
     })
   )
@@ -252,7 +253,7 @@ describe("each example as a process", () => {
       yield* server.awaitOutput
       const outputs = Array.from({ length: 250 }, (_, n) => said(a, `line ${n}`))
       yield* server.emitAll(outputs)
-      yield* running.interrupt
+      yield* running.signal("SIGINT")
       const { code, stderr } = yield* running.ended
       assert.deepStrictEqual([code, stderr], [130, ""])
       const lines = (yield* fs.readFileString(path)).trimEnd().split("\n")
@@ -273,8 +274,8 @@ describe("each example as a process", () => {
       })
       yield* server.awaitUpdates
       yield* server.emit(update(a, "running"))
-      yield* running.awaitOutput("The status changed")
-      yield* running.interrupt
+      yield* running.awaitOut("The status changed")
+      yield* running.signal("SIGINT")
       assert.strictEqual((yield* running.ended).code, 130)
       assert.deepStrictEqual(
         new Set(collector.requests.map(({ path }) => path)),
@@ -289,10 +290,10 @@ describe("each example as a process", () => {
       const server = yield* makeServer
       const running = yield* start("07_prometheus", { args: ["--port", "0"], env: server.env })
       yield* server.awaitUpdates
-      const url = (yield* running.awaitOutput("/metrics\n")).trim()
+      const url = (yield* running.awaitOut("/metrics\n")).trim()
       const page = yield* Effect.promise(() => fetch(url).then((response) => response.text()))
       assert.include(page, "makima_connection_dials 1\n")
-      yield* running.interrupt
+      yield* running.signal("SIGINT")
       const { code, stderr } = yield* running.ended
       assert.deepStrictEqual([code, stderr], [130, ""])
     })

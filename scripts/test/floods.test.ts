@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { runCommand } from "../../examples/test/support/command.ts"
+import { runCommand } from "../../packages/cli/test/support/command.ts"
 import { command } from "../src/floods.ts"
 import * as Growth from "../src/floods/growth.ts"
 import * as Herd from "../src/floods/herd.ts"

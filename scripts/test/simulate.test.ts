@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Simulation from "@makima-stream/test-kit/Simulation"
 import { createRequire } from "node:module"
-import { runCommand } from "../../examples/test/support/command.ts"
+import { runCommand } from "../../packages/cli/test/support/command.ts"
 import { makeCommand } from "../src/simulate.ts"
 import { runScript } from "./support/script.ts"
 

@@ -13,7 +13,8 @@ import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import { fileURLToPath } from "node:url"
 import * as Board from "../src/internal/board.ts"
 import { result, said, update } from "./support/mesh.ts"
-import { awaitFile, run, start } from "./support/process.ts"
+import { awaitFile } from "./support/output.ts"
+import { run, start } from "./support/process.ts"
 
 const page = fileURLToPath(new URL("../../../docs/cli.md", import.meta.url))
 

@@ -4,6 +4,7 @@ import * as Result from "effect/Result"
 import type * as Connection from "../internal/connection.ts"
 import { resolve } from "../internal/connection.ts"
 import * as Doctor from "../internal/doctor.ts"
+import { Environment } from "../internal/environment.ts"
 import * as Output from "../internal/output.ts"
 import * as Text from "../internal/text.ts"
 import { Failure, exitCodes } from "../Program.ts"
@@ -28,7 +29,7 @@ export const toText = (finding: Doctor.Finding, paint: Text.Paint): string => {
 
 /** Runs the command. */
 export const run = Effect.fnUntraced(function* (input: Input) {
-  const paint = Text.painter(Output.useColor(input.color, process.env, process.stdout.isTTY))
+  const paint = Text.painter(Output.useColor(input.color, yield* Environment, process.stdout.isTTY))
   const server = yield* resolve(input)
   const result = yield* Effect.result(
     Doctor.examine(server, { millis: input.timeout }, (finding) =>

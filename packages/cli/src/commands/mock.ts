@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import * as Workload from "@makima-stream/test-kit/Workload"
+import { Environment } from "../internal/environment.ts"
 import * as Output from "../internal/output.ts"
 import { Failure, exitCodes } from "../Program.ts"
 
@@ -40,7 +41,7 @@ const play = Effect.fnUntraced(function* (server: MockMeshServer.Service, input:
 
 /** Runs the command. */
 export const run = Effect.fnUntraced(function* (input: Input) {
-  const key = Option.isSome(input.keyEnv) ? (process.env[input.keyEnv.value] ?? "").trim() : undefined
+  const key = Option.isSome(input.keyEnv) ? ((yield* Environment)[input.keyEnv.value] ?? "").trim() : undefined
   if (key === "") {
     return yield* new Failure({
       message: `There is no key in the variable ${Option.getOrElse(input.keyEnv, () => "")}`,

@@ -10,6 +10,7 @@ import type * as MeshError from "@makima-stream/core/MeshError"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import type * as TaskId from "@makima-stream/core/TaskId"
 import * as Connection from "../internal/connection.ts"
+import { Environment } from "../internal/environment.ts"
 import * as Feed from "../internal/feed.ts"
 import * as Line from "../internal/line.ts"
 import * as Output from "../internal/output.ts"
@@ -93,7 +94,7 @@ export const renderer = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Render, Failure> {
   const time = yield* clockOf(format.timezone)
   const wanted = wants(filter)
-  const color = Output.useColor(format.color, process.env, process.stdout.isTTY)
+  const color = Output.useColor(format.color, yield* Environment, process.stdout.isTTY)
   const style: Line.Style = { color, time: format.timestamps ? time : undefined }
   let left = limit
   const line = yield* Effect.gen(function* () {

@@ -18,6 +18,7 @@ import type { ConnectionOptions } from "@makima-stream/node/NodeMeshSocket"
 import { execFile } from "node:child_process"
 import { Failure, exitCodes } from "../Program.ts"
 import * as Contexts from "./contexts.ts"
+import { Environment } from "./environment.ts"
 
 const optional = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
@@ -75,10 +76,11 @@ export interface Server {
 
 const usage = (message: string) => new Failure({ message, exitCode: exitCodes.usage })
 
-const variable = (name: string): string | undefined => {
-  const value = process.env[name]?.trim()
-  return value === undefined || value === "" ? undefined : value
-}
+const variable = (name: string): Effect.Effect<string | undefined> =>
+  Effect.map(Environment, (env) => {
+    const value = env[name]?.trim()
+    return value === undefined || value === "" ? undefined : value
+  })
 
 const describe = (source: Contexts.KeySource): string =>
   "env" in source ? `the variable ${source.env}` : "file" in source ? `the file ${source.file}` : "a command"
@@ -103,7 +105,7 @@ const readKey = (source: Contexts.KeySource): Effect.Effect<Redacted.Redacted, F
     const fs = yield* FileSystem.FileSystem
     const text =
       "env" in source
-        ? (process.env[source.env] ?? "")
+        ? ((yield* Environment)[source.env] ?? "")
         : "file" in source
           ? yield* fs
               .readFileString(source.file)
@@ -138,13 +140,11 @@ export const resolve = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Server, Failure, FileSystem.FileSystem> {
   const fs = yield* FileSystem.FileSystem
   const flagged = yield* keyFlag(input)
-  const envUrl = variable("MAKIMA_API_URL")
-  const envKey = variable("MAKIMA_API_KEY")
+  const envUrl = yield* variable("MAKIMA_API_URL")
+  const envKey = yield* variable("MAKIMA_API_KEY")
   // A context that is named on the command line is a flag, and so are its values.
   const isFlag = Option.isSome(input.context)
-  const name = isFlag
-    ? input.context
-    : Option.orElse(Option.fromUndefinedOr(variable("MAKIMA_CONTEXT")), () => Option.none<string>())
+  const name = isFlag ? input.context : Option.fromUndefinedOr(yield* variable("MAKIMA_CONTEXT"))
   // The selected context is read only if it is needed, so that a broken one does not stop other commands.
   const isNeeded = Option.isSome(name) || (Option.isNone(input.url) && envUrl === undefined)
   const contextName = Option.isSome(name) ? name : isNeeded ? yield* Contexts.selected : Option.none<string>()

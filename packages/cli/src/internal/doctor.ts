@@ -13,6 +13,7 @@ import { lookup } from "node:dns"
 import { connect as connectTcp, isIP } from "node:net"
 import { connect as connectTls } from "node:tls"
 import type * as Connection from "./connection.ts"
+import { Environment } from "./environment.ts"
 import * as Text from "./text.ts"
 
 /** The name of a step. */
@@ -288,7 +289,7 @@ export const examine = Effect.fnUntraced(function* (
     (url) => `${url} (from ${server.urlFrom})`
   )
   const url = new URL(endpoint)
-  const proxy = proxyFor(url, process.env)
+  const proxy = proxyFor(url, yield* Environment)
   const proxyUrl = proxy === undefined || !URL.canParse(proxy.value) ? undefined : new URL(proxy.value)
   if (proxy !== undefined) {
     yield* step(

@@ -312,6 +312,66 @@ const replay = Command.make(
   ])
 )
 
+const file = (name: string) => Flag.String(name).pipe(Flag.withMetavar("<path>"))
+
+const serve = Command.make(
+  "serve",
+  {
+    ...Connection.flags,
+    host: Flag.String("host").pipe(
+      Flag.withDescription("The address to listen on. One that other machines can reach needs --token-file and TLS"),
+      Flag.withDefault("127.0.0.1")
+    ),
+    port: Flags.count("port", 0, 65_535).pipe(
+      Flag.withDescription("The port to listen on. 0 stands for a free one"),
+      Flag.withDefault(8787)
+    ),
+    publicUrl: Flag.String("public-url").pipe(
+      Flag.withMetavar("<url>"),
+      Flag.withDescription("The URL that browsers use, behind a proxy or a tunnel"),
+      Flag.optional
+    ),
+    allowHost: Flags.words("allow-host").pipe(Flag.withDescription("Also accept this Host. May be repeated")),
+    allowOrigin: Flags.words("allow-origin").pipe(
+      Flag.withDescription("Let pages of this origin read everything. May be repeated")
+    ),
+    tokenFile: file("token-file").pipe(
+      Flag.withDescription("The file with the token of programs. It is made if it does not exist"),
+      Flag.optional
+    ),
+    tlsCert: file("tls-cert").pipe(Flag.withDescription("The certificate chain, in PEM"), Flag.optional),
+    tlsKey: file("tls-key").pipe(Flag.withDescription("The private key, in PEM"), Flag.optional),
+    allowPlaintextBeyondLoopback: Flag.Boolean("allow-plaintext-beyond-loopback").pipe(
+      Flag.withDescription("Do without TLS: everyone on the path can read the feed and the token"),
+      Flag.withDefault(false)
+    ),
+    log: Flag.optional(Store.flag),
+    keep: Flag.String("keep").pipe(
+      Flag.withMetavar("<file|nats://host>"),
+      Flag.withDescription("The same, and fill the log, as relay does, on a connection of its own"),
+      Flag.optional
+    ),
+    connections: Flags.count("connections", 1, 2).pipe(
+      Flag.withDescription("How many connections to the server, 1 or 2. With 2, one can break without a gap"),
+      Flag.withDefault(1)
+    ),
+    mock: Flag.Boolean("mock").pipe(
+      Flag.withDescription("Serve a mock server with a workload, to try the dashboard"),
+      Flag.withDefault(false)
+    ),
+    output: Flags.textOrJson,
+    quiet: Flags.quiet
+  },
+  run(() => import("./commands/serve.ts"))
+).pipe(
+  Command.withDescription("Run a gateway with a dashboard, and print the URL for a browser"),
+  Command.withExamples([
+    { command: "makima-stream serve", description: "The dashboard of the server, on this machine" },
+    { command: "makima-stream serve --mock", description: "The dashboard with a workload, without a server" },
+    { command: "makima-stream serve --keep feed.db", description: "With history" }
+  ])
+)
+
 const mock = Command.make(
   "mock",
   {
@@ -480,6 +540,7 @@ export const command: Command.Command<
     replay,
     relay,
     log,
+    serve,
     mock,
     demo,
     doctor,

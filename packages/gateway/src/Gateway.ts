@@ -11,42 +11,31 @@
  *
  * @since 0.2.0
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
-import type { ClientMessage } from "@makima-stream/core/ClientMessage"
-import * as Interest from "@makima-stream/core/Interest"
 import type { MeshError } from "@makima-stream/core/MeshError"
-import type { MeshEvent } from "@makima-stream/core/MeshEvent"
-import type * as MeshSession from "@makima-stream/core/MeshSession"
-import * as MeshStream from "@makima-stream/core/MeshStream"
-import * as Repair from "@makima-stream/core/Repair"
-import * as MeshLog from "@makima-stream/log/MeshLog"
+import type * as MeshLog from "@makima-stream/log/MeshLog"
 import type * as TaskBoard from "@makima-stream/core/TaskBoard"
 import * as GatewayError from "./GatewayError.ts"
 import * as Access from "./internal/access.ts"
-import * as Board from "./internal/board.ts"
+import * as Clients from "./internal/clients.ts"
 import * as Http from "./internal/http.ts"
 import * as Metrics from "./internal/metrics.ts"
-import * as History from "./internal/history.ts"
-import * as Hub from "./internal/hub.ts"
-import { limits, type Limits, type LimitSettings } from "./internal/options.ts"
+import type * as Hub from "./internal/hub.ts"
+import { limits, type Limits } from "./internal/options.ts"
 import * as Server from "./internal/server.ts"
-import { monotonicMillis } from "./internal/time.ts"
-import * as Sse from "./internal/sse.ts"
-import * as WebSocketClient from "./internal/webSocketClient.ts"
+import { monotonicMillis, timers } from "./internal/time.ts"
+import * as Upstream from "./internal/upstream.ts"
 
-export { ListenError, UnsafeOptions, type GatewayError } from "./GatewayError.ts"
+export { InvalidPublicUrl, InvalidTls, ListenError, UnsafeOptions, type GatewayError } from "./GatewayError.ts"
 
 /**
  * Options of the connection to the server.
@@ -54,11 +43,7 @@ export { ListenError, UnsafeOptions, type GatewayError } from "./GatewayError.ts
  * @category options
  * @since 0.2.0
  */
-export interface UpstreamOptions
-  extends MeshSession.Options, Pick<MeshStream.ConnectOptions, "policy" | "connections"> {
-  /** Closes gaps of updates with snapshots: see `Repair`. Clients with marks receive its elements. Defaults to none. */
-  readonly repair?: Repair.Options | undefined
-}
+export interface UpstreamOptions extends Upstream.ConnectionOptions {}
 
 /**
  * The certificate of the gateway.
@@ -107,6 +92,12 @@ export interface Options extends Limits {
    * everything that the gateway serves. Defaults to none: the gateway's own page.
    */
   readonly origins?: ReadonlyArray<string> | undefined
+  /**
+   * The URL at which browsers reach the gateway behind a proxy or a tunnel, such as `https://board.example.com`, without
+   * a path. Its host is accepted as `Host`, its origin may use the gateway, and login URLs begin with it. Defaults to
+   * none: the gateway's own address.
+   */
+  readonly publicUrl?: string | undefined
   /** The bearer token of programs, with at least 16 characters. Defaults to a random one. */
   readonly token?: Redacted.Redacted | undefined
   /** Serves HTTPS and WSS. Defaults to plain HTTP. */
@@ -124,7 +115,8 @@ export interface Options extends Limits {
   /**
    * A log of the same feed, which a `Relay` writes. With it, a client with `?since=<position>` receives everything
    * after that position of the log, history first, without a seam: each frame has a `position`. The events at
-   * `/api/v1/mesh/tasks/events` come from the log too, and `Last-Event-ID` is a position. Defaults to none.
+   * `/api/v1/mesh/tasks/events` come from the log too, and `Last-Event-ID` is a position. The board begins with the
+   * newest update of each task in the log. Defaults to none.
    */
   readonly log?: MeshLog.MeshLog["Service"] | undefined
   /** Options of the board at `/api/v1/mesh/tasks`, such as `maxTasks`. */
@@ -139,12 +131,7 @@ export interface Options extends Limits {
  * @category models
  * @since 0.2.0
  */
-export interface Stats extends Hub.Stats {
-  /** Events that were dropped for slow clients, and marked. */
-  readonly dropped: number
-  /** Clients that were closed because they were too slow. */
-  readonly closedAsSlow: number
-}
+export interface Stats extends Hub.Stats, Clients.Counts {}
 
 /**
  * A running gateway.
@@ -161,6 +148,11 @@ export interface Service {
   readonly token: Redacted.Redacted
   /** Makes a URL that signs a browser in. It works once. */
   readonly loginUrl: Effect.Effect<string>
+  /**
+   * Login URLs, of which the newest is always valid: one at once, and the next one when it was used. For a program that
+   * prints them, so that a further browser can be signed in.
+   */
+  readonly loginUrls: Stream.Stream<string>
   /** Returns what the gateway has counted. */
   readonly stats: Effect.Effect<Stats>
   /** Waits until the connection to the server fails for good. The gateway then has closed its clients with 1011. */
@@ -220,18 +212,26 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Service, GatewayError.GatewayError, Socket.Socket | Scope.Scope> {
   const host = options.host ?? "127.0.0.1"
   yield* checkExposure(host, options)
+  const publicUrl = yield* publicUrlOf(options.publicUrl)
   const settings = limits(options)
   const clock = yield* Clock.Clock
   const now = () => monotonicMillis(clock)
   const scheme = options.tls === undefined ? "http" : "https"
-  const { log } = options
-  const counts = { dropped: 0, closedAsSlow: 0 }
 
-  const upstream = yield* makeUpstream(options, settings)
+  const upstream = yield* Upstream.make({
+    connection: options.upstream,
+    board: options.board,
+    log: options.log,
+    followAll: options.followAll !== false,
+    settings
+  })
   const { board, hub } = upstream
   const context = yield* Effect.context<never>()
 
-  const server = Server.make(options.tls)
+  const server = yield* Effect.try({
+    try: () => Server.make(options.tls),
+    catch: (cause) => new GatewayError.InvalidTls({ cause })
+  })
   const port = yield* listen(server, host, options.port ?? 8787)
   const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`
   const access = Access.make({
@@ -239,96 +239,45 @@ export const make = Effect.fnUntraced(function* (
     port,
     hosts: [authority, `127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`, ...(options.hosts ?? [])],
     origins: options.origins ?? [],
+    publicUrl,
     token: options.token === undefined ? undefined : Redacted.value(options.token)
   })
 
-  const clients = new Set<WebSocketClient.OpenClient>()
-  /** How to stop the readers of the log. */
-  const readers = new Map<WebSocketClient.OpenClient, () => void>()
-  const onEnd = (client: WebSocketClient.OpenClient): void => {
-    clients.delete(client)
-    readers.get(client)?.()
-    readers.delete(client)
-    hub.leave(client, now())
-  }
-  const readLog = (log: History.Log, client: WebSocketClient.OpenClient, place: History.Place): void =>
-    void readers.set(client, History.follow(log, client, place, context))
-  const onRequest = (client: WebSocketClient.OpenClient, message: ClientMessage): void =>
-    hub.request(client, message, now())
-
-  const clientOptions: WebSocketClient.ClientOptions = {
-    maxBufferedBytes: settings.maxBufferedBytes,
-    stallMillis: settings.stallMillis,
+  const clients = Clients.make({
+    hub,
+    log: options.log,
+    settings,
     now,
-    onEnd,
-    onDropped: (count) => void (counts.dropped += count),
-    onTooSlow: () => void counts.closedAsSlow++
-  }
-  const isFull = () => clients.size >= settings.maxClients
-  // Not a secret: it keeps the numbers of two gateways apart.
-  const instance = (yield* Random.nextInt).toString(36).replace("-", "_")
-  const events: Http.Routes["events"] = (request, url, response) => {
-    const requests = Sse.subscriptions(url)
-    if (typeof requests === "string") return Http.send(request, response, Http.text(requests, 400))
-    if (isFull()) return Http.send(request, response, Http.text("There are too many clients", 503))
-    const client = Sse.make(response, { ...clientOptions, instance, requests: requests.length, last: hub.last })
-    clients.add(client)
-    if (log !== undefined) {
-      const position = Sse.lastPosition(request)
-      const from = position === undefined ? MeshLog.newest : MeshLog.after(position)
-      return readLog(log, client, { from, filter: Sse.filter(url) })
-    }
-    hub.join(client)
-    for (const message of requests) hub.request(client, message, now())
-    const number = Sse.lastEvent(request, instance)
-    const missed = number === undefined ? undefined : hub.missed(client, number)
-    if (missed === undefined) client.started()
-    else client.resumed(missed)
-  }
-
+    after: yield* timers,
+    // Not a secret: it keeps the numbers of two gateways apart.
+    instance: (yield* Random.nextInt).toString(36).replace("-", "_"),
+    context
+  })
   server.start({
     access,
-    isFull,
-    isValid: ({ searchParams }) =>
-      !searchParams.has("since") || (log !== undefined && Sse.position(searchParams.get("since") ?? "") !== undefined),
+    isFull: clients.isFull,
+    isValid: clients.isValid,
     onRequest: Http.handler({
       access,
-      health: () => {
-        const isOnline = hub.stats().connected
-        return Http.json(
-          { status: upstream.hasFailed() ? "failed" : "ok", online: isOnline },
+      health: () =>
+        Http.json(
+          { status: upstream.hasFailed() ? "failed" : "ok", online: hub.stats().connected },
           upstream.hasFailed() ? 503 : 200
-        )
-      },
-      metrics: () => Metrics.format({ ...hub.stats(), ...counts, tasks: board.size() }, context).then(Http.metrics),
+        ),
+      metrics: () =>
+        Metrics.format({ ...hub.stats(), ...clients.counts(), tasks: board.size() }, context).then(Http.metrics),
       tasks: () => Http.json(board.list()),
       task(taskId) {
         const task = board.get(taskId)
         return task === undefined ? undefined : Http.json(task)
       },
-      events,
+      events: clients.events,
       asset: (path) => {
         const asset = options.assets?.get(path)
         return asset === undefined ? undefined : { status: 200, type: asset.type, body: asset.body }
       }
     }),
-    onClient(ws, { marks, url }) {
-      const since = Sse.position(url.searchParams.get("since") ?? "")
-      if (log !== undefined && since !== undefined) {
-        // Its marks are part of the log, so it receives them in any case. Everything is on its way, so each request is
-        // acknowledged at once.
-        const client = WebSocketClient.make(ws, {
-          ...clientOptions,
-          marks: true,
-          onRequest: (client, message) => client.acknowledge(Hub.acknowledgementOf(message))
-        })
-        clients.add(client)
-        return readLog(log, client, { from: MeshLog.after(since) })
-      }
-      const client = WebSocketClient.make(ws, { ...clientOptions, marks, onRequest })
-      clients.add(client)
-      hub.join(client)
-    }
+    onClient: clients.connect
   })
   yield* Effect.addFinalizer(() => drain(server, clients, settings.drainMillis))
 
@@ -338,25 +287,25 @@ export const make = Effect.fnUntraced(function* (
         Effect.sleep(1000),
         Effect.sync(() => {
           upstream.sweep(now())
-          for (const client of clients) client.check()
+          clients.check()
         })
       )
     )
   )
   yield* upstream.failure.await.pipe(
-    Effect.andThen(
-      Effect.sync(() => Array.from(clients).forEach((client) => client.close(1011, "The feed has ended")))
-    ),
+    Effect.andThen(Effect.sync(() => clients.close(1011, "The feed has ended"))),
     Effect.forkScoped
   )
 
   const url = `${scheme}://${host === "0.0.0.0" ? `127.0.0.1:${port}` : host === "::" ? `[::1]:${port}` : authority}`
+  const loginUrl = (token: string): string => `${publicUrl?.origin ?? url}/?token=${token}`
   return {
     port,
     url,
     token: Redacted.make(access.token),
-    loginUrl: Effect.sync(() => `${url}/?token=${access.loginToken()}`),
-    stats: Effect.sync(() => ({ ...hub.stats(), ...counts })),
+    loginUrl: Effect.sync(() => loginUrl(access.loginToken())),
+    loginUrls: Stream.map(loginTokens(access), loginUrl),
+    stats: Effect.sync(() => ({ ...hub.stats(), ...clients.counts() })),
     awaitFailure: upstream.awaitFailure
   }
 })
@@ -386,21 +335,41 @@ const minTokenLength = 16
 
 /** Refuses options that would serve the feed unprotected. */
 const checkExposure = (host: string, options: Options): Effect.Effect<void, GatewayError.UnsafeOptions> => {
-  const refuse = (problem: string) => Effect.fail(new GatewayError.UnsafeOptions({ problem }))
+  const refuse = (option: "token" | "tls", problem: string) =>
+    Effect.fail(new GatewayError.UnsafeOptions({ option, problem }))
   if (options.token !== undefined && Redacted.value(options.token).trim().length < minTokenLength) {
-    return refuse(`The token has fewer than ${minTokenLength} characters`)
+    return refuse("token", `The token has fewer than ${minTokenLength} characters`)
   }
   if (Access.isLoopback(host)) return Effect.void
   if (options.token === undefined) {
-    return refuse(`The address ${host} can be reached from other machines, which needs a token of your own`)
+    return refuse("token", `The address ${host} can be reached from other machines, which needs a token of your own`)
   }
   if (options.tls === undefined && options.allowPlaintextBeyondLoopback !== true) {
     return refuse(
+      "tls",
       `The address ${host} can be reached from other machines, which needs TLS. allowPlaintextBeyondLoopback does without: everyone on the path can then read the feed and the token`
     )
   }
   return Effect.void
 }
+
+/** Reads the address at which browsers reach the gateway. */
+const publicUrlOf = (text: string | undefined): Effect.Effect<URL | undefined, GatewayError.InvalidPublicUrl> => {
+  if (text === undefined) return Effect.succeed(undefined)
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  return url !== undefined && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`
+    ? Effect.succeed(url)
+    : Effect.fail(new GatewayError.InvalidPublicUrl())
+}
+
+/** Tokens, each made when the one before it cannot be exchanged any more. */
+const loginTokens = (access: Access.Access): Stream.Stream<string> =>
+  Stream.unfold<Effect.Effect<void>, string, never, never>(Effect.void, (spent) =>
+    Effect.map(spent, () => {
+      const next = Deferred.makeUnsafe<void>()
+      return [access.loginToken(() => void Deferred.doneUnsafe(next, Effect.void)), Deferred.await(next)]
+    })
+  )
 
 const listen = (
   server: Server.Server,
@@ -420,86 +389,8 @@ const listen = (
   )
 
 /** Closes the clients, and waits for them. */
-const drain = (
-  server: Server.Server,
-  clients: ReadonlySet<WebSocketClient.OpenClient>,
-  drainMillis: number
-): Effect.Effect<void> =>
+const drain = (server: Server.Server, clients: Clients.Clients, drainMillis: number): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     server.close(() => resume(Effect.void))
-    for (const client of clients) client.close(1001, "The gateway is shutting down")
+    clients.close(1001, "The gateway is shutting down")
   }).pipe(Effect.timeoutOption(drainMillis), Effect.asVoid)
-
-// ---------------------------------------------------------------------------
-// upstream
-// ---------------------------------------------------------------------------
-
-/** The connection to the server: one fiber that routes its events, and the interest that it requests. */
-const makeUpstream = Effect.fnUntraced(function* (options: Options, settings: LimitSettings) {
-  const state = yield* SubscriptionRef.make<MeshSession.SubscriptionState>({
-    epoch: 0,
-    requested: Interest.empty,
-    confirmed: Interest.empty,
-    unconfirmed: Interest.empty
-  })
-  const current = () => SubscriptionRef.getUnsafe(state)
-  const changed = Latch.makeUnsafe(false)
-  const failure = Latch.makeUnsafe(false)
-  const failed = yield* Deferred.make<never, MeshError>()
-  const board = Board.make(options.board)
-  const clock = yield* Clock.Clock
-  const hub = Hub.make({
-    idleMillis: settings.idleMillis,
-    maxReplay: settings.maxReplay,
-    maxSubscriptions: settings.maxSubscriptions,
-    onChanged: () => changed.openUnsafe(),
-    stateOf: board.restated
-  })
-  if (options.followAll !== false) hub.pin("all")
-  const interest = yield* SubscriptionRef.make(hub.interest())
-
-  const { repair, ...connect } = options.upstream ?? {}
-  const events: Stream.Stream<MeshEvent, MeshError, Socket.Socket> = MeshStream.connect({
-    ...connect,
-    interest,
-    subscriptions: state
-  })
-  const feed = repair === undefined ? events : Repair.repair(events, repair)
-
-  // Yields, so that the requests of one batch become one change.
-  yield* changed.await.pipe(
-    Effect.andThen(Effect.yieldNow),
-    Effect.andThen(
-      Effect.suspend(() => {
-        changed.closeUnsafe()
-        return SubscriptionRef.set(interest, hub.interest())
-      })
-    ),
-    Effect.forever,
-    Effect.forkScoped
-  )
-  yield* SubscriptionRef.changes(state).pipe(
-    Stream.runForEach(() => Effect.sync(() => hub.observe(current()))),
-    Effect.forkScoped
-  )
-  yield* feed.pipe(
-    Stream.runForEachArray((batch) =>
-      Effect.sync(() => {
-        hub.route(batch, current())
-        board.take(batch, clock.currentTimeMillisUnsafe())
-      })
-    ),
-    Effect.catchCause((cause) =>
-      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.andThen(Deferred.failCause(failed, cause), failure.open)
-    ),
-    Effect.forkScoped
-  )
-  return {
-    board,
-    hub,
-    failure,
-    hasFailed: () => failure.isOpen(),
-    awaitFailure: Deferred.await(failed),
-    sweep: (now: number) => hub.sweep(now, current())
-  }
-})

@@ -37,12 +37,48 @@ export class ListenError extends Schema.TaggedError<ListenError>("@makima-stream
 export class UnsafeOptions extends Schema.TaggedError<UnsafeOptions>(
   "@makima-stream/gateway/GatewayError/UnsafeOptions"
 )("UnsafeOptions", {
-  /** What is missing. */
-  problem: Schema.String
+  /** What is missing, in terms of the options of `Gateway.make`. */
+  problem: Schema.String,
+  /** The option to set: `token` is missing or too short, or `tls` is missing. */
+  option: Schema.Literals(["token", "tls"])
 }) {
   /** One line that says what is missing. */
   override get message(): string {
     return this.problem
+  }
+}
+
+/**
+ * The certificate or the key of the option `tls` cannot be used.
+ *
+ * @category errors
+ * @since 0.2.0
+ */
+export class InvalidTls extends Schema.TaggedError<InvalidTls>("@makima-stream/gateway/GatewayError/InvalidTls")(
+  "InvalidTls",
+  {
+    /** The error of the platform. */
+    cause: Schema.Defect()
+  }
+) {
+  /** One line without the content of the files. */
+  override get message(): string {
+    return "The TLS certificate and its key cannot be used: both must be PEM, and belong together"
+  }
+}
+
+/**
+ * The option `publicUrl` is not an `http` or `https` URL without a path.
+ *
+ * @category errors
+ * @since 0.2.0
+ */
+export class InvalidPublicUrl extends Schema.TaggedError<InvalidPublicUrl>(
+  "@makima-stream/gateway/GatewayError/InvalidPublicUrl"
+)("InvalidPublicUrl", {}) {
+  /** One line with an example. */
+  override get message(): string {
+    return "The public URL must be an http or https URL without a path, such as https://board.example.com"
   }
 }
 
@@ -52,4 +88,4 @@ export class UnsafeOptions extends Schema.TaggedError<UnsafeOptions>(
  * @category errors
  * @since 0.2.0
  */
-export type GatewayError = ListenError | UnsafeOptions
+export type GatewayError = ListenError | UnsafeOptions | InvalidTls | InvalidPublicUrl

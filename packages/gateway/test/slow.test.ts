@@ -95,11 +95,24 @@ describe("a slow client", () => {
       yield* flood(() => stats().dropped > 0)
       yield* TestClock.adjust("25 seconds")
       assert.strictEqual(stats().closedAsSlow, 0)
-      yield* TestClock.adjust("10 seconds")
+      yield* TestClock.adjust("6 seconds")
       assert.strictEqual(stats().closedAsSlow, 1)
       slow.resume()
       yield* until(() => slow.ended.length === 1)
       assert.deepStrictEqual(slow.ended, [1013])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("that does not take the close frame either is cut 2 seconds later", () =>
+    Effect.gen(function* () {
+      const { flood, gateway, stats } = yield* setup()
+      const slow = yield* connect(gateway, false)
+      slow.stop()
+      yield* flood(() => stats().closedAsSlow === 1)
+      yield* TestClock.adjust("3 seconds")
+      slow.resume()
+      yield* until(() => slow.ended.length === 1)
+      assert.deepStrictEqual(slow.ended, [1006])
     }).pipe(Effect.scoped)
   )
 

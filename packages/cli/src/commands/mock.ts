@@ -8,22 +8,35 @@ import { Environment } from "../internal/environment.ts"
 import * as Output from "../internal/output.ts"
 import { Failure, exitCodes } from "../Program.ts"
 
-/** The values of the command line. */
-export interface Input {
-  readonly port: number
-  readonly host: string
+/** What is played. */
+export interface Play {
   readonly tasks: number
   readonly seed: number
   readonly speed: number
   readonly concurrency: Option.Option<number>
   readonly loop: boolean
+}
+
+/** The values of the command line. */
+export interface Input extends Play {
+  readonly port: number
+  readonly host: string
   readonly keyEnv: Option.Option<string>
   readonly killEvery: Option.Option<number>
   readonly output: "text" | "json"
 }
 
+/** Starts the server. The scope owns it. */
+export const make = (options: { readonly host: string; readonly port: number; readonly key: string | undefined }) =>
+  MockMeshServer.make({
+    host: options.host,
+    port: options.port,
+    keepMessages: false,
+    ...(options.key === undefined ? {} : { apiKey: Redacted.make(options.key) })
+  }).pipe(Effect.mapError(({ message }) => new Failure({ message, exitCode: exitCodes.usage })))
+
 /** Plays workloads, each with tasks of its own. */
-const play = Effect.fnUntraced(function* (server: MockMeshServer.Service, input: Input) {
+export const play = Effect.fnUntraced(function* (server: MockMeshServer.Service, input: Play) {
   // Nothing is played before a client has subscribed.
   yield* server.awaitReceived(() => true)
   for (let round = 0; round === 0 || input.loop; round++) {
@@ -49,12 +62,7 @@ export const run = Effect.fnUntraced(function* (input: Input) {
     })
   }
   yield* Effect.gen(function* () {
-    const server = yield* MockMeshServer.make({
-      host: input.host,
-      port: input.port,
-      keepMessages: false,
-      ...(key === undefined ? {} : { apiKey: Redacted.make(key) })
-    }).pipe(Effect.mapError(({ message }) => new Failure({ message, exitCode: exitCodes.usage })))
+    const server = yield* make({ host: input.host, port: input.port, key })
     yield* Output.out(input.output === "json" ? `${JSON.stringify({ url: server.url })}\n` : `${server.url}\n`)
     yield* Output.err(`Try: makima-stream top --url ${server.url}\n`)
     if (Option.isSome(input.killEvery)) {

@@ -17,6 +17,8 @@ export interface Options {
   /** Host names without a port match any port. */
   readonly hosts: ReadonlyArray<string>
   readonly origins: ReadonlyArray<string>
+  /** The URL at which browsers reach the gateway, if it is not its own. */
+  readonly publicUrl: URL | undefined
   readonly token: string | undefined
 }
 
@@ -29,10 +31,12 @@ export type Refusal = "host" | "origin" | "credentials"
 export interface Access {
   /** The bearer token. */
   readonly token: string
-  /** Makes a token that can be exchanged once. */
-  readonly loginToken: () => string
-  /** Exchanges a token for the value of `Set-Cookie`; `undefined` for a token that is unknown or used. */
-  readonly exchange: (loginToken: string) => string | undefined
+  /** Makes a token that can be exchanged once. Calls `onSpent` once it cannot be exchanged any more. */
+  readonly loginToken: (onSpent?: () => void) => string
+  /**
+   * Exchanges the token of a request for the value of `Set-Cookie`; `undefined` for a token that is unknown or used.
+   */
+  readonly exchange: (loginToken: string, request: Request) => string | undefined
   readonly checkHost: (request: Request) => Refusal | undefined
   /** Checks everything that a request needs. */
   readonly check: (request: Request) => Refusal | undefined
@@ -51,16 +55,23 @@ const isEqual = (a: string, b: string): boolean => timingSafeEqual(digest(a), di
 
 /** A bounded set of secrets. Contains only their hashes, so a lookup takes as long for any wrong secret. */
 const secrets = () => {
-  const hashes = new Set<string>()
+  /** The hashes, oldest first, each with the function to call when it is removed. */
+  const hashes = new Map<string, (() => void) | undefined>()
   const hash = (secret: string): string => digest(secret).toString("base64")
+  const remove = (hash: string): boolean => {
+    const onRemoved = hashes.get(hash)
+    const wasPresent = hashes.delete(hash)
+    onRemoved?.()
+    return wasPresent
+  }
   return {
-    add(secret: string): void {
-      hashes.add(hash(secret))
-      const [oldest] = hashes
-      if (hashes.size > maxSecrets && oldest !== undefined) hashes.delete(oldest)
+    add(secret: string, onRemoved?: () => void): void {
+      hashes.set(hash(secret), onRemoved)
+      const [oldest] = hashes.keys()
+      if (hashes.size > maxSecrets && oldest !== undefined) remove(oldest)
     },
     has: (secret: string): boolean => hashes.has(hash(secret)),
-    take: (secret: string): boolean => hashes.delete(hash(secret))
+    take: (secret: string): boolean => remove(hash(secret))
   }
 }
 
@@ -79,9 +90,13 @@ const bearer = ({ authorization, ...headers }: IncomingHttpHeaders): string | un
   return typeof key === "string" ? key : undefined
 }
 
-export const make = ({ hosts, origins, port, scheme, token = random() }: Options): Access => {
+export const make = ({ hosts, origins, port, publicUrl, scheme, token = random() }: Options): Access => {
   const allowedHosts = new Set(hosts.map((host) => host.toLowerCase()))
   const allowedOrigins = new Set(origins.map((origin) => origin.toLowerCase()))
+  if (publicUrl !== undefined) {
+    allowedHosts.add(publicUrl.host)
+    allowedOrigins.add(publicUrl.origin)
+  }
   const logins = secrets()
   const sessions = secrets()
   // Cookies do not belong to a port, so gateways on one machine need different names.
@@ -114,16 +129,17 @@ export const make = ({ hosts, origins, port, scheme, token = random() }: Options
 
   return {
     token,
-    loginToken() {
+    loginToken(onSpent) {
       const login = random()
-      logins.add(login)
+      logins.add(login, onSpent)
       return login
     },
-    exchange(login) {
+    exchange(login, { headers }) {
       if (!logins.take(login)) return undefined
       const session = random()
       sessions.add(session)
-      const secure = scheme === "https" ? "; Secure" : ""
+      const isPublic = publicUrl !== undefined && headers.host?.toLowerCase() === publicUrl.host
+      const secure = (isPublic ? publicUrl.protocol === "https:" : scheme === "https") ? "; Secure" : ""
       return `${name}=${session}; HttpOnly; SameSite=Strict; Path=/${secure}`
     },
     checkHost,

@@ -6,7 +6,8 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
-import type * as MeshLog from "@makima-stream/log/MeshLog"
+import type { MeshEvent } from "@makima-stream/core/MeshEvent"
+import * as MeshLog from "@makima-stream/log/MeshLog"
 import { Message } from "./messages.ts"
 import type { OpenClient } from "./webSocketClient.ts"
 
@@ -32,6 +33,17 @@ const send = (client: OpenClient, entries: ReadonlyArray<MeshLog.Entry>, start: 
     }
     return Effect.void
   })
+
+/** Reads the newest update of each task. A log that fails is reported, and left out. */
+export const present = (log: Log, take: (event: MeshEvent, at: number) => void): Effect.Effect<void> =>
+  log.read({ from: MeshLog.lastPerTask, filter: { kind: "updates" } }).pipe(
+    Stream.runForEachArray((entries) =>
+      Effect.sync(() => {
+        for (const { at, event } of entries) take(event, at)
+      })
+    ),
+    Effect.catch((error) => Effect.logError("The log of the gateway failed", error))
+  )
 
 /** Starts to send a log to a client. Returns how to stop. A log that fails closes the client with 1011. */
 export const follow = (log: Log, client: OpenClient, place: Place, context: Context.Context<never>): (() => void) => {

@@ -77,8 +77,8 @@ export const send = (request: IncomingMessage, response: ServerResponse, answer:
 }
 
 /** Exchanges the token of a login URL for a cookie, and redirects to the same page without it. */
-const login = ({ exchange }: Access.Access, url: URL): Answer => {
-  const cookie = exchange(url.searchParams.get("token") ?? "")
+const login = ({ exchange }: Access.Access, url: URL, request: IncomingMessage): Answer => {
+  const cookie = exchange(url.searchParams.get("token") ?? "", request)
   if (cookie === undefined) return text("This token was used already, or is not one of this gateway", 403)
   url.searchParams.delete("token")
   return {
@@ -125,7 +125,7 @@ const answer = (
   if (url === undefined) return text("Bad request", 400)
   if (url.pathname === "/health") return routes.health()
   // HEAD changes nothing, so it does not use up a token.
-  if (url.searchParams.has("token") && isPage(url) && request.method === "GET") return login(access, url)
+  if (url.searchParams.has("token") && isPage(url) && request.method === "GET") return login(access, url, request)
   const refused = access.check(request)
   if (refused !== undefined) return refusals[refused]
   if (url.pathname !== `${tasksPath}/events`) return route(routes, url.pathname) ?? notFound

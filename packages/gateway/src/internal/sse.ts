@@ -13,7 +13,7 @@ import * as TaskId from "@makima-stream/core/TaskId"
 import * as Access from "./access.ts"
 import * as Backlog from "./backlog.ts"
 import { Message } from "./messages.ts"
-import { pingMillis, type ClientOptions, type OpenClient } from "./webSocketClient.ts"
+import { closeMillis, pingMillis, type ClientOptions, type OpenClient } from "./webSocketClient.ts"
 
 /** The position in a `Last-Event-ID` of a gateway with a log. */
 export const lastPosition = (request: IncomingMessage): number | undefined =>
@@ -92,7 +92,7 @@ export interface SseClient extends OpenClient {
 }
 
 export const make = (response: ServerResponse, options: Options): SseClient => {
-  const { instance, last, now, onEnd, onTooSlow } = options
+  const { after, instance, last, now, onEnd, onTooSlow } = options
   let unconfirmed = options.requests
   /** Whether the `resync` at the beginning is still to be sent. */
   let opens = false
@@ -111,8 +111,10 @@ export const make = (response: ServerResponse, options: Options): SseClient => {
     ended(waiting)
     response.end()
     // A client that does not read never takes the end.
-    const timer = setTimeout(() => response.destroy(), 2000)
-    response.once("close", () => clearTimeout(timer))
+    response.once(
+      "close",
+      after(closeMillis, () => response.destroy())
+    )
   }
 
   const backlog = Backlog.make({

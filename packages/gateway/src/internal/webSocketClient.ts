@@ -8,6 +8,8 @@ import { encodeMessage, type Message } from "./messages.ts"
 
 /** What all clients share. */
 export interface ClientOptions extends Pick<Backlog.Options, "maxBufferedBytes" | "stallMillis" | "now" | "onDropped"> {
+  /** Runs the callback after a time, unless the returned function is called before. */
+  readonly after: (millis: number, callback: () => void) => () => void
   /** Called once, when nothing can be sent any more. */
   readonly onEnd: (client: OpenClient) => void
   /** Called when the client is closed because it is too slow. */
@@ -32,8 +34,8 @@ export interface Options extends ClientOptions {
   readonly onRequest: (client: OpenClient, message: ClientMessage.ClientMessage) => void
 }
 
-/** How long a client may take to answer a close frame, in milliseconds. */
-const closeMillis = 2000
+/** How long a client may take to answer a close, in milliseconds. */
+export const closeMillis = 2000
 
 /** The interval of pings, in milliseconds. */
 export const pingMillis = 15_000
@@ -45,7 +47,7 @@ const isEnding = ({ CLOSED, CLOSING, readyState }: WebSocket): boolean =>
   readyState === CLOSING || readyState === CLOSED
 
 export const make = (ws: WebSocket, options: Options): OpenClient => {
-  const { marks, now, onEnd, onRequest, onTooSlow } = options
+  const { after, marks, now, onEnd, onRequest, onTooSlow } = options
   let badFrames = 0
   let hasEnded = false
   let pingedAt = now()
@@ -65,8 +67,10 @@ export const make = (ws: WebSocket, options: Options): OpenClient => {
     ended(code === 1013 || isEnding(ws) ? "drop" : "write")
     if (!isEnding(ws)) ws.close(code, reason)
     // A client that does not read never answers.
-    const timer = setTimeout(() => ws.terminate(), closeMillis)
-    ws.once("close", () => clearTimeout(timer))
+    ws.once(
+      "close",
+      after(closeMillis, () => ws.terminate())
+    )
   }
 
   const asText = { binary: false }

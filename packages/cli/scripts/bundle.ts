@@ -1,6 +1,7 @@
 /**
  * Bundles the command into one file, `dist/bin/main.js`, with a launcher of some
- * lines, `dist/bin/makima-stream.js`. Only `ws` stays a dependency.
+ * lines, `dist/bin/makima-stream.js`. Only `ws` stays a dependency. The dashboard
+ * that `serve` reads is copied to `dist/dashboard`.
  *
  * Modules that are imported dynamically, and the modules that only they need, run
  * when they are asked for. So do `ws` and the modules of Node: loading `node:tls`
@@ -9,14 +10,26 @@
  * Run by `pnpm run build`, and by the tests if a source has changed since.
  */
 import { createHash } from "node:crypto"
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync
+} from "node:fs"
 import { builtinModules, createRequire } from "node:module"
 import { join, resolve } from "node:path"
 import { build, type Plugin } from "vite"
+import { ensure as ensureDashboard } from "../../gateway/scripts/dashboard.ts"
 
 const cli = resolve(import.meta.dirname, "..")
 const outDir = join(cli, "dist/bin")
 const stampFile = join(outDir, "sources.txt")
+const dashboard = join(cli, "dist/dashboard")
 
 const launcherName = "makima-stream.js"
 const bundleName = "main.js"
@@ -82,8 +95,9 @@ const bundleModule = (entry: string, name: string, directory: string, plugins: R
     ssr: { noExternal: true, target: "node" }
   })
 
-/** Writes the launcher and the bundle. */
+/** Writes the launcher, the bundle and the page. */
 export const bundle = async (): Promise<void> => {
+  const page = await ensureDashboard()
   const stamp = sources()
   const temporary = join(cli, `dist/bin.${process.pid}`)
   await bundleModule("Cli.ts", bundleName, temporary, [lazy])
@@ -94,6 +108,8 @@ export const bundle = async (): Promise<void> => {
   chmodSync(launcher, 0o755)
   for (const name of [bundleName, launcherName]) renameSync(join(temporary, name), join(outDir, name))
   rmSync(temporary, { recursive: true, force: true })
+  rmSync(dashboard, { recursive: true, force: true })
+  cpSync(page, dashboard, { recursive: true })
   writeFileSync(stampFile, stamp)
 }
 
@@ -110,6 +126,7 @@ const sources = (): string => {
     }
   }
   for (const name of ["core", "node", "test-kit", "log", "nats", "gateway", "cli"]) add(resolve(cli, "..", name, "src"))
+  add(resolve(cli, "../gateway/dashboard"))
   hash.update(readFileSync(import.meta.filename))
   hash.update(readFileSync(resolve(cli, "../../pnpm-lock.yaml")))
   return hash.digest("hex")
@@ -117,7 +134,8 @@ const sources = (): string => {
 
 /** Writes the bundle unless it is up to date. */
 export const ensure = async (): Promise<void> => {
-  if (existsSync(file) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === sources()) return
+  const isBuilt = [file, stampFile, join(dashboard, "index.html")].every((path) => existsSync(path))
+  if (isBuilt && readFileSync(stampFile, "utf8") === sources()) return
   await bundle()
 }
 

@@ -63,12 +63,16 @@ const topFrame = (): string => {
   return `${lines.map((line) => line.trimEnd()).join("\n")}\n`
 }
 
+/** The default port of `serve`. In the test it takes a free one. */
+const gatewayPort = "8787"
+
 /** What differs from run to run. */
 const stable = (text: string, home: string): string =>
   text
     .replaceAll(/"at":\d+/g, '"at":1767225600000')
     .replaceAll(/\(\d+ ms\)/g, "(1 ms)")
-    .replaceAll(/127\.0\.0\.1:\d+/g, "127.0.0.1:8080")
+    .replaceAll(/127\.0\.0\.1:(\d+)/g, (_, port) => `127.0.0.1:${port === gatewayPort ? port : "8080"}`)
+    .replaceAll(/token=[\w-]{43}/g, "token=…")
     .replaceAll(/port \d+/g, "port 8080")
     .replaceAll(`${home}/`, "~/.config/")
 
@@ -79,8 +83,9 @@ const output = Effect.fnUntraced(function* (args: ReadonlyArray<string>, home: s
   const env = { XDG_CONFIG_HOME: home, ...(args[0] === "context" ? {} : { MAKIMA_API_URL: server.url }) }
   const resolved = args
     .map((arg) => (arg === "8080" ? "0" : arg))
+    .concat(args[0] === "serve" ? ["--port", "0"] : [])
     .map((arg) => (/^(session\.jsonl|feed\.db)$/.test(arg) ? `${home}/${arg}` : arg))
-  const isEndless = ["record", "relay", "mock"].includes(args[0] ?? "")
+  const isEndless = ["record", "relay", "mock", "serve"].includes(args[0] ?? "")
   if (!isEndless) {
     const { stderr, stdout } = yield* run(resolved, { env })
     return stdout === "" ? stderr : stdout
@@ -88,6 +93,8 @@ const output = Effect.fnUntraced(function* (args: ReadonlyArray<string>, home: s
   const running = yield* start(resolved, { env })
   if (args[0] === "mock") {
     yield* running.awaitErr("Try:")
+  } else if (args[0] === "serve") {
+    yield* running.awaitErr("complete from here on")
   } else {
     // Until the last event of the story is written.
     if (args[0] === "relay")
@@ -99,7 +106,8 @@ const output = Effect.fnUntraced(function* (args: ReadonlyArray<string>, home: s
   }
   yield* running.signal("SIGINT")
   const { stderr, stdout } = yield* running.ended
-  return `${stdout}${stderr}`
+  const printed = args[0] === "serve" ? stdout.replace(/:\d+\//, `:${gatewayPort}/`) : stdout
+  return `${printed}${stderr}`
 }, Effect.scoped)
 
 it.live(

@@ -199,6 +199,24 @@ describe("a late client with marks", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("receives what the log knew before the gateway started", () =>
+    Effect.gen(function* () {
+      const log = yield* MemoryLog.make()
+      yield* log.append([
+        { id: "1", event: updated("a", 6) },
+        { id: "2", event: updated("a", 7) }
+      ])
+      const { gateway, mesh } = yield* setup({ log })
+      yield* until(() => Effect.runSync(gateway.stats).connected)
+      yield* mesh.emit(updated("a", 5))
+      yield* rest
+      const client = yield* makeClient({ marks: true, url: gateway.url, token: gateway.token })
+      const events = yield* collect(client.updates())
+      yield* until(() => shown(events).includes("a = 7"))
+      assert.deepStrictEqual(shown(events), ["Connected", "Started", "a = 7"])
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("receives at most as many tasks as the board has", () =>
     Effect.gen(function* () {
       const { gateway, mesh } = yield* setup({ log: undefined, board: { maxTasks: 2 } })

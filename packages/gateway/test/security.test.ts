@@ -7,6 +7,7 @@ import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Redacted from "effect/Redacted"
 import * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
 import { readFileSync } from "node:fs"
 import * as https from "node:https"
 import { WebSocket } from "ws"
@@ -74,6 +75,54 @@ describe("access to a gateway", () => {
       assert.strictEqual(yield* upgrade(port, { cookie, host, origin: "https://board.example" }), 101)
       assert.strictEqual((yield* get(port, tasks, { ...bearer, host: "board.example:443" })).status, 200)
       assert.strictEqual(yield* upgrade(port, { cookie, host, origin: "https://board.example.evil" }), 403)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is open at its public URL, with a login URL and a secure cookie of that address", () =>
+    Effect.gen(function* () {
+      const publicUrl = "https://board.example"
+      const { gateway, port } = yield* setup({ publicUrl })
+      const host = "board.example"
+      const url = new URL(yield* gateway.loginUrl)
+      assert.strictEqual(url.origin, publicUrl)
+      const reply = yield* get(port, `${url.pathname}${url.search}`, { host })
+      assert.include(String(reply.headers["set-cookie"]), "; Secure")
+      const cookie = String(reply.headers["set-cookie"]?.[0]).split(";")[0] ?? ""
+      assert.strictEqual(yield* upgrade(port, { cookie, host, origin: publicUrl }), 101)
+      assert.strictEqual(yield* upgrade(port, { cookie, host, origin: "http://evil.example" }), 403)
+      // On the machine itself there is no TLS, so that the browser would not return a secure cookie.
+      const local = new URL(yield* gateway.loginUrl)
+      const localReply = yield* get(port, `${local.pathname}${local.search}`)
+      assert.notInclude(String(localReply.headers["set-cookie"]), "Secure")
+      for (const text of ["board.example", "ftp://board.example", "https://board.example/path", ""]) {
+        const error = yield* Effect.flip(setup({ publicUrl: text }))
+        assert.strictEqual(error._tag, "InvalidPublicUrl", text)
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("makes a new login URL when the last one was used", () =>
+    Effect.gen(function* () {
+      const { gateway, port } = yield* setup()
+      const urls: Array<string> = []
+      yield* gateway.loginUrls.pipe(
+        Stream.runForEach((url) => Effect.sync(() => urls.push(url))),
+        Effect.forkScoped
+      )
+      const use = (url = "") => get(port, url.slice(gateway.url.length))
+      yield* until(() => urls.length === 1)
+      assert.strictEqual((yield* use(yield* gateway.loginUrl)).status, 303)
+      yield* rest
+      assert.lengthOf(urls, 1)
+      assert.strictEqual((yield* use(urls[0])).status, 303)
+      yield* until(() => urls.length === 2)
+      assert.strictEqual((yield* use(urls[0])).status, 403)
+      yield* until(() => urls.length === 2)
+      // So many login URLs are valid that the oldest one is removed.
+      for (let n = 0; n < 1000; n++) yield* gateway.loginUrl
+      yield* until(() => urls.length === 3)
+      assert.strictEqual((yield* use(urls[1])).status, 403)
+      assert.strictEqual((yield* use(urls[2])).status, 303)
     }).pipe(Effect.scoped)
   )
 
@@ -257,6 +306,14 @@ describe("access to a gateway", () => {
       const { gateway, port } = yield* setup({ host: "0.0.0.0", token, allowPlaintextBeyondLoopback: true })
       assert.strictEqual(Redacted.value(gateway.token), "a-token-of-the-operator")
       assert.strictEqual((yield* get(port, tasks, { authorization: "Bearer a-token-of-the-operator" })).status, 200)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is not served with a certificate that cannot be used", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(setup({ tls: { cert: "no certificate", key: "no key" } }))
+      assert.strictEqual(error._tag, "InvalidTls")
+      assert.notInclude(error.message, "no key")
     }).pipe(Effect.scoped)
   )
 

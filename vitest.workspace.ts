@@ -32,7 +32,8 @@ export default defineConfig({
       project("test-kit", "packages/test-kit"),
       project("log", "packages/log"),
       project("nats", "packages/nats"),
-      project("gateway", "packages/gateway"),
+      // Some of its tests show the built page.
+      project("gateway", "packages/gateway", { globalSetup: "test/support/build.ts" }),
       // Its tests run the built command.
       project("cli", "packages/cli", { globalSetup: "test/support/build.ts" }),
       project("examples", "examples"),

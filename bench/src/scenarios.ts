@@ -1,6 +1,7 @@
 /** The rows that do not measure throughput: latency, memory, resubscription, and the size of core in a bundle. */
 import * as Workload from "@makima-stream/test-kit/Workload"
 import * as Bundle from "./bundle.ts"
+import * as Dashboard from "./dashboard.ts"
 import * as JetStream from "./jetstream.ts"
 import * as Sqlite from "./sqlite.ts"
 import * as Payload from "./payload.ts"
@@ -236,6 +237,24 @@ const sqlite: Scenario = {
   }
 }
 
+/** The page of the gateway in Chromium. */
+const dashboard: Scenario = {
+  id: "dashboard",
+  run: async ({ quick }) => {
+    if (Dashboard.executable() === undefined) {
+      process.stderr.write("dashboard: skipped, because Chromium is not installed\n")
+      return []
+    }
+    const runs = await Dashboard.measure({ seconds: quick ? 5 : 20, rounds: quick ? 1 : 3 })
+    const of = (id: string, what: string, value: (run: (typeof runs)[number]) => number, target?: number) =>
+      row(id, `the dashboard with 1,000 tasks at 500 events/s, ${what}: 99th percentile`, "ms", runs.map(value), target)
+    return [
+      of("dashboard", "main-thread CPU time of a frame", ({ cpu }) => cpu, 50),
+      of("dashboard-interval", "from one frame to the next", ({ interval }) => interval)
+    ]
+  }
+}
+
 export const scenarios: ReadonlyArray<Scenario> = [
   latency,
   memory("connect"),
@@ -244,5 +263,6 @@ export const scenarios: ReadonlyArray<Scenario> = [
   resubscribe,
   bundle,
   sqlite,
-  jetStream
+  jetStream,
+  dashboard
 ]

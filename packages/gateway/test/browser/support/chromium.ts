@@ -7,22 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { describe, it, layer, type Vitest } from "@effect/vitest"
-import { existsSync } from "node:fs"
-import { delimiter, join } from "node:path"
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core"
-
-/** The variable `CHROMIUM` names a path. Without it, the search is on `PATH`. */
-const find = (): string | undefined => {
-  const { CHROMIUM, PATH = "" } = process.env
-  if (CHROMIUM !== undefined && CHROMIUM !== "") return CHROMIUM
-  const names = PATH.split(delimiter).flatMap((directory) => [
-    join(directory, "chromium"),
-    join(directory, "chromium-browser")
-  ])
-  return names.find((path) => existsSync(path))
-}
-
-export const executable = find()
+import { executable } from "./executable.ts"
 
 export const missing =
   "Chromium is not installed: `apt-get install chromium`, or set CHROMIUM to its path. .ci/run installs it"
@@ -44,13 +30,14 @@ const flags = [
 export class Chromium extends Context.Service<Chromium, Browser>()("@makima-stream/gateway/test/Chromium") {}
 
 const launch = Effect.gen(function* () {
-  if (executable === undefined) return yield* Effect.die(new Error(missing))
+  const executablePath = executable
+  if (executablePath === undefined) return yield* Effect.die(new Error(missing))
   // Loaded only where there is a browser: it takes a while.
   const { chromium } = yield* Effect.promise(() => import("playwright-core"))
   return yield* Effect.acquireRelease(
     Effect.promise(() =>
       chromium.launch({
-        executablePath: executable,
+        executablePath,
         chromiumSandbox: false,
         args: flags,
         timeout: patience

@@ -1,0 +1,104 @@
+/**
+ * The dashboard in Chromium: a mock server, a gateway with the built page, and a browser that has signed in. Between the
+ * browser and the gateway, and between the gateway and the server, there is a proxy that can cut.
+ */
+import type * as ServerMessage from "@makima-stream/core/ServerMessage"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
+import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
+import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type { BrowserContextOptions, Page } from "playwright-core"
+import { mkdirSync } from "node:fs"
+import { join, resolve } from "node:path"
+import * as Build from "../../../scripts/dashboard.ts"
+import * as Dashboard from "../../../src/Dashboard.ts"
+import * as Gateway from "../../../src/Gateway.ts"
+import * as Chromium from "../../browser/support/chromium.ts"
+
+export const policy = { schedule: Schedule.spaced("50 millis"), minDelay: 1 }
+
+export const widths = [1280, 768, 390] as const
+export const themes = ["dark", "light"] as const
+
+export interface Options {
+  readonly gateway?: Gateway.Options
+  readonly server?: MockMeshServer.Options
+}
+
+/** A server, and a gateway that serves the page through `downstream`. */
+export const make = Effect.fnUntraced(function* (options: Options = {}) {
+  const server = yield* MockMeshServer.make(options.server)
+  const upstream = yield* ChaosProxy.make({ target: server.port })
+  const assets = yield* Dashboard.assets({ directory: Build.directory })
+  const gateway = yield* Gateway.make({
+    port: 0,
+    // The browser reaches it at the port of the proxy.
+    hosts: ["127.0.0.1"],
+    assets,
+    ...options.gateway,
+    upstream: { policy, ...options.gateway?.upstream }
+  }).pipe(Effect.provide(NodeMeshSocket.layer({ url: upstream.url })))
+  const downstream = yield* ChaosProxy.make({ target: gateway.port })
+  yield* server.awaitReceived(({ message }) => message._tag === "SubscribeAll")
+
+  /** A URL that signs in and then shows this path. */
+  const login = (path = "/") =>
+    Effect.map(gateway.loginUrl, (url) => {
+      const token = new URL(url).searchParams.get("token") ?? ""
+      const target = new URL(path, downstream.url)
+      target.searchParams.set("token", token)
+      return target.href
+    })
+  return { server, upstream, gateway, downstream, login, url: downstream.url }
+})
+
+export type World = Effect.Success<ReturnType<typeof make>>
+
+/** Opens a URL in a browser of its own. */
+export const visit = Effect.fnUntraced(function* (url: string, options?: BrowserContextOptions) {
+  const context = yield* Chromium.newContext({ viewport: { width: 1280, height: 800 }, ...options })
+  const page = yield* Effect.promise(() => context.newPage())
+  const problems = Chromium.watch(page)
+  yield* Effect.promise(() => page.goto(url))
+  return { context, page, problems }
+})
+
+/** Signs a browser of its own in, and shows a path. */
+export const open = (world: World, options?: BrowserContextOptions & { readonly path?: string }) => {
+  const { path, ...contextOptions } = options ?? {}
+  return Effect.flatMap(world.login(path), (url) => visit(url, contextOptions))
+}
+
+/** The requests of a page that did not go to its gateway. */
+export const elsewhere = (world: World, { requested }: Chromium.Problems): ReadonlyArray<string> =>
+  requested.filter((url) => new URL(url).host !== new URL(world.url).host && !url.startsWith("data:"))
+
+const screenshots = resolve(import.meta.dirname, "../../../../../build/screenshots")
+
+/** Writes `build/screenshots/<name>.png`. */
+export const screenshot = (page: Page, name: string) =>
+  Effect.promise(() => {
+    mkdirSync(screenshots, { recursive: true })
+    return page.screenshot({ path: join(screenshots, `${name}.png`), animations: "disabled" })
+  })
+
+export const updated = (task: string, version: number, status = "running"): ServerMessage.TaskUpdated => ({
+  _tag: "TaskUpdated",
+  taskId: TaskId.make(task),
+  version,
+  status
+})
+
+export const output = (
+  task: string,
+  content: string,
+  rest?: Partial<Omit<ServerMessage.TaskOutput, "_tag" | "taskId" | "content">>
+): ServerMessage.TaskOutput => ({
+  _tag: "TaskOutput",
+  taskId: TaskId.make(task),
+  messageType: "assistant",
+  content,
+  ...rest
+})

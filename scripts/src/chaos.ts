@@ -223,12 +223,16 @@ export const command = Command.make(
       Flag.withDescription("With 2 connections: each fault hits both networks"),
       Flag.withDefault(false)
     ),
+    keep: Flag.String("keep").pipe(
+      Flag.withDescription("With 2 connections: a directory for the logs of the run"),
+      Flag.optional
+    ),
     seed: Flag.Int("seed").pipe(Flag.withDescription("The seed of the order of faults"), Flag.optional)
   },
   Effect.fnUntraced(function* (flags) {
     const seed = Option.getOrElse(flags.seed, () => 1)
     if (flags.connections === 2) {
-      const result = yield* Pair.run(flags).pipe(
+      const result = yield* Pair.run({ ...flags, keep: Option.getOrUndefined(flags.keep) }).pipe(
         Random.withSeed(seed),
         Effect.timeout(`${flags.minutes + 10} minutes`),
         Effect.mapError(({ message }) => new Program.Failure({ message, exitCode: 1 }))

@@ -7,10 +7,13 @@ import type * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
 import type * as ServerLog from "@makima-stream/test-kit/ServerLog"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
 import { runCommand } from "../../packages/cli/test/support/command.ts"
 import { command } from "../src/chaos.ts"
 import * as History from "../src/chaos/history.ts"
+import * as Reports from "../src/chaos/reports.ts"
 import { runScript } from "./support/script.ts"
 
 const Figures = Schema.fromJsonString(
@@ -154,5 +157,39 @@ describe("chaos", () => {
     const injured = [link(1, 5, "killed"), link(2, 55)]
     assert.deepStrictEqual(History.unexplained(events, epochs, first, injured), [])
     assert.isTrue(Audit.isClean(Audit.compare(History.join(first, injured), events)))
+  })
+
+  describe("with two connections", () => {
+    const aligned = (epoch: number): Reports.State => ({ state: "aligned", epoch })
+    const offline = (epoch: number): Reports.State => ({ state: "offline HeartbeatTimeout", epoch })
+    const before = [aligned(1), aligned(1)]
+
+    it("sees that both were lost, also if one was back before the other one was lost", () => {
+      assert.isFalse(Reports.areLost([0, 1], before, before))
+      assert.isFalse(Reports.areLost([0, 1], before, [offline(1), aligned(1)]))
+      assert.isTrue(Reports.areLost([0, 1], before, [aligned(2), offline(1)]))
+      assert.isTrue(Reports.areLost([0, 1], before, [aligned(2), aligned(2)]))
+    })
+
+    it("does not take a report from before the fault for a recovery", () => {
+      assert.isFalse(Reports.areBack([0], before, before))
+      assert.isFalse(Reports.areBack([0], before, [{ state: "online", epoch: 2 }, aligned(1)]))
+      assert.isTrue(Reports.areBack([0], before, [aligned(2), aligned(1)]))
+    })
+
+    it.effect("gives up after a time, with the states", () =>
+      Effect.gen(function* () {
+        const reports = Reports.make(5000)
+        const fiber = yield* Effect.forkChild(Effect.flip(reports.until("aligned", Reports.areAligned)), {
+          startImmediately: true
+        })
+        reports.report([aligned(1), offline(1)])
+        yield* TestClock.adjust("5 seconds")
+        const { message } = yield* Fiber.join(fiber)
+        assert.include(message, "HeartbeatTimeout")
+        reports.report(before)
+        yield* reports.until("aligned", Reports.areAligned)
+      })
+    )
   })
 })

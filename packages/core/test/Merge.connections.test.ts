@@ -5,12 +5,14 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Socket from "effect/socket/Socket"
 import * as TestClock from "effect/testing/TestClock"
 import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
+import * as GatewayMessages from "../src/GatewayMessages.ts"
 import * as Interest from "../src/Interest.ts"
 import * as Merge from "../src/Merge.ts"
 import * as MeshClient from "../src/MeshClient.ts"
 import type { MeshEvent } from "../src/MeshEvent.ts"
 import * as MeshStream from "../src/MeshStream.ts"
 import { a, b, said, updated } from "./support/client.ts"
+import { disconnected } from "./support/events.ts"
 import { follow, settle } from "./support/follow.ts"
 import { closesEverything, itLeavesNothing } from "./support/leaves.ts"
 
@@ -35,11 +37,12 @@ const shown = (events: ReadonlyArray<MeshEvent>): ReadonlyArray<string> =>
 const everything = Interest.union(Interest.all, Interest.output([a, b]))
 
 /** A stream over two connections, once both are aligned. */
-const twoConnections = (options?: Merge.ConnectionsOptions) =>
+const twoConnections = (options?: Merge.ConnectionsOptions, extension?: GatewayMessages.Extension) =>
   Effect.gen(function* () {
     const mesh = yield* ScriptedMesh.make()
     yield* closesEverything(mesh)
-    const stream = MeshStream.connect({ interest: everything, connections: Merge.connections(options) }).pipe(
+    const connections = Merge.connections(options)
+    const stream = MeshStream.connect({ interest: everything, connections, extension }).pipe(
       Stream.provideService(Socket.Socket, mesh.socket)
     )
     const following = yield* follow(stream)
@@ -163,6 +166,30 @@ describe("MeshStream.connect with several connections", () => {
     })
   )
 
+  itLeavesNothing("emits an element of an extension once, with the epoch of the stream", () =>
+    Effect.gen(function* () {
+      const { following, mesh } = yield* twoConnections(undefined, GatewayMessages.extension)
+      yield* align
+      // The second epoch of each connection, and the first one of the stream.
+      yield* mesh.kill(1)
+      yield* TestClock.adjust("5 seconds")
+      yield* settle
+      yield* mesh.kill(2)
+      yield* TestClock.adjust("5 seconds")
+      yield* settle
+      yield* mesh.emit(said("x"))
+      const mark = { _tag: "Resync", epoch: 7, reason: { _tag: "Overflow", dropped: 1 } } as const
+      yield* mesh.emitRaw(GatewayMessages.encodeFrame(mark))
+      yield* mesh.emit(said("y"))
+      yield* settle
+      assert.deepStrictEqual(shown(following.events), ["Connected 1", "Started", "x", "Overflow", "y"])
+      assert.deepInclude(following.events[3], { epoch: 1 })
+      yield* mesh.emitRaw(`{"type":"resync"}`)
+      yield* settle
+      assert.deepStrictEqual(shown(following.events).slice(5), ["BadFrame"])
+    })
+  )
+
   itLeavesNothing("fails when each connection has given up", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
@@ -181,18 +208,19 @@ describe("MeshStream.connect with several connections", () => {
 })
 
 describe("MeshClient with several connections", () => {
-  const setup = Effect.gen(function* () {
-    const mesh = yield* ScriptedMesh.make()
-    yield* closesEverything(mesh)
-    const client = yield* MeshClient.make({ connections: Merge.connections() }).pipe(
-      Effect.provideService(Socket.Socket, mesh.socket)
-    )
-    return { client, mesh }
-  })
+  const setup = (options?: MeshClient.Options & { readonly mesh?: ScriptedMesh.Options }) =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make(options?.mesh)
+      yield* closesEverything(mesh)
+      const client = yield* MeshClient.make({ connections: Merge.connections(), ...options }).pipe(
+        Effect.provideService(Socket.Socket, mesh.socket)
+      )
+      return { client, mesh }
+    })
 
   itLeavesNothing("requests what consumers want on each connection, and releases it", () =>
     Effect.gen(function* () {
-      const { client, mesh } = yield* setup
+      const { client, mesh } = yield* setup()
       const one = yield* follow(client.updates())
       yield* settle
       yield* align
@@ -216,7 +244,7 @@ describe("MeshClient with several connections", () => {
 
   itLeavesNothing("keeps what joined later complete when a connection is lost", () =>
     Effect.gen(function* () {
-      const { client, mesh } = yield* setup
+      const { client, mesh } = yield* setup()
       yield* follow(client.updates())
       yield* settle
       yield* align
@@ -233,7 +261,7 @@ describe("MeshClient with several connections", () => {
 
   itLeavesNothing("shows the state of each connection", () =>
     Effect.gen(function* () {
-      const { client, mesh } = yield* setup
+      const { client, mesh } = yield* setup()
       yield* follow(client.updates())
       yield* settle
       yield* align
@@ -253,9 +281,57 @@ describe("MeshClient with several connections", () => {
     })
   )
 
+  itLeavesNothing("shows a connection as aligned when a message has aligned it", () =>
+    Effect.gen(function* () {
+      const { client, mesh } = yield* setup({ mesh: { acknowledge: "manual" } })
+      yield* follow(client.output(a))
+      yield* settle
+      yield* mesh.acknowledge()
+      yield* settle
+      yield* align
+      yield* mesh.acknowledge()
+      yield* settle
+      yield* TestClock.adjust("1 second")
+      yield* settle
+      // The requests of boundaries are older than both messages, and their acknowledgements newer.
+      yield* mesh.emit(said("x"), said("x"))
+      yield* mesh.acknowledge()
+      yield* settle
+      const areAligned = Effect.map(SubscriptionRef.get(client.status), ({ connections = [] }) =>
+        connections.map((each) => each._tag === "Online" && each.isAligned)
+      )
+      assert.deepStrictEqual(yield* areAligned, [true, false])
+      yield* mesh.emit(said("y"))
+      yield* settle
+      yield* TestClock.adjust("5 seconds")
+      yield* settle
+      assert.deepStrictEqual(yield* areAligned, [true, true])
+    })
+  )
+
+  itLeavesNothing("passes the elements of an extension on to the consumers and to the status", () =>
+    Effect.gen(function* () {
+      const { client, mesh } = yield* setup({ extension: GatewayMessages.extension })
+      const one = yield* follow(client.updates())
+      yield* settle
+      yield* align
+      yield* mesh.emitRaw(GatewayMessages.encodeFrame(disconnected()))
+      yield* settle
+      assert.strictEqual((yield* SubscriptionRef.get(client.status))._tag, "Offline")
+      yield* mesh.emitRaw(GatewayMessages.encodeFrame({ _tag: "Connected", epoch: 9, at: 5 }))
+      yield* mesh.emitRaw(
+        GatewayMessages.encodeFrame({ _tag: "Resync", epoch: 9, reason: { _tag: "Reconnected", downMillis: 1 } })
+      )
+      yield* mesh.emit(updated(2))
+      yield* settle
+      assert.strictEqual((yield* SubscriptionRef.get(client.status))._tag, "Online")
+      assert.deepStrictEqual(shown(one.events).slice(2), ["Disconnected", "Connected 1", "Reconnected", "a 2"])
+    })
+  )
+
   itLeavesNothing("follows the output of discovered tasks on each connection", () =>
     Effect.gen(function* () {
-      const { client, mesh } = yield* setup
+      const { client, mesh } = yield* setup()
       const all = yield* follow(client.everything())
       yield* settle
       yield* align

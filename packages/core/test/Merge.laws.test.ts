@@ -15,6 +15,8 @@ interface Total {
   readonly single: number
   readonly unaligned: number
   readonly disagreements: number
+  /** The marks that a disagreement caused. */
+  readonly disagreementMarks: number
   readonly overruns: number
   readonly maxHeld: number
 }
@@ -28,6 +30,7 @@ const runs = (world: Partial<World>, seeds = 4): Total => {
     single: sum(({ single }) => single),
     unaligned: sum(({ unaligned }) => Object.values(unaligned).reduce((total, count) => total + count, 0)),
     disagreements: sum(({ stats }) => stats.disagreements),
+    disagreementMarks: sum(({ unaligned }) => unaligned["disagreement"] ?? 0),
     overruns: sum(({ stats }) => stats.overruns),
     maxHeld: Math.max(...verdicts.map(({ maxHeld }) => maxHeld))
   }
@@ -67,6 +70,13 @@ describe.each(allContents)("with contents drawn from %s values", (contents) => {
     assert.deepStrictEqual(total.violations, [])
   })
 
+  it("needs almost no mark at a loss because the server has sent frames that cannot be decoded", () => {
+    const total = runs({ contents, garbage: 0.1, delays: [20, 400] })
+    assert.deepStrictEqual(total.violations, [])
+    assert.strictEqual(total.disagreements, 0)
+    assert.isBelow(total.disagreementMarks, total.single / 10)
+  })
+
   it("keeps the law when updates have no versions, and when some have", () => {
     for (const versions of [0, 0.5]) {
       const total = runs({ contents, versions, uptime: 5000, downtime: 1000 }, 3)
@@ -95,6 +105,17 @@ describe.each(allContents)("with contents drawn from %s values", (contents) => {
 it("marks what a server skips for one of two connections", () => {
   for (const versions of [1, 0]) {
     const total = runs({ skips: 0.01, versions }, 8)
+    assert.deepStrictEqual(total.violations, [])
+    assert.isAbove(total.disagreements, 50)
+  }
+})
+
+it("marks what arrives on one of two connections as a frame that cannot be decoded", () => {
+  for (const delays of [
+    [20, 20],
+    [20, 400]
+  ] as const) {
+    const total = runs({ damages: 0.01, versions: 0, delays }, 8)
     assert.deepStrictEqual(total.violations, [])
     assert.isAbove(total.disagreements, 50)
   }

@@ -147,10 +147,25 @@ describe("Merge.make", () => {
     assert.isTrue(merge.isAligned(0) && merge.isAligned(1))
   })
 
-  it("does not trust an input alone that could not decode a frame which the other one may have had", () => {
+  it("goes on with an input that could not decode a frame which no other input has passed", () => {
+    const merge = aligned()
+    assert.deepStrictEqual(merge.offer(0, [badFrame, ...says("x")], 2).map(word), ["BadFrame", "x"])
+    assert.deepStrictEqual(merge.offer(1, [disconnected()], 3), [])
+    assert.deepStrictEqual(merge.offer(0, says("y"), 4).map(word), ["y"])
+  })
+
+  it("does not trust an input alone that could not decode a frame which the other one may have decoded before", () => {
+    const merge = aligned()
+    merge.offer(1, says("x"), 2)
+    merge.offer(0, [badFrame], 3)
+    assert.deepStrictEqual(merge.offer(1, [disconnected()], 4).map(word), ["Unaligned disagreement"])
+  })
+
+  it("does not trust an input alone that could not decode a frame which the other one has passed since", () => {
     const merge = aligned()
     merge.offer(0, [badFrame, ...says("x")], 2)
-    assert.deepStrictEqual(merge.offer(1, [disconnected()], 3).map(word), ["Unaligned disagreement"])
+    merge.offer(1, says("x", "x"), 3)
+    assert.deepStrictEqual(merge.offer(1, [disconnected()], 4).map(word), ["Unaligned disagreement"])
   })
 
   it("emits errors and unknown messages once for each time that one input delivers them", () => {

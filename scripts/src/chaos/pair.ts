@@ -7,6 +7,7 @@ import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
 import * as MergeAudit from "@makima-stream/test-kit/MergeAudit"
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
@@ -14,23 +15,29 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import { openSync, writeSync } from "node:fs"
 import * as Child from "../child.ts"
 import * as History from "./history.ts"
 import * as Lines from "./lines.ts"
+import * as Reports from "./reports.ts"
 import { latency } from "./settings.ts"
 
 const ClientLine = Schema.fromJsonString(
   Schema.TaggedUnion({
-    States: { states: Schema.Array(Schema.String) },
+    States: { states: Schema.Array(Schema.Struct({ state: Schema.String, epoch: Schema.Int })), events: Schema.Int },
     Figures: { events: Schema.Int, faults: Schema.Array(Schema.String), maxRssMiB: Schema.Finite }
   })
 )
+type Figures = Extract<typeof ClientLine.Type, { _tag: "Figures" }>
 const decodeLine = Schema.decodeUnknownSync(ClientLine)
 
 /** How long a fault of the network lasts, in milliseconds. */
 const spell = 300
 
 const calm: ChaosProxy.Shape = { latencyMillis: latency }
+
+/** How long a connection may take to get lost or aligned, in milliseconds. */
+const patience = 60_000
 
 /** The fewest cuts of a run. */
 const enough = 50
@@ -39,11 +46,15 @@ export interface Options {
   readonly minutes: number
   /** Whether each fault hits both networks. */
   readonly both: boolean
+  /** Where the logs of the run are written and kept; in a temporary directory by default. */
+  readonly keep?: string | undefined
 }
 
-export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
+export const run = Effect.fnUntraced(function* ({ both, keep, minutes }: Options) {
   const fileSystem = yield* FileSystem.FileSystem
-  const directory = yield* fileSystem.makeTempDirectoryScoped({ prefix: "makima-chaos-" })
+  const directory = keep ?? (yield* fileSystem.makeTempDirectoryScoped({ prefix: "makima-chaos-" }))
+  yield* fileSystem.makeDirectory(directory, { recursive: true })
+  const traceFile = openSync(`${directory}/trace.jsonl`, "w")
   const begin = yield* Clock.currentTimeMillis
   const logFile = `${directory}/server.jsonl`
   const eventsFile = `${directory}/client.jsonl`
@@ -59,45 +70,54 @@ export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
   // reports of the client
   // -------------------------------------------------------------------------
 
-  const nextLine = Effect.map(Queue.take(client.lines), decodeLine)
-
-  /** The network with a fault, and the number of losses on a network without one. */
+  const reports = Reports.make(patience)
+  const figures = yield* Deferred.make<Figures>()
+  /** The network with a fault, and the states of a connection on a network without one. */
   let injured: number | undefined
   const uninjured: Array<string> = []
-  const awaitStates = (isAwaited: (states: ReadonlyArray<string>) => boolean) =>
-    Effect.gen(function* () {
-      while (true) {
-        const line = yield* nextLine
-        if (line._tag !== "States" || line.states.length === 0) continue
-        if (!both && injured !== undefined) {
-          uninjured.push(...line.states.filter((state, i) => i !== injured && state !== "aligned"))
-        }
-        if (isAwaited(line.states)) return
+  const trace = (what: object): Effect.Effect<void> =>
+    Effect.map(Clock.currentTimeMillis, (at) => writeSync(traceFile, `${JSON.stringify({ at, ...what })}\n`))
+
+  yield* Queue.take(client.lines).pipe(
+    Effect.map(decodeLine),
+    Effect.flatMap((line) => {
+      if (line._tag === "Figures") return Deferred.succeed(figures, line)
+      if (!both && injured !== undefined) {
+        uninjured.push(...line.states.flatMap(({ state }, i) => (i !== injured && state !== "aligned" ? [state] : [])))
       }
-    })
-  const aligned = awaitStates((states) => states.every((state) => state === "aligned"))
-  const lost = (path: number) =>
-    awaitStates((states) => states.every((state, i) => (i === path || both ? state !== "aligned" : true)))
+      reports.report(line.states)
+      return trace(line)
+    }),
+    Effect.forever,
+    Effect.forkScoped
+  )
 
   // -------------------------------------------------------------------------
   // the faults
   // -------------------------------------------------------------------------
 
   const made = { cuts: 0 }
+  const pathsOf = (path: number) => (both ? [0, 1] : [path])
   const on = (path: number, act: (proxy: ChaosProxy.ChaosProxy) => Effect.Effect<unknown>) =>
     Effect.forEach(
-      proxies.filter((_, i) => both || i === path),
+      proxies.filter((_, i) => pathsOf(path).includes(i)),
       act,
       { discard: true }
     )
-  const cut = (path: number) =>
+  const losing = (path: number, act: Effect.Effect<unknown>) =>
     Effect.suspend(() => {
       made.cuts++
+      const before = reports.latest()
       return Effect.andThen(
-        on(path, (proxy) => proxy.kill()),
-        lost(path)
+        act,
+        reports.until("lost", (states) => Reports.areLost(pathsOf(path), before, states))
       )
     })
+  const cut = (path: number) =>
+    losing(
+      path,
+      on(path, (proxy) => proxy.kill())
+    )
   const slow = (path: number, shape: ChaosProxy.Shape) =>
     on(path, (proxy) => proxy.shape(shape)).pipe(
       Effect.andThen(Effect.sleep(spell)),
@@ -113,29 +133,31 @@ export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
     split: (path: number) => slow(path, { ...calm, pieceBytes: 1 }),
     halfOpen: (path: number) =>
       Effect.gen(function* () {
-        made.cuts++
         const frozen = yield* Effect.forEach(proxies, (proxy) => Effect.map(proxy.connections, ({ length }) => length))
-        yield* on(path, (proxy) => proxy.freeze())
-        yield* lost(path)
+        yield* losing(
+          path,
+          on(path, (proxy) => proxy.freeze())
+        )
         yield* Effect.sleep(spell)
         // Only what was frozen: a new connection has no fault.
-        yield* Effect.forEach(proxies, (proxy, i) => (both || i === path ? proxy.kill(frozen[i]) : Effect.void), {
-          discard: true
-        })
+        yield* Effect.forEach(pathsOf(path), (i) => proxies[i]?.kill(frozen[i]) ?? Effect.void, { discard: true })
       })
   }
   const names = Object.keys(faults) as ReadonlyArray<keyof typeof faults>
   const counts: Record<string, number> = {}
 
-  yield* aligned
+  yield* reports.until("aligned", Reports.areAligned)
   do {
     for (const name of yield* Random.shuffle([...names, "cut", "cut", "cut", "cut"] as const)) {
       const path = yield* Random.nextIntBetween(0, 2)
+      const before = reports.latest()
       injured = path
+      yield* trace({ fault: name, path })
       yield* faults[name](path)
       counts[name] = (counts[name] ?? 0) + 1
-      yield* aligned
+      yield* reports.until("back", (states) => Reports.areBack(pathsOf(path), before, states))
       yield* Effect.sleep(yield* Random.nextIntBetween(50, 250))
+      yield* reports.until("aligned", Reports.areAligned)
     }
   } while (made.cuts < enough || (yield* Clock.currentTimeMillis) - begin < minutes * 60_000)
 
@@ -145,22 +167,19 @@ export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
 
   injured = undefined
   server.process.stdin?.write("stop\n")
-  yield* awaitStates((states) => states.every((state) => state.startsWith("offline") || state === "connecting"))
+  yield* reports.until("offline", (states) =>
+    states.every(({ state }) => state.startsWith("offline") || state === "connecting")
+  )
   yield* client.signal("SIGTERM")
-  let figures = yield* nextLine
-  while (figures._tag !== "Figures") figures = yield* nextLine
+  const { faults: uncaught, maxRssMiB } = yield* Deferred.await(figures)
   const exitCode = yield* client.exited
   yield* Scope.close(serverScope, Exit.void)
 
   const log = History.join([{ log: Lines.readLog(logFile), dials: [], killedAt: undefined }], [])
   const events = Lines.readEvents(eventsFile)
   const report = MergeAudit.compare(log, events)
-  if (process.env["KEEP"]) yield* fileSystem.copy(directory, process.env["KEEP"])
   const clean =
-    MergeAudit.isClean(report) &&
-    (both || report.missedWhileAway === 0) &&
-    figures.faults.length === 0 &&
-    exitCode === 130
+    MergeAudit.isClean(report) && (both || report.missedWhileAway === 0) && uncaught.length === 0 && exitCode === 130
   return {
     clean,
     seconds: Math.round(((yield* Clock.currentTimeMillis) - begin) / 100) / 10,
@@ -172,9 +191,9 @@ export const run = Effect.fnUntraced(function* ({ both, minutes }: Options) {
     resyncs: events.filter(({ _tag }) => _tag === "Resync").length,
     ...report,
     uninjuredLosses: uninjured,
-    uncaughtInClient: figures.faults,
+    uncaughtInClient: uncaught,
     clientExitCode: exitCode,
-    clientMaxRssMiB: Math.round(figures.maxRssMiB)
+    clientMaxRssMiB: Math.round(maxRssMiB)
   }
 }, Effect.scoped)
 

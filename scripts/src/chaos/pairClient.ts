@@ -20,6 +20,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Socket from "effect/socket/Socket"
 import { openSync } from "node:fs"
 import * as Lines from "./lines.ts"
+import type * as Reports from "./reports.ts"
 import { interval, pairDeadline, taskIds } from "./settings.ts"
 
 const [first = "", second = "", eventsFile = ""] = process.argv.slice(2)
@@ -47,27 +48,32 @@ const socket = (url: string) =>
 
 let events = 0
 
+const stateOf = (connection: Merge.ConnectionStatus): string => {
+  switch (connection._tag) {
+    case "Online":
+      return connection.isAligned ? "aligned" : "online"
+    case "Offline":
+      return `offline ${connection.reason._tag}`
+    default:
+      return connection._tag.toLowerCase()
+  }
+}
+
 const program = Effect.gen(function* () {
   const client = yield* MeshClient.make({
     policy: { schedule, minDelay: "20 millis", stableAfter: "1 second" },
     connections: Merge.connections({ sockets: [yield* socket(second)] })
   }).pipe(Effect.provideService(Socket.Socket, yield* socket(first)))
+  const epochs: Array<number> = []
   yield* SubscriptionRef.changes(client.status).pipe(
     Stream.runForEach(({ connections = [] }) =>
-      Effect.sync(() =>
-        print({
-          _tag: "States",
-          states: connections.map((each) =>
-            each._tag === "Online"
-              ? each.isAligned
-                ? "aligned"
-                : "online"
-              : each._tag === "Offline"
-                ? `offline ${each.reason._tag}`
-                : each._tag.toLowerCase()
-          )
+      Effect.sync(() => {
+        const states = connections.map((each, i): Reports.State => {
+          if (each._tag === "Online") epochs[i] = each.epoch
+          return { state: stateOf(each), epoch: epochs[i] ?? 0 }
         })
-      )
+        print({ _tag: "States", states, events })
+      })
     ),
     Effect.forkScoped
   )

@@ -2,6 +2,7 @@
  * A model of a server and two connections to it, in discrete time, that feeds a
  * `Merge.Machine` and judges what it emits. Every chance comes from one seed.
  */
+import { DecodeError } from "@makima-stream/core/DecodeError"
 import type { Data, Disconnected, MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
 import { ConnectionLost } from "@makima-stream/core/MeshError"
 import type * as Merge from "@makima-stream/core/Merge"
@@ -32,6 +33,10 @@ export interface World {
   readonly jitter: number
   /** How often the server skips a message for one of the two connections. */
   readonly skips: number
+  /** How often the server sends a frame that cannot be decoded, to both connections. Defaults to never. */
+  readonly garbage?: number
+  /** How often a message arrives on one of the two connections as a frame that cannot be decoded. Defaults to never. */
+  readonly damages?: number
   /** Whether the machine may ask for boundaries. Otherwise it has signs of life only. */
   readonly asks: boolean
   readonly options?: Merge.Options
@@ -85,6 +90,9 @@ export interface Verdict {
 /** Runs a world with a merge and judges it. */
 export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict => {
   const rnd = random(world.seed)
+  const { damages = 0 } = world
+  /** Whether one connection may lack what the other one has. */
+  const isLossy = world.skips > 0 || damages > 0
   const exponential = (mean: number) => (mean === Infinity ? Infinity : -Math.log(1 - rnd()) * mean)
   const machine = make({ ...world.options, ...(world.asks ? { skew: Infinity } : {}) })
 
@@ -145,11 +153,13 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
     sequence.push({ key, index, message: make() })
     sent++
     const skipped = rnd() < world.skips ? Math.floor(rnd() * 2) : -1
+    const damaged = damages > 0 && rnd() < damages ? Math.floor(rnd() * 2) : -1
     connections.forEach((connection) => {
       if (connection === undefined || !connection.subscribed || connection.input === skipped) return
       const message = make()
       copies.set(message, { key, index, message })
       down(connection, () => {
+        if (connection.input === damaged) return emit(machine.offer(connection.input, [badFrame], now))
         const times = received.get(key) ?? new Map<number, number>()
         received.set(key, times)
         if (!times.has(index)) times.set(index, now)
@@ -157,6 +167,14 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
         emit(machine.offer(connection.input, [message], now))
       })
     })
+  }
+
+  const garbage = (): void => {
+    for (const connection of connections) {
+      if (connection?.subscribed === true) {
+        down(connection, () => emit(machine.offer(connection.input, [badFrame], now)))
+      }
+    }
   }
 
   /** Something travels to the client. */
@@ -187,6 +205,7 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
       return
     }
     emission()
+    if (world.garbage !== undefined && rnd() < world.garbage) garbage()
     at(now + exponential(1000 / world.rate), () => burst(until))
   }
 
@@ -250,7 +269,7 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
     connections[input] = undefined
     cuts++
     // Where the server skips, only what could be compared with the other connection counts as received.
-    if (world.skips > 0) {
+    if (isLossy) {
       for (const { at, index, times } of connection.arrivals) if (at > now - 3000) times.delete(index)
     }
     const other = connections[1 - input]
@@ -334,9 +353,9 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
       let last: number | undefined
       let lastAt = 0
       let isComplete = false
-      const marksAt = output.flatMap(({ at, element }) => (isMarkOf(element, taskId ?? "") ? [at] : []))
+      const marksAt = output.flatMap(({ at, element }) => (isMarkOf(element, taskId ?? "", world) ? [at] : []))
       for (const { at, element } of output) {
-        if (isMarkOf(element, taskId ?? "")) {
+        if (isMarkOf(element, taskId ?? "", world)) {
           isComplete = element._tag === "Resync"
           last = undefined
           continue
@@ -347,13 +366,13 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
         if (isComplete && last !== undefined && index !== last + 1) {
           if (index <= last) {
             // Where the server skips, a mark may follow what it comes from: nothing shows it before.
-            if (world.skips === 0 || !marksAt.some((mark) => mark >= at && mark <= at + 20_000))
+            if (!isLossy || !marksAt.some((mark) => mark >= at && mark <= at + 20_000))
               violations.push(`${key}: ${index} after ${last}, at ${at}`)
           } else {
             // A hole. What a server skips for one connection may be missing; what was received may not.
             for (let missing = last + 1; missing < index; missing++) {
               const time = times.get(missing)
-              if (world.skips === 0) violations.push(`${key}: ${missing} missing before ${index}, at ${at}`)
+              if (!isLossy) violations.push(`${key}: ${missing} missing before ${index}, at ${at}`)
               else if (time !== undefined && !marksAt.some((mark) => mark >= lastAt && mark <= time + 20_000)) {
                 violations.push(`${key}: ${missing} skipped and received at ${time}, missing before ${index}, at ${at}`)
               }
@@ -364,7 +383,7 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
         lastAt = at
       }
       // At the end, what was received after the last mark is there.
-      if (isComplete && last !== undefined && world.skips === 0) {
+      if (isComplete && last !== undefined && !isLossy) {
         for (let missing = last + 1; missing < sequence.length; missing++) {
           if (times.has(missing)) violations.push(`${key}: ${missing} missing at the end, after ${last}`)
         }
@@ -374,6 +393,15 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
   }
 }
 
-const isMarkOf = (element: MeshEvent, taskId: string): boolean =>
+const badFrame: Resync = {
+  _tag: "Resync",
+  epoch: 1,
+  reason: { _tag: "BadFrame", error: new DecodeError({ problem: "InvalidJson", path: [], expected: "JSON", size: 2 }) }
+}
+
+/** Whether a message may be missing at the place of an element. `garbage` hides no message. */
+const isMarkOf = (element: MeshEvent, taskId: string, world: World): boolean =>
   element._tag === "Disconnected" ||
-  (element._tag === "Resync" && (element.taskId === undefined || element.taskId === taskId))
+  (element._tag === "Resync" &&
+    (element.taskId === undefined || element.taskId === taskId) &&
+    (element.reason._tag !== "BadFrame" || world.damages !== undefined))

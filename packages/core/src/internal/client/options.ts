@@ -120,8 +120,8 @@ export interface Options extends MeshSession.Options {
   readonly connections?: Connections | undefined
   /**
    * Decodes messages that the protocol does not define into elements of the streams, for example
-   * the marks of a gateway: `GatewayMessages.extension`. Has no effect together with
-   * `connections`. Defaults to none: such a message is an `UnknownMessage`.
+   * the marks of a gateway: `GatewayMessages.extension`. Defaults to
+   * none: such a message is an `UnknownMessage`.
    *
    * @since 0.2.0
    */

@@ -26,8 +26,10 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as MeshError from "../../MeshError.ts"
 import type { Connected, Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
+import type { UnknownMessage } from "../../ServerMessage.ts"
 import * as Connection from "../session/connection.ts"
 import type { ConnectionStatus, Group, MergedOptions } from "../session/connections.ts"
+import type { Extension } from "../session/extension.ts"
 import type { Key } from "../session/subscriptions.ts"
 import { monotonicMillis } from "../time.ts"
 import * as BoundarySocket from "./boundarySocket.ts"
@@ -111,6 +113,18 @@ interface Input {
   readonly placed: Set<Key>
 }
 
+/**
+ * Reports invalid messages of an extension where a connection decodes them, and leaves
+ * the others unknown: the merge drops the second copy before it is decoded, and the
+ * element then has the epoch of the merged feed.
+ */
+const validating = (extension: Extension): Extension => ({
+  decode(message, epoch, size) {
+    const decoded = extension.decode(message, epoch, size)
+    return decoded?._tag === "DecodeError" ? decoded : undefined
+  }
+})
+
 class MergedFeed<Extra> {
   readonly #options: GroupOptions
   readonly #own: MergedOptions<Extra>
@@ -162,7 +176,7 @@ class MergedFeed<Extra> {
 
   /** Makes the connections. Nothing is dialled before the first pull. */
   open(first: Socket.Socket): Effect.Effect<void, never, Scope.Scope> {
-    const { mayBeWanted, policy, settings } = this.#own
+    const { extension, mayBeWanted, policy, settings } = this.#own
     const stopped = Scope.addFinalizer(
       this.#parts.scope,
       Effect.sync(() => this.#table.stopped())
@@ -174,6 +188,7 @@ class MergedFeed<Extra> {
         policy,
         mayBeWanted,
         subscriptions,
+        extension: extension === undefined ? undefined : validating(extension),
         onDial: (attempt) => this.#onDial(i, attempt),
         onConfirmed: (key) => ({ _tag: "Placed", key })
       }).pipe(
@@ -325,9 +340,20 @@ class MergedFeed<Extra> {
           continue
         case "Resync":
           if (this.#onMark(element)) continue
+          break
+        case "UnknownMessage":
+          out.push(this.#extended(element))
+          continue
       }
       out.push(element)
     }
+  }
+
+  /** Decodes a message of an extension, once for all connections. */
+  #extended(message: UnknownMessage): MeshEvent {
+    // The size is only for errors, which `validating` has found.
+    const element = this.#own.extension?.decode(message.raw, this.#epoch, 0)
+    return element === undefined || element._tag === "DecodeError" ? message : element
   }
 
   /** The merged feed is connected. */
@@ -437,7 +463,8 @@ class MergedFeed<Extra> {
       const pause = Effect.sleep(wait)
       const next = asked.length === 0 ? calm : joining.length > 0 ? pause : Effect.andThen(pause, calm)
       wait = asked.length === 0 ? firstAsk : Math.min(wait * 2, lastAsk)
-      return Effect.andThen(Effect.all(requests, { discard: true }), next)
+      // A message may have aligned an input since the last round.
+      return Effect.andThen(Effect.all([...requests, this.#publishStatus], { discard: true }), next)
     })
     return Effect.forever(round)
   })

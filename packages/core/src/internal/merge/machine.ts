@@ -47,6 +47,19 @@ interface KindState {
   confirmedAt: number
   isLoKnown: boolean
   isHiKnown: boolean
+  /** The time of its last boundary. */
+  passed: number
+}
+
+/** A frame that could not be decoded. */
+interface BadFrame {
+  readonly at: number
+  /** Whether another input, which was aligned, has to deliver it too. */
+  isExpected: boolean
+  /** Whether its connection has ended. It is only kept to recognise the copy of another input. */
+  isPast: boolean
+  /** Whether another input may have decoded it: it was ahead at that time, or has been ahead since. */
+  isSuspect: boolean
 }
 
 interface Input {
@@ -57,8 +70,8 @@ interface Input {
   unconfirmed: number
   /** When a frame last counted as a boundary. */
   boundaryAt: number
-  /** When it delivered frames that could not be decoded and that no other input has delivered yet. */
-  badFrames: Array<number>
+  /** The frames that it delivered, that could not be decoded and that no other input has delivered yet. */
+  badFrames: Array<BadFrame>
   readonly updates: KindState
   readonly output: KindState
 }
@@ -107,7 +120,8 @@ const makeKindState = (): KindState => ({
   since: -Infinity,
   confirmedAt: Infinity,
   isLoKnown: false,
-  isHiKnown: false
+  isHiKnown: false,
+  passed: -Infinity
 })
 
 export class Machine {
@@ -167,6 +181,19 @@ export class Machine {
     if (state !== "open" || !updates.leads || !output.leads) return false
     for (const kind of kinds) {
       for (const { members } of this.#sequences[kind].values()) if (members[input]?.mode !== "aligned") return false
+    }
+    return true
+  }
+
+  /** Whether an aligned input has delivered everything that any input has delivered. */
+  #isFirst(input: number): boolean {
+    const { output, updates } = this.#input(input)
+    if (!updates.leads || !output.leads) return false
+    for (const kind of kinds) {
+      for (const { members, position } of this.#sequences[kind].values()) {
+        const member = members[input]
+        if (member?.mode !== "aligned" || member.at !== position) return false
+      }
     }
     return true
   }
@@ -278,7 +305,16 @@ export class Machine {
       if (this.#settings.isWanted?.(kind, taskId) === false) return
       sequence = this.#create(kind, taskId, now, out)
     }
+    const before = out.length
     sequence.receive(input, message, now, out)
+    if (out.length > before) this.#onAhead(input)
+  }
+
+  /** An input has delivered something first, so it has passed the bad frames of the others. */
+  #onAhead(input: number): void {
+    for (let i = 0; i < this.#inputs.length; i++) {
+      if (i !== input) for (const badFrame of this.#input(i).badFrames) badFrame.isSuspect ||= !badFrame.isPast
+    }
   }
 
   /** A message without a task is emitted once for each time that one input delivers it. */
@@ -363,7 +399,6 @@ export class Machine {
   #begin(input: number, now: number, isLoKnown: boolean): void {
     const state = this.#input(input)
     state.state = "opening"
-    state.badFrames = []
     state.isConfirmed = false
     state.unconfirmed = 0
     for (const kind of kinds) {
@@ -444,6 +479,7 @@ export class Machine {
   boundary(input: number, kind: Kind, time: number, now: number, out: Array<MeshEvent> = []): Array<MeshEvent> {
     const state = this.#input(input)
     if (state.state !== "open") return out
+    state[kind].passed = time
     for (const sequence of this.#sequences[kind].values()) sequence.boundary(input, time, now, out)
     if (state[kind].leads) {
       for (const other of this.#inputs) {
@@ -455,6 +491,7 @@ export class Machine {
       state[kind].isLoKnown = true
     }
     this.#settle(kind)
+    this.#settleBadFrames()
     return out
   }
 
@@ -501,6 +538,10 @@ export class Machine {
     const wasOpen = state.state === "open"
     state.state = "closed"
     state.isConfirmed = false
+    for (const badFrame of state.badFrames) {
+      badFrame.isExpected = badFrame.isSuspect = false
+      badFrame.isPast = true
+    }
     for (const kind of kinds) {
       state[kind].leads = false
       for (const sequence of this.#sequences[kind].values()) sequence.close(input, now)
@@ -539,9 +580,12 @@ export class Machine {
     if (lead >= 0) {
       this.#markJoining(now, out)
       const { badFrames } = this.#input(lead)
-      // The lost input might have delivered the frame that this one could not decode.
-      if (badFrames.length > 0 && this.#inputs.filter(({ state }) => state === "open").length === 1) {
-        badFrames.length = 0
+      // The lost input might have delivered the frame that this one could not decode, so the places of this one may be wrong.
+      const isSuspect = badFrames.some((badFrame) => badFrame.isSuspect)
+      const isAlone = this.#inputs.filter(({ state }) => state === "open").length === 1
+      // No input is left that could deliver them too.
+      if (isAlone) badFrames.length = 0
+      if (isSuspect && isAlone) {
         this.#mark("disagreement", out)
         this.#takeOver(lead, now)
       }
@@ -627,22 +671,43 @@ export class Machine {
    */
   #badFrame(input: number, mark: Resync, now: number, out: Array<MeshEvent>): void {
     const own = this.#input(input)
-    const first = this.#inputs.find((other) => other !== own && other.badFrames.some((at) => now - at < copyMillis))
-    if (first !== undefined) {
-      first.badFrames.shift()
+    // What arrived elsewhere before this time, this input has delivered before.
+    const passed = Math.max(now - copyMillis, Math.min(own.updates.passed, own.output.passed))
+    for (const other of this.#inputs) {
+      const copy = other === own ? -1 : other.badFrames.findIndex(({ at }) => at > passed)
+      if (copy < 0) continue
+      other.badFrames.splice(copy, 1)
       return
     }
-    if (this.#inputs.some((other) => other !== own && other.state === "open")) own.badFrames.push(now)
+    if (this.#inputs.some((other) => other !== own && other.state !== "closed")) {
+      const isExpected = this.#inputs.some((other, i) => other !== own && this.isAligned(i))
+      own.badFrames.push({ at: now, isExpected, isPast: false, isSuspect: !this.#isFirst(input) })
+    }
     out.push({ ...mark, epoch: this.#epoch })
+  }
+
+  /**
+   * When all inputs are aligned by boundaries, the places count from there on. A bad frame from
+   * before has no effect on them, and every later one has a copy on each input.
+   */
+  #settleBadFrames(): void {
+    const open = this.#inputs.filter(({ state }) => state === "open")
+    if (open.every(({ badFrames }) => badFrames.length === 0)) return
+    if (!this.#inputs.every(({ state }, i) => state !== "open" || this.isAligned(i))) return
+    const from = Math.min(...open.flatMap(({ output, updates }) => [output.passed, updates.passed]))
+    for (const input of open) {
+      input.badFrames = input.badFrames.filter(({ at, isExpected, isPast }) => isExpected || isPast || at > from)
+      for (const badFrame of input.badFrames) badFrame.isExpected ||= !badFrame.isPast
+    }
   }
 
   /** If no other input delivered the bad frame of an input, that input has lost a message: it joins again. */
   #judgeBadFrames(now: number, out: Array<MeshEvent>): void {
-    this.#inputs.forEach(({ badFrames, state }, i) => {
+    this.#inputs.forEach(({ badFrames }, i) => {
       const [oldest] = badFrames
-      if (oldest === undefined || state !== "open" || now - oldest < copyMillis) return
-      badFrames.length = 0
-      this.#hole(i, unaligned(this.#epoch, "disagreement"), now, out)
+      if (oldest === undefined || now - oldest.at < copyMillis) return
+      badFrames.shift()
+      if (oldest.isExpected) this.#hole(i, unaligned(this.#epoch, "disagreement"), now, out)
     })
   }
 

@@ -10,7 +10,8 @@ import type * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { validateHeaderName, validateHeaderValue, type Agent } from "node:http"
+import type { Agent } from "node:http"
+import { http } from "./builtin.ts"
 import * as Proxy from "./proxy.ts"
 import { version } from "./version.ts"
 
@@ -294,7 +295,7 @@ const proxyOf = (option: ProxyOption = "environment"): Result.Result<Proxy.Setti
 
 const isHeaderName = (name: string): boolean => {
   try {
-    validateHeaderName(name)
+    http().validateHeaderName(name)
     return true
   } catch {
     return false
@@ -304,7 +305,7 @@ const isHeaderName = (name: string): boolean => {
 /** Whether a text can be the value of a header. */
 export const isHeaderValue = (value: string): boolean => {
   try {
-    validateHeaderValue(keyHeader, value)
+    http().validateHeaderValue(keyHeader, value)
     return true
   } catch {
     return false

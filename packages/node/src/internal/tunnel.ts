@@ -6,10 +6,10 @@
  * would leave it open while the proxy is silent), and does not report whether a 403 came
  * from the proxy or from the server. See `docs/decisions/050-proxy-tunnel.md`.
  */
-import * as http from "node:http"
 import * as https from "node:https"
 import type { Socket } from "node:net"
 import * as tls from "node:tls"
+import { http } from "./builtin.ts"
 import type { Proxy } from "./proxy.ts"
 
 export interface Options {
@@ -48,7 +48,7 @@ export const connect = (options: Options, onSocket: OnSocket): (() => void) => {
     onSocket(error, socket)
   }
 
-  const request = (proxy.secure ? https : http).request({
+  const request = (proxy.secure ? https : http()).request({
     method: "CONNECT",
     host: proxy.host,
     port: proxy.port,

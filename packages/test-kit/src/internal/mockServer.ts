@@ -11,7 +11,7 @@
  * 3. Faults of handshakes form one queue: each upgrade on the feed's path takes
  *    the oldest.
  */
-import * as Http from "node:http"
+import type { IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -85,7 +85,8 @@ const keyHeader = "x-makima-api-key"
 
 export const make = (options: Options): MockServer => {
   const { recorder } = options
-  const http = Http.createServer((_, response) => response.writeHead(404).end())
+  const { createServer, STATUS_CODES } = process.getBuiltinModule("node:http")
+  const http = createServer((_, response) => response.writeHead(404).end())
   // The types of `ws` do not know all of its options yet.
   const upgraderOptions: ServerOptions & { readonly maxPendingAutoPongs: number } = {
     noServer: true,
@@ -117,7 +118,7 @@ export const make = (options: Options): MockServer => {
     else options.schedule(dials.delayMillis, () => socket.destroyed || answerDial(request, socket, head))
   })
 
-  const answerDial = (request: Http.IncomingMessage, socket: Duplex, head: Buffer): void => {
+  const answerDial = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const fault = Verbs.takeFault(dials)
     if (fault?._tag === "Stall") {
       recorder.append({ _tag: "Stalled" })
@@ -135,7 +136,7 @@ export const make = (options: Options): MockServer => {
     const lines = Object.entries({ connection: "close", "content-length": "0", ...headers })
     socket.end(
       [
-        `HTTP/1.1 ${status} ${Http.STATUS_CODES[status] ?? "Refused"}`,
+        `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Refused"}`,
         ...lines.map(([name, value]) => `${name}: ${value}`),
         "",
         ""
@@ -143,7 +144,7 @@ export const make = (options: Options): MockServer => {
     )
   }
 
-  const accept = (webSocket: WebSocket, request: Http.IncomingMessage, socket: Duplex): void => {
+  const accept = (webSocket: WebSocket, request: IncomingMessage, socket: Duplex): void => {
     const { [keyHeader]: key, ...headers } = request.headersDistinct
     const id = known.length + 1
     const connection: Connection = {

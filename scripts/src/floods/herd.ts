@@ -4,6 +4,7 @@ import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
 import * as TestClock from "effect/testing/TestClock"
@@ -38,6 +39,8 @@ export const delays = Effect.fnUntraced(
   },
   Effect.scoped,
   Effect.provide(TestClock.layer()),
+  // Each client warns after its third attempt.
+  Effect.provideService(References.MinimumLogLevel, "None"),
   (effect, options: { readonly clients: number; readonly dials: number; readonly seed: number }) =>
     Random.withSeed(effect, options.seed)
 )

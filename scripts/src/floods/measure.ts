@@ -1,8 +1,7 @@
 /** Measures the resources of this process, after a garbage collection. Needs `--expose-gc`. */
 import * as Effect from "effect/Effect"
-import { Socket } from "node:net"
+import { EventEmitter } from "node:events"
 import { queryObjects } from "node:v8"
-import { WebSocket } from "ws"
 
 /** The resources of a process. */
 export interface Holdings {
@@ -36,9 +35,16 @@ export const holdings = (): Holdings => {
   }
 }
 
-/** Counts reachable objects. Searches the whole heap, which takes a second. */
-export const objects = (): Objects => ({
-  fibers: queryObjects(Fiber, { format: "count" }),
-  sockets: queryObjects(Socket, { format: "count" }),
-  webSockets: queryObjects(WebSocket, { format: "count" })
-})
+/**
+ * Counts reachable objects. Each query collects the garbage several times, which takes a third of a second. So one query finds
+ * both kinds of sockets, by what they inherit from.
+ */
+export const objects = (): Objects => {
+  const emitters = queryObjects(EventEmitter, { format: "summary" })
+  const count = (name: string) => emitters.filter((text) => text.startsWith(`${name} {`)).length
+  return {
+    fibers: queryObjects(Fiber, { format: "count" }),
+    sockets: count("Socket"),
+    webSockets: count("WebSocket")
+  }
+}

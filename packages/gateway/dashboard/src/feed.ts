@@ -43,10 +43,8 @@ export interface Sink {
   readonly joined: (batch: ReadonlyArray<MeshEvent>) => void
   /** The tasks that the gateway knows. */
   readonly listed: (tasks: ReadonlyArray<ListedTask>) => void
-  /** The state of the page's own connection. */
-  readonly status: (status: MeshClient.Status) => void
-  /** Whether the gateway's connection to the server is up. Called when a mark of the gateway says so. */
-  readonly upstream: (isOnline: boolean) => void
+  /** The state of the connection. `isUpstream` if the gateway reported it: the gateway lost the server. */
+  readonly status: (status: MeshClient.Status, isUpstream: boolean) => void
   /** Whether the gateway refuses this browser. Asked after a failed attempt to connect. */
   readonly signedIn: (isSignedIn: boolean) => void
 }
@@ -64,12 +62,11 @@ const listPath = "/api/v1/mesh/tasks"
 /** The events wait here while the page is busy. Beyond it, the connection itself slows down. */
 const capacity = 4096
 
-/** Tells marks of the gateway's own connection from those of the page's connection. */
-const extensionOf = (sink: Sink): GatewayMessages.Extension => ({
+/** The extension of the gateway, which also remembers the reasons that came from the gateway. */
+const extensionOf = (upstreamReasons: WeakSet<object>): GatewayMessages.Extension => ({
   decode(message, epoch, size) {
     const element = GatewayMessages.extension.decode(message, epoch, size)
-    if (element?._tag === "Disconnected") sink.upstream(false)
-    if (element?._tag === "Connected") sink.upstream(true)
+    if (element?._tag === "Disconnected") upstreamReasons.add(element.reason)
     return element
   }
 })
@@ -100,18 +97,20 @@ const probe = (origin: string): Effect.Effect<boolean> =>
 
 const follow = (sink: Sink, origin: string, onClient: (client: MeshClient.Service) => void) =>
   Effect.gen(function* () {
+    const upstreamReasons = new WeakSet<object>()
     const socket = yield* MeshSocket.make({ url: origin, query: { marks: "1" } })
     const client = yield* MeshClient.make({
-      extension: extensionOf(sink),
+      extension: extensionOf(upstreamReasons),
       repair: repairOf(sink, origin),
       keepAlive: true
     }).pipe(Effect.provideService(Socket.Socket, socket))
     onClient(client)
     yield* SubscriptionRef.changes(client.status).pipe(
       Stream.runForEach((status) => {
-        sink.status(status)
-        if (status._tag === "Online") sink.signedIn(true)
-        return status._tag === "Offline" ? Effect.map(probe(origin), sink.signedIn) : Effect.void
+        const isUpstream = status._tag === "Offline" && upstreamReasons.has(status.reason)
+        sink.status(status, isUpstream)
+        if (status._tag === "Online" || isUpstream) sink.signedIn(true)
+        return status._tag === "Offline" && !isUpstream ? Effect.map(probe(origin), sink.signedIn) : Effect.void
       }),
       Effect.forkScoped
     )

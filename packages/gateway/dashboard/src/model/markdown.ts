@@ -1,0 +1,38 @@
+/** Markdown as tokens. The views make elements of them; nothing is ever parsed as HTML. */
+import { Lexer, type Token } from "marked"
+
+/** A longer text is shown as it is: to parse it would take too long, and nobody reads that much formatted text. */
+const maxLength = 30_000
+
+/** The most parsed texts that are kept. */
+const maxCached = 300
+
+/** Parses texts, and keeps the newest results. */
+export const parser = (): ((text: string) => ReadonlyArray<Token> | undefined) => {
+  const cache = new Map<string, ReadonlyArray<Token>>()
+  return (text) => {
+    if (text.length > maxLength) return undefined
+    const cached = cache.get(text)
+    if (cached !== undefined) return cached
+    const tokens = new Lexer({ gfm: true, breaks: true }).lex(text)
+    cache.set(text, tokens)
+    const [oldest] = cache.keys()
+    if (cache.size > maxCached && oldest !== undefined) cache.delete(oldest)
+    return tokens
+  }
+}
+
+/** The address of a link, if it is one that may be followed. */
+export const safeHref = (href: string): string | undefined => {
+  if (!URL.canParse(href)) return undefined
+  const { protocol } = new URL(href)
+  return protocol === "http:" || protocol === "https:" || protocol === "mailto:" ? href : undefined
+}
+
+const entities: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', "#39": "'", nbsp: "\u00a0" }
+
+/** Replaces the entities that people write. */
+export const decodeEntities = (text: string): string =>
+  text.includes("&")
+    ? text.replace(/&(amp|lt|gt|quot|#39|nbsp);/g, (whole, name: string) => entities[name] ?? whole)
+    : text

@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import type { DecodeError } from "./DecodeError.ts"
 import * as Frame from "./internal/wire/frame.ts"
 import * as Wire from "./internal/wire/message.ts"
+import { toDecodeError } from "./internal/wire/schemaError.ts"
 import { TaskId } from "./TaskId.ts"
 
 /**
@@ -126,5 +127,5 @@ export const decodeFrame = (frame: string | Uint8Array): Result.Result<ClientMes
   const result = decode(parsed.object)
   return Result.isSuccess(result)
     ? Result.succeed(result.success)
-    : Result.fail(Frame.invalidMessage(frame, undefined, result.failure))
+    : Result.fail(toDecodeError(result.failure, frame.length))
 }

@@ -10,12 +10,10 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { DecodeError } from "./DecodeError.ts"
-import * as ExactIntegers from "./internal/wire/exactIntegers.ts"
-import * as FastDecode from "./internal/wire/fastDecode.ts"
-import * as Frame from "./internal/wire/frame.ts"
+import type { DecodeError } from "./DecodeError.ts"
 import * as Wire from "./internal/wire/message.ts"
-import { serverTypes } from "./internal/wire/protocol.ts"
+import { serverMessages } from "./internal/wire/protocol.ts"
+import * as ServerFrame from "./internal/wire/serverFrame.ts"
 import { TaskId } from "./TaskId.ts"
 
 /**
@@ -169,7 +167,7 @@ export const OutputUnsubscribed = Wire.message("OutputUnsubscribed", "outputUnsu
 const UnknownObject = Schema.StructWithRest(Schema.Struct({ type: Schema.String }), [
   Schema.Record(Schema.String, Schema.Json)
 ]).check(
-  Schema.makeFilter(({ type }) => !serverTypes.has(type), {
+  Schema.makeFilter(({ type }) => !serverMessages.has(type), {
     expected: "a type that the protocol does not define"
   })
 )
@@ -245,7 +243,6 @@ export type Acknowledgement =
  */
 export type ServerMessage = TaskUpdated | TaskOutput | ServerError | Acknowledgement | UnknownMessage
 
-const decodeObject = /*#__PURE__*/ Schema.decodeUnknownResult(ServerMessage)
 const encodeObject = /*#__PURE__*/ Schema.encodeUnknownResult(ServerMessage)
 
 /**
@@ -253,8 +250,7 @@ const encodeObject = /*#__PURE__*/ Schema.encodeUnknownResult(ServerMessage)
  *
  * **Details**
  *
- * Returns the same value as the `ServerMessage` schema for the JSON object in the frame. Frequent messages are decoded by a
- * faster method. A leading byte order mark is ignored.
+ * Returns the same value as the `ServerMessage` schema for the JSON object in the frame, by a faster method. A leading byte order mark is ignored.
  *
  * **Gotchas**
  *
@@ -277,44 +273,8 @@ const encodeObject = /*#__PURE__*/ Schema.encodeUnknownResult(ServerMessage)
  * @since 0.1.0
  */
 export const decodeFrame = (frame: string | Uint8Array): Result.Result<ServerMessage, DecodeError> => {
-  const decoded = decode(frame)
+  const decoded = ServerFrame.decode(frame)
   return decoded._tag === "DecodeError" ? Result.fail(decoded) : Result.succeed(decoded)
-}
-
-/**
- * Like `decodeFrame`, but without a `Result`, which the session would otherwise allocate for every frame.
- *
- * @internal
- */
-export function decode(frame: string | Uint8Array): ServerMessage | DecodeError
-/**
- * Returns what `skip` needs, without a message, for a frame that is not wanted.
- *
- * @internal
- */
-export function decode(
-  frame: string | Uint8Array,
-  mayBeWanted: FastDecode.MayBeWanted | undefined
-): ServerMessage | DecodeError | FastDecode.Skippable
-/** @internal */
-export function decode(
-  frame: string | Uint8Array,
-  mayBeWanted?: FastDecode.MayBeWanted
-): ServerMessage | DecodeError | FastDecode.Skippable {
-  if (typeof frame === "string") {
-    const message = FastDecode.decodeText(frame, mayBeWanted)
-    if (message !== undefined) return message
-  }
-  const parsed = Frame.parse(frame)
-  if ("_tag" in parsed) return parsed
-  const object = ExactIntegers.restore(parsed.object, parsed.json)
-  const message = FastDecode.decode(object)
-  if (message !== undefined) return message
-  const result = decodeObject(object)
-  if (result._tag === "Success") return result.success
-  const { type } = object
-  const known = typeof type === "string" && serverTypes.has(type)
-  return Frame.invalidMessage(frame, known ? type : undefined, result.failure)
 }
 
 /**

@@ -10,7 +10,7 @@
  */
 import * as Stream from "effect/Stream"
 import type { MeshEvent } from "../MeshEvent.ts"
-import type { MayBeWanted } from "./wire/fastDecode.ts"
+import type { MayBeWanted } from "./wire/decodeText.ts"
 
 /** A predicate on events. */
 export type IsWanted = (event: MeshEvent) => boolean

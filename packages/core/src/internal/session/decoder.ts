@@ -9,8 +9,9 @@ import { DecodeError } from "../../DecodeError.ts"
 import * as MeshError from "../../MeshError.ts"
 import type { Data } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
-import * as ServerMessage from "../../ServerMessage.ts"
-import type { MayBeWanted } from "../wire/fastDecode.ts"
+import type * as ServerMessage from "../../ServerMessage.ts"
+import type { MayBeWanted } from "../wire/decodeText.ts"
+import * as ServerFrame from "../wire/serverFrame.ts"
 import type { Settings } from "./options.ts"
 
 export interface Options<A> {
@@ -64,7 +65,7 @@ export const make = <A>(options: Options<A>): Decoder<A> => {
     let outputs = 0
     for (const frame of frames) {
       bytes += frame.length
-      const decoded = ServerMessage.decode(frame, mayBeWanted)
+      const decoded = ServerFrame.decode(frame, mayBeWanted)
       if (typeof decoded === "string") {
         received++
         consecutiveBad = 0

@@ -10,7 +10,7 @@
  * the stack on deep input, and not every runtime passes it the source text.
  */
 import type * as Schema from "effect/Schema"
-import { serverTypes } from "./protocol.ts"
+import { serverMessages } from "./protocol.ts"
 
 /** A parsed JSON object. */
 export type JsonObject = { readonly [key: string]: Schema.Json }
@@ -42,7 +42,7 @@ export const quoteInexact = (json: string): string =>
 export const restore = (object: JsonObject, json: string): JsonObject => {
   const { toolInput, type } = object
   const isOutput = type === "taskOutput"
-  const isOpen = isOutput ? toolInput !== undefined : typeof type === "string" && !serverTypes.has(type)
+  const isOpen = isOutput ? toolInput !== undefined : typeof type === "string" && !serverMessages.has(type)
   if (!isOpen || !longDigits.test(json)) return object
   const exact: JsonObject = JSON.parse(quoteInexact(json))
   // The other members of an output stay numbers: a schema checks them.

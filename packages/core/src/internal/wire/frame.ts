@@ -1,12 +1,6 @@
-/**
- * Parses a frame to its JSON object, and turns a schema's error into a `DecodeError`. Both directions of the wire share
- * this.
- */
-import type * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
+/** Parses a frame to its JSON object. Both directions of the wire share this. */
 import { DecodeError } from "../../DecodeError.ts"
 import type { JsonObject } from "./exactIntegers.ts"
-import { memberNames } from "./protocol.ts"
 
 export type Frame = string | Uint8Array
 
@@ -48,40 +42,4 @@ export const parse = (frame: Frame): Parsed | DecodeError => {
   return typeof value === "object" && value !== null && !Array.isArray(value)
     ? { object: value as JsonObject, json }
     : invalidFrame(frame, "NotAnObject", "one JSON object")
-}
-
-const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
-
-/**
- * Returns the path up to the first name that the protocol does not define. Such a name is part of the frame's payload,
- * which must not reach an error or a log.
- */
-const protocolPath = (
-  path: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }>
-): ReadonlyArray<string | number> => {
-  const known: Array<string | number> = []
-  for (const segment of path) {
-    const key = typeof segment === "object" ? segment.key : segment
-    if (typeof key === "symbol" || (typeof key === "string" && !memberNames.has(key))) break
-    known.push(key)
-  }
-  return known
-}
-
-/** Turns a schema's error about a frame into a `DecodeError`, without the values and unknown names of the frame. */
-export const invalidMessage = (
-  frame: Frame,
-  messageType: string | undefined,
-  error: Schema.SchemaError
-): DecodeError => {
-  const [first] = formatIssue(error.issue).issues
-  return new DecodeError({
-    problem: "InvalidMessage",
-    ...(messageType === undefined ? {} : { messageType }),
-    path: protocolPath(first?.path ?? []),
-    expected: (first?.message ?? "a message of the protocol")
-      .replace(/^Expected /, "")
-      .replace(/^Missing key$/, "a value"),
-    size: frame.length
-  })
 }

@@ -1,0 +1,27 @@
+/** Decodes the frames of a server: by the fastest method that can decode a frame. */
+import type { DecodeError } from "../../DecodeError.ts"
+import * as DecodeObject from "./decodeObject.ts"
+import * as DecodeText from "./decodeText.ts"
+import * as ExactIntegers from "./exactIntegers.ts"
+import * as Frame from "./frame.ts"
+import type { Message } from "./messages.ts"
+
+/** Decodes a frame. */
+export function decode(frame: string | Uint8Array): Message | DecodeError
+/** Decodes a frame. Returns only the type of a valid message that `mayBeWanted` rejects. */
+export function decode(
+  frame: string | Uint8Array,
+  mayBeWanted: DecodeText.MayBeWanted | undefined
+): Message | DecodeError | DecodeText.Skippable
+export function decode(
+  frame: string | Uint8Array,
+  mayBeWanted?: DecodeText.MayBeWanted
+): Message | DecodeError | DecodeText.Skippable {
+  if (typeof frame === "string") {
+    const message = DecodeText.decode(frame, mayBeWanted)
+    if (message !== undefined) return message
+  }
+  const parsed = Frame.parse(frame)
+  if ("_tag" in parsed) return parsed
+  return DecodeObject.decode(ExactIntegers.restore(parsed.object, parsed.json), frame.length)
+}

@@ -5,6 +5,9 @@ import { defineConfig } from "vitest/config"
 // CPU time of a process that imports the packages.
 process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL("build/compile-cache", import.meta.url))
 
+// Bundles the programs that tests start as processes.
+const bundle = fileURLToPath(new URL("scripts/test/support/bundle.ts", import.meta.url))
+
 // Vitest 5 has no workspace file of its own: this is the config for `vitest --config vitest.workspace.ts`, with one project
 // for each package.
 const project = (name: string, root: string, options?: { readonly globalSetup: string }) => ({
@@ -28,15 +31,15 @@ export default defineConfig({
     reporters: ["default", ["json", { outputFile: "build/test-report.json" }]],
     projects: [
       project("core", "packages/core"),
-      project("node", "packages/node"),
+      project("node", "packages/node", { globalSetup: bundle }),
       project("test-kit", "packages/test-kit"),
-      project("log", "packages/log"),
+      project("log", "packages/log", { globalSetup: bundle }),
       project("nats", "packages/nats"),
       // Some of its tests show the built page.
       project("gateway", "packages/gateway", { globalSetup: "test/support/build.ts" }),
       // Its tests run the built command.
       project("cli", "packages/cli", { globalSetup: "test/support/build.ts" }),
-      project("examples", "examples"),
+      project("examples", "examples", { globalSetup: bundle }),
       project("scripts", "scripts")
     ]
   }

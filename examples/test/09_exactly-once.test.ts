@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { fileOf } from "../../packages/test-kit/test/support/programs.ts"
 import { count, openTotals, type Total } from "../src/09_exactly-once.ts"
 
 const directory = Effect.acquireRelease(
@@ -81,7 +82,7 @@ describe("09_exactly-once", () => {
       const path = yield* directory
       const [feed, totalsFile] = [join(path, "feed.db"), join(path, "totals.db")]
       yield* Effect.scoped(Effect.flatMap(SqliteLog.make({ filename: feed }), (log) => log.append(events(0, 300))))
-      const fixture = fileURLToPath(new URL("support/killed-totals.ts", import.meta.url))
+      const fixture = fileOf("examples/test/support/killed-totals")
       for (const killAt of [0, 40, 151, 152]) {
         const { signal } = spawnSync(process.execPath, [fixture, feed, totalsFile, `${killAt}`])
         assert.strictEqual(signal, "SIGKILL")

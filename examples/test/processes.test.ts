@@ -9,6 +9,8 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import { runCommand } from "../../packages/cli/test/support/command.ts"
+import * as Process from "../../packages/test-kit/test/support/process.ts"
+import { root } from "../../packages/test-kit/test/support/programs.ts"
 import { assertOneLine, type Ended } from "../../packages/test-kit/test/support/transcript.ts"
 import { readdirSync, readFileSync } from "node:fs"
 import * as FollowOneTask from "../src/01_follow-one-task.ts"
@@ -20,7 +22,7 @@ import * as Otlp from "../src/06_otlp.ts"
 import * as Prometheus from "../src/07_prometheus.ts"
 import * as LiveBoard from "../src/08_live-board.ts"
 import { a, result, said, update } from "./support/mesh.ts"
-import { run, start } from "./support/process.ts"
+import { start } from "./support/process.ts"
 import * as Receiver from "./support/receiver.ts"
 
 const key = "sk-canary-7f1c"
@@ -199,7 +201,8 @@ describe("each example as a process", () => {
     Effect.gen(function* () {
       const server = yield* makeServer
       const env = { ...server.env, MAKIMA_API_KEY: "sk-wrong-0" }
-      const { code, stderr, stdout } = yield* run("01_follow-one-task", { args: ["a"], env })
+      // Not the bundle: as the README starts it.
+      const { code, stderr, stdout } = yield* Process.run(`${root}examples/src/01_follow-one-task.ts`, ["a"], { env })
       assert.deepStrictEqual([code, stdout], [1, ""])
       assertOneLine(stderr, "401")
     })

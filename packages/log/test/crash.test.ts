@@ -24,8 +24,9 @@ describe("a process that is killed with SIGKILL", () => {
         yield* Effect.scoped(Effect.flatMap(SqliteLog.make({ filename }), (log) => log.append(outputs(0, count))))
         for (const step of steps) {
           const end = count + 20
-          const killed = yield* start("killed.ts", ["append", filename, step, `${count}`, `${end}`])
-          assert.strictEqual(yield* killed.ended, "SIGKILL")
+          const killed = yield* start("killed", ["append", filename, step, `${count}`, `${end}`])
+          yield* killed.ended
+          assert.strictEqual(killed.child.signalCode, "SIGKILL")
           const before = contents(yield* readFile(filename))
           // Before the commit nothing of the batch is stored, after it everything.
           const isStored = step === "committed" || step === "head"
@@ -44,13 +45,15 @@ describe("a process that is killed with SIGKILL", () => {
       Effect.gen(function* () {
         const filename = yield* temporaryFile
         yield* Effect.scoped(Effect.flatMap(SqliteLog.make({ filename }), (log) => log.append(outputs(0, 30))))
-        const first = yield* start("killed.ts", ["reader", filename, "12"])
-        assert.strictEqual(yield* first.ended, "SIGKILL")
-        const second = yield* start("killed.ts", ["reader", filename, "19"])
-        assert.strictEqual(yield* second.ended, "SIGKILL")
-        assert.deepStrictEqual(first.stdout().trim().split("\n"), range(0, 12))
+        const first = yield* start("killed", ["reader", filename, "12"])
+        yield* first.ended
+        assert.strictEqual(first.child.signalCode, "SIGKILL")
+        const second = yield* start("killed", ["reader", filename, "19"])
+        yield* second.ended
+        assert.strictEqual(second.child.signalCode, "SIGKILL")
+        assert.deepStrictEqual((yield* first.printed).trim().split("\n"), range(0, 12))
         // The twelfth entry was not acknowledged.
-        assert.deepStrictEqual(second.stdout().trim().split("\n"), range(11, 30))
+        assert.deepStrictEqual((yield* second.printed).trim().split("\n"), range(11, 30))
       }),
     60_000
   )
@@ -91,8 +94,8 @@ describe("a team of relay processes", () => {
         /** Starts a relay, and waits until it receives the output of every task. */
         let subscribers = 0
         const startRelay = Effect.fnUntraced(function* (name: string) {
-          const relay = yield* start("relay.ts", [filename, name], env)
-          yield* relay.awaitOutput((stdout) => stdout.includes("connected"))
+          const relay = yield* start("relay", [filename, name], env)
+          yield* relay.awaitOut((stdout) => stdout.includes("connected"))
           yield* announce
           subscribers++
           yield* server.awaitReceived(
@@ -102,7 +105,7 @@ describe("a team of relay processes", () => {
           return relay
         })
         const one = yield* startRelay("one")
-        yield* one.awaitOutput(isHolder)
+        yield* one.awaitOut(isHolder)
         const load = Effect.gen(function* () {
           for (let n = 0; n < 10; n++) {
             const taskId = tasks[emitted % tasks.length] ?? TaskId.make("a")
@@ -113,18 +116,18 @@ describe("a team of relay processes", () => {
         yield* Effect.forkChild(Effect.forever(load))
         const two = yield* startRelay("two")
         const three = yield* startRelay("three")
-        yield* Effect.all([two.awaitOutput(isAligned), three.awaitOutput(isAligned)])
+        yield* Effect.all([two.awaitOut(isAligned), three.awaitOut(isAligned)])
         one.child.kill("SIGKILL")
         const next = yield* Effect.raceFirst(
-          Effect.as(two.awaitOutput(isHolder), two),
-          Effect.as(three.awaitOutput(isHolder), three)
+          Effect.as(two.awaitOut(isHolder), two),
+          Effect.as(three.awaitOut(isHolder), three)
         )
         const last: Running = next === two ? three : two
-        yield* last.awaitOutput(isAligned)
+        yield* last.awaitOut(isAligned)
         next.child.kill("SIGSTOP")
-        yield* last.awaitOutput(isHolder)
+        yield* last.awaitOut(isHolder)
         next.child.kill("SIGCONT")
-        yield* next.awaitOutput(isRole("standby"))
+        yield* next.awaitOut(isRole("standby"))
         // What was emitted up to here is in the log once its end is.
         const end = emitted
         const isStored = Effect.map(readFile(filename), (entries) => judge(entries, end).lost === 0)

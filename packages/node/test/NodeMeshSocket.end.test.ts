@@ -17,6 +17,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { spawn } from "node:child_process"
 import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
 import * as Ending from "./support/ending.ts"
+import { fileOf } from "../../test-kit/test/support/programs.ts"
 import * as Servers from "./support/servers.ts"
 import { key, open, ending, pullFrames, seconds } from "./support/socket.ts"
 
@@ -487,9 +488,11 @@ describe("NodeMeshSocket", () => {
       it.live(`${signal} ends a program within a second, with code 1000 on the wire${tls ? ", over TLS" : ""}`, () =>
         Effect.gen(function* () {
           const server = yield* Servers.webSocketServer(tls ? { tls: "server.pem" } : {})
-          const program = new URL("./fixtures/follow.ts", import.meta.url).pathname
+          const ca = new URL("./fixtures/ca.pem", import.meta.url).pathname
           const stdio = ["ignore", "pipe", "inherit", "pipe"] as const
-          const child = spawn(process.execPath, [program, server.url], { stdio: [...stdio] })
+          const child = spawn(process.execPath, [fileOf("packages/node/test/fixtures/follow"), server.url, ca], {
+            stdio: [...stdio]
+          })
           yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
           const exited = Deferred.makeUnsafe<number | null>()
           child.on("close", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code)))

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { execFile } from "node:child_process"
 import { constants, deflateRawSync } from "node:zlib"
+import { fileOf } from "../../test-kit/test/support/programs.ts"
 import * as Servers from "./support/servers.ts"
 
 const Follower = Schema.Struct({
@@ -27,7 +28,7 @@ type Report = typeof Report.Type
 /** Runs a stream against a server, and then a client against another. */
 const run = (urls: { readonly stream: string; readonly client: string }): Effect.Effect<Report> =>
   Effect.callback((resume) => {
-    const path = new URL("./fixtures/fuzzed.ts", import.meta.url).pathname
+    const path = fileOf("packages/node/test/fixtures/fuzzed")
     const child = execFile(process.execPath, [path, urls.stream, urls.client], (error, stdout, stderr) => {
       resume(
         error === null

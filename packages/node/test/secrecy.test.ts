@@ -25,6 +25,7 @@ import { join } from "node:path"
 import { inspect } from "node:util"
 import * as MeshConfig from "../src/MeshConfig.ts"
 import * as NodeMeshSocket from "../src/NodeMeshSocket.ts"
+import { fileOf } from "../../test-kit/test/support/programs.ts"
 import * as Servers from "./support/servers.ts"
 
 const key = "sk-Canary-7f1c"
@@ -289,7 +290,7 @@ describe("secrecy", () => {
         const ended = Deferred.makeUnsafe<number | null>()
         const child = yield* Effect.acquireRelease(
           Effect.sync(() =>
-            spawn(process.execPath, [new URL("./fixtures/secret.ts", import.meta.url).pathname, recording], {
+            spawn(process.execPath, [fileOf("packages/node/test/fixtures/secret"), recording], {
               env: {
                 PATH: process.env["PATH"],
                 NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
@@ -311,7 +312,7 @@ describe("secrecy", () => {
         const listing = existsSync("/proc/self/cmdline")
           ? readFileSync(`/proc/${child.pid}/cmdline`, "latin1")
           : yield* Effect.sync(() => execFileSync("ps", ["-ww", "-p", String(child.pid), "-o", "args="]).toString())
-        assert.include(listing, "secret.ts")
+        assert.include(listing, "fixtures/secret")
         yield* server.emitRaw(`{"type":"taskUpdated","taskId":"a"}`)
         yield* server.garbage()
         yield* server.kill()

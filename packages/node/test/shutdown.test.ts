@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import type { Readable } from "node:stream"
+import { fileOf } from "../../test-kit/test/support/programs.ts"
 import * as Ending from "./support/ending.ts"
 import * as Servers from "./support/servers.ts"
 
@@ -22,7 +23,7 @@ const start = (state: string, url: string): Effect.Effect<Program, never, Scope.
   Effect.gen(function* () {
     const lines = yield* Queue.unbounded<string>()
     const exited = Deferred.makeUnsafe<number | null>()
-    const path = new URL("./fixtures/shutdown.ts", import.meta.url).pathname
+    const path = fileOf("packages/node/test/fixtures/shutdown")
     const child = yield* Effect.acquireRelease(
       Effect.sync(() => spawn(process.execPath, [path, state, url], { stdio: ["ignore", "pipe", "inherit", "pipe"] })),
       (child) => Effect.sync(() => child.kill("SIGKILL"))

@@ -1,19 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
 import { copyFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
+import { crc32 } from "node:zlib"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as TaskId from "@makima-stream/core/TaskId"
+import * as LogEngine from "@makima-stream/log/LogEngine"
 import type { LogError } from "@makima-stream/log/LogError"
 import * as MeshLog from "@makima-stream/log/MeshLog"
 import * as SqliteLog from "@makima-stream/log/SqliteLog"
 import { Faults } from "../src/internal/sqlite/faults.ts"
+import { blockSize } from "../src/internal/sqlite/postings.ts"
 import * as Schema from "../src/internal/sqlite/schema.ts"
 import { damagePageOf, temporaryFile } from "./support/sqlite.ts"
-import { contents, outputs, range } from "./support/events.ts"
+import { contents, outputs, range, update } from "./support/events.ts"
 
 const appendTo = (filename: string, events: ReadonlyArray<MeshLog.NewEvent>, options?: Partial<SqliteLog.Options>) =>
   Effect.scoped(Effect.flatMap(SqliteLog.make({ filename, ...options }), (log) => log.append(events)))
@@ -29,8 +33,8 @@ const readUntilEnd = (log: MeshLog.MeshLog["Service"], options?: MeshLog.ReadOpt
     return { entries, error: exit._tag === "Failure" ? exit.failure : undefined }
   })
 
-const readFile = (filename: string, options?: Partial<SqliteLog.Options>) =>
-  Effect.scoped(Effect.flatMap(SqliteLog.make({ filename, ...options }), (log) => readUntilEnd(log)))
+const readFile = (filename: string, options?: Partial<SqliteLog.Options>, read?: MeshLog.ReadOptions) =>
+  Effect.scoped(Effect.flatMap(SqliteLog.make({ filename, ...options }), (log) => readUntilEnd(log, read)))
 
 const reasonOf = (error: LogError | undefined) => error?.reason._tag
 
@@ -56,6 +60,40 @@ describe("SqliteLog", () => {
         )
         // A second migration has nothing to do.
         Schema.migrate(db, next)
+      })
+    )
+
+    it.effect("indexes the entries of a file of version 1, so that filters find them", () =>
+      Effect.gen(function* () {
+        const filename = yield* temporaryFile
+        const count = blockSize + 100
+        const db = new DatabaseSync(filename)
+        Schema.migrate(db, Schema.migrations.slice(0, 1))
+        db.exec(
+          "BEGIN; INSERT INTO task (name) VALUES ('a'), ('b'), ('c'), ('d'); INSERT INTO type (name) VALUES ('assistant')"
+        )
+        const insert = db.prepare(
+          "INSERT INTO entry (position, at, kind, task, type, sum, id, body) VALUES (?, 0, 1, ?, 1, ?, ?, ?)"
+        )
+        for (const [n, { event, id }] of outputs(0, count).entries()) {
+          const body = JSON.stringify(event)
+          insert.run(n + 1, (n % 4) + 1, crc32(body), id, body)
+        }
+        db.exec(`UPDATE meta SET last = ${count}; COMMIT`)
+        db.close()
+        const { entries, error } = yield* readFile(filename, undefined, { filter: { tasks: TaskId.make("b") } })
+        assert.isUndefined(error)
+        assert.deepStrictEqual(
+          contents(entries),
+          range(0, count).filter((_, n) => n % 4 === 1)
+        )
+        const after = new DatabaseSync(filename)
+        assert.deepStrictEqual(
+          after.prepare("SELECT count(*) n, sum(json_array_length(offsets)) entries FROM posting").get(),
+          // One row for each of four tasks and one message type.
+          Object.assign(Object.create(null), { n: 5, entries: 2 * blockSize })
+        )
+        after.close()
       })
     )
 
@@ -87,7 +125,7 @@ describe("SqliteLog", () => {
         db.close()
         const error = yield* Effect.flip(appendTo(filename, outputs(1, 2)))
         assert.strictEqual(reasonOf(error), "UnsupportedVersion")
-        assert.strictEqual(error.message, "The log has schema version 99, and this package supports up to version 1")
+        assert.strictEqual(error.message, "The log has schema version 99, and this package supports up to version 2")
       })
     )
 
@@ -239,6 +277,93 @@ describe("SqliteLog", () => {
         const log = yield* SqliteLog.make({ filename, retention: { maxEntries: 10 } })
         for (let n = 2500; n < 2503; n++) yield* log.append(outputs(n, n + 1))
         assert.deepStrictEqual(yield* log.bounds, { first: 2494, last: 2503 })
+      })
+    )
+  })
+
+  describe("index", () => {
+    const filters: ReadonlyArray<MeshLog.Filter> = [
+      { tasks: TaskId.make("b") },
+      { tasks: [TaskId.make("a"), TaskId.make("d")], kind: "updates" },
+      { tasks: TaskId.make("a"), keep: "resync" },
+      { messageTypes: ["rare", "assistant"] },
+      { messageTypes: "rare", keep: "lifecycle" },
+      { kind: "updates" },
+      { tasks: [], keep: "lifecycle" },
+      { tasks: [] },
+      { tasks: TaskId.make("unknown") }
+    ]
+
+    /** Output with an update in every 100th place, a rare type in every 500th, and a mark in every 700th. */
+    const mixed = (count: number): ReadonlyArray<MeshLog.NewEvent> =>
+      outputs(0, count).map((output, n) => {
+        if (n % 100 === 0) return update(n % 200 === 0 ? "a" : "d", n)
+        if (n % 700 === 1) return { id: output.id, event: { _tag: "Resync", epoch: 1, reason: { _tag: "Started" } } }
+        return n % 500 === 2 && output.event._tag === "TaskOutput"
+          ? { ...output, event: { ...output.event, messageType: "rare" } }
+          : output
+      })
+
+    /** Reads with each filter, and compares with the filter of all entries. */
+    const check = Effect.fnUntraced(function* (filename: string, count: number, first = 1) {
+      const all = (yield* readFile(filename, undefined, { from: MeshLog.after(first - 1) })).entries
+      assert.strictEqual(all.length, count)
+      for (const filter of filters) {
+        const wanted = LogEngine.toWanted(filter)
+        const { entries, error } = yield* readFile(filename, undefined, { from: MeshLog.after(first - 1), filter })
+        assert.isUndefined(error)
+        assert.deepStrictEqual(
+          entries,
+          all.filter(({ event }) => wanted?.isWanted(event)),
+          JSON.stringify(filter)
+        )
+      }
+    })
+
+    it.effect("finds what a filter wants in complete blocks and in the last one, from any position", () =>
+      Effect.gen(function* () {
+        const filename = yield* temporaryFile
+        const count = 2 * blockSize + 1500
+        yield* appendTo(filename, mixed(count))
+        yield* check(filename, count)
+        yield* check(filename, count - 5000, 5001)
+      })
+    )
+
+    it.effect("scans a block that was not indexed", () =>
+      Effect.gen(function* () {
+        const filename = yield* temporaryFile
+        const count = 2 * blockSize + 10
+        yield* appendTo(filename, mixed(count))
+        const db = new DatabaseSync(filename)
+        db.exec("DELETE FROM posting WHERE block = 0")
+        db.close()
+        yield* check(filename, count)
+      })
+    )
+
+    it.effect("forgets the blocks that retention removed", () =>
+      Effect.gen(function* () {
+        const filename = yield* temporaryFile
+        yield* appendTo(filename, mixed(3 * blockSize))
+        const log = yield* SqliteLog.make({ filename, retention: { maxEntries: 100 } })
+        for (let n = 0; n < 13; n++) yield* log.append(outputs(3 * blockSize + n, 3 * blockSize + n + 1))
+        const db = new DatabaseSync(filename)
+        const blocks = db.prepare("SELECT DISTINCT block FROM posting").all()
+        db.close()
+        assert.deepStrictEqual(
+          blocks.map(({ block }) => block),
+          [2]
+        )
+        assert.deepStrictEqual(
+          contents(
+            (yield* readUntilEnd(log, {
+              from: MeshLog.after(3 * blockSize + 9),
+              filter: { messageTypes: "assistant" }
+            })).entries
+          ),
+          range(3 * blockSize + 9, 3 * blockSize + 13)
+        )
       })
     )
   })

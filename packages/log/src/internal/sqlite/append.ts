@@ -15,6 +15,7 @@ import type { Connection, Meta } from "./connection.ts"
 import type { Step } from "./faults.ts"
 import type { Head } from "./head.ts"
 import type { Loss } from "./loss.ts"
+import { kinds, type Postings } from "./postings.ts"
 
 /** How many entries one transaction removes. */
 const trimEntries = 1000
@@ -43,13 +44,13 @@ export const encode = ({ event, id }: NewEvent): Encoded => {
 const kindOf = (event: MeshEvent): number => {
   switch (event._tag) {
     case "TaskUpdated":
-      return 0
+      return kinds.update
     case "TaskOutput":
-      return 1
+      return kinds.output
     case "Restated":
-      return 2
+      return kinds.restated
     default:
-      return isLifecycle(event) ? 3 : 4
+      return isLifecycle(event) ? kinds.mark : kinds.other
   }
 }
 
@@ -68,10 +69,14 @@ export interface Appender {
   readonly trim: (now: number) => boolean
 }
 
-export const make = (connection: Connection, { at, checkLoss, head, limits }: Options): Appender => {
+export const make = (
+  connection: Connection,
+  postings: Postings,
+  { at, checkLoss, head, limits }: Options
+): Appender => {
   const { db, get, meta, rows, transaction } = connection
   const insertAll = makeInsert(connection, at)
-  const trim = makeTrim(connection, limits)
+  const trim = makeTrim(connection, postings, limits)
   const isLimited = Number.isFinite(Math.min(limits.maxAge, limits.maxBytes, limits.maxEntries))
   const updateMeta = db.prepare("UPDATE meta SET last = ?, last_at = ?, bytes = bytes + ?")
   const selectLease = rows("SELECT value FROM cell WHERE key = ?")
@@ -90,6 +95,7 @@ export const make = (connection: Connection, { at, checkLoss, head, limits }: Op
     const mark = encode({ id: `lost:${loss.from}:${loss.to}`, event })
     const { at, bytes, last } = insertAll([mark], { last: loss.to, lastAt: before.lastAt }, now)
     updateMeta.run(last, at, bytes)
+    postings.complete(before.last, last)
     return { last, lastAt: at }
   }
 
@@ -102,7 +108,10 @@ export const make = (connection: Connection, { at, checkLoss, head, limits }: Op
         if (events.length === 0) return { last: start.last, position: start.last }
         const inserted = insertAll(events, start, now)
         at("meta")
-        if (inserted.last > start.last) updateMeta.run(inserted.last, inserted.at, inserted.bytes)
+        if (inserted.last > start.last) {
+          updateMeta.run(inserted.last, inserted.at, inserted.bytes)
+          postings.complete(start.last, inserted.last)
+        }
         if (isLimited) trim(inserted.last, now)
         return inserted
       })
@@ -151,7 +160,7 @@ const makeInsert = ({ db, get, rows, tasks, types }: Connection, step: (step: St
 }
 
 /** Removes the oldest entries while a limit is exceeded, at most a batch. Returns whether there may be more. */
-const makeTrim = ({ db, get, rows }: Connection, limits: Limits) => {
+const makeTrim = ({ db, get, rows }: Connection, postings: Postings, limits: Limits) => {
   const selectBytes = rows("SELECT bytes FROM meta")
   const updateBytes = db.prepare("UPDATE meta SET bytes = bytes - ?")
   const selectOldest = rows(`SELECT position, at, octet_length(body) FROM entry ORDER BY position LIMIT ${trimEntries}`)
@@ -173,6 +182,7 @@ const makeTrim = ({ db, get, rows }: Connection, limits: Limits) => {
     }
     if (cut === 0) return false
     deleteUpTo.run(cut)
+    postings.remove(cut)
     updateBytes.run(removed)
     return seen === trimEntries
   }

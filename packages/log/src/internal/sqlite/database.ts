@@ -7,6 +7,7 @@ import * as Append from "./append.ts"
 import * as Cells from "./cells.ts"
 import * as Connection from "./connection.ts"
 import * as Loss from "./loss.ts"
+import * as Postings from "./postings.ts"
 import * as Read from "./read.ts"
 import * as Schema from "./schema.ts"
 
@@ -36,10 +37,11 @@ export const open = (options: Options): Database => {
     if (options.maxPageCount !== undefined) db.exec(`PRAGMA max_page_count = ${options.maxPageCount}`)
     Schema.migrate(db)
     const connection = Connection.make(db, () => options.at("commit"))
+    const postings = Postings.make(connection)
     const checkLoss = Loss.make(connection, options)
     return {
-      ...Append.make(connection, { ...options, checkLoss }),
-      ...Read.make(connection, checkLoss),
+      ...Append.make(connection, postings, { ...options, checkLoss }),
+      ...Read.make(connection, postings, checkLoss),
       checkEnd: checkLoss,
       cells: Cells.make(connection),
       close: () => {

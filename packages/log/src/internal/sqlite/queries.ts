@@ -1,8 +1,9 @@
 /**
- * The queries of pages, and the dictionaries of names.
+ * What a filter asks the index for, and the dictionaries of names.
  */
-import type { DatabaseSync, StatementSync } from "node:sqlite"
+import type { DatabaseSync } from "node:sqlite"
 import type { Wanted } from "../filter.ts"
+import { kindKey, kinds, taskKey, typeKey } from "./postings.ts"
 
 /** Names as numbers. */
 export interface Dictionary {
@@ -40,96 +41,47 @@ export const dictionary = (db: DatabaseSync, table: "task" | "type"): Dictionary
   }
 }
 
-/** A statement for a page, and its parameters. */
-export interface PageQuery {
-  readonly statement: StatementSync
-  readonly parameters: ReadonlyArray<number>
+/** More names than this are not looked up one by one in the index: the page is a scan instead. */
+const maxNamesOfKeys = 8
+
+/** The kinds of entries that may be wanted. */
+export const kindsOf = (wanted: Wanted | undefined): ReadonlySet<number> => {
+  if (wanted === undefined) return new Set(Object.values(kinds))
+  const { mark, other, output, restated, update } = kinds
+  const data =
+    wanted.kind === "output"
+      ? [output]
+      : wanted.kind === "updates"
+        ? [update, restated]
+        : [update, output, restated, other]
+  return new Set(wanted.keepsMarks ? [...data, mark] : data)
 }
 
-/** More names than this are not looked up one by one in an index: the page is a scan instead. */
-const maxBranches = 8
-
-const columns = "position, at, sum, body"
-const span = "position > ? AND position <= ?"
-
-/**
- * Chooses the query of a page. Each branch follows one index, in which positions are in
- * order; SQLite merges the branches without sorting them.
- */
-export const pages = (prepare: (sql: string) => StatementSync) => {
-  const statements = new Map<string, StatementSync>()
-  const statementOf = (sql: string): StatementSync => {
-    const found = statements.get(sql)
-    if (found !== undefined) return found
-    const statement = prepare(sql)
-    statements.set(sql, statement)
-    return statement
-  }
-  return {
-    /** Forgets the statements. After an error, `node:sqlite` throws it again at the next use of its statement. */
-    reset: () => statements.clear(),
-    select: (
-      wanted: Wanted | undefined,
-      tasks: Pick<Dictionary, "find">,
-      types: Pick<Dictionary, "find">,
-      range: { readonly after: number; readonly end: number; readonly limit: number }
-    ): PageQuery => {
-      const branches = branchesOf(wanted, tasks, types)
-      const sql = branches.map(({ where }) => `SELECT ${columns} FROM entry WHERE ${where} AND ${span}`)
-      const parameters = branches.flatMap(({ value }) => [
-        ...(value === undefined ? [] : [value]),
-        range.after,
-        range.end
-      ])
-      return {
-        statement: statementOf(`${sql.join(" UNION ALL ")} ORDER BY position LIMIT ?`),
-        parameters: [...parameters, range.limit]
-      }
-    }
-  }
-}
-
-interface Branch {
-  readonly where: string
-  readonly value?: number
-}
-
-// SQLite uses a partial index only if the query repeats its condition.
-const ofKind = (kind: number): Branch => ({ where: `kind = ${kind} AND kind <> 1` })
-const marks = ofKind(3)
-
-const branchesOf = (
+/** The keys of the entries that may be wanted; `undefined` if the index cannot tell. */
+export const keysOf = (
   wanted: Wanted | undefined,
   tasks: Pick<Dictionary, "find">,
   types: Pick<Dictionary, "find">
-): ReadonlyArray<Branch> => {
-  if (wanted === undefined) return [{ where: "true" }]
-  const { keepsMarks, kind, messageTypes } = wanted
-  const found = { tasks: lookUp(wanted.tasks, tasks), types: lookUp(messageTypes, types) }
-  const data =
-    kind === "output"
-      ? " AND kind = 1"
-      : kind === "updates"
-        ? " AND kind IN (0, 2)"
-        : // Marks have a branch of their own.
-          " AND kind <> 3"
-  const branches: Array<Branch> =
-    found.tasks !== undefined
-      ? found.tasks.map((value) => ({ where: `task = ?${data}`, value }))
-      : found.types !== undefined
-        ? found.types.map((value) => ({ where: `type = ?${data}`, value }))
-        : kind === "updates"
-          ? [ofKind(0), ofKind(2)]
-          : [{ where: `true${data}` }]
-  if (keepsMarks) branches.push(marks)
-  // Nothing can be wanted: a query without rows.
-  return branches.length === 0 ? [{ where: "false" }] : branches
+): ReadonlySet<number> | undefined => {
+  const data = dataKeysOf(wanted, tasks, types)
+  return data === undefined || wanted?.keepsMarks !== true ? data : new Set(data).add(kindKey(kinds.mark))
 }
+
+const dataKeysOf = (
+  wanted: Wanted | undefined,
+  tasks: Pick<Dictionary, "find">,
+  types: Pick<Dictionary, "find">
+): ReadonlySet<number> | undefined =>
+  lookUp(wanted?.tasks, tasks, taskKey) ??
+  lookUp(wanted?.messageTypes, types, typeKey) ??
+  (wanted?.kind === "updates" ? new Set([kindKey(kinds.update), kindKey(kinds.restated)]) : undefined)
 
 const lookUp = (
   names: ReadonlySet<string> | undefined,
-  dictionary: Pick<Dictionary, "find">
-): ReadonlyArray<number> | undefined => {
-  if (names === undefined || names.size > maxBranches) return undefined
-  return Array.from(names, (name) => dictionary.find(name)).filter((id) => id !== undefined)
+  dictionary: Pick<Dictionary, "find">,
+  keyOf: (id: number) => number
+): ReadonlySet<number> | undefined => {
+  if (names === undefined || names.size > maxNamesOfKeys) return undefined
+  const ids = Array.from(names, (name) => dictionary.find(name)).filter((id) => id !== undefined)
+  return new Set(ids.map(keyOf))
 }

@@ -1,6 +1,7 @@
 /**
  * Reads a log in SQLite.
  */
+import type { StatementSync } from "node:sqlite"
 import { crc32 } from "node:zlib"
 import * as Result from "effect/Result"
 import { LogError } from "../../LogError.ts"
@@ -9,6 +10,7 @@ import { decodeEvent } from "../codec.ts"
 import type { Wanted } from "../filter.ts"
 import type { Connection } from "./connection.ts"
 import * as Errors from "./errors.ts"
+import type { Postings } from "./postings.ts"
 import * as Queries from "./queries.ts"
 
 /** Entries in order, as the log stood at one moment. */
@@ -28,12 +30,13 @@ export interface Reader {
   readonly snapshot: () => { readonly entries: ReadonlyArray<Entry>; readonly position: number }
 }
 
-/** How many entries a page has, and how many characters after which it ends. */
+/** How many entries a page has, of how many blocks of the index, and how many characters after which it ends. */
 const pageEntries = 512
+const pageBlocks = 64
 const pageCharacters = 4 << 20
 
 /** Makes a reader. `checkEnd` throws if entries are missing after the last one. */
-export const make = (connection: Connection, checkEnd: () => unknown): Reader => {
+export const make = (connection: Connection, postings: Postings, checkEnd: () => unknown): Reader => {
   const { first: firstOf, meta, transaction } = connection
   return {
     bounds: () =>
@@ -42,20 +45,18 @@ export const make = (connection: Connection, checkEnd: () => unknown): Reader =>
         return { first: firstOf(last), last }
       }),
     last: () => meta().last,
-    page: makePage(connection, checkEnd),
+    page: makePage(connection, postings, checkEnd),
     positionAt: makePositionAt(connection),
     snapshot: makeSnapshot(connection)
   }
 }
 
-const makePage = (
-  { first: firstOf, meta, rows, tasks, transaction, types }: Connection,
-  checkEnd: () => unknown
-): Reader["page"] => {
-  const pages = Queries.pages(rows)
+const makePage = (connection: Connection, postings: Postings, checkEnd: () => unknown): Reader["page"] => {
+  const { first: firstOf, meta, tasks, transaction, types } = connection
+  const scan = makeScan(connection)
+  const select = makeSelect(connection, postings)
   return (after, upTo, wanted) => {
-    const entries: Array<Entry> = []
-    let position = after
+    const page = new Building(after)
     let first = after + 1
     try {
       transaction("DEFERRED", () => {
@@ -66,27 +67,95 @@ const makePage = (
           if (upTo > last) checkEnd()
           return
         }
-        const { parameters, statement } = pages.select(wanted, tasks, types, { after, end, limit: pageEntries })
-        let characters = 0
-        let isWhole = true
-        for (const row of statement.iterate(...parameters) as Iterable<unknown>) {
-          // The columns of every page query.
-          const [rowPosition, at, sum, body] = row as [number, number, number, string]
-          entries.push(toEntry(rowPosition, at, sum, body))
-          position = rowPosition
-          characters += body.length
-          if (characters > pageCharacters || entries.length === pageEntries) {
-            isWhole = false
-            break
-          }
-        }
-        if (isWhole) position = end
+        const keys = Queries.keysOf(wanted, tasks, types)
+        if (keys === undefined) scan.fill(page, Queries.kindsOf(wanted), end)
+        else select.fill(page, { keys, kinds: Queries.kindsOf(wanted), end, last })
       })
-      return { entries, position, first, error: undefined }
+      return { ...page, first, error: undefined }
     } catch (error) {
-      pages.reset()
+      scan.reset()
+      select.reset()
       if (!Errors.isDamage(error) && !(error instanceof LogError)) throw error
-      return { entries, position, first, error: Errors.toLogError(error, position + 1) }
+      return { ...page, first, error: Errors.toLogError(error, page.position + 1) }
+    }
+  }
+}
+
+/** A page while its entries are read. */
+class Building {
+  readonly entries: Array<Entry> = []
+  position: number
+  #characters = 0
+
+  constructor(after: number) {
+    this.position = after
+  }
+
+  /** Adds the entry of a row. Returns whether the page is full. */
+  add(position: number, at: number, sum: number, body: string): boolean {
+    this.entries.push(toEntry(position, at, sum, body))
+    this.position = position
+    this.#characters += body.length
+    return this.#characters > pageCharacters || this.entries.length === pageEntries
+  }
+}
+
+/** Fills a page with the entries of some kinds. */
+const makeScan = ({ rows }: Connection) => {
+  const statements = new Map<string, StatementSync>()
+  const statementOf = (kinds: ReadonlySet<number>): StatementSync => {
+    const list = Array.from(kinds).join(", ")
+    const sql = `SELECT position, at, sum, body FROM entry WHERE position > ? AND position <= ? AND kind IN (${list}) ORDER BY position LIMIT ${pageEntries}`
+    const statement = statements.get(sql) ?? rows(sql)
+    statements.set(sql, statement)
+    return statement
+  }
+  return {
+    /** Forgets the statements. After an error, `node:sqlite` throws it again at the next use of its statement. */
+    reset: () => statements.clear(),
+    fill: (page: Building, kinds: ReadonlySet<number>, end: number): void => {
+      for (const row of statementOf(kinds).iterate(page.position, end) as Iterable<unknown>) {
+        // The columns of the query.
+        const [position, at, sum, body] = row as [number, number, number, string]
+        if (page.add(position, at, sum, body)) return
+      }
+      page.position = end
+    }
+  }
+}
+
+/** Fills a page with the entries that the index finds. */
+const makeSelect = ({ get, rows }: Connection, postings: Postings) => {
+  const prepare = () => rows("SELECT at, sum, body, kind FROM entry WHERE position = ?")
+  let statement = prepare()
+  return {
+    /** See `makeScan`. */
+    reset: () => {
+      statement = prepare()
+    },
+    fill: (
+      page: Building,
+      wanted: {
+        readonly keys: ReadonlySet<number>
+        readonly kinds: ReadonlySet<number>
+        readonly end: number
+        readonly last: number
+      }
+    ): void => {
+      const { end, keys, kinds, last } = wanted
+      for (let blocks = 0; keys.size > 0 && page.position < end && blocks < pageBlocks; blocks++) {
+        const found = postings.find(keys, page.position, last)
+        for (const position of found.positions) {
+          if (position > end) break
+          const row = get(statement, position)
+          if (row === undefined) continue
+          // The columns of the query.
+          const [at, sum, body, kind] = row as unknown as [number, number, string, number]
+          if (kinds.has(kind) && page.add(position, at, sum, body)) return
+        }
+        page.position = Math.min(found.end, end)
+      }
+      if (keys.size === 0) page.position = end
     }
   }
 }

@@ -2,9 +2,9 @@
  * The schema of a log in SQLite, and its migrations.
  *
  * `entry.kind` is 0 for an update, 1 for output, 2 for `Restated`, 3 for a lifecycle
- * element and 4 for anything else. `task` and `type` are dictionaries, so that an
+ * element and 4 for anything else. `task` and `type` are dictionaries, so that the
  * index has numbers instead of names. `task.newest` is the position of the newest
- * update by version. `meta` has one row.
+ * update by version. `posting` is the index: `postings.ts` describes it. `meta` has one row.
  */
 import type { DatabaseSync } from "node:sqlite"
 import { LogError, UnsupportedVersion } from "../../LogError.ts"
@@ -50,6 +50,26 @@ export const migrations: ReadonlyArray<Migration> = [
     value TEXT NOT NULL,
     revision INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
+  `,
+  `
+  DROP INDEX entry_task;
+  DROP INDEX entry_type;
+  DROP INDEX entry_kind;
+  CREATE TABLE posting (
+    block INTEGER NOT NULL,
+    key INTEGER NOT NULL,
+    offsets TEXT NOT NULL,
+    PRIMARY KEY (block, key)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO posting
+    SELECT (position - 1) / 4096 AS block, key, json_group_array((position - 1) % 4096 + 1 ORDER BY position)
+    FROM (
+      SELECT position, 2 * task AS key FROM entry WHERE task IS NOT NULL
+      UNION ALL
+      SELECT position, iif(type IS NULL, -1 - kind, 2 * type + 1) FROM entry
+    )
+    WHERE (position - 1) / 4096 < (SELECT last / 4096 FROM meta)
+    GROUP BY block, key;
   `
 ]
 

@@ -3,8 +3,13 @@
  *
  * A page comes from an ephemeral consumer, which the server keeps for a short time. A
  * reader asks for one page after the other, so its consumer is found again by the
- * position where the last page ended. A fetch never waits: it asks for no more than the
- * consumer's count of pending messages.
+ * position where the last page ended.
+ *
+ * While more than a page is pending, the server sends messages continuously, and a page has
+ * those that have arrived. Otherwise each page is one fetch. It never waits: it asks for no
+ * more than the consumer's count of pending messages. A consumer that sent continuously is
+ * not used again after its last pending message, because the server may still send it
+ * messages that no page would have.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -15,6 +20,7 @@ import {
   AckPolicy,
   DeliverPolicy,
   type Consumer,
+  type ConsumerMessages,
   type ConsumerConfig,
   type JetStreamClient,
   type JetStreamManager,
@@ -27,11 +33,13 @@ import type { Subjects } from "./subjects.ts"
 
 /** How many messages a page has at most. */
 const pageSize = 1000
+/** How many messages the server sends ahead of the reader. */
+const flowSize = 2000
 /** How long the server keeps a consumer that is not used. */
 const idleMillis = 60_000
 /** How many consumers are kept for the next page. */
 const maxCursors = 64
-/** How long a fetch may take. The server accepts no less than a second. */
+/** How long a page may take. The server accepts no less than a second. */
 const fetchMillis = 10_000
 
 export interface Options {
@@ -47,18 +55,21 @@ export interface Options {
 interface Cursor {
   readonly consumer: Consumer
   readonly name: string
-  /** How many messages can be fetched after those that were returned, at least. */
+  /** How many messages can be read after those that were returned, at least. */
   pending: number
-  /** The next messages, if they were fetched ahead. */
-  ahead: Promise<Fetched> | undefined
+  /** How many messages the consumer has delivered. */
+  delivered: number
+  /** What the server sends continuously. */
+  flow: Flow | undefined
   /** The number of marks that name no task, as of the last message. */
   marks: number | undefined
 }
 
-/** Messages, and how many follow them at least. */
-interface Fetched {
-  readonly read: ReadonlyArray<Read>
-  readonly pending: number
+interface Flow {
+  readonly messages: ConsumerMessages
+  readonly iterator: AsyncIterator<JsMsg>
+  /** Ends the consumer if no page was read for a while. */
+  idle: NodeJS.Timeout | undefined
 }
 
 /** A message, and its entry if it holds an event. */
@@ -67,6 +78,9 @@ interface Read {
   readonly message: JsMsg
   readonly entry: Entry | undefined
 }
+
+const isAllRead = (read: ReadonlyArray<Read | Promise<Read>>): read is ReadonlyArray<Read> =>
+  !read.some((found) => found instanceof Promise)
 
 /** The number of marks without a task, up to and including a message. */
 const marksOf = ({ message }: Read): number => Number(message.headers?.get(marksHeader) ?? "")
@@ -89,7 +103,8 @@ export const make = (options: Options): Pages => {
       consumer: js.consumers.getConsumerFromInfo(info),
       name: info.name,
       pending: info.num_pending,
-      ahead: undefined,
+      delivered: 0,
+      flow: undefined,
       marks: undefined
     }
   }
@@ -100,34 +115,87 @@ export const make = (options: Options): Pages => {
       ...(subject === subjects.all ? {} : { filter_subject: subject })
     })
   const keep = (subject: string, position: number, cursor: Cursor): void => {
-    cursors.set(keyOf(subject, position), cursor)
-    const [oldest] = cursors.keys()
-    if (cursors.size > maxCursors && oldest !== undefined) cursors.delete(oldest)
-  }
-  const close = (cursor: Cursor): Promise<unknown> => jsm.consumers.delete(stream, cursor.name).catch(() => false)
-
-  const fetch = async ({ consumer }: Cursor, pending: number): Promise<Fetched> => {
-    const messages = await consumer.fetch({ max_messages: Math.min(pending, pageSize), expires: fetchMillis })
-    const read: Array<Read | Promise<Read>> = []
-    let last: JsMsg | undefined
-    for await (const message of messages) {
-      last = message
-      read.push(toRead(message))
+    const { flow } = cursor
+    if (flow !== undefined && cursor.pending === 0) return void close(cursor)
+    const key = keyOf(subject, position)
+    cursors.set(key, cursor)
+    if (flow !== undefined) {
+      const end = (): void => {
+        cursors.delete(key)
+        void close(cursor)
+      }
+      flow.idle = setTimeout(end, idleMillis).unref()
     }
-    return { read: await Promise.all(read), pending: last === undefined ? 0 : last.info.pending }
+    const [oldest] = cursors
+    if (cursors.size <= maxCursors || oldest === undefined) return
+    cursors.delete(oldest[0])
+    if (oldest[1].flow !== undefined) void close(oldest[1])
   }
-  /** Returns the next messages of a consumer. */
+  const take = (subject: string, position: number): Cursor | undefined => {
+    const key = keyOf(subject, position)
+    const cursor = cursors.get(key)
+    cursors.delete(key)
+    clearTimeout(cursor?.flow?.idle)
+    return cursor
+  }
+  const close = (cursor: Cursor): Promise<unknown> => {
+    clearTimeout(cursor.flow?.idle)
+    cursor.flow?.messages.stop()
+    return jsm.consumers.delete(stream, cursor.name).catch(() => false)
+  }
+
+  /** Counts a message. Throws if one before it was lost with a connection: the consumer does not send it again. */
+  const count = (cursor: Cursor, { info }: JsMsg): void => {
+    if (info.deliverySequence !== ++cursor.delivered) throw new Error("Messages of a consumer were lost")
+    cursor.pending = info.pending
+  }
+  const fetch = async (cursor: Cursor, limit = pageSize): Promise<ReadonlyArray<JsMsg>> => {
+    const expected = Math.min(cursor.pending, limit)
+    const messages: Array<JsMsg> = []
+    for await (const message of await cursor.consumer.fetch({ max_messages: expected, expires: fetchMillis })) {
+      count(cursor, message)
+      messages.push(message)
+    }
+    // Retention may have removed them.
+    if (messages.length === 0) cursor.pending = 0
+    return messages
+  }
+  const startFlow = async ({ consumer }: Cursor): Promise<Flow> => {
+    const messages = await consumer.consume({
+      max_messages: flowSize,
+      expires: fetchMillis,
+      abort_on_missing_resource: true
+    })
+    return { messages, iterator: messages[Symbol.asyncIterator](), idle: undefined }
+  }
+  /** Returns the messages that have arrived, at least one. */
+  const receive = async (cursor: Cursor): Promise<ReadonlyArray<JsMsg>> => {
+    const { iterator, messages } = (cursor.flow ??= await startFlow(cursor))
+    const received: Array<JsMsg> = []
+    const timer = setTimeout(() => messages.stop(new Error("The server sent nothing in time")), fetchMillis)
+    try {
+      do {
+        const next = await iterator.next()
+        if (next.done === true) throw new Error("A consumer ended early")
+        count(cursor, next.value)
+        received.push(next.value)
+      } while (cursor.pending > 0 && received.length < pageSize && messages.getPending() > 0)
+      return received
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  /** Returns the next messages of a consumer that has pending messages. */
   const next = async (cursor: Cursor): Promise<ReadonlyArray<Read>> => {
-    const fetched = await (cursor.ahead ?? fetch(cursor, cursor.pending))
-    cursor.ahead = undefined
-    cursor.pending = fetched.pending
-    return fetched.read
-  }
-  /** Fetches the next messages before a reader of history asks for them. */
-  const fetchAhead = (cursor: Cursor): void => {
-    cursor.ahead = fetch(cursor, cursor.pending)
-    // The error is for the caller that awaits it.
-    cursor.ahead.catch(() => undefined)
+    try {
+      const isFlow = cursor.flow !== undefined || cursor.pending > pageSize
+      const messages = await (isFlow ? receive(cursor) : fetch(cursor))
+      const read = messages.map(toRead)
+      return isAllRead(read) ? read : await Promise.all(read)
+    } catch (error) {
+      void close(cursor)
+      throw error
+    }
   }
   /** Reads all pending messages of a consumer, up to a position. Closes the consumer. */
   const drain = async (cursor: Cursor, upTo = Number.POSITIVE_INFINITY): Promise<ReadonlyArray<Entry>> => {
@@ -173,20 +241,16 @@ export const make = (options: Options): Pages => {
 
   /** The messages of a subject after a position, as many as fit in a page, and up to which position they are complete. */
   const pageOf = async (subject: string, after: number) => {
-    const key = keyOf(subject, after)
-    let cursor = cursors.get(key)
-    cursors.delete(key)
+    let cursor = take(subject, after)
     let last = after
-    if (cursor === undefined || (cursor.pending === 0 && cursor.ahead === undefined)) {
+    if (cursor === undefined || cursor.pending === 0) {
       // Read before the consumer is asked: if it has no pending messages, the page is complete up to here.
       last = (await state()).last
       cursor = (await refresh(cursor)) ?? (await openAt(subject, after))
     }
-    const read = cursor.pending > 0 || cursor.ahead !== undefined ? await next(cursor) : []
-    if (read.length === pageSize && cursor.pending > 0) fetchAhead(cursor)
+    const read = cursor.pending > 0 ? await next(cursor) : []
     const end = read.at(-1)?.position ?? after
-    const isComplete = cursor.pending === 0 && cursor.ahead === undefined
-    return { cursor, read, position: isComplete ? Math.max(end, last) : end }
+    return { cursor, read, position: cursor.pending === 0 ? Math.max(end, last) : end }
   }
 
   /** Asks the server how much a consumer has pending. Returns `undefined` if it is gone. */
@@ -282,10 +346,10 @@ export const make = (options: Options): Pages => {
       deliver_policy: DeliverPolicy.StartTime,
       opt_start_time: new Date(Math.ceil(instant)).toISOString()
     })
-    const [found] = cursor.pending === 0 ? [] : (await fetch(cursor, 1)).read
+    const [found] = cursor.pending === 0 ? [] : (await fetch(cursor, 1)).map(({ info }) => info.streamSequence)
     await close(cursor)
     if (found === undefined) return last
-    return found.position <= first && first > 1 ? 0 : found.position - 1
+    return found <= first && first > 1 ? 0 : found - 1
   }
 
   const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, LogError> =>

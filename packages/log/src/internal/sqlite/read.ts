@@ -68,8 +68,8 @@ const makePage = (connection: Connection, postings: Postings, checkEnd: () => un
           return
         }
         const keys = Queries.keysOf(wanted, tasks, types)
-        if (keys === undefined) scan.fill(page, Queries.kindsOf(wanted), end)
-        else select.fill(page, { keys, kinds: Queries.kindsOf(wanted), end, last })
+        if (keys === undefined) scan.read(page, Queries.kindsOf(wanted), end)
+        else select.read(page, { keys, kinds: Queries.kindsOf(wanted), end, last })
       })
       return { ...page, first, error: undefined }
     } catch (error) {
@@ -100,7 +100,7 @@ class Building {
   }
 }
 
-/** Fills a page with the entries of some kinds. */
+/** Reads into a page the entries of some kinds. */
 const makeScan = ({ rows }: Connection) => {
   const statements = new Map<string, StatementSync>()
   const statementOf = (kinds: ReadonlySet<number>): StatementSync => {
@@ -113,7 +113,7 @@ const makeScan = ({ rows }: Connection) => {
   return {
     /** Forgets the statements. After an error, `node:sqlite` throws it again at the next use of its statement. */
     reset: () => statements.clear(),
-    fill: (page: Building, kinds: ReadonlySet<number>, end: number): void => {
+    read: (page: Building, kinds: ReadonlySet<number>, end: number): void => {
       for (const row of statementOf(kinds).iterate(page.position, end) as Iterable<unknown>) {
         // The columns of the query.
         const [position, at, sum, body] = row as [number, number, number, string]
@@ -124,7 +124,7 @@ const makeScan = ({ rows }: Connection) => {
   }
 }
 
-/** Fills a page with the entries that the index finds. */
+/** Reads into a page the entries that the index finds. */
 const makeSelect = ({ get, rows }: Connection, postings: Postings) => {
   const prepare = () => rows("SELECT at, sum, body, kind FROM entry WHERE position = ?")
   let statement = prepare()
@@ -133,7 +133,7 @@ const makeSelect = ({ get, rows }: Connection, postings: Postings) => {
     reset: () => {
       statement = prepare()
     },
-    fill: (
+    read: (
       page: Building,
       wanted: {
         readonly keys: ReadonlySet<number>

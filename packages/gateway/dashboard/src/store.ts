@@ -75,6 +75,11 @@ const make = () => {
     isSignedIn: true,
     offlineSince: undefined
   })
+  const narrow = matchMedia("(max-width: 719px)")
+  const isPhone = signal(narrow.matches)
+  narrow.addEventListener("change", () => void (isPhone.value = narrow.matches))
+  /** Whether a phone shows the charts. */
+  const showsCharts = signal(storage.get("makima.charts") === "open")
   /** Gaps up to this number have been looked at. */
   const seenGaps = signal(0)
 
@@ -189,6 +194,8 @@ const make = () => {
     query,
     theme,
     selected,
+    isPhone,
+    showsCharts,
     rows,
     connection: computed(() => Connection.describe(facts.value)),
     counts: computed(() => Selection.countsOf(rows.value)),
@@ -216,6 +223,11 @@ const make = () => {
       if (options?.replace === true) history.replaceState(null, "", hash)
       else history.pushState(null, "", hash)
       route.value = next
+    },
+    setShowsCharts(next: boolean) {
+      if (showsCharts.value === next) return
+      showsCharts.value = next
+      storage.set("makima.charts", next ? "open" : "closed")
     },
     setTheme(next: Theme) {
       theme.value = next

@@ -30,8 +30,8 @@ export const rank: Readonly<Record<Attention, number>> = {
   ended: 6
 }
 
-/** Whether a task needs a person at all. */
-export const needsPerson = (attention: Attention): boolean => rank[attention] <= rank.gaps
+/** Whether a task needs a person: it failed, waits or is silent. After a cut every live task has a gap, which no person can mend. */
+export const needsPerson = (attention: Attention): boolean => rank[attention] <= rank.stalled
 
 /** How long a task at work may be silent, in milliseconds: 5 minutes. */
 export const stalledAfter = 5 * 60_000

@@ -56,11 +56,14 @@ export const oneLine = (text: string, max = 200): string => {
 /** How far back from its end a text is searched for its last line. */
 const maxTail = 4000
 
-/** Returns the last line of a text that is not blank, with at most `max` code units. */
+/**
+ * Returns the last line of a text that says something, with at most `max` code units. A line without a letter or a digit, such
+ * as `}`, says something only if there is no other line.
+ */
 export const lastLine = (text: string, max = 200): string => {
   const start = Math.max(0, text.length - maxTail)
   const lines = plain(text.slice(start)).trimEnd().split("\n")
-  return oneLine(lines.at(-1) ?? "", max)
+  return oneLine(lines.findLast((line) => /[\p{L}\p{N}]/u.test(line)) ?? lines.at(-1) ?? "", max)
 }
 
 /** The longest text that is shown at once, in code units and in lines. */

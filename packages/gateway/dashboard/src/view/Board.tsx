@@ -42,8 +42,16 @@ const sortNames: Readonly<Record<Route.SortKey, string>> = {
   gaps: "Gaps"
 }
 
-const Tile = ({ label, note, tone, value }: { label: string; value: string; note?: string; tone?: string }) => (
-  <div class={`tile ${tone ?? ""}`}>
+interface TileProps {
+  readonly label: string
+  readonly value: string
+  readonly note?: string
+  readonly tone?: string
+  readonly title?: string
+}
+
+const Tile = ({ label, note, title, tone, value }: TileProps) => (
+  <div class={`tile ${tone ?? ""}`} title={title}>
     <dt>{label}</dt>
     <dd>
       <span class="tile-value">{value}</span>
@@ -63,8 +71,8 @@ const Totals = () => {
       <Tile label="Done" value={count(done.value)} />
       <Tile
         label="Total cost"
-        value={usd(totalUsd.value)}
-        {...(isLowerBound.value ? { note: "at least: results may be missing" } : {})}
+        value={`${isLowerBound.value ? "≥ " : ""}${usd(totalUsd.value)}`}
+        {...(isLowerBound.value ? { title: "At least this: results may be missing in a gap" } : {})}
       />
       <Tile label="Events" value={rate(events.value)} note="a second" />
     </dl>
@@ -83,7 +91,7 @@ const Charts = () => {
     return { times: times.slice(0, -1), values: values.slice(0, -1).map((value) => value / seconds) }
   }
   return (
-    <section class="charts" aria-label="Over time">
+    <>
       <Chart
         title="Cost"
         value={usd(store.totalUsd.value)}
@@ -101,6 +109,32 @@ const Charts = () => {
         format={rate}
         color="--chart-activity"
       />
+    </>
+  )
+}
+
+/** The totals and the charts. A phone shows the charts only on request, because the tasks matter more. */
+const Overview = () => {
+  const store = useStore()
+  const isPhone = store.isPhone.value
+  return (
+    <section class="overview" aria-label="Overview">
+      <Totals />
+      {isPhone ? (
+        <details
+          class="charts-fold"
+          open={store.showsCharts.value}
+          onToggle={({ currentTarget }) => store.setShowsCharts(currentTarget.open)}
+        >
+          <summary>
+            <Icon.Chevron />
+            Cost and activity over time
+          </summary>
+          {store.showsCharts.value ? <Charts /> : null}
+        </details>
+      ) : (
+        <Charts />
+      )}
     </section>
   )
 }
@@ -281,7 +315,7 @@ const Grid = ({ scroller }: { readonly scroller: { current: HTMLElement | null }
   const rows = store.selection.value
   const body = useRef<HTMLDivElement>(null)
   const [margin, setMargin] = useState(0)
-  const [isPhone, setPhone] = useState(false)
+  const isPhone = store.isPhone.value
 
   useLayoutEffect(() => {
     const scrolling = scroller.current
@@ -290,7 +324,6 @@ const Grid = ({ scroller }: { readonly scroller: { current: HTMLElement | null }
       const rect = body.current?.getBoundingClientRect()
       if (rect === undefined) return
       setMargin(Math.round(rect.top - scrolling.getBoundingClientRect().top + scrolling.scrollTop))
-      setPhone(scrolling.clientWidth < 720)
     }
     const sizes = new ResizeObserver(measure)
     sizes.observe(scrolling)
@@ -303,7 +336,8 @@ const Grid = ({ scroller }: { readonly scroller: { current: HTMLElement | null }
     scroller,
     count: rows.length,
     keyOf: (index) => rows[index]?.task.taskId ?? index,
-    estimate: () => (isPhone ? 116 : 44),
+    estimate: () => (isPhone ? 112 : 44),
+    gap: isPhone ? 8 : 0,
     margin,
     overscan: 6
   })
@@ -317,7 +351,7 @@ const Grid = ({ scroller }: { readonly scroller: { current: HTMLElement | null }
     document.getElementById("tasks")?.focus({ preventScroll: true })
     list.scrollToIndex(rows.indexOf(next), { align: "auto" })
   }
-  const page = Math.max(1, Math.floor((scroller.current?.clientHeight ?? 400) / (isPhone ? 116 : 44)) - 2)
+  const page = Math.max(1, Math.floor((scroller.current?.clientHeight ?? 400) / (isPhone ? 120 : 44)) - 2)
   useKeys(({ key, target }) => {
     const isButton = target instanceof HTMLButtonElement || target instanceof HTMLAnchorElement
     switch (key) {
@@ -429,8 +463,7 @@ export const Board = ({ place }: { readonly place: Place }) => {
   return (
     <main class="view board" id="main" tabIndex={-1} ref={scroller}>
       <h1 class="visually-hidden">Tasks</h1>
-      <Totals />
-      <Charts />
+      <Overview />
       <Toolbar searchRef={search} />
       <Grid scroller={scroller} />
       {isEmpty ? <Empty /> : null}

@@ -19,7 +19,19 @@ export interface Props {
   readonly isStepped?: boolean
 }
 
-const height = 132
+const height = 96
+
+const two = (value: number): string => String(value).padStart(2, "0")
+
+/** Times at the axis: with seconds if they are less than a minute apart. */
+const timesOf = (seconds: ReadonlyArray<number>): Array<string> => {
+  const isFine = (seconds[1] ?? 0) - (seconds[0] ?? 0) < 60
+  return seconds.map((each) => {
+    const date = new Date(each * 1000)
+    const time = `${two(date.getHours())}:${two(date.getMinutes())}`
+    return isFine ? `${time}:${two(date.getSeconds())}` : time
+  })
+}
 
 const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
@@ -47,13 +59,13 @@ const optionsOf = (element: HTMLElement, { color, format, isStepped }: Props): u
   return {
     width: Math.max(120, element.clientWidth),
     height,
-    padding: [8, 8, 0, 0],
+    padding: [6, 24, 0, 0],
     legend: { show: false },
     cursor: { show: false },
     scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.15 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, size: 22, gap: 4, space: 72 },
-      { ...axis, size: 52, gap: 6, space: 34, values: (_, values) => values.map(format) }
+      { ...axis, grid: { show: false }, size: 20, gap: 4, space: 80, values: (_, seconds) => timesOf(seconds) },
+      { ...axis, size: 52, gap: 6, space: 28, values: (_, values) => values.map(format) }
     ],
     series: [
       {},

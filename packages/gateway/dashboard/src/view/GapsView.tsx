@@ -29,7 +29,7 @@ const GapRow = ({ gap, now }: { readonly gap: Gap; readonly now: number }) => (
       ) : (
         <a href={Route.format({ view: "task", taskId: gap.taskId })}>{shortId(gap.taskId)}</a>
       )}
-      {gap.detail === "" ? null : <p class="gap-detail">{gap.detail}</p>}
+      {gap.detail === "" || gap.detail === gap.title ? null : <p class="gap-detail">{gap.detail}</p>}
     </div>
     <div class="gap-state">
       <span class={`chip chip-${gap.updates}`}>

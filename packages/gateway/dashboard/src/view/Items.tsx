@@ -34,23 +34,34 @@ const unfinishedText: Readonly<Record<string, string>> = {
   Ended: "The connection ended before this message was complete."
 }
 
+/** A message that is no prose: a line of a log, mostly. It takes one line if it has one. */
+const LogLine = ({ item, now }: { readonly item: Extract<Item, { kind: "message" }>; readonly now: number }) => (
+  <div class={`entry-log ${item.isError ? "entry-log-error" : ""}`}>
+    {item.messageType === "raw" ? null : <span class="log-type">{plain(item.messageType).slice(0, 40)}</span>}
+    <div class="log-text">
+      <Plain text={item.content} />
+      {item.unfinished === undefined ? null : <Unfinished why={item.unfinished} />}
+    </div>
+    <Time at={item.at} now={now} />
+  </div>
+)
+
+const Unfinished = ({ why }: { readonly why: string }) => (
+  <p class="unfinished">{unfinishedText[why] ?? "The rest of this message is missing."}</p>
+)
+
 const Message = ({ item, now }: { readonly item: Extract<Item, { kind: "message" }>; readonly now: number }) => {
   const isProse = item.messageType === "assistant" || item.messageType === "user"
+  if (!isProse) return <LogLine item={item} now={now} />
   return (
-    <div class={`entry entry-${isProse ? item.messageType : "other"} ${item.isError ? "entry-error" : ""}`}>
+    <div class={`entry entry-${item.messageType} ${item.isError ? "entry-error" : ""}`}>
       <div class="entry-head">
-        <span class="entry-who">{plain(item.messageType).slice(0, 40)}</span>
+        <span class="entry-who">{item.messageType}</span>
         <Time at={item.at} now={now} />
       </div>
       <div class="entry-body">
-        {isProse ? (
-          <LongText text={item.content}>{(shown) => <Markdown text={shown} />}</LongText>
-        ) : (
-          <Plain text={item.content} />
-        )}
-        {item.unfinished === undefined ? null : (
-          <p class="unfinished">{unfinishedText[item.unfinished] ?? "The rest of this message is missing."}</p>
-        )}
+        <LongText text={item.content}>{(shown) => <Markdown text={shown} />}</LongText>
+        {item.unfinished === undefined ? null : <Unfinished why={item.unfinished} />}
       </div>
     </div>
   )

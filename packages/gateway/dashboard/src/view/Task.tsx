@@ -19,19 +19,26 @@ const distanceToEnd = (element: HTMLElement): number => element.scrollHeight - e
 
 /** The height of an item before it was drawn, in pixels. */
 const estimate = (item: Item | undefined): number => {
-  if (item === undefined) return 60
-  switch (item.kind) {
+  switch (item?.kind) {
+    case undefined:
+      return 60
     case "tool":
     case "toolResult":
-      return 41
+      return 44
     case "status":
       return 36
     case "gap":
       return 62
-    default:
-      return Math.min(900, 66 + Math.ceil(Math.min(item.content.length, 4000) / 100) * 22)
+    case "runEnd":
+      return proseHeight(item.content)
+    case "message":
+      return item.messageType === "assistant" ? proseHeight(item.content) : 12 + linesOf(item.content, 110) * 20
   }
 }
+
+const linesOf = (text: string, width: number): number => Math.ceil(Math.min(text.length, 4000) / width)
+
+const proseHeight = (text: string): number => 66 + linesOf(text, 100) * 22
 
 const dayMillis = 24 * 3_600_000
 

@@ -42,7 +42,7 @@ export const Alert = icon(
   </>
 )
 export const Check = icon(<path d="m3 8.5 3.3 3.3L13 5" />)
-export const Gap = icon(<path d="M2 8h3.2M10.8 8H14M6.6 5v6M9.4 5v6" />)
+export const Gap = icon(<path d="M1.5 8H5M11 8h3.5M6 4.2v7.6M10 4.2v7.6" />)
 export const Copy = icon(
   <>
     <rect x="5.5" y="5.5" width="8" height="8" rx="1.5" />

@@ -17,6 +17,8 @@ export interface Options {
   /** The height below the rows that stays free, in pixels. */
   readonly paddingEnd?: number
   readonly overscan?: number
+  /** The space between two rows, in pixels. */
+  readonly gap?: number
   /** Keeps what is visible in place when rows before it are dropped. Defaults to `false`. */
   readonly keepsPlace?: boolean
   /** Called before the list itself moves the scrolling element. */
@@ -37,6 +39,7 @@ export const useVirtual = (options: Options): List => {
     scrollMargin: options.margin ?? 0,
     paddingEnd: options.paddingEnd ?? 0,
     overscan: options.overscan ?? 8,
+    gap: options.gap ?? 0,
     initialRect: smallest,
     observeElementRect,
     observeElementOffset,

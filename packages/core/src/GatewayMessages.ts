@@ -13,10 +13,15 @@
  *
  * @since 0.2.0
  */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
+import * as Socket from "effect/socket/Socket"
 import { DecodeError } from "./DecodeError.ts"
 import type { Extension } from "./internal/session/extension.ts"
 import * as MeshEvent from "./MeshEvent.ts"
+import type { Query } from "./MeshSocket.ts"
 
 export type { Extension } from "./internal/session/extension.ts"
 
@@ -151,5 +156,119 @@ export const extension: Extension = {
       expected: "a message of a gateway",
       size
     })
+  }
+}
+
+// ---------------------------------------------------------------------------
+// positions
+// ---------------------------------------------------------------------------
+
+/**
+ * Options of `resume`.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface ResumeOptions {
+  /**
+   * The position of the last frame that was received: where the next connection continues. Set it to start there: 0 is
+   * the beginning of the log, `undefined` its end. Save it to continue after a restart of the program. Defaults to a
+   * reference with `undefined`.
+   */
+  readonly position?: Ref.Ref<number | undefined> | undefined
+}
+
+/**
+ * Makes a socket to a gateway with a log that continues after the last frame it has received, so that nothing is
+ * missing and nothing is doubled after a lost connection.
+ *
+ * **When to use**
+ *
+ * Use it for a client of a gateway that has the option `log`. `connect` makes the socket, with the parameters of each
+ * dial as its option `query`.
+ *
+ * **Details**
+ *
+ * - The parameters are `since`, with the position, and `marks`.
+ * - Each frame of such a gateway has a `position`. The socket reads it when the frame is pulled.
+ * - The stream still has a `Disconnected` and a `Resync` for the lost connection.
+ * - If the log has removed some of what was missed, a `Resync` with the reason `LogTruncated` says so in a stream of
+ *   `MeshStream.connect` with `extension`. In a stream of `MeshClient` the `Reconnected` that follows stands for it.
+ *
+ * **Gotchas**
+ *
+ * - The position is that of the last frame that was pulled. A consumer may not have handled it yet. A program that saves
+ *   the position after each event that it has handled receives some events twice after a restart, and loses none.
+ * - A position belongs to one log. Forget it if the gateway gets another log.
+ * - Without a position, a connection that ends before its first frame is not continued. The `Resync` marks the gap.
+ *
+ * **Example** (A client that loses nothing)
+ *
+ * ```ts
+ * import * as Layer from "effect/Layer"
+ * import * as Socket from "effect/socket/Socket"
+ * import * as GatewayMessages from "@makima-stream/core/GatewayMessages"
+ * import * as MeshClient from "@makima-stream/core/MeshClient"
+ * import * as MeshSocket from "@makima-stream/core/MeshSocket"
+ *
+ * const socket = GatewayMessages.resume((query) => MeshSocket.make({ url: "http://127.0.0.1:8787", query }))
+ * const layer = MeshClient.layer({ extension: GatewayMessages.extension }).pipe(
+ *   Layer.provide(Layer.effect(Socket.Socket, socket))
+ * )
+ * console.log(Layer.isLayer(layer)) // true
+ * ```
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const resume = <E, R>(
+  connect: (query: Effect.Effect<Query>) => Effect.Effect<Socket.Socket, E, R>,
+  options?: ResumeOptions
+): Effect.Effect<Socket.Socket, E, R> =>
+  Effect.gen(function* () {
+    const position = options?.position ?? (yield* Ref.make<number | undefined>(undefined))
+    const query = Effect.map(Ref.get(position), (since) => ({
+      marks: "1",
+      since: since === undefined ? "new" : `${since}`
+    }))
+    const socket = yield* connect(query)
+    return Socket.make({
+      writer: socket.writer,
+      reader: Effect.map(socket.reader, (reader) => {
+        // The frames of a pull have been received when the next pull begins: one that was interrupted in between is repeated.
+        let pulled: number | undefined
+        const received = Effect.suspend(() => (pulled === undefined ? Effect.void : Ref.set(position, pulled)))
+        const pull = Effect.map(reader.pull, (frames) => {
+          pulled = lastPosition(frames) ?? pulled
+          return frames
+        })
+        return { ...reader, pull: Effect.andThen(received, pull) }
+      })
+    })
+  })
+
+/** The position of the newest frame that has one. Acknowledgements have none. */
+const lastPosition = (frames: ReadonlyArray<string | Uint8Array>): number | undefined => {
+  for (let i = frames.length - 1; i >= 0; i--) {
+    const frame = frames[i] ?? ""
+    const position = positionOf(typeof frame === "string" ? frame : new TextDecoder().decode(frame))
+    if (position !== undefined) return position
+  }
+  return undefined
+}
+
+/**
+ * Reads the member `position` of a frame. A gateway writes it last, which needs no parser: quotes and braces inside of the
+ * other members cannot end a frame in this way.
+ */
+const positionOf = (text: string): number | undefined => {
+  const match = /,"position":(\d{1,15})\}\s*$/.exec(text.slice(-40))
+  if (match !== null) return Number(match[1])
+  if (!text.includes('"position"')) return undefined
+  try {
+    const value: unknown = JSON.parse(text)
+    return Predicate.hasProperty(value, "position") && typeof value.position === "number" ? value.position : undefined
+  } catch {
+    return undefined
   }
 }

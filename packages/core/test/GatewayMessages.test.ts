@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import * as Socket from "effect/socket/Socket"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -219,4 +220,55 @@ describe("GatewayMessages", () => {
       })
     )
   })
+})
+
+describe("GatewayMessages.resume", () => {
+  it.effect("reads the position of the last frame that has one, wherever it stands in the frame", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.make()
+      const position = yield* Ref.make<number | undefined>(undefined)
+      const queries: Array<unknown> = []
+      const socket = yield* GatewayMessages.resume(
+        (query) =>
+          Effect.succeed(
+            Socket.make({
+              writer: mesh.socket.writer,
+              reader: Effect.andThen(
+                Effect.map(query, (each) => queries.push(each)),
+                mesh.socket.reader
+              )
+            })
+          ),
+        { position }
+      )
+      const frames: ReadonlyArray<readonly [string, number | undefined]> = [
+        [`{"type":"subscribedAll"}`, undefined],
+        [`{"type":"taskOutput","content":"{\\"position\\":9}"}`, undefined],
+        [`{"type":"taskOutput","toolInput":{"position":9}}`, undefined],
+        [`{"type":"taskUpdated","taskId":"a","position":1}`, 1],
+        [`{"position":2,"type":"taskUpdated","taskId":"a"}`, 2],
+        [`{"type":"taskUpdated","taskId":"a", "position": 3 }`, 3],
+        [`{"type":"unfinished","position":4`, 3],
+        [`{"type":"taskUpdated","taskId":"a","position":"5"}`, 3]
+      ]
+      yield* Effect.gen(function* () {
+        const { pull } = yield* socket.reader
+        for (const [i, [frame, expected]] of frames.entries()) {
+          yield* mesh.emitRaw(frame)
+          yield* pull
+          // It counts from the next pull on.
+          assert.strictEqual(yield* Ref.get(position), frames[i - 1]?.[1], frame)
+          yield* Effect.forkScoped(pull)
+          yield* Effect.yieldNow
+          assert.strictEqual(yield* Ref.get(position), expected, frame)
+          yield* mesh.emitRaw(`{"type":"subscribedAll"}`)
+        }
+      }).pipe(Effect.scoped)
+      yield* Effect.scoped(socket.reader)
+      assert.deepStrictEqual(queries, [
+        { marks: "1", since: "new" },
+        { marks: "1", since: "3" }
+      ])
+    })
+  )
 })

@@ -1,17 +1,43 @@
+import type * as Endpoint from "@makima-stream/core/Endpoint"
+import * as GatewayMessages from "@makima-stream/core/GatewayMessages"
+import * as MeshClient from "@makima-stream/core/MeshClient"
 import type { MeshEvent } from "@makima-stream/core/MeshEvent"
+import * as Interest from "@makima-stream/core/Interest"
+import * as MeshStream from "@makima-stream/core/MeshStream"
+import * as MeshSocket from "@makima-stream/core/MeshSocket"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as MemoryLog from "@makima-stream/log/MemoryLog"
 import * as RepairLog from "@makima-stream/log/RepairLog"
+import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
+import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
 import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
+import * as Ref from "effect/Ref"
 import * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import * as http from "node:http"
 import { WebSocket } from "ws"
 import * as Gateway from "../src/Gateway.ts"
 import { upgrade } from "./support/http.ts"
-import { collect, hasMark, makeClient, rest, said, shown, until, updated } from "./support/world.ts"
+import {
+  collect,
+  hasMark,
+  makeClient,
+  policy,
+  rest,
+  said,
+  shown,
+  turn,
+  until,
+  updated,
+  webSocketWith
+} from "./support/world.ts"
+
+type NodeError = NodeMeshSocket.InvalidOption | NodeMeshSocket.UnsupportedRuntime
 
 const path = "/api/v1/mesh/tasks/subscribe"
 const a = TaskId.make("a")
@@ -159,6 +185,118 @@ describe("a client with a position", () => {
       yield* append(said("a", "live"))
       yield* until(() => state.text.includes("id: 6\n"))
       assert.deepStrictEqual(state.text.match(/^id: \d+$/gm), ["id: 2", "id: 5", "id: 6"])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a client that resumes", () => {
+  interface Target {
+    readonly url: string
+    readonly token: Redacted.Redacted
+  }
+  const sockets: ReadonlyArray<
+    readonly [
+      string,
+      (
+        target: Target
+      ) => (query: Effect.Effect<MeshSocket.Query>) => Effect.Effect<Socket.Socket, Endpoint.InvalidUrl | NodeError>
+    ]
+  > = [
+    [
+      "MeshSocket",
+      ({ token, url }) =>
+        (query) =>
+          MeshSocket.make({ url, query, webSocket: webSocketWith(token) })
+    ],
+    [
+      "NodeMeshSocket",
+      ({ token, url }) =>
+        (query) =>
+          NodeMeshSocket.make({ url, query, apiKey: token })
+    ]
+  ]
+
+  const resuming = (
+    connect: (query: Effect.Effect<MeshSocket.Query>) => Effect.Effect<Socket.Socket, Endpoint.InvalidUrl | NodeError>,
+    position?: Ref.Ref<number | undefined>
+  ) =>
+    Effect.gen(function* () {
+      const socket = yield* GatewayMessages.resume(connect, { position })
+      return yield* MeshClient.make({ policy, extension: GatewayMessages.extension }).pipe(
+        Effect.provideService(Socket.Socket, socket)
+      )
+    })
+
+  for (const [name, make] of sockets) {
+    it.effect(`on a ${name} misses nothing and receives nothing twice, however often it is cut`, () =>
+      Effect.gen(function* () {
+        const { append, gateway } = yield* setup({ hosts: ["127.0.0.1"] })
+        const proxy = yield* ChaosProxy.make({ target: gateway.port })
+        yield* proxy.shape({ latencyMillis: 4, pieceBytes: 100 })
+        const position = yield* Ref.make<number | undefined>(0)
+        const client = yield* resuming(make({ url: proxy.url, token: gateway.token }), position)
+        const events = yield* collect(client.task(a))
+        const content = () => events.flatMap((event) => (event._tag === "TaskOutput" ? [Number(event.content)] : []))
+        const total = 500
+        let before = 0
+        for (let n = 1; n <= total; n++) {
+          yield* append(said("a", `${n}`), said("b", "of another task"))
+          if ((yield* Random.next) < 0.2) yield* TestClock.adjust(3)
+          yield* turn
+          if (n % 25 !== 0) continue
+          // A cut in the middle of what is on its way.
+          yield* until(() => content().length > before)
+          before = content().length
+          if (n % 2 === 0) yield* client.reconnect
+          else yield* proxy.kill()
+        }
+        yield* until(() => content().at(-1) === total)
+        assert.deepStrictEqual(content(), numbers(1, total))
+        assert.isAbove(events.filter(({ _tag }) => _tag === "Disconnected").length, 15)
+        yield* until(() => Ref.getUnsafe(position) === 2 * total)
+      }).pipe(Effect.scoped, Random.withSeed(name))
+    )
+  }
+
+  it.effect("starts with what is new if it has no position, and continues after its first event", () =>
+    Effect.gen(function* () {
+      const { append, gateway } = yield* setup({ hosts: ["127.0.0.1"] })
+      const proxy = yield* ChaosProxy.make({ target: gateway.port })
+      yield* append(updated("a", 1))
+      const client = yield* resuming((query) => NodeMeshSocket.make({ url: proxy.url, query, apiKey: gateway.token }))
+      const events = yield* collect(client.updates())
+      yield* until(() => hasMark(events, "Started"))
+      yield* append(updated("a", 2))
+      yield* until(() => shown(events).includes("a 2"))
+      yield* proxy.kill()
+      yield* append(updated("a", 3))
+      yield* until(() => shown(events).includes("a 3"))
+      assert.deepStrictEqual(
+        shown(events).filter((name) => name.startsWith("a ")),
+        ["a 2", "a 3"]
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("learns that the log has removed what it has missed", () =>
+    Effect.gen(function* () {
+      const { append, gateway } = yield* setup({ hosts: ["127.0.0.1"], retention: { maxEntries: 3 } })
+      const proxy = yield* ChaosProxy.make({ target: gateway.port })
+      const socket = yield* GatewayMessages.resume((query) =>
+        NodeMeshSocket.make({ url: proxy.url, query, apiKey: gateway.token })
+      )
+      const events = yield* collect(
+        MeshStream.connect({ interest: Interest.all, policy, extension: GatewayMessages.extension }).pipe(
+          Stream.provideService(Socket.Socket, socket)
+        )
+      )
+      yield* until(() => hasMark(events, "Started"))
+      yield* append(updated("a", 1))
+      yield* until(() => shown(events).includes("a 1"))
+      yield* proxy.kill()
+      for (let n = 2; n <= 10; n++) yield* append(updated("a", n))
+      yield* until(() => shown(events).includes("a 10"))
+      assert.isTrue(hasMark(events, "LogTruncated"))
     }).pipe(Effect.scoped)
   )
 })

@@ -13,6 +13,7 @@
 import * as Endpoint from "@makima-stream/core/Endpoint"
 import * as MeshError from "@makima-stream/core/MeshError"
 import * as MeshMetrics from "@makima-stream/core/MeshMetrics"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
@@ -260,6 +261,7 @@ const open = Effect.fnUntraced(function* (
   const clock = yield* Clock.Clock
   const scope = yield* Effect.scope
   const key = yield* Credentials.read(apiKey, connectTimeoutMillis)
+  const query = yield* readQuery(settings)
   const proxy = yield* Effect.mapError(
     settings.agent === undefined ? Proxy.resolve(settings.proxy, new URL(endpoint)) : Effect.undefined,
     (cause) => Failure.openFailed(new MeshError.DialFailed({ cause }))
@@ -269,7 +271,7 @@ const open = Effect.fnUntraced(function* (
   const dial = Effect.try({
     try: () =>
       Connection.make({
-        url: endpoint,
+        url: query === "" ? endpoint : `${endpoint}?${query}`,
         headers: { ...settings.headers, ...(key === undefined ? {} : { [keyHeader]: key }) },
         maxFrameBytes: settings.maxFrameBytes,
         highWaterBytes: settings.highWaterBytes,
@@ -300,6 +302,21 @@ const open = Effect.fnUntraced(function* (
     Effect.onError((cause) => Scope.close(attempt, Exit.failCause(cause)))
   )
 })
+
+/** The parameters of one dial, as text. The error of the effect is not passed on: it may contain a secret. */
+const readQuery = ({ connectTimeoutMillis, query = {} }: Settings): Effect.Effect<string, Socket.SocketError> =>
+  (Effect.isEffect(query) ? Effect.timeout(query, connectTimeoutMillis) : Effect.succeed(query)).pipe(
+    Effect.map((query) => new URLSearchParams(query).toString()),
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.interrupt
+        : Effect.fail(
+            Failure.openFailed(
+              new MeshError.CredentialsFailed({ cause: new Error("The effect for the parameters of the URL failed") })
+            )
+          )
+    )
+  )
 
 /** Starts the heartbeat of a connection. It ends with the connection, or with the scope. */
 const beat = Effect.fnUntraced(function* (connection: Connection.Connection, settings: HeartbeatSettings) {

@@ -79,6 +79,36 @@ describe("NodeMeshSocket", () => {
       })
     )
 
+    it.effect("adds parameters to the URL, anew for each dial if they are an effect", () =>
+      Effect.gen(function* () {
+        const server = yield* Servers.webSocketServer()
+        let dials = 0
+        const socket = yield* NodeMeshSocket.make({
+          url: server.url,
+          query: Effect.sync(() => ({ since: `${++dials}`, name: "a&b" }))
+        })
+        for (const expected of ["?since=1&name=a%26b", "?since=2&name=a%26b"]) {
+          yield* Effect.scoped(socket.reader)
+          const { request } = yield* server.accept
+          assert.strictEqual(request.url, `/api/v1/mesh/tasks/subscribe${expected}`)
+        }
+        yield* open({ url: server.url, query: {} })
+        assert.strictEqual((yield* server.accept).request.url, "/api/v1/mesh/tasks/subscribe")
+      })
+    )
+
+    it.effect("fails with CredentialsFailed when the parameters fail or hang, without their error", () =>
+      Effect.gen(function* () {
+        const url = "ws://127.0.0.1:1"
+        const failed = yield* refusal({ url, query: Effect.fail("a secret") })
+        assert.strictEqual(failed._tag, "CredentialsFailed")
+        assert.notInclude(failed.message, "a secret")
+        const hanging = yield* Effect.forkChild(refusal({ url, query: Effect.never, connectTimeout: "3 seconds" }))
+        yield* TestClock.adjust("3 seconds")
+        assert.strictEqual((yield* Fiber.join(hanging))._tag, "CredentialsFailed")
+      })
+    )
+
     const badCredentials: ReadonlyArray<readonly [string, NodeMeshSocket.Options["apiKey"], string]> = [
       ["fail", Effect.fail(new Socket.CloseEvent(1000, "the-key")), "The credentials effect failed with an error"],
       ["fail with a tag", Effect.fail({ _tag: "VaultSealed" }), "The credentials effect failed with VaultSealed"],

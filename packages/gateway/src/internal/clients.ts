@@ -49,6 +49,14 @@ export interface Clients {
   readonly counts: () => Counts
 }
 
+/** Where a client of the log starts: after a position, or with what is appended from now on. */
+const placeOf = (parameters: URLSearchParams): MeshLog.From | undefined => {
+  const since = parameters.get("since") ?? ""
+  const position = Sse.position(since)
+  if (position !== undefined) return MeshLog.after(position)
+  return since === "new" ? MeshLog.newest : undefined
+}
+
 export const make = ({ after, context, hub, instance, log, now, settings }: Options): Clients => {
   const clients = new Set<WebSocketClient.OpenClient>()
   /** How to stop the readers of the log. */
@@ -77,10 +85,10 @@ export const make = ({ after, context, hub, instance, log, now, settings }: Opti
   return {
     isFull,
     isValid: ({ searchParams }) =>
-      !searchParams.has("since") || (log !== undefined && Sse.position(searchParams.get("since") ?? "") !== undefined),
+      !searchParams.has("since") || (log !== undefined && placeOf(searchParams) !== undefined),
     connect(ws, { marks, url }) {
-      const since = Sse.position(url.searchParams.get("since") ?? "")
-      if (log !== undefined && since !== undefined) {
+      const from = placeOf(url.searchParams)
+      if (log !== undefined && from !== undefined) {
         // Its marks are part of the log, so it receives them in any case. Everything is on its way, so each request is
         // acknowledged at once.
         const client = WebSocketClient.make(ws, {
@@ -88,7 +96,7 @@ export const make = ({ after, context, hub, instance, log, now, settings }: Opti
           marks: true,
           onRequest: (client, message) => client.acknowledge(Hub.acknowledgementOf(message))
         })
-        return readLog(log, client, { from: MeshLog.after(since) })
+        return readLog(log, client, { from })
       }
       const client = WebSocketClient.make(ws, {
         ...clientOptions,

@@ -45,17 +45,22 @@ export interface ClientOptions {
   readonly query?: Readonly<Record<string, string>>
 }
 
+/** Makes WebSockets that send a token. */
+export const webSocketWith =
+  (token: Redacted.Redacted) =>
+  (url: string, protocols: Array<string>): Socket.WebSocketLike =>
+    // The type of `ws` has more overloads than the platform's.
+    new WebSocket(url, protocols, {
+      headers: { authorization: `Bearer ${Redacted.value(token)}` }
+    }) as unknown as Socket.WebSocketLike
+
 /** A client of the gateway. */
 export const makeClient = ({ marks, options, query, token, url }: ClientOptions) =>
   Effect.gen(function* () {
     const socket = yield* MeshSocket.make({
       url,
       query: { ...(marks ? { marks: "1" } : {}), ...query },
-      webSocket: (url, protocols) =>
-        // The type of `ws` has more overloads than the platform's.
-        new WebSocket(url, protocols, {
-          headers: { authorization: `Bearer ${Redacted.value(token)}` }
-        }) as unknown as Socket.WebSocketLike
+      webSocket: webSocketWith(token)
     })
     return yield* MeshClient.make({
       policy,

@@ -5,6 +5,7 @@
  * milliseconds, bounds are whole numbers, and invalid header values are refused. The
  * rest of the package uses only settings.
  */
+import type { Query } from "@makima-stream/core/MeshSocket"
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -82,6 +83,13 @@ export interface ConnectionOptions {
    * sets are refused. Defaults to none. Since 0.2.0.
    */
   readonly headers?: { readonly [name: string]: string | Redacted.Redacted | undefined } | undefined
+  /**
+   * Parameters that are added to the URL, for a gateway that needs them. An effect runs
+   * in each attempt to connect, so that a position can change; if it fails or takes longer
+   * than `connectTimeout`, the attempt fails with `CredentialsFailed` and is repeated. Servers
+   * and proxies log URLs, so do not put a secret here. Defaults to none. Since 0.2.0.
+   */
+  readonly query?: Query | Effect.Effect<Query, unknown> | undefined
   /**
    * The HTTP proxy to connect through, by `CONNECT`. See `ProxyOption`. Defaults
    * to `"environment"`. Since 0.2.0.
@@ -178,6 +186,7 @@ export interface Settings {
   readonly headers: { readonly [name: string]: string }
   /** The header values that must not appear in an error. */
   readonly secrets: ReadonlyArray<string>
+  readonly query: Query | Effect.Effect<Query, unknown> | undefined
   readonly proxy: Proxy.Setting
   readonly agent: Agent | undefined
   readonly connectTimeoutMillis: number
@@ -208,6 +217,7 @@ export const normalise = (options: ConnectionOptions): Result.Result<Settings, I
     return {
       headers,
       secrets,
+      query: options.query,
       proxy,
       agent: options.agent,
       connectTimeoutMillis: positiveMillis(options.connectTimeout, 10_000),

@@ -252,7 +252,7 @@ describe("a client that resumes", () => {
         }
         yield* until(() => content().at(-1) === total)
         assert.deepStrictEqual(content(), numbers(1, total))
-        assert.isAbove(events.filter(({ _tag }) => _tag === "Disconnected").length, 15)
+        assert.isAbove(events.filter(({ _tag }) => _tag === "Disconnected").length, 5)
         yield* until(() => Ref.getUnsafe(position) === 2 * total)
       }).pipe(Effect.scoped, Random.withSeed(name))
     )

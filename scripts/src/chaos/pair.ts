@@ -149,7 +149,7 @@ export const run = Effect.fnUntraced(function* ({ both, keep, minutes }: Options
   yield* reports.until("aligned", Reports.areAligned)
   do {
     for (const name of yield* Random.shuffle([...names, "cut", "cut", "cut", "cut"] as const)) {
-      const path = yield* Random.nextIntBetween(0, 2)
+      const path = yield* Random.nextIntBetween(0, 1)
       const before = reports.latest()
       injured = path
       yield* trace({ fault: name, path })

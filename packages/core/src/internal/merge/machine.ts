@@ -58,6 +58,8 @@ interface BadFrame {
   isExpected: boolean
   /** Whether its connection has ended. It is only kept to recognise the copy of another input. */
   isPast: boolean
+  /** When the other inputs had delivered everything from before it. */
+  passedAt: number | undefined
   /** Whether another input may have decoded it: it was ahead at that time, or has been ahead since. */
   isSuspect: boolean
 }
@@ -114,6 +116,9 @@ const unaligned = (epoch: number, cause: Cause): Resync => ({
   epoch,
   reason: { _tag: "Unaligned", cause }
 })
+
+/** Everything that arrived elsewhere before this time, the input has delivered. */
+const passedBy = ({ output, updates }: Input): number => Math.min(output.passed, updates.passed)
 
 const makeKindState = (): KindState => ({
   leads: false,
@@ -491,7 +496,7 @@ export class Machine {
       state[kind].isLoKnown = true
     }
     this.#settle(kind)
-    this.#settleBadFrames()
+    this.#settleBadFrames(now)
     return out
   }
 
@@ -671,8 +676,7 @@ export class Machine {
    */
   #badFrame(input: number, mark: Resync, now: number, out: Array<MeshEvent>): void {
     const own = this.#input(input)
-    // What arrived elsewhere before this time, this input has delivered before.
-    const passed = Math.max(now - copyMillis, Math.min(own.updates.passed, own.output.passed))
+    const passed = Math.max(now - copyMillis, passedBy(own))
     for (const other of this.#inputs) {
       const copy = other === own ? -1 : other.badFrames.findIndex(({ at }) => at > passed)
       if (copy < 0) continue
@@ -681,23 +685,22 @@ export class Machine {
     }
     if (this.#inputs.some((other) => other !== own && other.state !== "closed")) {
       const isExpected = this.#inputs.some((other, i) => other !== own && this.isAligned(i))
-      own.badFrames.push({ at: now, isExpected, isPast: false, isSuspect: !this.#isFirst(input) })
+      own.badFrames.push({ at: now, isExpected, isPast: false, passedAt: undefined, isSuspect: !this.#isFirst(input) })
     }
     out.push({ ...mark, epoch: this.#epoch })
   }
 
   /**
-   * When all inputs are aligned by boundaries, the places count from there on. A bad frame from
-   * before has no effect on them, and every later one has a copy on each input.
+   * Forgets the bad frames that hid nothing: after the other inputs had delivered everything from before
+   * the frame, a boundary of its own input has compared the places.
    */
-  #settleBadFrames(): void {
-    const open = this.#inputs.filter(({ state }) => state === "open")
-    if (open.every(({ badFrames }) => badFrames.length === 0)) return
-    if (!this.#inputs.every(({ state }, i) => state !== "open" || this.isAligned(i))) return
-    const from = Math.min(...open.flatMap(({ output, updates }) => [output.passed, updates.passed]))
-    for (const input of open) {
-      input.badFrames = input.badFrames.filter(({ at, isExpected, isPast }) => isExpected || isPast || at > from)
-      for (const badFrame of input.badFrames) badFrame.isExpected ||= !badFrame.isPast
+  #settleBadFrames(now: number): void {
+    for (const input of this.#inputs) {
+      if (input.badFrames.length === 0) continue
+      const others = this.#inputs.filter((other) => other !== input && other.state !== "closed")
+      const passed = Math.min(...others.map(passedBy))
+      for (const badFrame of input.badFrames) if (badFrame.at < passed) badFrame.passedAt ??= now
+      input.badFrames = input.badFrames.filter(({ passedAt }) => passedAt === undefined || passedAt >= passedBy(input))
     }
   }
 

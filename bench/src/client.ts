@@ -28,6 +28,8 @@ const load = async (name: VariantName): Promise<Variant> => {
     case "client":
     case "clientByTask":
       return (await import("./variants/mesh.ts"))[name]
+    case "pair":
+      return (await import("./variants/pair.ts"))[name]
     case "rxjs":
     case "graphqlWs":
     case "centrifuge":
@@ -45,7 +47,7 @@ process.once("message", async (order: Order) => {
   const meter = Meter.make(warm, measured)
   const job: Job = { port, wanted: new Set(wanted), output: meter.output }
   variant.start(job)
-  process.send?.({ expects: variant.expects(job) })
+  process.send?.({ expects: variant.expects(job), connections: variant.connections ?? 1 })
   const usage = await meter.done
   process.send?.(usage)
 })

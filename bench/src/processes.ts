@@ -13,8 +13,8 @@ export interface Server {
   }) => Promise<void>
   /** Cuts every connection. */
   readonly drop: () => Promise<void>
-  /** Waits until the only connected client has sent this number of messages. */
-  readonly awaitPeer: (messages: number) => Promise<Peer>
+  /** Waits until each of the connections, by default the only one, has sent this number of messages. Returns the first one. */
+  readonly awaitPeer: (messages: number, connections?: number) => Promise<Peer>
   readonly stop: () => void
 }
 
@@ -65,12 +65,13 @@ export const startServer = async (): Promise<Server> => {
     async drop() {
       await fetch(`${url}/drop`)
     },
-    async awaitPeer(messages) {
+    async awaitPeer(messages, connections = 1) {
       const deadline = performance.now() + 60_000
       while (performance.now() < deadline) {
         const peers = (await (await fetch(`${url}/peers`)).json()) as ReadonlyArray<Peer>
         const [peer] = peers
-        if (peer !== undefined && peers.length === 1 && peer.received >= messages) return peer
+        const isReady = peers.length === connections && peers.every(({ received }) => received >= messages)
+        if (peer !== undefined && isReady) return peer
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
       throw new Error(`No client sent ${messages} messages within a minute`)

@@ -6,6 +6,7 @@ export type VariantName =
   | "connect"
   | "events"
   | "repair"
+  | "pair"
   | "client"
   | "clientByTask"
   | "rxjs"
@@ -51,6 +52,13 @@ export const throughput: ReadonlyArray<ThroughputRow> = [
     wanted: 24,
     reference: "events",
     target: 0.95
+  },
+  {
+    id: "pair",
+    what: "MeshStream.connect, two connections, filterTask, outputOnly",
+    variant: "pair",
+    ...half,
+    target: 0.9
   },
   { id: "client", what: "MeshClient, 1 consumer", variant: "client", ...half, target: 1.8 },
   { id: "rxjs", what: "rxjs webSocket", variant: "rxjs", ...half },

@@ -3,6 +3,7 @@
  * resubscription. Like `client.ts`, a new process for each run.
  */
 import * as Interest from "@makima-stream/core/Interest"
+import * as Merge from "@makima-stream/core/Merge"
 import * as MeshClient from "@makima-stream/core/MeshClient"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as TaskId from "@makima-stream/core/TaskId"
@@ -16,12 +17,13 @@ import { Socket } from "node:net"
 import { setTimeout } from "node:timers/promises"
 import { bare } from "./variants/bare.ts"
 import { client, connect } from "./variants/mesh.ts"
+import { pair } from "./variants/pair.ts"
 
 export type Order =
   | {
       readonly kind: "latency"
       readonly port: number
-      readonly variant: "bare" | "connect" | "client"
+      readonly variant: "bare" | "connect" | "client" | "pair"
       readonly wanted: ReadonlyArray<string>
       /** How many events warm the process up before the first sample. */
       readonly warm: number
@@ -31,6 +33,13 @@ export type Order =
       readonly kind: "memory"
       readonly port: number
       readonly variant: "connect" | "client"
+      readonly wanted: ReadonlyArray<string>
+      readonly events: number
+    }
+  | {
+      readonly kind: "tasks"
+      readonly port: number
+      readonly connections: 1 | 2
       readonly wanted: ReadonlyArray<string>
       readonly events: number
     }
@@ -46,8 +55,8 @@ const report = (result: unknown): void => {
   process.send?.(result)
 }
 
-const ready = (expects: number): void => {
-  process.send?.({ expects })
+const ready = (expects: number, connections = 1): void => {
+  process.send?.({ expects, connections })
 }
 
 /**
@@ -63,7 +72,7 @@ const latency = (order: Extract<Order, { readonly kind: "latency" }>): void => {
   } as typeof emit
   let warm = order.warm
   const micros: Array<number> = []
-  const variant = { bare, connect, client }[order.variant]
+  const variant = { bare, connect, client, pair }[order.variant]
   const job = {
     port: order.port,
     wanted: new Set(order.wanted),
@@ -80,7 +89,7 @@ const latency = (order: Extract<Order, { readonly kind: "latency" }>): void => {
     }
   }
   variant.start(job)
-  ready(variant.expects(job))
+  ready(variant.expects(job), variant.connections)
 }
 
 /** A consumer that takes 1 ms for 100 events, which is slower than the server sends. */
@@ -116,13 +125,38 @@ const memory = (order: Extract<Order, { readonly kind: "memory" }>): void => {
   Effect.runFork(Effect.provide(program, layerSocket(order.port)))
 }
 
+const heap = (): number => {
+  for (let n = 0; n < 5; n++) globalThis.gc?.()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
+/** The memory of a client after events of many live tasks, above that of the program before it connects. */
+const tasks = (order: Extract<Order, { readonly kind: "tasks" }>): void => {
+  const before = heap()
+  let seen = 0
+  const program = Effect.gen(function* () {
+    const mesh = yield* MeshClient.MeshClient
+    yield* mesh.events({ ...Interest.output(new Set(order.wanted.map(TaskId.make))), all: true }).pipe(
+      Stream.runForEachArray((batch) =>
+        Effect.promise(async () => {
+          for (const event of batch) if (event._tag === "TaskOutput" || event._tag === "TaskUpdated") seen++
+          if (seen < order.events) return
+          seen = -Infinity
+          // The other connection delivers its last events, too.
+          await setTimeout(1000)
+          report({ bytes: heap() - before })
+        })
+      )
+    )
+  }).pipe(Effect.provide(MeshClient.layer(order.connections === 2 ? { connections: Merge.connections() } : {})))
+  Effect.runFork(Effect.provide(program, layerSocket(order.port)))
+  // With two connections, each also asks for a boundary of both kinds.
+  ready(order.wanted.length + (order.connections === 2 ? 3 : 1), order.connections)
+}
+
 /** The memory of an idle per-task consumer: its stream, its queue, its subscription and its fiber. */
 const idle = (order: Extract<Order, { readonly kind: "idle" }>): Promise<void> => {
-  const heap = (): number => {
-    for (let n = 0; n < 5; n++) globalThis.gc?.()
-    const { heapUsed, external } = process.memoryUsage()
-    return heapUsed + external
-  }
   const program = Effect.gen(function* () {
     const mesh = yield* MeshClient.MeshClient
     const start = (taskIds: ReadonlyArray<TaskId.TaskId>) =>
@@ -185,6 +219,8 @@ process.once("message", (order: Order) => {
       return latency(order)
     case "memory":
       return memory(order)
+    case "tasks":
+      return tasks(order)
     case "idle":
       return idle(order)
     case "resubscribe":

@@ -31,8 +31,14 @@ export interface Options {
   readonly quick: boolean
 }
 
+/** How many messages each of the connections of a client must have sent before the server sends data. */
+interface Ready {
+  readonly expects: number
+  readonly connections: number
+}
+
 const withClient = async <A>(
-  use: (server: Processes.Server, send: (order: Order) => Promise<number>, next: <M>() => Promise<M>) => Promise<A>,
+  use: (server: Processes.Server, send: (order: Order) => Promise<Ready>, next: <M>() => Promise<M>) => Promise<A>,
   nodeOptions: ReadonlyArray<string> = []
 ): Promise<A> => {
   const server = await Processes.startServer()
@@ -40,9 +46,9 @@ const withClient = async <A>(
   try {
     return await use(
       server,
-      async (order) => {
+      (order) => {
         child.send(order)
-        return (await Processes.next<{ readonly expects: number }>(child)).expects
+        return Processes.next<Ready>(child)
       },
       () => Processes.next(child)
     )
@@ -79,13 +85,20 @@ const latency: Scenario = {
     const tasks = 24
     const payload = Payload.make("makima", tasks)
     const wanted = Workload.taskIds({ tasks })
-    const once = (variant: "bare" | "connect" | "client") =>
+    const once = (variant: "bare" | "connect" | "client" | "pair") =>
       withClient(async (server, send, next) => {
         const rounds = 10
         const warm = rounds * (payload.events / 5) * 4
         const samples = quick ? 300 : 500
-        const expects = await send({ kind: "latency", port: server.port, variant, wanted, warm, samples })
-        await server.awaitPeer(expects)
+        const { connections, expects } = await send({
+          kind: "latency",
+          port: server.port,
+          variant,
+          wanted,
+          warm,
+          samples
+        })
+        await server.awaitPeer(expects, connections)
         await server.play({ tasks, rate: "apart", rounds })
         await next()
         await server.play({ tasks, rate: 100 })
@@ -95,9 +108,12 @@ const latency: Scenario = {
     const runs = await repeat(quick ? 1 : 5, async () => ({
       bare: await once("bare"),
       connect: await once("connect"),
-      client: await once("client")
+      client: await once("client"),
+      pair: await once("pair")
     }))
     type Run = (typeof runs)[number]
+    const addedMedian = ({ bare, pair }: Run) => pair.median - bare.median
+    const addedP99 = ({ bare, pair }: Run) => pair.p99 - bare.p99
     const of = (id: string, what: string, value: (run: Run) => number, target?: number) =>
       row(`latency-${id}`, `latency at 100 events/s, ${what}`, "µs", runs.map(value), target)
     return [
@@ -106,7 +122,9 @@ const latency: Scenario = {
       of("connect-median", "MeshStream.connect adds: median", ({ bare, connect }) => connect.median - bare.median, 50),
       of("connect-p99", "MeshStream.connect adds: 99th percentile", ({ bare, connect }) => connect.p99 - bare.p99, 250),
       of("client-median", "MeshClient adds: median", ({ bare, client }) => client.median - bare.median, 50),
-      of("client-p99", "MeshClient adds: 99th percentile", ({ bare, client }) => client.p99 - bare.p99, 250)
+      of("client-p99", "MeshClient adds: 99th percentile", ({ bare, client }) => client.p99 - bare.p99, 250),
+      of("pair-median", "MeshStream.connect with two connections adds: median", addedMedian, 50),
+      of("pair-p99", "MeshStream.connect with two connections adds: 99th percentile", addedP99, 250)
     ]
   }
 }
@@ -135,6 +153,45 @@ const memory = (variant: "connect" | "client"): Scenario => ({
     ]
   }
 })
+
+/** What two connections need more than one, for 1,000 live tasks: the places of all updates and outputs. */
+const tasks: Scenario = {
+  id: "tasks",
+  async run({ quick }) {
+    const tasks = 1000
+    const rounds = 2
+    const wanted = Workload.taskIds({ tasks })
+    const events = Payload.roundLength(tasks) * rounds
+    const once = (count: 1 | 2) =>
+      withClient(
+        async (server, send, next) => {
+          const order = { kind: "tasks", port: server.port, connections: count, wanted, events } as const
+          const { connections, expects } = await send(order)
+          await server.awaitPeer(expects, connections)
+          await server.play({ tasks, rounds })
+          return (await next<{ readonly bytes: number }>()).bytes / 1e6
+        },
+        ["--expose-gc"]
+      )
+    const runs = await repeat(quick ? 1 : 3, async () => ({ one: await once(1), two: await once(2) }))
+    const what = "heap after 40,000 events of 1,000 live tasks"
+    return [
+      row(
+        "tasks-one",
+        `${what}, MeshClient`,
+        "MB",
+        runs.map(({ one }) => one)
+      ),
+      row(
+        "tasks-two",
+        `${what}, what two connections add`,
+        "MB",
+        runs.map(({ one, two }) => two - one),
+        4
+      )
+    ]
+  }
+}
 
 const idle: Scenario = {
   id: "idle",
@@ -171,7 +228,7 @@ const resubscribe: Scenario = {
   async run({ quick }) {
     const tasks = 10_000
     const runs = await withClient(async (server, send, next) => {
-      const expects = await send({ kind: "resubscribe", port: server.port, tasks })
+      const { expects } = await send({ kind: "resubscribe", port: server.port, tasks })
       await server.awaitPeer(expects)
       return repeat(quick ? 3 : 9, async () => {
         const marked = next<{ readonly markAt: number; readonly unconfirmed: number }>()
@@ -259,6 +316,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   latency,
   memory("connect"),
   memory("client"),
+  tasks,
   idle,
   resubscribe,
   bundle,

@@ -34,23 +34,41 @@ const payloadOf = (dialect: Payload.Dialect, tasks: number): Payload.Payload => 
 }
 
 const peers = new Set<Peer>()
-const flood = (peer: Peer, tasks: number, rounds: number): void => {
-  const { chunks } = payloadOf(peer.dialect, tasks)
+/**
+ * Sends the payload as fast as the slowest connection accepts it. A server produces an event once, so its connections
+ * do not get ahead of each other.
+ */
+const flood = (all: ReadonlyArray<Peer>, tasks: number, rounds: number): void => {
   let next = 0
   const write = (): void => {
-    while (next < rounds * chunks.length && !peer.socket.destroyed) {
-      const chunk = chunks[next++ % chunks.length]
-      if (chunk !== undefined && !peer.socket.write(chunk)) {
-        peer.socket.once("drain", write)
-        return
+    let full = 0
+    const onDrain = (): void => {
+      full--
+      if (full === 0) write()
+    }
+    while (full === 0) {
+      const open = all.filter(({ socket }) => !socket.destroyed)
+      if (open.length === 0) return
+      for (const { dialect, socket } of open) {
+        const { chunks } = payloadOf(dialect, tasks)
+        const chunk = next < rounds * chunks.length ? chunks[next % chunks.length] : undefined
+        if (chunk === undefined) return
+        if (socket.write(chunk)) continue
+        full++
+        socket.once("drain", onDrain)
       }
+      next++
     }
   }
   write()
 }
 
-/** Sends one event at a time, each in a separate write. */
-const trickle = (peer: Peer, tasks: number, rate: number | "apart", rounds: number): void => {
+/**
+ * Sends one event at a time, each in a separate write. With a rate, the second of two
+ * connections is half an interval later, so that the first copy of an event can be told
+ * from the second one.
+ */
+const trickle = (peer: Peer, tasks: number, rate: number | "apart", rounds: number, lag: number): void => {
   const { bytes, events } = payloadOf(peer.dialect, tasks)
   let offset = 0
   let left = rounds * events
@@ -69,10 +87,15 @@ const trickle = (peer: Peer, tasks: number, rate: number | "apart", rounds: numb
     }
     next()
   } else {
-    const timer = setInterval(() => {
-      if (left === 0 || peer.socket.destroyed) return clearInterval(timer)
-      write()
-    }, 1000 / rate)
+    setTimeout(
+      () => {
+        const timer = setInterval(() => {
+          if (left === 0 || peer.socket.destroyed) return clearInterval(timer)
+          write()
+        }, 1000 / rate)
+      },
+      (lag * 1000) / rate
+    )
   }
 }
 
@@ -137,10 +160,14 @@ const http = createServer((request, response) => {
       const tasks = Number(url.searchParams.get("tasks"))
       const rate = url.searchParams.get("rate")
       const rounds = Number(url.searchParams.get("rounds") ?? Number.POSITIVE_INFINITY)
-      for (const peer of peers) {
-        if (rate === null) flood(peer, tasks, rounds)
-        else trickle(peer, tasks, rate === "apart" ? rate : Number(rate), rounds)
+      const all = [...peers]
+      if (rate === null) {
+        flood(all, tasks, rounds)
+        break
       }
+      all.forEach((peer, n) => {
+        trickle(peer, tasks, rate === "apart" ? rate : Number(rate), rounds, n / all.length)
+      })
       break
     }
     case "/drop":

@@ -68,8 +68,11 @@ const runOnce = async (server: Processes.Server, row: Rows.ThroughputRow, option
   const child = Processes.start("client.ts", options.nodeOptions)
   try {
     child.send(order)
-    const { expects } = await Processes.next<{ readonly expects: number }>(child)
-    await server.awaitPeer(expects)
+    const { connections, expects } = await Processes.next<{
+      readonly expects: number
+      readonly connections: number
+    }>(child)
+    await server.awaitPeer(expects, connections)
     await server.play({ tasks })
     const usage = await Processes.next<Usage>(child)
     if (usage.chars !== perRound.chars * measuredRounds) throw new Error(`${row.id} did not receive what was sent`)

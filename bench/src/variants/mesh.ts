@@ -11,11 +11,11 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { type Job, type Variant } from "./variant.ts"
 
-const socket = (port: number) => NodeMeshSocket.layer({ url: `http://127.0.0.1:${port}` })
+export const socket = (port: number) => NodeMeshSocket.layer({ url: `http://127.0.0.1:${port}` })
 
-const idsOf = (job: Job): Set<TaskId.TaskId> => new Set([...job.wanted].map(TaskId.make))
+export const idsOf = (job: Job): Set<TaskId.TaskId> => new Set([...job.wanted].map(TaskId.make))
 
-const consume = <E, R>(outputs: Stream.Stream<ServerMessage.TaskOutput, E, R>, job: Job) =>
+export const consume = <E, R>(outputs: Stream.Stream<ServerMessage.TaskOutput, E, R>, job: Job) =>
   Stream.runForEachArray(outputs, (events) =>
     Effect.sync(() => {
       for (const event of events) job.output(event.content)

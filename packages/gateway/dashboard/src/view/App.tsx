@@ -138,7 +138,7 @@ const Top = ({ onHelp }: { readonly onHelp: () => void }) => {
       <button type="button" class="skip" onClick={() => document.getElementById("main")?.focus()}>
         Skip to the content
       </button>
-      <a class="brand" href={Route.format({ view: "board", query: Route.defaultQuery })}>
+      <a class="brand" aria-label="Makima: all tasks" href={Route.format({ view: "board", query: Route.defaultQuery })}>
         <Logo />
         <span>Makima</span>
       </a>

@@ -178,9 +178,9 @@ const Toolbar = ({ searchRef }: { readonly searchRef: { current: HTMLInputElemen
           </button>
         ))}
       </div>
-      <label class="sort">
-        <span>Sort</span>
+      <div class="sort">
         <select
+          aria-label="Sort by"
           value={query.sort}
           onChange={({ currentTarget }) => {
             const sort = Route.sortKeys.find((key) => key === currentTarget.value) ?? "attention"
@@ -193,7 +193,7 @@ const Toolbar = ({ searchRef }: { readonly searchRef: { current: HTMLInputElemen
             </option>
           ))}
         </select>
-      </label>
+      </div>
     </div>
   )
 }
@@ -361,8 +361,10 @@ const Grid = ({ scroller }: { readonly scroller: { current: HTMLElement | null }
       case "k":
       case "ArrowUp":
         return move(selectedIndex === -1 ? 0 : selectedIndex - 1) ?? true
+      case "g":
       case "Home":
         return move(0) ?? true
+      case "G":
       case "End":
         return move(rows.length - 1) ?? true
       case "PageDown":
@@ -408,7 +410,7 @@ const Grid = ({ scroller }: { readonly scroller: { current: HTMLElement | null }
               key={key}
               id={`row-${index}`}
               data-index={index}
-              ref={list.measureElement}
+              {...(isPhone ? { ref: list.measureElement } : {})}
               class={`row row-${attention} ${isSelected ? "selected" : ""}`}
               role="row"
               aria-rowindex={index + 2}

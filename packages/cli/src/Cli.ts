@@ -356,7 +356,7 @@ const serve = Command.make(
       Flag.withDefault(1)
     ),
     mock: Flag.Boolean("mock").pipe(
-      Flag.withDescription("Serve a mock server with a workload, to try the dashboard"),
+      Flag.withDescription("Serve a mock server with a workload of twelve agents, to try the dashboard"),
       Flag.withDefault(false)
     ),
     output: Flags.textOrJson,

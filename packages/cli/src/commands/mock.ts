@@ -15,6 +15,8 @@ export interface Play {
   readonly speed: number
   readonly concurrency: Option.Option<number>
   readonly loop: boolean
+  /** Further options of the workload. Defaults to those of `Workload`. */
+  readonly workload?: Omit<Workload.Options, "seed" | "tasks" | "concurrency">
 }
 
 /** The values of the command line. */
@@ -41,6 +43,7 @@ export const play = Effect.fnUntraced(function* (server: MockMeshServer.Service,
   yield* server.awaitReceived(() => true)
   for (let round = 0; round === 0 || input.loop; round++) {
     const workload = Workload.make({
+      ...input.workload,
       seed: input.seed + round,
       tasks: input.tasks,
       ...(Option.isSome(input.concurrency) ? { concurrency: input.concurrency.value } : {})

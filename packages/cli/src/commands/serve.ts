@@ -93,6 +93,15 @@ const readPage = Effect.suspend(() => {
 // sources
 // ---------------------------------------------------------------------------
 
+/** A pace that a person can follow: twelve agents, about eight events in a second, a minute for a task. */
+const pace = {
+  concurrency: Option.some(12),
+  workload: { outputsPerTask: 40, meanIntervalMillis: 1500, contentSize: 160 }
+}
+
+/** How often the mock server breaks the connection, so that the dashboard has gaps to show. */
+const cutEvery = "90 seconds"
+
 /** The flags of the connection for a mock server that plays a workload from the first request on. */
 const mocked = Effect.fnUntraced(function* (input: Input) {
   if (Option.isSome(input.url) || Option.isSome(input.context) || Option.isSome(input.replay)) {
@@ -100,8 +109,9 @@ const mocked = Effect.fnUntraced(function* (input: Input) {
   }
   const server = yield* Mock.make({ host: "127.0.0.1", port: 0, key: undefined })
   yield* Effect.forkScoped(
-    Mock.play(server, { seed: 1, tasks: 24, concurrency: Option.none(), speed: input.speed, loop: true })
+    Mock.play(server, { ...pace, seed: 1, tasks: 24, speed: input.speed, loop: true })
   )
+  yield* Effect.forkScoped(Effect.forever(Effect.delay(server.kill(), cutEvery)))
   const none = { keyEnv: Option.none(), keyFile: Option.none(), keyCommand: Option.none() }
   return { ...input, ...none, url: Option.some(server.url) }
 })

@@ -108,9 +108,7 @@ const mocked = Effect.fnUntraced(function* (input: Input) {
     return yield* usage("--mock runs a server of its own: --url, --context and --replay cannot be used")
   }
   const server = yield* Mock.make({ host: "127.0.0.1", port: 0, key: undefined })
-  yield* Effect.forkScoped(
-    Mock.play(server, { ...pace, seed: 1, tasks: 24, speed: input.speed, loop: true })
-  )
+  yield* Effect.forkScoped(Mock.play(server, { ...pace, seed: 1, tasks: 24, speed: input.speed, loop: true }))
   yield* Effect.forkScoped(Effect.forever(Effect.delay(server.kill(), cutEvery)))
   const none = { keyEnv: Option.none(), keyFile: Option.none(), keyCommand: Option.none() }
   return { ...input, ...none, url: Option.some(server.url) }

@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
+import { turns } from "../../../packages/test-kit/src/internal/turns.ts"
 
 type Mesh = ScriptedMesh.ScriptedMesh["Service"]
 
@@ -55,7 +56,7 @@ export const gather = <A, E, R>(
   })
 
 /** Runs every fiber until all of them wait. */
-export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }), Effect.asVoid)
+export const settle: Effect.Effect<void> = turns(50)
 
 /** Waits until the program has sent a request on its n-th connection. */
 export const awaitRequest = (mesh: Mesh, n: number) =>

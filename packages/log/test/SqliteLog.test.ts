@@ -18,6 +18,7 @@ import { blockSize } from "../src/internal/sqlite/postings.ts"
 import * as Schema from "../src/internal/sqlite/schema.ts"
 import { damagePageOf, temporaryFile } from "./support/sqlite.ts"
 import { contents, outputs, range, update } from "./support/events.ts"
+import { turns } from "../../test-kit/src/internal/turns.ts"
 
 const appendTo = (filename: string, events: ReadonlyArray<MeshLog.NewEvent>, options?: Partial<SqliteLog.Options>) =>
   Effect.scoped(Effect.flatMap(SqliteLog.make({ filename, ...options }), (log) => log.append(events)))
@@ -398,7 +399,7 @@ describe("SqliteLog", () => {
         const filename = yield* temporaryFile
         const log = yield* SqliteLog.make({ filename })
         const reader = yield* log.read({ follow: true }).pipe(Stream.take(3), Stream.runCollect, Effect.forkChild)
-        yield* Effect.yieldNow.pipe(Effect.repeat({ times: 20 }))
+        yield* turns(20)
         yield* log.append(outputs(0, 3))
         assert.deepStrictEqual(contents(yield* Fiber.join(reader)), range(0, 3))
       })

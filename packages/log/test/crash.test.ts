@@ -88,8 +88,7 @@ describe("a team of relay processes", () => {
         const announce = Effect.forEach(tasks, (taskId) =>
           server.emit({ _tag: "TaskUpdated", taskId, status: "running" })
         )
-        const isRole = (role: string) => (stdout: string) => stdout.trim().split("\n").at(-1)?.startsWith(role) === true
-        const isHolder = isRole("holder")
+        const isHolder = (stdout: string) => stdout.trim().split("\n").at(-1)?.startsWith("holder") === true
         const isAligned = (stdout: string) => stdout.trim().endsWith("connected aligned")
         /** Starts a relay, and waits until it receives the output of every task. */
         let subscribers = 0
@@ -116,7 +115,13 @@ describe("a team of relay processes", () => {
         yield* Effect.forkChild(Effect.forever(load))
         const two = yield* startRelay("two")
         const three = yield* startRelay("three")
-        yield* Effect.all([two.awaitOut(isAligned), three.awaitOut(isAligned)])
+        // On a slow machine, the one may be apart again when the other is aligned.
+        const areAligned = Effect.gen(function* () {
+          yield* two.awaitOut(isAligned)
+          yield* three.awaitOut(isAligned)
+          return isAligned(yield* two.printed)
+        })
+        yield* Effect.repeat(areAligned, { until: (aligned) => aligned })
         one.child.kill("SIGKILL")
         const next = yield* Effect.raceFirst(
           Effect.as(two.awaitOut(isHolder), two),
@@ -126,8 +131,10 @@ describe("a team of relay processes", () => {
         yield* last.awaitOut(isAligned)
         next.child.kill("SIGSTOP")
         yield* last.awaitOut(isHolder)
+        const before = (yield* next.printed).length
         next.child.kill("SIGCONT")
-        yield* next.awaitOut(isRole("standby"))
+        // It may be the holder again soon after, if the other one is slow.
+        yield* next.awaitOut((stdout) => stdout.slice(before).includes("standby"))
         // What was emitted up to here is in the log once its end is.
         const end = emitted
         const isStored = Effect.map(readFile(filename), (entries) => judge(entries, end).lost === 0)

@@ -22,6 +22,7 @@ import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as Bounds from "./internal/bounds.ts"
 import * as Garbage from "./internal/garbage.ts"
 import * as ScriptedServer from "./internal/scriptedServer.ts"
+import { turns } from "./internal/turns.ts"
 import * as ScriptedSocket from "./internal/scriptedSocket.ts"
 import * as Verbs from "./internal/verbs.ts"
 import type { MeshServer, Received, RequestOptions } from "./MeshServer.ts"
@@ -300,8 +301,7 @@ const waitFor = <A>(
     }
     server.watchers.add(look)
     look()
-    const giveUp = Effect.yieldNow.pipe(
-      Effect.repeat({ times: patience }),
+    const giveUp = turns(patience).pipe(
       Effect.andThen(Effect.suspend(() => Effect.fail(new NotReceived({ waitedFor, received: [...server.received] }))))
     )
     return yield* Effect.raceFirst(Deferred.await(found), giveUp).pipe(

@@ -45,6 +45,7 @@ import {
 } from "./internal/laws/harness.ts"
 import * as MockMeshServer from "./MockMeshServer.ts"
 import * as ScriptedMesh from "./ScriptedMesh.ts"
+import { turns } from "./internal/turns.ts"
 
 export { Harness, type Law, LawBroken, type Server, type Timings } from "./internal/laws/harness.ts"
 
@@ -107,7 +108,7 @@ export const layerScripted: Layer.Layer<Harness> = Layer.effect(
 )
 
 /** Lets woken fibers run. */
-const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }))
+const settle = turns(50)
 
 /**
  * A harness for a socket over the network, with its own mock server.

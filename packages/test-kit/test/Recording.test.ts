@@ -28,10 +28,11 @@ import * as MockMeshServer from "../src/MockMeshServer.ts"
 import * as Recording from "../src/Recording.ts"
 import * as ScriptedMesh from "../src/ScriptedMesh.ts"
 import * as TransportLaws from "../src/vitest/TransportLaws.ts"
+import { turns } from "../src/internal/turns.ts"
 
 const a = TaskId.make("a")
 
-const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }))
+const settle = turns(50)
 
 /** Keeps lines in memory. */
 const memory = () => {

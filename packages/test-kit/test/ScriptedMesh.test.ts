@@ -17,6 +17,7 @@ import * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as Audit from "../src/Audit.ts"
 import * as ScriptedMesh from "../src/ScriptedMesh.ts"
+import { turns } from "../src/internal/turns.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
@@ -53,7 +54,7 @@ const frames = (...messages: ReadonlyArray<ServerMessage.ServerMessage>) =>
 const reasonOf = <A>(effect: Effect.Effect<A, Socket.SocketError, Scope.Scope>) =>
   Effect.map(Effect.flip(effect), MeshError.fromSocketError)
 
-const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 20 }))
+const settle = turns(20)
 
 describe("ScriptedMesh", () => {
   describe("like the real server", () => {

@@ -28,7 +28,7 @@ export const delays = Effect.fnUntraced(
     const rounds: ReadonlyArray<Array<number>> = Array.from({ length: options.dials }, () => [])
     // No client waits longer than the cap.
     for (let second = 0; second <= 30 * options.dials; second++) {
-      yield* Effect.yieldNow.pipe(Effect.repeat({ times: 20 }))
+      for (let turn = 0; turn < 20; turn++) yield* Effect.yieldNow
       yield* TestClock.adjust("1 second")
     }
     for (const mesh of meshes) {

@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type * as Scope from "effect/Scope"
+import { turns } from "../../../test-kit/src/internal/turns.ts"
 
 /** A stream that is being consumed in the background, and what has come of it so far. */
 export interface Following<A, E> {
@@ -26,19 +27,19 @@ export const follow = <A, E, R>(
   })
 
 /** Yields until every fiber waits for the clock or for input. */
-export const settle: Effect.Effect<void> = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }), Effect.asVoid)
+export const settle: Effect.Effect<void> = turns(50)
 
 /**
  * Returns some turns of the event loop after a time of the test's clock. After a process stood still, the event loop runs
  * the timers that are due before it reads the sockets, from which a consumer is a few turns away. It polls the clock,
  * because the clock of a test lets what it wakes run to its end before it wakes the next sleeper.
  */
-export const turnsAfter = (time: Duration.Input, turns: number): Effect.Effect<void> =>
+export const turnsAfter = (time: Duration.Input, count: number): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
     const due = Duration.toMillis(time)
     return Effect.yieldNow.pipe(
       Effect.repeat({ until: () => clock.currentTimeMillisUnsafe() >= due }),
-      Effect.andThen(Effect.repeat(Effect.yieldNow, { times: turns })),
+      Effect.andThen(turns(count)),
       Effect.asVoid
     )
   })

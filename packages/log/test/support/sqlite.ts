@@ -10,6 +10,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { LogLaws } from "@makima-stream/test-kit/vitest"
 import { Faults, steps } from "../../src/internal/sqlite/faults.ts"
 import * as SqliteLog from "@makima-stream/log/SqliteLog"
+import { turns } from "../../../test-kit/src/internal/turns.ts"
 
 /** The path of a database in a directory that is removed with the scope. */
 export const temporaryFile = Effect.acquireRelease(
@@ -18,7 +19,7 @@ export const temporaryFile = Effect.acquireRelease(
 ).pipe(Effect.map((directory) => join(directory, "feed.db")))
 
 /** Lets fibers run that were woken. */
-const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }))
+const settle = turns(50)
 
 /** The page size of the databases. */
 export const pageSize = 4096

@@ -24,9 +24,10 @@ import type { LogError } from "@makima-stream/log/LogError"
 import * as MemoryLog from "@makima-stream/log/MemoryLog"
 import { MeshLog, type Entry } from "@makima-stream/log/MeshLog"
 import * as Relay from "@makima-stream/log/Relay"
+import { turns } from "../../../test-kit/src/internal/turns.ts"
 
 /** Lets fibers run that were woken. */
-export const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 60 }))
+export const settle = turns(60)
 
 /** Lets virtual time pass in steps, so that each timer runs at its time. */
 export const pass = Effect.fnUntraced(function* (millis: number, step = 50) {

@@ -5,6 +5,7 @@ import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
 import * as TestClock from "effect/testing/TestClock"
 import * as ShapedPipe from "../../src/internal/shapedPipe.ts"
+import { turns } from "../../src/internal/turns.ts"
 
 const perfect: ShapedPipe.Conditions = {
   latencyMillis: 0,
@@ -45,10 +46,7 @@ const setup = (
     )
     yield* Effect.forkScoped(pipe.run)
     const send = (text: string | undefined) =>
-      Effect.andThen(
-        Queue.offer(input, text === undefined ? undefined : Buffer.from(text)),
-        Effect.yieldNow.pipe(Effect.repeat({ times: 20 }))
-      )
+      Effect.andThen(Queue.offer(input, text === undefined ? undefined : Buffer.from(text)), turns(20))
     return { pipe, send, out, gate, read: () => read }
   })
 

@@ -11,9 +11,10 @@ import * as TaskId from "@makima-stream/core/TaskId"
 import type { LogError } from "@makima-stream/log/LogError"
 import * as MeshLog from "@makima-stream/log/MeshLog"
 import { Harness, LawBroken, type Log } from "./harness.ts"
+import { turns } from "../turns.ts"
 
 /** Lets other fibers run. */
-export const settle = Effect.yieldNow.pipe(Effect.repeat({ times: 50 }))
+export const settle = turns(50)
 
 export const expect = (holds: boolean, seen: () => string): Effect.Effect<void, LawBroken> =>
   holds ? Effect.void : Effect.fail(new LawBroken({ seen: seen() }))

@@ -40,7 +40,9 @@ export const build = async (): Promise<void> => {
       modulePreload: { polyfill: false },
       // The policy of the gateway allows no inlined files.
       assetsInlineLimit: 0,
-      chunkSizeWarningLimit: 2000
+      chunkSizeWarningLimit: 2000,
+      // A warning that only says how long the machine took must not fail the build.
+      rolldownOptions: { checks: { bundlerTimings: false } }
     }
   })
   if (warnings.length > 0) throw new Error(`Vite warned:\n${warnings.join("\n")}`)

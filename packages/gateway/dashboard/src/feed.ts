@@ -2,7 +2,11 @@
  * Connects the page to its gateway: the only module that runs effects. Everything that it receives goes into a `Sink`.
  */
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
@@ -32,6 +36,19 @@ const ListedTask = Schema.Struct({
   endedAt: Schema.optionalKey(Schema.Finite)
 })
 
+/** What a task last said, as the gateway keeps it. */
+export interface LastOutput extends Schema.Schema.Type<typeof LastOutput> {}
+
+const LastOutput = Schema.Struct({
+  messageType: Schema.String,
+  content: Schema.String,
+  toolName: Schema.optionalKey(Schema.String),
+  toolInput: Schema.optionalKey(Schema.Json),
+  isError: Schema.optionalKey(Schema.Boolean)
+})
+
+const Detail = Schema.Struct({ lastOutput: Schema.optionalKey(LastOutput) })
+
 /** The answer for all tasks, and for one task. */
 const Listing = Schema.Union([Schema.Struct({ tasks: Schema.Array(ListedTask) }), ListedTask])
 
@@ -43,6 +60,8 @@ export interface Sink {
   readonly joined: (batch: ReadonlyArray<MeshEvent>) => void
   /** The tasks that the gateway knows. */
   readonly listed: (tasks: ReadonlyArray<ListedTask>) => void
+  /** What a task said last before the page was opened. */
+  readonly said: (taskId: TaskId.TaskId, output: LastOutput) => void
   /** The state of the connection. `isUpstream` if the gateway reported it: the gateway lost the server. */
   readonly status: (status: MeshClient.Status, isUpstream: boolean) => void
   /** Whether the gateway refuses this browser. Asked after a failed attempt to connect. */
@@ -71,7 +90,31 @@ const extensionOf = (upstreamReasons: WeakSet<object>): GatewayMessages.Extensio
   }
 })
 
-const repairOf = (sink: Sink, origin: string): Repair.Repair => {
+/** The most tasks whose last output is asked for when the page is opened: those that were active last. */
+const maxDetails = 200
+
+/** Asks what the live tasks said last. A task that cannot be asked for says something again sooner or later. */
+const askDetails = (sink: Sink, origin: string, tasks: ReadonlyArray<ListedTask>): Effect.Effect<void> => {
+  const wanted = tasks
+    .filter(({ endedAt }) => endedAt === undefined)
+    .toSorted((a, b) => (b.lastEventAt ?? 0) - (a.lastEventAt ?? 0))
+    .slice(0, maxDetails)
+  return Effect.forEach(
+    wanted,
+    ({ taskId }) =>
+      HttpClient.get(`${origin}${listPath}/${encodeURIComponent(taskId)}`).pipe(
+        Effect.flatMap(HttpClientResponse.filterStatusOk),
+        Effect.flatMap(HttpIncomingMessage.schemaBodyJson(Detail)),
+        Effect.map(({ lastOutput }) => (lastOutput === undefined ? undefined : sink.said(taskId, lastOutput))),
+        Effect.ignore
+      ),
+    { concurrency: 4, discard: true }
+  ).pipe(Effect.provide(FetchHttpClient.layer))
+}
+
+/** Fetches the list of the gateway. `onFirst` is called with the first one. */
+const repairOf = (sink: Sink, origin: string, onFirst: (tasks: ReadonlyArray<ListedTask>) => void): Repair.Repair => {
+  let isFirst = true
   const fetch = RepairHttp.make({
     request: (ask) =>
       ask._tag === "All"
@@ -81,6 +124,10 @@ const repairOf = (sink: Sink, origin: string): Repair.Repair => {
     tasks: (body) => {
       const tasks = "tasks" in body ? body.tasks : [body]
       sink.listed(tasks)
+      if (isFirst && "tasks" in body) {
+        isFirst = false
+        onFirst(tasks)
+      }
       return tasks
     }
   })
@@ -99,9 +146,14 @@ const follow = (sink: Sink, origin: string, onClient: (client: MeshClient.Servic
   Effect.gen(function* () {
     const upstreamReasons = new WeakSet<object>()
     const socket = yield* MeshSocket.make({ url: origin, query: { marks: "1" } })
+    const first = yield* Deferred.make<ReadonlyArray<ListedTask>>()
+    yield* Deferred.await(first).pipe(
+      Effect.flatMap((tasks) => askDetails(sink, origin, tasks)),
+      Effect.forkScoped
+    )
     const client = yield* MeshClient.make({
       extension: extensionOf(upstreamReasons),
-      repair: repairOf(sink, origin),
+      repair: repairOf(sink, origin, (tasks) => Deferred.doneUnsafe(first, Effect.succeed(tasks))),
       keepAlive: true
     }).pipe(Effect.provideService(Socket.Socket, socket))
     onClient(client)

@@ -154,6 +154,10 @@ const make = () => {
       board.list(tasks, Date.now())
       changed()
     },
+    said(taskId, output) {
+      board.said(taskId, output)
+      changed()
+    },
     status(status, isUpstream) {
       const isOffline = status._tag === "Offline" || status._tag === "Failed"
       const before = facts.value.offlineSince

@@ -53,6 +53,18 @@ describe("board", () => {
     assert.strictEqual(board.get("a")?.activeAt, 50)
   })
 
+  it("takes over what a task said last, until the page hears it say something itself", () => {
+    const board = Board.make()
+    board.fold([updated("a", "running", 1)], 0)
+    const before = board.get("a")
+    board.said(id("a"), { messageType: "assistant", content: "before" })
+    assert.notStrictEqual(board.get("a"), before)
+    assert.strictEqual(board.get("a")?.lastOutput?.content, "before")
+    board.fold([said("a", "live")], 1)
+    board.said(id("a"), { messageType: "assistant", content: "late answer" })
+    assert.strictEqual(board.get("a")?.lastOutput?.content, "live")
+  })
+
   it("does not know a task that nothing named", () => {
     assert.strictEqual(Board.make().get("a"), undefined)
   })

@@ -19,6 +19,9 @@ export interface Listed {
   readonly endedAt?: number
 }
 
+/** The last thing that a task said. */
+export type LastOutput = Pick<TaskOutput, "messageType" | "content" | "toolName"> & { readonly toolInput?: unknown }
+
 /** One task of the board. Times are in milliseconds since 1970. */
 export interface Task {
   readonly taskId: TaskId
@@ -37,13 +40,22 @@ export interface Task {
   readonly runs: number
   readonly updateGaps: number
   readonly outputGaps: number
-  readonly lastOutput: TaskOutput | undefined
+  readonly lastOutput: LastOutput | undefined
 }
 
 /** What the page has seen of a task itself. */
 interface Seen {
   activeAt: number | undefined
-  lastOutput: TaskOutput | undefined
+  lastOutput: LastOutput | undefined
+  /** Grows when something changes that core's state does not contain. */
+  version: number
+}
+
+/** A task, and what it was made of besides core's state. */
+interface Cached {
+  readonly task: Task
+  readonly listed: Listed | undefined
+  readonly version: number
 }
 
 export interface Board {
@@ -51,6 +63,8 @@ export interface Board {
   readonly fold: (batch: ReadonlyArray<MeshEvent>, at: number) => void
   /** Takes over what the gateway lists. */
   readonly list: (tasks: ReadonlyArray<Listed>, at: number) => void
+  /** Takes over what a task said last, unless the page has heard it say something itself. */
+  readonly said: (taskId: TaskId, output: LastOutput) => void
   /** All tasks, unordered. A task that has not changed is the same object. */
   readonly tasks: () => ReadonlyArray<Task>
   readonly get: (taskId: string) => Task | undefined
@@ -68,12 +82,12 @@ export const make = (): Board => {
   let ledger = CostLedger.make()
   const seen = new Map<TaskId, Seen>()
   const listed = new Map<TaskId, Listed>()
-  const cache = new WeakMap<TaskState.TaskState, { readonly task: Task; readonly listed: Listed | undefined }>()
+  const cache = new WeakMap<TaskState.TaskState, Cached>()
 
   const seenOf = (taskId: TaskId): Seen => {
     const known = seen.get(taskId)
     if (known !== undefined) return known
-    const made: Seen = { activeAt: undefined, lastOutput: undefined }
+    const made: Seen = { activeAt: undefined, lastOutput: undefined, version: 0 }
     seen.set(taskId, made)
     return made
   }
@@ -81,8 +95,9 @@ export const make = (): Board => {
   const taskOf = (state: TaskState.TaskState): Task => {
     const base = listed.get(state.taskId)
     const cached = cache.get(state)
-    if (cached !== undefined && cached.listed === base) return cached.task
     const own = seen.get(state.taskId)
+    const version = own?.version ?? 0
+    if (cached !== undefined && cached.listed === base && cached.version === version) return cached.task
     const task: Task = {
       taskId: state.taskId,
       status: state.status ?? "",
@@ -98,7 +113,7 @@ export const make = (): Board => {
       outputGaps: state.outputGaps,
       lastOutput: own?.lastOutput ?? state.lastOutput
     }
-    cache.set(state, { task, listed: base })
+    cache.set(state, { task, listed: base, version })
     return task
   }
 
@@ -127,6 +142,12 @@ export const make = (): Board => {
           .map(({ costUsd, taskId }) => ({ _tag: "Restated", taskId, costUsd }) as const),
         at
       )
+    },
+    said(taskId, output) {
+      const own = seenOf(taskId)
+      if (own.lastOutput !== undefined) return
+      own.lastOutput = output
+      own.version++
     },
     tasks: () => [...TaskBoard.live(board), ...TaskBoard.ended(board)].map(taskOf),
     get(taskId) {

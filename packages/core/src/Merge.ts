@@ -294,7 +294,9 @@ export interface ConnectionsOptions extends Options {
  *   `unsubscribe` and `unsubscribeOutput` of a task that does not exist. If the other
  *   connection is lost before that, a `Resync` with the reason `Unaligned` is emitted, for
  *   the affected tasks or for all.
- * - The stream fails when all connections have failed.
+ * - A connection that gives up, because its reason or the end of its schedule allows no retry, is
+ *   dialled again after 5 minutes, or at `MeshClient.reconnect`, while another one has not
+ *   given up. Meanwhile its status is `Failed`. The stream fails when all have given up.
  *
  * **Example** (A client with two connections)
  *
@@ -340,7 +342,8 @@ export const connections = (options?: ConnectionsOptions): Connections => {
  * **Gotchas**
  *
  * `skew` must cover everything that delays one stream and not the other, queues
- * included. See `Options`.
+ * included. See `Options`. If nothing bounds the delay, use `Infinity`: then only updates with
+ * versions are aligned, and the loss of a stream is marked for every other task.
  *
  * **Example** (Two streams of one server)
  *

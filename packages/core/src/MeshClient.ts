@@ -101,7 +101,9 @@ export interface Service {
   readonly subscriptions: SubscriptionRef.SubscriptionRef<MeshSession.SubscriptionState>
   /**
    * Ends the connection, or the wait for the next one, and dials now, at most once
-   * a second and not before a server's `Retry-After`. Does nothing while idle.
+   * a second and not before a server's `Retry-After`. Does nothing while idle. Several
+   * connections are ended one after the other, each when the one before is aligned again,
+   * or after 10 seconds.
    */
   readonly reconnect: Effect.Effect<void>
   /**

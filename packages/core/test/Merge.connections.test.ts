@@ -11,6 +11,7 @@ import * as Merge from "../src/Merge.ts"
 import * as MeshClient from "../src/MeshClient.ts"
 import type { MeshEvent } from "../src/MeshEvent.ts"
 import * as MeshStream from "../src/MeshStream.ts"
+import type { ServerMessage } from "../src/ServerMessage.ts"
 import { a, b, said, updated } from "./support/client.ts"
 import { disconnected } from "./support/events.ts"
 import { follow, settle } from "./support/follow.ts"
@@ -190,6 +191,51 @@ describe("MeshStream.connect with several connections", () => {
     })
   )
 
+  itLeavesNothing("uses the endpoints of a list, and loses nothing while one of them is gone", () =>
+    Effect.gen(function* () {
+      const east = yield* ScriptedMesh.make()
+      const west = yield* ScriptedMesh.make()
+      yield* closesEverything(east)
+      yield* closesEverything(west)
+      const emit = (...messages: ReadonlyArray<ServerMessage>) =>
+        Effect.andThen(Effect.andThen(east.emit(...messages), west.emit(...messages)), settle)
+      const { events } = yield* follow(
+        MeshStream.connect({ interest: everything, connections: Merge.connections({ sockets: [west.socket] }) }).pipe(
+          Stream.provideService(Socket.Socket, east.socket)
+        )
+      )
+      yield* settle
+      yield* align
+      assert.lengthOf(yield* east.connections, 1)
+      assert.lengthOf(yield* west.connections, 1)
+      yield* emit(updated(1), said("x"))
+      yield* east.refuse(Infinity, 503)
+      yield* east.kill()
+      yield* emit(updated(2), said("x"))
+      yield* TestClock.adjust("1 minute")
+      yield* emit(said("y"))
+      assert.deepStrictEqual(shown(events), ["Connected 1", "Started", "a 1", "x", "a 2", "x", "y"])
+    })
+  )
+
+  itLeavesNothing("divides the connections among the endpoints, and uses the first one for the others", () =>
+    Effect.gen(function* () {
+      const east = yield* ScriptedMesh.make()
+      const west = yield* ScriptedMesh.make()
+      const connections = Merge.connections({ sockets: [west.socket], count: 3 })
+      yield* follow(
+        MeshStream.connect({ interest: everything, connections }).pipe(
+          Stream.provideService(Socket.Socket, east.socket)
+        )
+      )
+      yield* settle
+      yield* TestClock.adjust("5 seconds")
+      yield* settle
+      assert.lengthOf(yield* east.connections, 2)
+      assert.lengthOf(yield* west.connections, 1)
+    })
+  )
+
   itLeavesNothing("fails when each connection has given up", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()
@@ -278,6 +324,90 @@ describe("MeshClient with several connections", () => {
       yield* TestClock.adjust("5 seconds")
       yield* settle
       assert.deepStrictEqual(yield* tags, ["Online", "Online 2 true", "Online 1 true"])
+    })
+  )
+
+  itLeavesNothing("reconnects one connection after the other, so that nothing is missing", () =>
+    Effect.gen(function* () {
+      const { client, mesh } = yield* setup()
+      const one = yield* follow(client.updates())
+      yield* settle
+      yield* align
+      yield* client.reconnect
+      yield* mesh.emit(updated(1))
+      yield* settle
+      for (let i = 2; i < 12; i++) {
+        yield* TestClock.adjust("500 millis")
+        yield* mesh.emit(updated(i))
+        yield* settle
+      }
+      assert.lengthOf(yield* mesh.connections, 4)
+      assert.lengthOf(
+        (yield* mesh.connections).filter(({ open }) => open),
+        2
+      )
+      const versions = Array.from({ length: 11 }, (_, i) => `a ${i + 1}`)
+      assert.deepStrictEqual(shown(one.events), ["Connected 1", "Started", ...versions])
+    })
+  )
+
+  itLeavesNothing("reconnects every connection although none can replace the others", () =>
+    Effect.gen(function* () {
+      const { client, mesh } = yield* setup()
+      yield* follow(client.updates())
+      yield* settle
+      yield* align
+      // Both are half-open, so the new connection is never aligned.
+      yield* mesh.freeze(2)
+      yield* client.reconnect
+      yield* mesh.freeze(1)
+      yield* TestClock.adjust("12 seconds")
+      yield* settle
+      assert.isAtLeast((yield* mesh.connections).length, 4)
+      const open = (yield* mesh.connections).filter(({ frozen, open }) => open && !frozen)
+      assert.lengthOf(open, 2)
+    })
+  )
+
+  itLeavesNothing("dials a connection that has given up again, while another one is up", () =>
+    Effect.gen(function* () {
+      const { client, mesh } = yield* setup()
+      const one = yield* follow(client.updates())
+      yield* settle
+      yield* mesh.refuse(1, 404)
+      yield* TestClock.adjust("2 seconds")
+      yield* settle
+      const tags = Effect.map(SubscriptionRef.get(client.status), ({ connections = [] }) =>
+        connections.map(({ _tag }) => _tag)
+      )
+      assert.deepStrictEqual(yield* tags, ["Online", "Failed"])
+      yield* TestClock.adjust("5 minutes")
+      yield* settle
+      yield* TestClock.adjust("1 second")
+      yield* settle
+      assert.deepStrictEqual(yield* tags, ["Online", "Online"])
+      yield* mesh.kill(1)
+      yield* mesh.emit(updated(1))
+      yield* settle
+      assert.deepStrictEqual(shown(one.events), ["Connected 1", "Started", "a 1"])
+    })
+  )
+
+  itLeavesNothing("dials a connection that has given up at once when the program reconnects", () =>
+    Effect.gen(function* () {
+      const { client, mesh } = yield* setup()
+      yield* follow(client.updates())
+      yield* settle
+      yield* mesh.refuse(1, 404)
+      yield* TestClock.adjust("2 seconds")
+      yield* settle
+      yield* client.reconnect
+      yield* TestClock.adjust("5 seconds")
+      yield* settle
+      assert.lengthOf(
+        (yield* mesh.connections).filter(({ open }) => open),
+        2
+      )
     })
   )
 

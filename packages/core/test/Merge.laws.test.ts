@@ -91,6 +91,11 @@ describe.each(allContents)("with contents drawn from %s values", (contents) => {
     assert.isBelow(total.unaligned, total.single * 2)
   })
 
+  it("keeps the law without boundaries however late a connection is, if nothing is assumed", () => {
+    const total = runs({ contents, versions: 0.5, asks: false, delays: [20, 7000], options: { skew: Infinity } }, 3)
+    assert.deepStrictEqual(total.violations, [])
+  })
+
   it("keeps the law with bounds that are too small", () => {
     const flood: Partial<World> = { contents, rate: 300, tasks: 20, pause: 100, seconds: 10, uptime: 4000 }
     for (const options of [{ window: 2 }, { capacity: 20 }, { capacityBytes: 3000 }, { maxTasks: 5 }]) {

@@ -34,6 +34,7 @@ import type { Key } from "../session/subscriptions.ts"
 import { monotonicMillis } from "../time.ts"
 import * as BoundarySocket from "./boundarySocket.ts"
 import { Machine, type Settings } from "./machine.ts"
+import * as Renewal from "./renewal.ts"
 import type { Kind } from "./sequence.ts"
 import * as Table from "./table.ts"
 
@@ -53,6 +54,9 @@ export const dialSpacing = 1000
 const firstAsk = 100
 const lastAsk = 2000
 const askAnyway = 10_000
+
+/** How long a connection that has given up is not dialled, in milliseconds, while another one has not. */
+const redialAfter = 300_000
 
 const kinds: ReadonlyArray<Kind> = ["updates", "output"]
 
@@ -107,8 +111,12 @@ interface Parts {
 
 /** One connection of the feed. */
 interface Input {
-  readonly connection: Connection.Connection<Placed>
+  /** Replaced when a connection that has given up is dialled again. */
+  connection: Connection.Connection<Placed>
+  /** How often it has connected. */
+  epoch: number
   readonly boundaries: BoundarySocket.BoundarySocket
+  readonly subscriptions: Table.Table["subscriptions"]
   /** The confirmed keys, until the whole interest is confirmed. */
   readonly placed: Set<Key>
 }
@@ -145,6 +153,9 @@ class MergedFeed<Extra> {
   #mark: Resync | undefined
   #ended: Cause.Cause<MeshError.MeshError> | undefined
   #failed = 0
+  /** Released when the program wants to connect again. */
+  readonly #redial = Latch.makeUnsafe(false)
+  readonly #renew: Effect.Effect<void>
   #publishedRevision = -1
   /** Open while something is ready. */
   readonly #items = Latch.makeUnsafe(false)
@@ -167,6 +178,15 @@ class MergedFeed<Extra> {
       isWanted: table.isWanted,
       isConfirmed: table.isConfirmed
     })
+    this.#renew = Renewal.make(
+      () =>
+        this.#inputs.map((input, i) => ({
+          reconnect: Effect.suspend(() => input.connection.reconnect),
+          epoch: () => input.epoch,
+          isAligned: () => this.#machine.isAligned(i)
+        })),
+      parts.scope
+    )
     table.onUnwanted = (kind, taskId) => this.#machine.forget(kind, taskId, this.#now())
   }
 
@@ -176,30 +196,36 @@ class MergedFeed<Extra> {
 
   /** Makes the connections. Nothing is dialled before the first pull. */
   open(first: Socket.Socket): Effect.Effect<void, never, Scope.Scope> {
-    const { extension, mayBeWanted, policy, settings } = this.#own
     const stopped = Scope.addFinalizer(
       this.#parts.scope,
       Effect.sync(() => this.#table.stopped())
     )
     const inputs = Effect.forEach(this.#table.connections, (subscriptions, i) => {
       const boundaries = BoundarySocket.make((i === 0 ? undefined : this.#options.sockets[i - 1]) ?? first)
-      return Connection.make<Placed>({
-        settings,
-        policy,
-        mayBeWanted,
-        subscriptions,
-        extension: extension === undefined ? undefined : validating(extension),
-        onDial: (attempt) => this.#onDial(i, attempt),
-        onConfirmed: (key) => ({ _tag: "Placed", key })
-      }).pipe(
-        Effect.provideService(Socket.Socket, boundaries.socket),
-        Effect.map((connection) => ({ connection, boundaries, placed: new Set<Key>() }))
-      )
+      const parts = { subscriptions, boundaries, epoch: 0 }
+      return Effect.map(this.#connect(i, parts), (connection): Input => ({ ...parts, connection, placed: new Set() }))
     })
     return Effect.andThen(
       stopped,
       Effect.map(inputs, (made) => void (this.#inputs = made))
     )
+  }
+
+  #connect(
+    i: number,
+    { boundaries, epoch, subscriptions }: Pick<Input, "boundaries" | "epoch" | "subscriptions">
+  ): Effect.Effect<Connection.Connection<Placed>> {
+    const { extension, mayBeWanted, policy, settings } = this.#own
+    return Connection.make<Placed>({
+      settings,
+      policy,
+      mayBeWanted,
+      epoch,
+      subscriptions,
+      extension: extension === undefined ? undefined : validating(extension),
+      onDial: (attempt) => this.#onDial(i, attempt),
+      onConfirmed: (key) => ({ _tag: "Placed", key })
+    }).pipe(Effect.provideService(Socket.Socket, boundaries.socket), Scope.provide(this.#parts.scope))
   }
 
   // ---------------------------------------------------------------------------
@@ -236,10 +262,8 @@ class MergedFeed<Extra> {
     return Effect.andThen(publish, isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : this.pull)
   }
 
-  /** Ends each connection and dials again. Sequential, so that the dials are apart. */
-  readonly reconnect: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach(this.#inputs, ({ connection }) => connection.reconnect, { discard: true })
-  )
+  /** Renews all connections, one after the other. */
+  readonly reconnect: Effect.Effect<void> = Effect.suspend(() => Effect.andThen(this.#redial.release, this.#renew))
 
   readonly #run: Effect.Effect<void> = Effect.suspend(() =>
     Effect.forEach(
@@ -253,7 +277,7 @@ class MergedFeed<Extra> {
   // the connections' side
   // ---------------------------------------------------------------------------
 
-  /** Reads one connection until it fails for good. */
+  /** Reads one connection. When it gives up, waits and dials it again, while another connection has not given up. */
   #read(input: Input, i: number): Effect.Effect<void> {
     const taken = Latch.makeUnsafe(true)
     const deliver = (batch: Delivery["batch"]): void => {
@@ -261,11 +285,21 @@ class MergedFeed<Extra> {
       this.#ready.push({ input: i, batch, taken })
       this.#items.openUnsafe()
     }
-    return taken.await.pipe(
-      Effect.andThen(Effect.map(input.connection.pull, deliver)),
+    const redial = Effect.raceFirst(Effect.sleep(redialAfter), this.#redial.await).pipe(
+      Effect.andThen(Effect.suspend(() => this.#connect(i, input))),
+      Effect.map((connection) => {
+        this.#failed--
+        input.connection = connection
+      })
+    )
+    return Effect.suspend(() => input.connection.pull).pipe(
+      Effect.map(deliver),
+      Effect.andThen(taken.await),
       Effect.forever({ disableYield: true }),
-      Effect.onExit((exit) => (exit._tag === "Success" ? Effect.void : this.#onFailed(i, exit.cause))),
-      Effect.ignoreCause
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.andThen(this.#onFailed(i, cause), redial)
+      ),
+      Effect.forever
     )
   }
 
@@ -413,7 +447,6 @@ class MergedFeed<Extra> {
   }
 
   #onFailed(i: number, cause: Cause.Cause<MeshError.MeshError>): Effect.Effect<void> {
-    if (Cause.hasInterruptsOnly(cause)) return Effect.void
     this.#failed++
     const error = Cause.findError(cause)
     if (error._tag === "Success") this.#status[i] = { _tag: "Failed", error: error.success }
@@ -474,8 +507,10 @@ class MergedFeed<Extra> {
   // ---------------------------------------------------------------------------
 
   #note(i: number, element: MeshEvent): void {
-    this.#inputs[i]?.placed.clear()
+    const input = this.#inputs[i]
+    input?.placed.clear()
     if (element._tag === "Connected") {
+      if (input !== undefined) input.epoch = element.epoch
       this.#status[i] = { _tag: "Online", epoch: element.epoch, since: element.at, isAligned: false }
     } else if (element._tag === "Disconnected" && element.retryInMillis !== undefined) {
       const { at, attempt, reason, retryInMillis } = element

@@ -21,6 +21,7 @@
 import type { Connected, Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
 import type { ServerError, UnknownMessage } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
+import { BadFrames, copyMillis } from "./badFrames.ts"
 import { isEqual, type Message } from "./same.ts"
 import { Sequence, type Cause, type Kind, type Shared, type Start } from "./sequence.ts"
 
@@ -47,21 +48,6 @@ interface KindState {
   confirmedAt: number
   isLoKnown: boolean
   isHiKnown: boolean
-  /** The time of its last boundary. */
-  passed: number
-}
-
-/** A frame that could not be decoded. */
-interface BadFrame {
-  readonly at: number
-  /** Whether another input, which was aligned, has to deliver it too. */
-  isExpected: boolean
-  /** Whether its connection has ended. It is only kept to recognise the copy of another input. */
-  isPast: boolean
-  /** When the other inputs had delivered everything from before it. */
-  passedAt: number | undefined
-  /** Whether another input may have decoded it: it was ahead at that time, or has been ahead since. */
-  isSuspect: boolean
 }
 
 interface Input {
@@ -72,8 +58,6 @@ interface Input {
   unconfirmed: number
   /** When a frame last counted as a boundary. */
   boundaryAt: number
-  /** The frames that it delivered, that could not be decoded and that no other input has delivered yet. */
-  badFrames: Array<BadFrame>
   readonly updates: KindState
   readonly output: KindState
 }
@@ -105,10 +89,9 @@ const kinds: ReadonlyArray<Kind> = ["updates", "output"]
 const maxMarks = 32
 
 /**
- * For how long an error or an unknown message is kept, in milliseconds, and how many
- * are kept: to recognise the copy that another input delivers.
+ * How many errors and unknown messages are kept to recognise the copy that another input
+ * delivers, for `copyMillis`.
  */
-const copyMillis = 10_000
 const maxCopies = 64
 
 const unaligned = (epoch: number, cause: Cause): Resync => ({
@@ -117,16 +100,12 @@ const unaligned = (epoch: number, cause: Cause): Resync => ({
   reason: { _tag: "Unaligned", cause }
 })
 
-/** Everything that arrived elsewhere before this time, the input has delivered. */
-const passedBy = ({ output, updates }: Input): number => Math.min(output.passed, updates.passed)
-
 const makeKindState = (): KindState => ({
   leads: false,
   since: -Infinity,
   confirmedAt: Infinity,
   isLoKnown: false,
-  isHiKnown: false,
-  passed: -Infinity
+  isHiKnown: false
 })
 
 export class Machine {
@@ -134,6 +113,7 @@ export class Machine {
   readonly #inputs: ReadonlyArray<Input>
   readonly #sequences: Readonly<Record<Kind, Map<TaskId, Sequence>>> = { updates: new Map(), output: new Map() }
   readonly #shared: Shared
+  readonly #badFrames: BadFrames
   #epoch: number
   /** Whether the feed is in a complete stretch. */
   #isComplete = false
@@ -153,10 +133,10 @@ export class Machine {
       isConfirmed: false,
       unconfirmed: 0,
       boundaryAt: -Infinity,
-      badFrames: [],
       updates: makeKindState(),
       output: makeKindState()
     }))
+    this.#badFrames = new BadFrames(settings.inputs)
     this.#shared = {
       window: settings.window,
       windowBytes: settings.windowBytes,
@@ -269,7 +249,9 @@ export class Machine {
   /** The elements that an input delivered at `now`. Returns those of the merged feed. */
   offer(input: number, elements: ReadonlyArray<MeshEvent>, now: number): Array<MeshEvent> {
     const out: Array<MeshEvent> = []
-    this.#judgeBadFrames(now, out)
+    for (const missed of this.#badFrames.takeMissed(now)) {
+      this.#hole(missed, unaligned(this.#epoch, "disagreement"), now, out)
+    }
     for (const element of elements) this.#receive(input, element, now, out)
     this.alive(input, now, out)
     return out
@@ -312,14 +294,7 @@ export class Machine {
     }
     const before = out.length
     sequence.receive(input, message, now, out)
-    if (out.length > before) this.#onAhead(input)
-  }
-
-  /** An input has delivered something first, so it has passed the bad frames of the others. */
-  #onAhead(input: number): void {
-    for (let i = 0; i < this.#inputs.length; i++) {
-      if (i !== input) for (const badFrame of this.#input(i).badFrames) badFrame.isSuspect ||= !badFrame.isPast
-    }
+    if (out.length > before) this.#badFrames.onAhead(input)
   }
 
   /** A message without a task is emitted once for each time that one input delivers it. */
@@ -404,6 +379,7 @@ export class Machine {
   #begin(input: number, now: number, isLoKnown: boolean): void {
     const state = this.#input(input)
     state.state = "opening"
+    this.#badFrames.open(input)
     state.isConfirmed = false
     state.unconfirmed = 0
     for (const kind of kinds) {
@@ -484,7 +460,6 @@ export class Machine {
   boundary(input: number, kind: Kind, time: number, now: number, out: Array<MeshEvent> = []): Array<MeshEvent> {
     const state = this.#input(input)
     if (state.state !== "open") return out
-    state[kind].passed = time
     for (const sequence of this.#sequences[kind].values()) sequence.boundary(input, time, now, out)
     if (state[kind].leads) {
       for (const other of this.#inputs) {
@@ -496,7 +471,7 @@ export class Machine {
       state[kind].isLoKnown = true
     }
     this.#settle(kind)
-    this.#settleBadFrames(now)
+    this.#badFrames.boundary(input, kind, time, now)
     return out
   }
 
@@ -543,10 +518,7 @@ export class Machine {
     const wasOpen = state.state === "open"
     state.state = "closed"
     state.isConfirmed = false
-    for (const badFrame of state.badFrames) {
-      badFrame.isExpected = badFrame.isSuspect = false
-      badFrame.isPast = true
-    }
+    this.#badFrames.close(input)
     for (const kind of kinds) {
       state[kind].leads = false
       for (const sequence of this.#sequences[kind].values()) sequence.close(input, now)
@@ -584,13 +556,9 @@ export class Machine {
     }
     if (lead >= 0) {
       this.#markJoining(now, out)
-      const { badFrames } = this.#input(lead)
-      // The lost input might have delivered the frame that this one could not decode, so the places of this one may be wrong.
-      const isSuspect = badFrames.some((badFrame) => badFrame.isSuspect)
+      // The lost input might have delivered a frame that this one could not decode.
       const isAlone = this.#inputs.filter(({ state }) => state === "open").length === 1
-      // No input is left that could deliver them too.
-      if (isAlone) badFrames.length = 0
-      if (isSuspect && isAlone) {
+      if (isAlone && this.#badFrames.takeAlone(lead)) {
         this.#mark("disagreement", out)
         this.#takeOver(lead, now)
       }
@@ -669,49 +637,11 @@ export class Machine {
     }
   }
 
-  /**
-   * A frame could not be decoded. Its content is unknown. If every input delivers
-   * it, every input skips it, and all stay aligned. It is marked at its first
-   * delivery.
-   */
+  /** A frame could not be decoded. It is marked at its first delivery. */
   #badFrame(input: number, mark: Resync, now: number, out: Array<MeshEvent>): void {
-    const own = this.#input(input)
-    const passed = Math.max(now - copyMillis, passedBy(own))
-    for (const other of this.#inputs) {
-      const copy = other === own ? -1 : other.badFrames.findIndex(({ at }) => at > passed)
-      if (copy < 0) continue
-      other.badFrames.splice(copy, 1)
-      return
-    }
-    if (this.#inputs.some((other) => other !== own && other.state !== "closed")) {
-      const isExpected = this.#inputs.some((other, i) => other !== own && this.isAligned(i))
-      own.badFrames.push({ at: now, isExpected, isPast: false, passedAt: undefined, isSuspect: !this.#isFirst(input) })
-    }
-    out.push({ ...mark, epoch: this.#epoch })
-  }
-
-  /**
-   * Forgets the bad frames that hid nothing: after the other inputs had delivered everything from before
-   * the frame, a boundary of its own input has compared the places.
-   */
-  #settleBadFrames(now: number): void {
-    for (const input of this.#inputs) {
-      if (input.badFrames.length === 0) continue
-      const others = this.#inputs.filter((other) => other !== input && other.state !== "closed")
-      const passed = Math.min(...others.map(passedBy))
-      for (const badFrame of input.badFrames) if (badFrame.at < passed) badFrame.passedAt ??= now
-      input.badFrames = input.badFrames.filter(({ passedAt }) => passedAt === undefined || passedAt >= passedBy(input))
-    }
-  }
-
-  /** If no other input delivered the bad frame of an input, that input has lost a message: it joins again. */
-  #judgeBadFrames(now: number, out: Array<MeshEvent>): void {
-    this.#inputs.forEach(({ badFrames }, i) => {
-      const [oldest] = badFrames
-      if (oldest === undefined || now - oldest.at < copyMillis) return
-      badFrames.shift()
-      if (oldest.isExpected) this.#hole(i, unaligned(this.#epoch, "disagreement"), now, out)
-    })
+    const isExpected = this.#inputs.some((_, other) => other !== input && this.isAligned(other))
+    const isFirst = this.#isFirst(input)
+    if (!this.#badFrames.receive(input, now, { isExpected, isFirst })) out.push({ ...mark, epoch: this.#epoch })
   }
 
   /** The interest of an input is confirmed. */

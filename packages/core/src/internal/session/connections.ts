@@ -19,8 +19,8 @@ import type { Subscriptions } from "./subscriptions.ts"
  * - `Online`: connected. `epoch` counts its own connections, `since` is when this
  *   one opened. `isAligned` says whether it can replace the others without a gap.
  * - `Offline`: not connected because of `reason`. The next dial is at `retryAt`.
- * - `Failed`: it does not try again, because of `error`. The feed fails when all
- *   connections have failed.
+ * - `Failed`: it has given up because of `error`. It is dialled again after 5 minutes.
+ *   The feed fails when all connections have given up.
  *
  * @category models
  * @since 0.2.0

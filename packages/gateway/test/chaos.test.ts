@@ -8,17 +8,26 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as Reading from "./support/reading.ts"
 import { judge, type Seen, type Sequence } from "./support/judge.ts"
 import { make, rest, said, turn, until, updated } from "./support/world.ts"
 
 const tasks = ["a", "b", "c"]
 
-const run = (options: { readonly marks: boolean; readonly cuts: "upstream" | "downstream" | "both" }) =>
+interface Options {
+  readonly marks: boolean
+  readonly cuts: "upstream" | "downstream" | "both" | "none"
+  /** Whether the client stops reading again and again, each time until the gateway notices. */
+  readonly slow: boolean
+}
+
+const run = ({ cuts, marks, slow }: Options) =>
   Effect.gen(function* () {
-    const { client, downstream, gateway, server, upstream } = yield* make()
-    const { marks, cuts } = options
+    const { client, downstream, gateway, server, upstream } = yield* make(slow ? { maxBufferedBytes: 200_000 } : {})
     yield* upstream.shape({ latencyMillis: 7 })
     yield* downstream.shape({ latencyMillis: 11 })
+    // What waits in the buffers of the operating system is no backlog of the gateway.
+    const size = slow ? 20_000 : 0
     let sent = 0
     const emitted: Array<ServerMessage> = []
     const sequences = tasks.flatMap((task): ReadonlyArray<Sequence & { readonly numbers: Array<number> }> => [
@@ -26,7 +35,8 @@ const run = (options: { readonly marks: boolean; readonly cuts: "upstream" | "do
       { kind: "output", task, numbers: [] }
     ])
     const seen: Array<Seen> = []
-    const consumer = yield* client(marks)
+    const reading = Reading.make(slow)
+    const consumer = yield* client(marks, reading.opened)
     const interest = {
       all: true,
       updates: new Set<TaskId.TaskId>(),
@@ -41,7 +51,8 @@ const run = (options: { readonly marks: boolean; readonly cuts: "upstream" | "do
       if (sequence === undefined) return
       sent++
       sequence.numbers.push(sent)
-      const message = sequence.kind === "updates" ? updated(sequence.task, sent) : said(sequence.task, `${sent}`)
+      const message =
+        sequence.kind === "updates" ? updated(sequence.task, sent) : said(sequence.task, `${sent}`.padEnd(size))
       emitted.push(message)
       yield* server.emit(message)
     })
@@ -49,10 +60,14 @@ const run = (options: { readonly marks: boolean; readonly cuts: "upstream" | "do
       yield* emit
       if ((yield* Random.next) < 0.3) yield* TestClock.adjust(3)
       yield* turn
+      reading.step(yield* gateway.stats)
       const chance = yield* Random.next
-      if (chance < 0.01 && cuts !== "downstream") yield* upstream.kill()
-      if (chance > 0.99 && cuts !== "upstream") yield* downstream.kill()
+      // A cut would end a backlog before the gateway notices it.
+      if (!reading.isReading()) continue
+      if (chance < 0.01 && (cuts === "upstream" || cuts === "both")) yield* upstream.kill()
+      if (chance > 0.99 && (cuts === "downstream" || cuts === "both")) yield* downstream.kill()
     }
+    reading.end()
     // The last cut has arrived everywhere.
     yield* rest
     yield* rest
@@ -70,13 +85,13 @@ const run = (options: { readonly marks: boolean; readonly cuts: "upstream" | "do
             (event._tag === "TaskOutput" &&
               kind === "output" &&
               event.taskId === task &&
-              event.content === `${numbers.at(-1)}`)
+              Number(event.content) === numbers.at(-1))
         )
       )
     )
     const { events, log } = AuditLog.make(emitted, seen, Interest.replay(interest))
     return { report: Audit.compare(log, events), stats: yield* gateway.stats, wrong: judge(seen, sequences), seen }
-  }).pipe(Effect.scoped, Random.withSeed(`${options.marks} ${options.cuts}`))
+  }).pipe(Effect.scoped, Random.withSeed(`${marks} ${cuts}`))
 
 describe("a client of a gateway", () => {
   for (const marks of [true, false]) {
@@ -85,12 +100,29 @@ describe("a client of a gateway", () => {
         `${marks ? "with" : "without"} marks is complete, or knows where it is not, while connections are cut: ${cuts}`,
         () =>
           Effect.gen(function* () {
-            const { report, seen, stats, wrong } = yield* run({ marks, cuts })
+            const { report, seen, stats, wrong } = yield* run({ marks, cuts, slow: false })
             assert.deepStrictEqual(wrong, [])
             assert.isTrue(Audit.isClean(report), Audit.format(report))
             assert.isAbove(seen.filter(({ event }) => event._tag === "Disconnected").length, 3)
             if (marks) assert.strictEqual(stats.closedForGaps, 0)
             else if (cuts === "upstream") assert.isAbove(stats.closedForGaps, 3)
+          })
+      )
+    }
+    for (const cuts of ["none", "both"] as const) {
+      it.effect(
+        `${marks ? "with" : "without"} marks that is too slow knows what it has missed, while connections are cut: ${cuts}`,
+        () =>
+          Effect.gen(function* () {
+            const { report, seen, stats, wrong } = yield* run({ marks, cuts, slow: true })
+            assert.deepStrictEqual(wrong, [])
+            // What the gateway has dropped counts as sent, because the audit sees one server.
+            assert.isAtMost(report.lostWhileConnected, stats.dropped, Audit.format(report))
+            assert.isTrue(Audit.isClean({ ...report, lostWhileConnected: 0 }), Audit.format(report))
+            const overflows = seen.filter(({ event }) => event._tag === "Resync" && event.reason._tag === "Overflow")
+            if (marks) assert.isAbove(overflows.length, 0)
+            else assert.isAbove(stats.closedAsSlow, 0)
+            if (marks && cuts === "none") assert.strictEqual(report.lostWhileConnected, stats.dropped)
           })
       )
     }

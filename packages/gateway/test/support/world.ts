@@ -41,26 +41,29 @@ export interface ClientOptions {
   readonly url: string
   readonly token: Redacted.Redacted
   readonly options?: MeshClient.Options
+  /** Called with each WebSocket. */
+  readonly onSocket?: ((ws: WebSocket) => void) | undefined
   /** Further parameters of the URL. */
   readonly query?: Readonly<Record<string, string>>
 }
 
 /** Makes WebSockets that send a token. */
 export const webSocketWith =
-  (token: Redacted.Redacted) =>
-  (url: string, protocols: Array<string>): Socket.WebSocketLike =>
+  (token: Redacted.Redacted, onSocket?: (ws: WebSocket) => void) =>
+  (url: string, protocols: Array<string>): Socket.WebSocketLike => {
+    const ws = new WebSocket(url, protocols, { headers: { authorization: `Bearer ${Redacted.value(token)}` } })
+    onSocket?.(ws)
     // The type of `ws` has more overloads than the platform's.
-    new WebSocket(url, protocols, {
-      headers: { authorization: `Bearer ${Redacted.value(token)}` }
-    }) as unknown as Socket.WebSocketLike
+    return ws as unknown as Socket.WebSocketLike
+  }
 
 /** A client of the gateway. */
-export const makeClient = ({ marks, options, query, token, url }: ClientOptions) =>
+export const makeClient = ({ marks, onSocket, options, query, token, url }: ClientOptions) =>
   Effect.gen(function* () {
     const socket = yield* MeshSocket.make({
       url,
       query: { ...(marks ? { marks: "1" } : {}), ...query },
-      webSocket: webSocketWith(token)
+      webSocket: webSocketWith(token, onSocket)
     })
     return yield* MeshClient.make({
       policy,
@@ -80,7 +83,11 @@ export const collect = <E, R>(stream: Stream.Stream<MeshEvent, E, R>) =>
     return events
   })
 
-export const make = (options?: Gateway.Options & { readonly server?: MockMeshServer.Options }) =>
+interface Options extends Gateway.Options {
+  readonly server?: MockMeshServer.Options
+}
+
+export const make = (options?: Options) =>
   Effect.gen(function* () {
     const { server: serverOptions, ...gatewayOptions } = options ?? {}
     const server = yield* MockMeshServer.make({ apiKey: Redacted.make(key), ...serverOptions })
@@ -92,12 +99,12 @@ export const make = (options?: Gateway.Options & { readonly server?: MockMeshSer
       upstream: { policy, ...gatewayOptions.upstream }
     }).pipe(Effect.provide(NodeMeshSocket.layer({ url: upstream.url, apiKey: Redacted.make(key) })))
     const downstream = yield* ChaosProxy.make({ target: gateway.port })
-    const client = (marks: boolean, clientOptions?: MeshClient.Options) =>
+    const client = (marks: boolean, onSocket?: (ws: WebSocket) => void) =>
       makeClient({
         marks,
+        onSocket,
         url: downstream.url,
-        token: gateway.token,
-        ...(clientOptions === undefined ? {} : { options: clientOptions })
+        token: gateway.token
       })
     return { server, upstream, gateway, downstream, client }
   })

@@ -25,4 +25,45 @@ Chromium.describeInChromium("access to the dashboard", (test) => {
       const refused = yield* Effect.promise(async () => (await stranger.newPage()).goto(url))
       assert.strictEqual(refused?.status(), 403)
     }))
+
+  test("says that it has lost the gateway, then that a new one needs a sign-in, and goes on after it", () =>
+    Effect.gen(function* () {
+      const world = yield* World.make()
+      yield* world.server.emit(World.updated("a-task", 1))
+      const { context, page } = yield* World.open(world)
+      const status = (text: string) =>
+        page.getByRole("status", { name: "Connection" }).filter({ hasText: text }).waitFor()
+      yield* Effect.promise(() => page.getByText("a-task").first().waitFor())
+      yield* Effect.promise(() => status("Online"))
+
+      yield* world.stop
+      yield* Effect.promise(() => page.getByText("This page has lost the gateway").waitFor())
+      yield* World.screenshot(page, "access-offline")
+      // What was known stays on the page.
+      assert.isTrue(yield* Effect.promise(() => page.getByText("a-task").first().isVisible()))
+
+      yield* world.start
+      yield* Effect.promise(() => status("Sign-in needed"))
+      yield* World.screenshot(page, "access-sign-in")
+      const url = yield* world.login()
+      yield* Effect.promise(async () => {
+        const other = await context.newPage()
+        await other.goto(url)
+        await status("Online")
+      })
+      yield* world.server.emit(World.updated("b-task", 1))
+      yield* Effect.promise(() => page.getByText("b-task").first().waitFor())
+    }))
+
+  test("a browser without a cookie receives no page, and is told what to do", () =>
+    Effect.gen(function* () {
+      const world = yield* World.make()
+      const context = yield* Chromium.newContext()
+      yield* Effect.promise(async () => {
+        const page = await context.newPage()
+        const answer = await page.goto(world.url)
+        assert.strictEqual(answer?.status(), 401)
+        await page.getByText("Open the URL that the gateway has printed").waitFor()
+      })
+    }))
 })

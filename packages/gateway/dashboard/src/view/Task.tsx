@@ -84,6 +84,8 @@ const useFollow = (scroller: { current: HTMLElement | null }) => {
 
 const Transcript = ({ model }: { readonly model: Model }) => {
   const store = useStore()
+  // A gap may close without a change of the transcript.
+  void store.gaps.value
   const scroller = useRef<HTMLDivElement>(null)
   const inner = useRef<HTMLDivElement>(null)
   const [open, setOpen] = useState<ReadonlySet<number>>(new Set())

@@ -8,7 +8,9 @@ import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import type { BrowserContextOptions, Page } from "playwright-core"
 import { mkdirSync } from "node:fs"
 import { join, resolve } from "node:path"
@@ -29,40 +31,68 @@ export interface Options {
 
 /** A server, and a gateway that serves the page through `downstream`. */
 export const make = Effect.fnUntraced(function* (options: Options = {}) {
+  const scope = yield* Effect.scope
   const server = yield* MockMeshServer.make(options.server)
   const upstream = yield* ChaosProxy.make({ target: server.port })
   const assets = yield* Dashboard.assets({ directory: Build.directory })
-  const gateway = yield* Gateway.make({
-    port: 0,
-    // The browser reaches it at the port of the proxy.
-    hosts: ["127.0.0.1"],
-    assets,
-    ...options.gateway,
-    upstream: { policy, ...options.gateway?.upstream }
-  }).pipe(Effect.provide(NodeMeshSocket.layer({ url: upstream.url })))
-  const downstream = yield* ChaosProxy.make({ target: gateway.port })
+
+  const start = Effect.fnUntraced(function* (port: number) {
+    const life = yield* Scope.fork(scope)
+    const gateway = yield* Gateway.make({
+      // The browser reaches it at the port of the proxy.
+      hosts: ["127.0.0.1"],
+      assets,
+      ...options.gateway,
+      port,
+      upstream: { policy, ...options.gateway?.upstream }
+    }).pipe(Effect.provide(NodeMeshSocket.layer({ url: upstream.url })), Scope.provide(life))
+    return { gateway, life }
+  })
+  let running = yield* start(0)
+  const { port } = running.gateway
+  const downstream = yield* ChaosProxy.make({ target: port })
   yield* server.awaitReceived(({ message }) => message._tag === "SubscribeAll")
 
-  /** A URL that signs in and then shows this path. */
-  const login = (path = "/") =>
-    Effect.map(gateway.loginUrl, (url) => {
-      const token = new URL(url).searchParams.get("token") ?? ""
-      const target = new URL(path, downstream.url)
-      target.searchParams.set("token", token)
-      return target.href
-    })
-  return { server, upstream, gateway, downstream, login, url: downstream.url }
+  return {
+    server,
+    upstream,
+    downstream,
+    url: downstream.url,
+    /** A URL that signs in and then shows this path. */
+    login: (path = "/") =>
+      Effect.map(
+        Effect.suspend(() => running.gateway.loginUrl),
+        (loginUrl) => {
+          const target = new URL(path, downstream.url)
+          target.searchParams.set("token", new URL(loginUrl).searchParams.get("token") ?? "")
+          return target.href
+        }
+      ),
+    /** Ends the gateway. */
+    stop: Effect.suspend(() => Scope.close(running.life, Exit.void)),
+    /** Starts another gateway in its place. It knows no browser. */
+    start: Effect.map(start(port), (started) => void (running = started))
+  }
 })
 
 export type World = Effect.Success<ReturnType<typeof make>>
+
+/** Waits until the server sends the output of these tasks. */
+export const followed = ({ server }: World, tasks: ReadonlyArray<string>) =>
+  Effect.forEach(
+    tasks,
+    (task) => server.awaitReceived(({ message }) => message._tag === "SubscribeOutput" && message.taskId === task),
+    { discard: true }
+  ).pipe(Effect.timeout(Chromium.patience))
 
 /** Opens a URL in a browser of its own. */
 export const visit = Effect.fnUntraced(function* (url: string, options?: BrowserContextOptions) {
   const context = yield* Chromium.newContext({ viewport: { width: 1280, height: 800 }, ...options })
   const page = yield* Effect.promise(() => context.newPage())
   const problems = Chromium.watch(page)
+  const socket = page.waitForEvent("websocket")
   yield* Effect.promise(() => page.goto(url))
-  return { context, page, problems }
+  return { context, page, problems, socket: yield* Effect.promise(() => socket) }
 })
 
 /** Signs a browser of its own in, and shows a path. */
@@ -70,6 +100,8 @@ export const open = (world: World, options?: BrowserContextOptions & { readonly 
   const { path, ...contextOptions } = options ?? {}
   return Effect.flatMap(world.login(path), (url) => visit(url, contextOptions))
 }
+
+export type Opened = Effect.Success<ReturnType<typeof open>>
 
 /** The requests of a page that did not go to its gateway. */
 export const elsewhere = (world: World, { requested }: Chromium.Problems): ReadonlyArray<string> =>

@@ -1,0 +1,75 @@
+/** The board of the dashboard in Chromium. */
+import { assert } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Chromium from "../browser/support/chromium.ts"
+import * as Story from "./support/story.ts"
+import * as View from "./support/view.ts"
+import * as World from "./support/world.ts"
+
+Chromium.describeInChromium("the board of the dashboard", (test) => {
+  test("shows 24 tasks at 1,280, 768 and 390 px, dark and light, those that need a person first", () =>
+    Effect.gen(function* () {
+      const world = yield* World.make()
+      const opened = yield* World.open(world)
+      const { page, problems } = opened
+      yield* Story.play(world, opened)
+      yield* View.awaitTasks(page, Story.ids.length)
+
+      const statuses = new Map(Story.ids.map((id, n) => [id, Story.endings[n]] as const))
+      const order = yield* Effect.promise(() => View.drawnTasks(page))
+      assert.deepStrictEqual(
+        order
+          .slice(0, 5)
+          .map((id) => statuses.get(id))
+          .toSorted(),
+        ["blocked", "blocked", "failed", "failed", "paused"]
+      )
+      assert.sameMembers(
+        order.slice(0, 2).map((id) => statuses.get(id) ?? ""),
+        ["failed", "failed"]
+      )
+      yield* View.awaitTotal(page, "Total cost", `$${Story.costUsd.toFixed(2)}`)
+      const totals = yield* Effect.promise(() => View.totals(page))
+      assert.deepInclude(totals, { "Needs you": "5", Live: "16", Failed: "2", Done: "6" })
+
+      for (const colorScheme of World.themes) {
+        yield* Effect.promise(() => page.emulateMedia({ colorScheme }))
+        for (const width of World.widths) {
+          yield* Effect.promise(() => page.setViewportSize({ width, height: 800 }))
+          yield* World.screenshot(page, `board-${width}-${colorScheme}`)
+          assert.isAtMost(yield* Effect.promise(() => View.overflow(page)), 0, `${width} px`)
+          assert.deepStrictEqual(yield* Effect.promise(() => View.violations(page)), [], `${width} px, ${colorScheme}`)
+        }
+      }
+      assert.deepStrictEqual(problems.said, [])
+      assert.deepStrictEqual(World.elsewhere(world, problems), [])
+    }))
+
+  test("follows 1,000 tasks through a burst of 20,000 events, and agrees with the server's log at its end", () =>
+    Effect.gen(function* () {
+      const world = yield* World.make()
+      const { page, problems } = yield* World.open(world)
+      const ids = Array.from({ length: 1000 }, (_, n) => `task-${`${n}`.padStart(4, "0")}`)
+      yield* world.server.emitAll(ids.map((id) => World.updated(id, 1)))
+      yield* View.awaitTasks(page, 1000)
+      // The page follows the output of each task before the burst, so it misses nothing.
+      yield* World.followed(world, ids)
+
+      const statuses = ["running", "done", "failed", "blocked"]
+      for (let n = 0; n < 20; n++) {
+        yield* world.server.emitAll(
+          ids.flatMap((id, task) => [
+            World.output(id, `${n} of ${id}`, n === 19 ? { messageType: "result", costUsd: 0.25 } : {}),
+            ...(n === 18 ? [World.updated(id, 2, statuses[task % 4])] : [])
+          ])
+        )
+      }
+      yield* View.awaitTotal(page, "Total cost", "$250.00")
+      yield* View.awaitTotal(page, "Failed", "250")
+      const totals = yield* Effect.promise(() => View.totals(page))
+      assert.deepInclude(totals, { Live: "500", Failed: "250", Done: "250", "Needs you": "500" })
+      const drawn = yield* Effect.promise(() => View.drawnTasks(page))
+      assert.isBelow(drawn.length, 100, "only the rows near the visible part exist")
+      assert.deepStrictEqual(problems.said, [])
+    }))
+})

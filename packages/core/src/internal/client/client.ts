@@ -21,6 +21,7 @@ import type { Group } from "../session/connections.ts"
 import * as SessionOptions from "../session/options.ts"
 import * as Subscriptions from "../session/subscriptions.ts"
 import { monotonicMillis } from "../time.ts"
+import type { MayBeWanted } from "../wire/decodeText.ts"
 import type { Consumer } from "./consumer.ts"
 import * as Consumers from "./consumers.ts"
 import * as Demand from "./demand.ts"
@@ -113,6 +114,7 @@ export const make = Effect.fnUntraced(function* (
       status,
       subscriptions,
       subscriptionState,
+      mayBeWanted: options?.connections === undefined ? mayBeWanted(subscriptions, discoveries) : undefined,
       consumers
     }),
     onStarting: SubscriptionRef.set(status, { _tag: "Connecting", attempt: 0 }),
@@ -156,6 +158,16 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
+/**
+ * Whether a message is decoded. Output of a task without a key has no consumer: a consumer that joins before it is routed
+ * requests the key, and its stretch opens only at the confirmation, which comes later. While there is a discovery,
+ * everything is decoded, because an update makes output wanted that is decoded in the same batch.
+ */
+const mayBeWanted =
+  (subscriptions: Subscriptions.Subscriptions, discoveries: Discoveries.Discoveries<Consumer>): MayBeWanted =>
+  (type, taskId) =>
+    type !== "TaskOutput" || subscriptions.hasOutput(taskId) || discoveries.isFollowing()
+
 /** One connection loop: dials, routes batches and keeps the status, until the policy gives up. */
 const connectionLoop = (parts: {
   readonly make: Group["make"]
@@ -167,10 +179,22 @@ const connectionLoop = (parts: {
   readonly status: SubscriptionRef.SubscriptionRef<Status>
   readonly subscriptions: Subscriptions.Subscriptions
   readonly subscriptionState: SubscriptionRef.SubscriptionRef<Connection.State>
+  readonly mayBeWanted: MayBeWanted | undefined
   readonly consumers: Consumers.Consumers
 }) => {
-  const { consumers, extension, make, policy, repair, session, socket, status, subscriptions, subscriptionState } =
-    parts
+  const {
+    consumers,
+    extension,
+    make,
+    mayBeWanted,
+    policy,
+    repair,
+    session,
+    socket,
+    status,
+    subscriptions,
+    subscriptionState
+  } = parts
   // Each loop continues the epochs of the previous one.
   let epoch = 0
   /** The states of several connections. */
@@ -198,6 +222,7 @@ const connectionLoop = (parts: {
         subscriptionState,
         extension: extension === undefined ? undefined : consumers.relay(extension),
         epoch,
+        mayBeWanted,
         onReplay: consumers.replayed,
         onConfirmed: (key): Openings.Confirmed => ({ _tag: "Confirmed", key }),
         // The lifecycle has set the status of the first dial.

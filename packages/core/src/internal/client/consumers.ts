@@ -29,7 +29,7 @@ import * as MeshError from "../../MeshError.ts"
 import * as Interest from "../../Interest.ts"
 import type { Connected, Disconnected, MeshEvent, Restated, Resync, ResyncReasonTag } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
-import type { TaskUpdated } from "../../ServerMessage.ts"
+import type { TaskOutput, TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskSnapshot } from "../../Repair.ts"
 import type { Repaired } from "../repair/port.ts"
 import type { Extension } from "../session/extension.ts"
@@ -327,7 +327,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   }
 
   /** Offers an element to its consumers. */
-  const offerElement = (element: Element): void => {
+  const offerElement = (element: Exclude<Element, TaskOutput>): void => {
     switch (element._tag) {
       case "Confirmed":
         for (const consumer of openings.confirmed(element.key)) deliverJoinedLate(consumer, 0)
@@ -357,7 +357,12 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     }
     event = element
     router.visit(element, deliverEvent)
-    if (element._tag === "TaskOutput") discoveries.visitOutput(element.taskId, deliverEvent)
+  }
+
+  const offerOutput = (output: TaskOutput): void => {
+    event = output
+    router.visitKey("output", output.taskId, deliverEvent)
+    discoveries.visitOutput(output.taskId, deliverEvent)
   }
 
   /** Offers the mark of a task that becomes live with an update, if its output is already confirmed. */
@@ -376,7 +381,11 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
       for (let step = start; step < 2 * batch.length; step++) {
         // The index is within bounds, but the type does not say so.
         const element = batch[step >> 1] as Element
-        if (step % 2 === 0) offerElement(element)
+        if (element._tag === "TaskOutput") {
+          // Most events are output, which takes one step.
+          offerOutput(element)
+          step++
+        } else if (step % 2 === 0) offerElement(element)
         else if (element._tag === "TaskUpdated" || element._tag === "Restated") offerDiscovered(element)
         if (blocked.length > 0) {
           const waited = blocked

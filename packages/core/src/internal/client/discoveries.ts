@@ -58,6 +58,8 @@ export interface Discoveries<C> extends Timed {
   readonly visitOutput: (taskId: TaskId, visit: (consumer: C) => void) => void
   /** Calls `visit` with each consumer that follows a task. */
   readonly visitFollowers: (taskId: TaskId, visit: (consumer: C) => void) => void
+  /** Whether there is a discovery. */
+  readonly isFollowing: () => boolean
   /** All updates are received from now on, and were not before. */
   readonly resumed: () => void
   readonly connected: () => void
@@ -174,6 +176,7 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
     visitFollowers(taskId, visit) {
       for (const { discovery, members } of all) if (discovery.isLive(taskId)) members.forEach(visit)
     },
+    isFollowing: () => all.length > 0,
     resumed: () => known.resumed(reading.now()),
     connected() {
       known.connected(reading.now())

@@ -4,6 +4,7 @@
  */
 import type { Interest } from "../../Interest.ts"
 import type { MeshEvent } from "../../MeshEvent.ts"
+import type { TaskOutput } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 
 /** What a consumer receives. Lifecycle elements go to all consumers. */
@@ -20,8 +21,8 @@ export interface Router<C> {
   readonly updateTasks: () => Iterable<TaskId>
   /** Calls `visit` with each consumer of a key: the updates or the output of a task, or all updates. */
   readonly visitKey: (kind: "updates" | "output", taskId: TaskId | undefined, visit: (consumer: C) => void) => void
-  /** Calls `visit` with each consumer of an event. Allocates nothing. `visit` must not add or remove consumers. */
-  readonly visit: (event: MeshEvent, visit: (consumer: C) => void) => void
+  /** Calls `visit` with each consumer of an event that is not output. Allocates nothing. `visit` must not add or remove consumers. */
+  readonly visit: (event: Exclude<MeshEvent, TaskOutput>, visit: (consumer: C) => void) => void
   /** All consumers. */
   readonly consumers: ReadonlySet<C>
 }
@@ -80,9 +81,6 @@ export const make = <C extends object>(): Router<C> => {
     },
     visit(event, visit) {
       switch (event._tag) {
-        case "TaskOutput":
-          visitTask(output, event.taskId, visit)
-          break
         case "TaskUpdated":
         case "Restated":
           if (allUpdates.size > 0) allUpdates.forEach(visit)

@@ -125,6 +125,8 @@ export interface Subscriptions {
   readonly isReplaying: () => boolean
   /** The requested subscriptions of this connection, and their results. */
   readonly current: () => Snapshot
+  /** Whether there is a key for the output of a task. Without one, output that arrives is not part of a complete stretch. */
+  readonly hasOutput: (taskId: TaskId) => boolean
   /** Changes whenever `current` may return something else. */
   readonly revision: () => number
   /** The number of wanted keys, and the number of those that are confirmed. In constant time, for metrics. */
@@ -478,6 +480,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     },
     isReplaying: () => isReplaying,
     counts: () => ({ wanted: wantedCount, confirmed: confirmedCount }),
+    hasOutput: (taskId) => output.has(taskId),
     revision: () => revision,
     current: () => ({
       requested: collect((key) => key.requested),

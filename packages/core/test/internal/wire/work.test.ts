@@ -136,6 +136,22 @@ describe("the work of an event", () => {
     })
   )
 
+  it.live("MeshClient decodes no output without a subscription", () =>
+    Effect.gen(function* () {
+      const work = yield* measure((see) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const client = yield* MeshClient.make({ policy })
+            yield* count(client.events({ ...Interest.output(ids.slice(0, 1)), all: true }), see)
+          })
+        )
+      )
+      assert.isAbove(work.seen, events / 5)
+      assert.isBelow(work.steps, 0.15)
+      assert.isBelow(work.bytes, 450)
+    })
+  )
+
   it.live("MeshClient with a consumer for each task takes steps by the consumer and the batch", () =>
     Effect.gen(function* () {
       const work = yield* measure((see) =>

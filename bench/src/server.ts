@@ -13,6 +13,7 @@ import { createServer } from "node:http"
 import type { Duplex } from "node:stream"
 import { WebSocketServer, type WebSocket } from "ws"
 import * as Payload from "./payload.ts"
+import * as Requests from "./requests.ts"
 
 interface Peer {
   readonly ws: WebSocket
@@ -21,8 +22,6 @@ interface Peer {
   readonly openedAt: number
   received: number
   lastReceivedAt: number
-  /** Acknowledgements that are not sent yet. */
-  readonly acknowledged: Array<string>
 }
 
 const payloads = new Map<string, Payload.Payload>()
@@ -99,37 +98,12 @@ const trickle = (peer: Peer, tasks: number, rate: number | "apart", rounds: numb
   }
 }
 
-const acknowledgements: ReadonlyMap<string, string> = new Map([
-  ["subscribeAll", "subscribedAll"],
-  ["unsubscribeAll", "unsubscribedAll"],
-  ["subscribe", "subscribed"],
-  ["unsubscribe", "unsubscribed"],
-  ["subscribeOutput", "outputSubscribed"],
-  ["unsubscribeOutput", "outputUnsubscribed"]
-])
-
-/** One write for the acknowledgements of all requests that arrived together. */
-const acknowledge = (peer: Peer): void => {
-  const frames = peer.acknowledged.map((text) => {
-    const payload = Buffer.from(text)
-    // A text frame with a length of one byte. A request is shorter than 126 bytes.
-    return Buffer.concat([Buffer.of(0x81, payload.length), payload])
-  })
-  peer.acknowledged.length = 0
-  if (!peer.socket.destroyed) peer.socket.write(Buffer.concat(frames))
-}
-
 /** Answers requests, as far as the client of each dialect needs it. */
 const answer = (peer: Peer, text: string): void => {
   switch (peer.dialect) {
-    case "makima": {
-      const type = /"type":"(\w+)"/.exec(text)?.[1] ?? ""
-      const acknowledgement = acknowledgements.get(type)
-      if (acknowledgement === undefined) return
-      if (peer.acknowledged.length === 0) setImmediate(() => acknowledge(peer))
-      peer.acknowledged.push(text.replace(type, acknowledgement))
+    case "makima":
+      // `Requests.take` reads the requests.
       return
-    }
     case "graphql":
       if (text.includes(`"connection_init"`)) peer.ws.send(`{"type":"connection_ack"}`)
       return
@@ -199,10 +173,15 @@ http.on("upgrade", (request, socket, head) => {
       dialect: dialectOf(url.pathname),
       openedAt,
       received: 0,
-      lastReceivedAt: openedAt,
-      acknowledged: []
+      lastReceivedAt: openedAt
     }
     peers.add(peer)
+    if (peer.dialect === "makima") {
+      Requests.take(socket, (count) => {
+        peer.received += count
+        peer.lastReceivedAt = performance.now()
+      })
+    }
     ws.on("message", (data) => {
       // Centrifuge's client sends several commands in a frame, one on each line.
       peer.received += peer.dialect === "centrifuge" ? String(data).trim().split("\n").length : 1

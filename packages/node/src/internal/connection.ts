@@ -21,6 +21,7 @@ import * as Socket from "effect/socket/Socket"
 import type { ClientRequest, IncomingMessage } from "node:http"
 import type { Socket as NetSocket } from "node:net"
 import { WebSocket, type RawData } from "ws"
+import * as ClientFrames from "./clientFrames.ts"
 import * as Dial from "./dial.ts"
 import * as Failure from "./failure.ts"
 import * as FrameBuffer from "./frameBuffer.ts"
@@ -119,16 +120,8 @@ export const make = (options: Options): Connection => {
           ws.send(chunk, { compress: false })
         }
       }),
-    writeAll: (chunks) =>
-      whenOpen(() => {
-        // One write to the kernel for all frames.
-        socket?.cork()
-        try {
-          for (const chunk of chunks) ws.send(chunk, { compress: false })
-        } finally {
-          socket?.uncork()
-        }
-      }),
+    // Past `ws`, which queues nothing, because it compresses nothing. A socket that is open is known since its upgrade.
+    writeAll: (chunks) => whenOpen(() => void socket?.write(ClientFrames.encode(chunks))),
     ping: () => ws.ping(),
     lastPongAt: () => lastPongAt,
     bytesRead: () => socket?.bytesRead ?? 0,

@@ -47,9 +47,8 @@ export interface Openings<C> {
 
 export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
   const all: Key = allKeyOf(subscriptions)
-  let routed = new WeakSet<Key>()
-  /** Keys of updates that `all` has covered until now, and whose own confirmation has not arrived. */
-  let continued = new WeakSet<Key>()
+  /** The number of the connection. A key contains the one on which it was confirmed, which is cheaper than a set of keys. */
+  let connection = 1
   /** Whether a connection has requested its replay. */
   let isReplayed = false
   let inReplay = new Set<C>()
@@ -61,8 +60,12 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
 
   const none: ReadonlySet<C> = new Set()
 
+  const isRouted = (key: Key): boolean => key.routedIn === connection
+
+  const isContinued = (key: Key): boolean => key.continuedIn === connection
+
   const isConfirmed = (key: Key): boolean =>
-    routed.has(key) || (key.kind === "updates" && (continued.has(key) || (all.wanted && routed.has(all))))
+    isRouted(key) || (key.kind === "updates" && (isContinued(key) || (all.wanted && isRouted(all))))
 
   const open = (consumer: C): void => {
     for (const key of late.get(consumer) ?? []) {
@@ -83,8 +86,7 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
     isOpen: (consumer) => isReplayed && !inReplay.has(consumer) && !late.has(consumer),
     replayed(present) {
       isReplayed = true
-      routed = new WeakSet()
-      continued = new WeakSet()
+      connection++
       late.clear()
       waiting.clear()
       inReplay = new Set(present)
@@ -119,17 +121,17 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
     },
     retained(key) {
       if (!key.confirmed) {
-        routed.delete(key)
-        continued.delete(key)
+        key.routedIn = key.continuedIn = 0
       }
     },
     covered(keys) {
-      if (routed.has(all)) for (const key of keys) continued.add(key)
+      if (isRouted(all)) for (const key of keys) key.continuedIn = connection
     },
     confirmed(key) {
       // Its updates were complete without interruption.
-      const wasCovered = continued.delete(key)
-      routed.add(key)
+      const wasCovered = isContinued(key)
+      key.continuedIn = 0
+      key.routedIn = connection
       excluded = wasCovered ? undefined : none
       // The common case: no late consumer waits. A replay may have ten thousand keys, so it allocates nothing.
       if (waiting.size === 0) return []

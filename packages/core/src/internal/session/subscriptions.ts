@@ -48,6 +48,10 @@ export interface Key {
   wanted: boolean
   /** How many consumers retain it: the count of `demand`. */
   holders: number
+  /** The connection on which its confirmation was routed: see `openings`. */
+  routedIn: number
+  /** The connection on which `all` covers these updates until their own confirmation arrives: see `openings`. */
+  continuedIn: number
   /** Whether the last request on this connection was a subscribe. */
   requested: boolean
   /** Whether the server has confirmed that subscribe. */
@@ -71,6 +75,8 @@ const makeKey = (kind: Kind, taskId: TaskId | undefined): Key => ({
   taskId,
   wanted: false,
   holders: 0,
+  routedIn: 0,
+  continuedIn: 0,
   requested: false,
   confirmed: false,
   overdue: false,
@@ -482,11 +488,17 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     counts: () => ({ wanted: wantedCount, confirmed: confirmedCount }),
     hasOutput: (taskId) => output.has(taskId),
     revision: () => revision,
-    current: () => ({
-      requested: collect((key) => key.requested),
-      confirmed: collect((key) => key.confirmed),
-      unconfirmed: collect((key) => key.overdue && key.requested && !key.confirmed)
-    })
+    current() {
+      const requested = collect((key) => key.requested)
+      const { all, output, updates } = requested
+      return {
+        requested,
+        // Usually all of them, so ten thousand keys are not collected twice.
+        confirmed:
+          confirmedCount === Number(all) + updates.size + output.size ? requested : collect((key) => key.confirmed),
+        unconfirmed: collect((key) => key.overdue && key.requested && !key.confirmed)
+      }
+    }
   }
   return self
 }

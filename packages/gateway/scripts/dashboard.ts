@@ -4,8 +4,8 @@
  * Run by `pnpm run build`. Tests and scripts that need the page call `ensure`, which builds it if a source has changed.
  */
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
-import { dirname, join, resolve } from "node:path"
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { join, resolve } from "node:path"
 import { gzipSync } from "node:zlib"
 import { build as bundle, createLogger } from "vite"
 
@@ -22,10 +22,20 @@ const target = ["chrome123", "edge123", "firefox121", "safari17.5"]
 /** Builds the page. Throws if Vite has a warning, because a page with a missing module does not run. */
 export const build = async (): Promise<void> => {
   const stamp = sources()
+  const temporary = `${directory}.${process.pid}`
+  try {
+    await bundlePage(temporary)
+    replace(temporary)
+    writeFileSync(stampFile, stamp)
+  } finally {
+    rmSync(temporary, { recursive: true, force: true })
+  }
+}
+
+const bundlePage = async (outDir: string): Promise<void> => {
   const logger = createLogger("warn")
   const warnings: Array<string> = []
   logger.warn = (message) => void warnings.push(message)
-  const temporary = `${directory}.${process.pid}`
   await bundle({
     root: source,
     configFile: false,
@@ -33,7 +43,7 @@ export const build = async (): Promise<void> => {
     logLevel: "warn",
     oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
     build: {
-      outDir: temporary,
+      outDir,
       emptyOutDir: true,
       target,
       cssTarget: target,
@@ -46,10 +56,21 @@ export const build = async (): Promise<void> => {
     }
   })
   if (warnings.length > 0) throw new Error(`Vite warned:\n${warnings.join("\n")}`)
-  rmSync(directory, { recursive: true, force: true })
-  mkdirSync(dirname(directory), { recursive: true })
-  renameSync(temporary, directory)
-  writeFileSync(stampFile, stamp)
+}
+
+/** Puts a new directory into the place of the built page. Another process may do the same at this moment. */
+const replace = (temporary: string): void => {
+  const old = `${temporary}.old`
+  for (let attempt = 1; ; attempt++) {
+    try {
+      if (existsSync(directory)) renameSync(directory, old)
+      renameSync(temporary, directory)
+      return rmSync(old, { recursive: true, force: true })
+    } catch (error) {
+      rmSync(old, { recursive: true, force: true })
+      if (attempt === 5) throw error
+    }
+  }
 }
 
 const filesOf = (directory: string): ReadonlyArray<string> =>

@@ -2,7 +2,7 @@
 import { useEffect, useRef } from "preact/hooks"
 import { long, count } from "../model/format.ts"
 import * as Route from "../model/route.ts"
-import type { Theme } from "../store.ts"
+import type { Theme } from "../choices.ts"
 import { Board } from "./Board.tsx"
 import { useStore } from "./context.ts"
 import { GapsView } from "./GapsView.tsx"

@@ -246,8 +246,8 @@ const Facts = ({ task }: { readonly task: BoardTask }) => {
 
 export const Task = ({ taskId }: { readonly taskId: string }) => {
   const store = useStore()
-  void store.boardVersion.value
-  void store.frame.value
+  void store.frames.slow.value
+  void store.frames.fast.value
   const [hasCopied, setCopied] = useState(false)
   const task = store.task(taskId)
   const now = store.now.value

@@ -7,7 +7,7 @@ import { connect, type NatsConnection } from "@nats-io/transport-node"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { TaskId } from "@makima-stream/core/TaskId"
-import type { MeshLog, NewEvent } from "@makima-stream/log/MeshLog"
+import type { NewEvent, Service } from "@makima-stream/log/MeshLog"
 import * as JetStreamLog from "@makima-stream/nats/JetStreamLog"
 import { spawn, spawnSync, type ChildProcess } from "node:child_process"
 import { once } from "node:events"
@@ -96,7 +96,7 @@ const bare = (nc: NatsConnection, jsm: JetStreamManager, name: string, batch: Re
   }
 }
 
-const kept = (log: MeshLog["Service"], batch: ReadonlyArray<NewEvent>): Side => ({
+const kept = (log: Service, batch: ReadonlyArray<NewEvent>): Side => ({
   publish: () =>
     time(async () => {
       for (let n = 0; n < batch.length; n += window) await Effect.runPromise(log.append(batch.slice(n, n + window)))

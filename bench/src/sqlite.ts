@@ -70,7 +70,7 @@ const bareRead = async (filename: string): Promise<number> => {
   return characters
 }
 
-const withLog = <A, E>(filename: string, use: (log: MeshLog.MeshLog["Service"]) => Effect.Effect<A, E>): Promise<A> =>
+const withLog = <A, E>(filename: string, use: (log: MeshLog.Service) => Effect.Effect<A, E>): Promise<A> =>
   Effect.runPromise(Effect.scoped(Effect.flatMap(SqliteLog.make({ filename }), use)))
 
 const logAppend = (filename: string, all: ReadonlyArray<MeshLog.NewEvent>): Promise<unknown> =>

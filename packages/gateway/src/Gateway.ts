@@ -118,7 +118,7 @@ export interface Options extends Limits {
    * `/api/v1/mesh/tasks/events` come from the log too, and `Last-Event-ID` is a position. The board begins with the
    * newest update of each task in the log. Defaults to none.
    */
-  readonly log?: MeshLog.MeshLog["Service"] | undefined
+  readonly log?: MeshLog.Service | undefined
   /** Options of the board at `/api/v1/mesh/tasks`, such as `maxTasks`. */
   readonly board?: TaskBoard.Options | undefined
   /** The page: files by their path. `/` is its start. Defaults to none. */

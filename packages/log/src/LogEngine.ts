@@ -11,7 +11,7 @@ import type * as Stream from "effect/Stream"
 import * as Consumers from "./internal/consumer.ts"
 import * as Leases from "./internal/lease.ts"
 import type { LogError } from "./LogError.ts"
-import type { Bounds, Entry, MeshLog, NewEvent, ReadOptions } from "./MeshLog.ts"
+import type { Bounds, Entry, NewEvent, ReadOptions, Service } from "./MeshLog.ts"
 
 export { decodeEvent, encodeEvent } from "./internal/codec.ts"
 export { isNewerUpdate, truncated } from "./internal/entries.ts"
@@ -123,7 +123,7 @@ export interface LogEngine {
  * @category constructors
  * @since 0.2.0
  */
-export const make = (engine: LogEngine): MeshLog["Service"] => ({
+export const make = (engine: LogEngine): Service => ({
   append: (events, options) => engine.append(events, options?.lease),
   read: (options) => engine.read(options ?? {}),
   bounds: engine.bounds,

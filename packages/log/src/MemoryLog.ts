@@ -18,7 +18,7 @@ import * as Limits from "./internal/limits.ts"
 import * as Pages from "./internal/pages.ts"
 import * as LogEngine from "./LogEngine.ts"
 import { Fenced, LogError } from "./LogError.ts"
-import { MeshLog, type Entry, type NewEvent, type Retention } from "./MeshLog.ts"
+import { MeshLog, type Entry, type NewEvent, type Retention, type Service } from "./MeshLog.ts"
 
 /**
  * Options of a log in memory.
@@ -107,8 +107,7 @@ export const makeStore = (): Store => ({
  * @category constructors
  * @since 0.2.0
  */
-export const make = (options?: Options): Effect.Effect<MeshLog["Service"]> =>
-  Effect.map(makeEngine(options), LogEngine.make)
+export const make = (options?: Options): Effect.Effect<Service> => Effect.map(makeEngine(options), LogEngine.make)
 
 /**
  * Makes the engine of a log in memory, for a program that wraps it.

@@ -438,6 +438,42 @@ export interface Lease {
 // ---------------------------------------------------------------------------
 
 /**
+ * The methods of a log. `MeshLog` is the service.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Service {
+  /**
+   * Appends events in order and returns the position of the last one. An event whose id
+   * is already in the log is not stored again; its position is the old one. Without
+   * events, returns the position of the last entry.
+   *
+   * After success, the events are stored as durably as the engine promises. After a
+   * failure, a prefix may have been stored: append the same events again.
+   */
+  readonly append: (events: ReadonlyArray<NewEvent>, options?: AppendOptions) => Effect.Effect<number, LogError>
+  /** Streams entries from a position on, oldest first. */
+  readonly read: (options?: ReadOptions) => Stream.Stream<Entry, LogError>
+  /**
+   * Opens a durable reader. Its position is kept in the log under its name. Every
+   * entry is delivered at least once; entries that were acknowledged are skipped.
+   * Processes that open the same name share the work by task: the entries of a task
+   * go to one process at a time, in order. A mark without a task goes to each process.
+   * Closing the scope passes the work to the other processes.
+   */
+  readonly consumer: (name: string, options?: ConsumerOptions) => Effect.Effect<Consumer, LogError, Scope.Scope>
+  /**
+   * Waits for the lease of a name, acquires it and renews it until the scope closes. A
+   * lease that its holder no longer renews is acquired within its time to live plus 1
+   * second.
+   */
+  readonly lease: (name: string, options?: LeaseOptions) => Effect.Effect<Lease, LogError, Scope.Scope>
+  /** Returns the first and the last position. */
+  readonly bounds: Effect.Effect<Bounds, LogError>
+}
+
+/**
  * A log of events.
  *
  * **Details**
@@ -467,38 +503,7 @@ export interface Lease {
  * @category services
  * @since 0.2.0
  */
-export class MeshLog extends Context.Service<
-  MeshLog,
-  {
-    /**
-     * Appends events in order and returns the position of the last one. An event whose id
-     * is already in the log is not stored again; its position is the old one. Without
-     * events, returns the position of the last entry.
-     *
-     * After success, the events are stored as durably as the engine promises. After a
-     * failure, a prefix may have been stored: append the same events again.
-     */
-    readonly append: (events: ReadonlyArray<NewEvent>, options?: AppendOptions) => Effect.Effect<number, LogError>
-    /** Streams entries from a position on, oldest first. */
-    readonly read: (options?: ReadOptions) => Stream.Stream<Entry, LogError>
-    /**
-     * Opens a durable reader. Its position is kept in the log under its name. Every
-     * entry is delivered at least once; entries that were acknowledged are skipped.
-     * Processes that open the same name share the work by task: the entries of a task
-     * go to one process at a time, in order. A mark without a task goes to each process.
-     * Closing the scope passes the work to the other processes.
-     */
-    readonly consumer: (name: string, options?: ConsumerOptions) => Effect.Effect<Consumer, LogError, Scope.Scope>
-    /**
-     * Waits for the lease of a name, acquires it and renews it until the scope closes. A
-     * lease that its holder no longer renews is acquired within its time to live plus 1
-     * second.
-     */
-    readonly lease: (name: string, options?: LeaseOptions) => Effect.Effect<Lease, LogError, Scope.Scope>
-    /** Returns the first and the last position. */
-    readonly bounds: Effect.Effect<Bounds, LogError>
-  }
->()("@makima-stream/log/MeshLog") {}
+export class MeshLog extends Context.Service<MeshLog, Service>()("@makima-stream/log/MeshLog") {}
 
 /**
  * Returns the events of entries, so that operators and projections can be used on the log

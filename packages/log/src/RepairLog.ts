@@ -66,7 +66,7 @@ const fold = (before: TaskUpdated | undefined, update: TaskUpdated): TaskUpdated
  * @since 0.2.0
  */
 export const make =
-  (log: MeshLog.MeshLog["Service"]) =>
+  (log: MeshLog.Service) =>
   (ask: Repair.Ask): Effect.Effect<ReadonlyArray<Repair.TaskSnapshot>, LogError> =>
     Effect.gen(function* () {
       const known = new Map<TaskId, TaskUpdated>()

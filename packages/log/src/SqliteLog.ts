@@ -23,7 +23,7 @@ import { Faults } from "./internal/sqlite/faults.ts"
 import * as Head from "./internal/sqlite/head.ts"
 import * as LogEngine from "./LogEngine.ts"
 import { LogError } from "./LogError.ts"
-import { MeshLog, type NewEvent, type Retention } from "./MeshLog.ts"
+import { MeshLog, type NewEvent, type Retention, type Service } from "./MeshLog.ts"
 
 /**
  * Options of a log in SQLite.
@@ -109,7 +109,7 @@ const batchSize = 500
  * @category constructors
  * @since 0.2.0
  */
-export const make = (options: Options): Effect.Effect<MeshLog["Service"], LogError, Scope.Scope> =>
+export const make = (options: Options): Effect.Effect<Service, LogError, Scope.Scope> =>
   Effect.map(makeEngine(options), LogEngine.make)
 
 /**

@@ -24,7 +24,7 @@ const appendTo = (filename: string, events: ReadonlyArray<MeshLog.NewEvent>, opt
   Effect.scoped(Effect.flatMap(SqliteLog.make({ filename, ...options }), (log) => log.append(events)))
 
 /** What a reader receives, and how it ends. */
-const readUntilEnd = (log: MeshLog.MeshLog["Service"], options?: MeshLog.ReadOptions) =>
+const readUntilEnd = (log: MeshLog.Service, options?: MeshLog.ReadOptions) =>
   Effect.gen(function* () {
     const entries: Array<MeshLog.Entry> = []
     const exit = yield* log.read(options).pipe(

@@ -16,7 +16,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as LogEngine from "@makima-stream/log/LogEngine"
 import type { LogError } from "@makima-stream/log/LogError"
-import { MeshLog, type Retention } from "@makima-stream/log/MeshLog"
+import { MeshLog, type Retention, type Service } from "@makima-stream/log/MeshLog"
 import {
   DiscardPolicy,
   RetentionPolicy,
@@ -118,9 +118,7 @@ export interface Options {
  * @category constructors
  * @since 0.2.0
  */
-export const make = Effect.fnUntraced(function* (
-  options?: Options
-): Effect.fn.Return<MeshLog["Service"], LogError, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (options?: Options): Effect.fn.Return<Service, LogError, Scope.Scope> {
   const settings = normalise(options ?? {})
   const nc = yield* Effect.acquireRelease(
     attempt(() => connect(settings.connection)),

@@ -10,7 +10,7 @@ import * as MeshLog from "@makima-stream/log/MeshLog"
 import * as JetStreamLog from "@makima-stream/nats/JetStreamLog"
 import * as Server from "./support/server.ts"
 
-type Log = MeshLog.MeshLog["Service"]
+type Log = MeshLog.Service
 
 const outputs = (from: number, to: number, id = "o"): ReadonlyArray<MeshLog.NewEvent> =>
   Array.from({ length: to - from }, (_, i) => ({

@@ -223,7 +223,7 @@ const simulate = (steps: ReadonlyArray<Step>) => {
     }
   }
   if (current === undefined) {
-    // Nobody came back to be told of what was emitted after the end.
+    // No consumer followed what was emitted after the end.
     expected.inFlight = log.filter(
       (entry) => entry._tag === "Sent" && entry.connection === id && entry.message._tag === "TaskUpdated"
     ).length

@@ -5,7 +5,7 @@ import * as Stream from "effect/Stream"
 import type * as MeshLog from "@makima-stream/log/MeshLog"
 import * as LogLaws from "../src/LogLaws.ts"
 
-type Log = MeshLog.MeshLog["Service"]
+type Log = MeshLog.Service
 
 /** Breaks a log. `handle` counts the logs that a harness has opened. */
 type Saboteur = (log: Log, handle: number) => Log

@@ -128,7 +128,7 @@ const openLog = Effect.fnUntraced(function* ({ keep, log }: Input) {
 /** Appends the feed to the log on a connection of its own, as `relay` does. */
 const relay = (
   input: Input,
-  log: MeshLog.MeshLog["Service"]
+  log: MeshLog.Service
 ): Effect.Effect<void, Failure | LogError | MeshError.MeshError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const client = yield* MeshClient.MeshClient
@@ -189,7 +189,7 @@ const printLifecycle = (element: MeshEvent.Lifecycle): Effect.Effect<void> => {
 
 const start = Effect.fnUntraced(function* (
   input: Input,
-  log: MeshLog.MeshLog["Service"] | undefined
+  log: MeshLog.Service | undefined
 ): Effect.fn.Return<Gateway.Service, Failure, FileSystem.FileSystem | Scope.Scope> {
   const assets = yield* readPage
   const tls = yield* readTls(input)

@@ -9,7 +9,7 @@ import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import type * as Repair from "@makima-stream/core/Repair"
 import type * as TaskId from "@makima-stream/core/TaskId"
 import type { LogError } from "@makima-stream/log/LogError"
-import type { MeshLog } from "@makima-stream/log/MeshLog"
+import type { MeshLog, Service } from "@makima-stream/log/MeshLog"
 import { existsSync } from "node:fs"
 import { Failure, exitCodes } from "../Program.ts"
 
@@ -46,7 +46,7 @@ export const layer = (
 
 /** The events of a log, from some time ago on. */
 export const eventsSince = Effect.fnUntraced(function* (
-  log: MeshLog["Service"],
+  log: Service,
   since: Option.Option<number>,
   follow: boolean
 ): Effect.fn.Return<Stream.Stream<MeshEvent, LogError>> {
@@ -62,7 +62,7 @@ export const eventsSince = Effect.fnUntraced(function* (
 
 /** Returns the newest state of a task in a log. */
 export const snapshotOf = (
-  log: MeshLog["Service"],
+  log: Service,
   task: TaskId.TaskId
 ): Effect.Effect<ReadonlyArray<Repair.TaskSnapshot>, LogError> =>
   log.read({ from: { _tag: "LastPerTask" }, filter: { tasks: task, kind: "updates" } }).pipe(

@@ -33,6 +33,14 @@ import { isDataFirst, type NoUnknownOptions, toPredicate } from "../internal/ope
 import type { RestartOptions, Selector } from "./options.ts"
 
 /**
+ * A task, and the stream of its events. See `groupByTask`.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface TaskEvents<A, E = never> extends Readonly<[taskId: TaskId, events: Stream.Stream<A, E>]> {}
+
+/**
  * Options of `groupByTask`.
  *
  * @category options
@@ -140,16 +148,14 @@ export const groupByTask: {
     selfOrOptions?: Arg & NoUnknownOptions<Arg, GroupByTaskOptions>,
     options?: GroupByTaskOptions
   ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-    ? Stream.Stream<readonly [TaskId, Stream.Stream<A, E>], E, R>
-    : <A extends MeshEvent, E, R>(
-        self: Stream.Stream<A, E, R>
-      ) => Stream.Stream<readonly [TaskId, Stream.Stream<A, E>], E, R>
+    ? Stream.Stream<TaskEvents<A, E>, E, R>
+    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskEvents<A, E>, E, R>
 } = dual(
   isDataFirst,
   <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>,
     options?: GroupByTaskOptions
-  ): Stream.Stream<readonly [TaskId, Stream.Stream<A, E>], E, R> => {
+  ): Stream.Stream<TaskEvents<A, E>, E, R> => {
     const settings = settingsOf(options)
     return Stream.transformPull(self, (pull, scope) => deal(pull, scope, settings))
   }
@@ -189,7 +195,7 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   scope: Scope.Scope,
   { capacity, endedTimeToLive, idleTimeToLive, isTerminal, restartAfter }: Settings
 ) {
-  type Entry = readonly [TaskId, Stream.Stream<A, E>]
+  type Entry = TaskEvents<A, E>
 
   const clock = yield* Clock.Clock
 

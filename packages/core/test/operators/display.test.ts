@@ -55,8 +55,7 @@ describe("what an editor shows", () => {
           toolUse:
             'Stream<MeshStream.ToolUse<{ readonly command: string; }, "Bash"> | MeshStream.ToolUseMismatch<"Bash">, MeshError, Socket>',
           filterTask: "Stream<Restated | TaskOutput | TaskUpdated, MeshError, Socket>",
-          groupByTask:
-            'Stream<readonly [string & Brand<"TaskId">, Stream<MeshEvent, MeshError, never>], MeshError, Socket>',
+          groupByTask: "Stream<MeshStream.TaskEvents<MeshEvent, MeshError>, MeshError, Socket>",
           filterStatus: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
           filterMessageType: "Stream<TaskOutput, MeshError, Socket>",
           fieldsChanged: "Stream<RepairFailed | Repaired | Restated | Resync | TaskUpdated, MeshError, Socket>",

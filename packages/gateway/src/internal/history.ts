@@ -11,7 +11,7 @@ import * as MeshLog from "@makima-stream/log/MeshLog"
 import { Message } from "./messages.ts"
 import type { OpenClient } from "./webSocketClient.ts"
 
-export type Log = MeshLog.MeshLog["Service"]
+export type Log = MeshLog.Service
 
 /** Where a client starts, and what it receives. */
 export interface Place {

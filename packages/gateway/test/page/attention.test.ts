@@ -47,11 +47,11 @@ describe("attention", () => {
     assert.strictEqual(attentionOf(facts({ status: "waiting_for_input", activeAt: 0 }), now), "waiting")
   })
 
-  it("the gaps of a task that has ended need nobody", () => {
+  it("the gaps of a task that has ended need no attention", () => {
     assert.strictEqual(attentionOf(facts({ status: "merged", isLive: false, outputGaps: 3 }), now), "ended")
   })
 
-  it("a task that does not exist any more needs nobody, whatever its status was", () => {
+  it("a task that does not exist any more needs no attention, whatever its status was", () => {
     assert.strictEqual(attentionOf(facts({ status: "blocked", isGone: true }), now), "ended")
   })
 

@@ -22,7 +22,7 @@ import * as TaskId from "@makima-stream/core/TaskId"
 import * as LogEngine from "@makima-stream/log/LogEngine"
 import type { LogError } from "@makima-stream/log/LogError"
 import * as MemoryLog from "@makima-stream/log/MemoryLog"
-import { MeshLog, type Entry } from "@makima-stream/log/MeshLog"
+import { MeshLog, type Entry, type Service } from "@makima-stream/log/MeshLog"
 import * as Relay from "@makima-stream/log/Relay"
 import { turns } from "../../../test-kit/src/internal/turns.ts"
 
@@ -86,7 +86,7 @@ export interface Member {
 
 export interface Team {
   readonly store: MemoryLog.Store
-  readonly log: MeshLog["Service"]
+  readonly log: Service
   /** Starts a relay, connected. */
   readonly start: (name: string, options?: Relay.Options) => Effect.Effect<Member, never, Scope.Scope>
   /** Sends a message to each connected feed. */

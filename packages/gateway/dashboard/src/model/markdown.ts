@@ -1,7 +1,7 @@
 /** Markdown as tokens. The views make elements of them; nothing is ever parsed as HTML. */
 import { Lexer, type Token } from "marked"
 
-/** A longer text is shown as it is: to parse it would take too long, and nobody reads that much formatted text. */
+/** A longer text is shown as it is, because parsing it would take too long. */
 const maxLength = 30_000
 
 /** The most parsed texts that are kept. */

@@ -48,7 +48,7 @@ const ConnectionPill = () => {
 
 const Countdown = ({ at }: { readonly at: number }) => {
   const left = at - useStore().now.value
-  // It changes each second, which nobody wants to hear.
+  // A screen reader should not read it aloud each second.
   return (
     <span aria-hidden="true">{left > 500 ? `Next attempt in ${Math.ceil(left / 1000)} s.` : "Connecting now."}</span>
   )

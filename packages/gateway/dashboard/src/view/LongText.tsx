@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact"
 import { count } from "../model/format.ts"
 import { clip, plain, type Limits } from "../model/text.ts"
 
-/** What is shown before somebody asks for more. */
+/** What is shown before the reader asks for more. */
 const first: Limits = { chars: 4000, lines: 60 }
 
 /** What each further piece adds. */

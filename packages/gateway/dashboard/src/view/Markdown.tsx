@@ -115,7 +115,7 @@ const Node = ({ depth, token: untyped }: { readonly token: Token; readonly depth
         </a>
       )
     }
-    // An image would tell its server that somebody looks at it.
+    // An image would tell its server that it was seen.
     case "image":
       return <span class="image">{`[image: ${token.text || token.href}]`}</span>
     case "text":

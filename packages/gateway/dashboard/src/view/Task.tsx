@@ -1,4 +1,4 @@
-/** One task: its facts, and its transcript, which follows the newest item until somebody scrolls up. */
+/** One task: its facts, and its transcript, which follows the newest item until the reader scrolls up. */
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks"
 import type { Task as BoardTask } from "../model/board.ts"
 import { ago, clock, count, counted, long, shortId, usd } from "../model/format.ts"

@@ -3,7 +3,7 @@ import type { Attention } from "../model/attention.ts"
 import type { Task } from "../model/board.ts"
 import { counted, short } from "../model/format.ts"
 
-/** Returns the words; empty if the task needs nobody. */
+/** Returns the words; empty if the task needs no attention. */
 export const attentionText = (attention: Attention, task: Task, now: number): string => {
   const since = task.activeAt === undefined ? "" : ` ${short(now - task.activeAt)}`
   switch (attention) {

@@ -15,7 +15,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import type { LogError } from "../../LogError.ts"
-import type { Entry, Lease, MeshLog, NewEvent } from "../../MeshLog.ts"
+import type { Entry, Lease, NewEvent, Service } from "../../MeshLog.ts"
 import type { Status } from "../../Relay.ts"
 import { lateMillis, Lateness, tickMillis } from "./lateness.ts"
 import { isConfirmation, Standby } from "./standby.ts"
@@ -31,7 +31,7 @@ export interface Settings {
   readonly status: SubscriptionRef.SubscriptionRef<Status> | undefined
 }
 
-type Log = MeshLog["Service"]
+type Log = Service
 
 /** How many events one append has. */
 const batchSize = 500

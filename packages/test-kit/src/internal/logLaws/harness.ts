@@ -10,7 +10,7 @@ import type { LogError } from "@makima-stream/log/LogError"
 import type * as MeshLog from "@makima-stream/log/MeshLog"
 
 /** An open log. */
-export type Log = MeshLog.MeshLog["Service"]
+export type Log = MeshLog.Service
 
 /**
  * The environment of a law: one log, and time.

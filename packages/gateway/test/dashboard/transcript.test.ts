@@ -22,9 +22,7 @@ Chromium.describeInChromium("a transcript of the dashboard", (test) => {
   test("is readable at 1,280, 768 and 390 px, dark and light, with folded tools, diffs and Markdown", () =>
     Effect.gen(function* () {
       const world = yield* World.make()
-      const opened = yield* World.open(world)
-      const { page, problems } = opened
-      yield* Story.play(world, opened)
+      const { page, problems } = yield* Story.open(world)
       yield* Effect.promise(async () => {
         await page.goto(`${world.url}/#/task/${Story.main}`)
         await page.getByText("I will now write the note").waitFor()

@@ -4,14 +4,25 @@ import { Lexer, type Token } from "marked"
 /** A longer text is shown as it is, because parsing it would take too long. */
 const maxLength = 30_000
 
+/** With more of these characters a text is shown as it is, since the time to parse it grows with their square. */
+const delimiters = /[*_[\]<>~]/g
+const maxDelimiters = 1500
+
+/** Lists and quotes within each other, deeper than anybody writes. */
+const deep = /^(?:[ \t]*(?:>|[-*+]|\d{1,9}[.)])){40}/m
+
+/** Whether a text takes little time to parse. */
+const isSimple = (text: string): boolean =>
+  text.length <= maxLength && (text.match(delimiters)?.length ?? 0) <= maxDelimiters && !deep.test(text)
+
 /** The most parsed texts that are kept. */
 const maxCached = 300
 
-/** Parses texts, and keeps the newest results. */
+/** Parses texts, and keeps the newest results. Returns `undefined` for a text that is to be shown as it is. */
 export const parser = (): ((text: string) => ReadonlyArray<Token> | undefined) => {
   const cache = new Map<string, ReadonlyArray<Token>>()
   return (text) => {
-    if (text.length > maxLength) return undefined
+    if (!isSimple(text)) return undefined
     const cached = cache.get(text)
     if (cached !== undefined) return cached
     const tokens = new Lexer({ gfm: true, breaks: true }).lex(text)

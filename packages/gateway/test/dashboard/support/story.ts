@@ -4,8 +4,7 @@
  */
 import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as Effect from "effect/Effect"
-import type { Page, WebSocket } from "playwright-core"
-import { followed, output, updated, type World } from "./world.ts"
+import { followed, open as openPage, output, updated, type World } from "./world.ts"
 
 type Message = ServerMessage.TaskUpdated | ServerMessage.TaskOutput
 
@@ -129,11 +128,11 @@ const work = (n: number, minutesAgo: number): ReadonlyArray<Message> => {
   if (minute % 3 !== n % 3) return []
   const line = lines[(minute + n) % lines.length] ?? String
   return [
-    output(task, line(subject)),
     ...(minute % 2 === 0 ? tool(task, "Read", { file_path: `src/module-${n}.ts` }, "120 lines") : []),
+    output(task, line(subject)),
     ...(minute % 4 === 1
       ? [
-          output(task, "The run ended.", {
+          output(task, `The tests of ${subject} pass. Ready for the next step.`, {
             messageType: "result",
             costUsd: costAfter(n, minute),
             durationMs: 65_000
@@ -169,17 +168,19 @@ const has = (payload: string | Buffer, message: Message): boolean => {
   return frame.includes(message.taskId) && frame.includes(what)
 }
 
-/** Plays the story to a page. The clock of the page goes along. */
-export const play = Effect.fnUntraced(function* (
-  world: World,
-  { page, socket }: { readonly page: Page; readonly socket: WebSocket }
-) {
-  const now = Date.now()
+/** The time at the end of the story, in milliseconds since 1970. It is fixed, so that pictures do not differ without a reason. */
+const end = Date.UTC(2026, 10, 20, 14, 5)
+
+/** Opens a page, and plays the story to it. The clock of the page goes along. */
+export const open = Effect.fnUntraced(function* (world: World) {
+  const at = (minutesAgo: number): number => end - minutesAgo * 60_000
+  const opened = yield* openPage(world, { time: at(40) })
+  const { page, socket } = opened
   yield* Effect.promise(() => page.getByRole("status", { name: "Connection" }).getByText("Online").waitFor())
   for (const { messages, minutesAgo } of steps) {
     const last = messages.at(-1)
     if (last === undefined) continue
-    yield* Effect.promise(() => page.clock.setFixedTime(now - minutesAgo * 60_000))
+    yield* Effect.promise(() => page.clock.setFixedTime(at(minutesAgo)))
     const arrived = socket.waitForEvent("framereceived", ({ payload }) => has(payload, last))
     yield* world.server.emitAll(messages)
     yield* Effect.promise(() => arrived)
@@ -188,5 +189,6 @@ export const play = Effect.fnUntraced(function* (
       messages.filter(({ _tag }) => _tag === "TaskUpdated").map(({ taskId }) => taskId)
     )
   }
-  yield* Effect.promise(() => page.clock.setFixedTime(now))
+  yield* Effect.promise(() => page.clock.setFixedTime(end))
+  return opened
 })

@@ -85,10 +85,21 @@ export const followed = ({ server }: World, tasks: ReadonlyArray<string>) =>
     { discard: true }
   ).pipe(Effect.timeout(Chromium.patience))
 
+export interface VisitOptions extends BrowserContextOptions {
+  /** The time of the page, in milliseconds since 1970. It stands still. Defaults to the time of the machine. */
+  readonly time?: number
+}
+
 /** Opens a URL in a browser of its own. */
-export const visit = Effect.fnUntraced(function* (url: string, options?: BrowserContextOptions) {
-  const context = yield* Chromium.newContext({ viewport: { width: 1280, height: 800 }, ...options })
+export const visit = Effect.fnUntraced(function* (url: string, options?: VisitOptions) {
+  const { time, ...contextOptions } = options ?? {}
+  const context = yield* Chromium.newContext({
+    viewport: { width: 1280, height: 800 },
+    timezoneId: "UTC",
+    ...contextOptions
+  })
   const page = yield* Effect.promise(() => context.newPage())
+  if (time !== undefined) yield* Effect.promise(() => page.clock.setFixedTime(time))
   const problems = Chromium.watch(page)
   const socket = page.waitForEvent("websocket")
   yield* Effect.promise(() => page.goto(url))
@@ -96,9 +107,9 @@ export const visit = Effect.fnUntraced(function* (url: string, options?: Browser
 })
 
 /** Signs a browser of its own in, and shows a path. */
-export const open = (world: World, options?: BrowserContextOptions & { readonly path?: string }) => {
-  const { path, ...contextOptions } = options ?? {}
-  return Effect.flatMap(world.login(path), (url) => visit(url, contextOptions))
+export const open = (world: World, options?: VisitOptions & { readonly path?: string }) => {
+  const { path, ...visitOptions } = options ?? {}
+  return Effect.flatMap(world.login(path), (url) => visit(url, visitOptions))
 }
 
 export type Opened = Effect.Success<ReturnType<typeof open>>

@@ -166,7 +166,7 @@ export interface Merge {
   readonly isAligned: (input: number) => boolean
   /** Whether an input is confirmed and not aligned yet, so that boundaries of all inputs help. */
   readonly isJoining: (kind: Kind) => boolean
-  /** Whether an input has not delivered yet what another input has delivered. */
+  /** Whether an input has not delivered yet what another input has delivered, so that boundaries of all inputs help. */
   readonly isLagging: (kind: Kind) => boolean
   /** The messages that were emitted and that an input has not delivered, by task. Omits tasks without such messages. */
   readonly missing: (input: number) => ReadonlyArray<Missing>

@@ -117,7 +117,7 @@ export interface Disconnected extends Schema.Schema.Type<typeof Disconnected> {}
  *   from one of them (see `Merge`). `cause` says why: `lost` (both connections
  *   were lost), `window` (a bound of the comparison was exceeded), `ambiguous`
  *   (repeated content leaves several places) or `disagreement` (the connections
- *   delivered different events).
+ *   delivered different events). Events from before it may come again behind it.
  * - `LogTruncated`: a log does not contain the positions `from` to `to` any more,
  *   both included.
  *

@@ -5,7 +5,8 @@
  * may come from any connection. Its promise is simpler: inside a complete stretch,
  * for each task and kind, the consumer sees everything that the server emitted, in
  * order, once. A `Resync` that names a task ends its stretch and opens the next one;
- * a `Disconnected` ends all stretches.
+ * a `Disconnected` ends all stretches. Where the connections could not be aligned, the
+ * stream continues from one of them, so what was seen before an `Unaligned` may come again.
  *
  * @since 0.2.0
  */
@@ -15,7 +16,7 @@ import * as Transcript from "./internal/audit/transcript.ts"
 import type { ServerLog } from "./ServerLog.ts"
 
 /**
- * The result of a comparison. The first four count faults.
+ * The result of a comparison. `duplicates`, `outOfOrder`, `unexpected` and `unmarkedGaps` count faults.
  *
  * @category models
  * @since 0.2.0
@@ -27,6 +28,8 @@ export interface Report {
   readonly outOfOrder: number
   /** Events that the server never emitted. */
   readonly unexpected: number
+  /** Events that the consumer saw again behind an `Unaligned` that names them, in order. */
+  readonly repeated: number
   /** Messages that are missing inside a complete stretch. */
   readonly unmarkedGaps: number
   /** Missing messages at whose place there is a mark. */
@@ -65,6 +68,8 @@ interface Sequence {
   /** Whether there was a mark since the last message, and whether it names the task. */
   isMarked: boolean
   isMarkedAlone: boolean
+  /** From which index on messages may come again; `undefined` if none may. */
+  repeatsFrom: number | undefined
 }
 
 /**
@@ -99,6 +104,7 @@ export const compare = (log: ServerLog, events: Iterable<MeshEvent>, options?: O
     duplicates: 0,
     outOfOrder: 0,
     unexpected: 0,
+    repeated: 0,
     unmarkedGaps: 0,
     missedWhileAway: 0,
     inFlight: 0,
@@ -115,6 +121,12 @@ export const compare = (log: ServerLog, events: Iterable<MeshEvent>, options?: O
     const indices = sequence.indices.get(fingerprint(message)) ?? []
     const index = indices.find((each) => each > sequence.last)
     if (index === undefined) {
+      const again = indices.find((each) => sequence.repeatsFrom !== undefined && each >= sequence.repeatsFrom)
+      if (again !== undefined) {
+        counts.repeated++
+        sequence.repeatsFrom = again + 1
+        return
+      }
       if (indices.length === 0) counts.unexpected++
       else if (indices.some((each) => !sequence.seen.has(each))) counts.outOfOrder++
       else counts.duplicates++
@@ -133,6 +145,7 @@ export const compare = (log: ServerLog, events: Iterable<MeshEvent>, options?: O
     sequence.last = index
     sequence.isMarked = false
     sequence.isMarkedAlone = false
+    sequence.repeatsFrom = undefined
   }
 
   const mark = (resync: Resync): void => {
@@ -142,6 +155,7 @@ export const compare = (log: ServerLog, events: Iterable<MeshEvent>, options?: O
     for (const sequence of sequences.values()) {
       if (!names(resync, sequence)) continue
       sequence.isMarked = true
+      if (_tag === "Unaligned") sequence.repeatsFrom = 0
       sequence.isMarkedAlone ||= resync.taskId !== undefined
       sequence.isComplete = resync.unconfirmed === undefined
     }
@@ -176,6 +190,7 @@ export const compare = (log: ServerLog, events: Iterable<MeshEvent>, options?: O
  *   duplicates: 0,
  *   outOfOrder: 0,
  *   unexpected: 0,
+ *   repeated: 0,
  *   unmarkedGaps: 0,
  *   missedWhileAway: 3,
  *   inFlight: 0,
@@ -203,6 +218,7 @@ export const isClean = ({ duplicates, outOfOrder, unexpected, unmarkedGaps }: Re
  *   duplicates: 0,
  *   outOfOrder: 0,
  *   unexpected: 0,
+ *   repeated: 0,
  *   unmarkedGaps: 0,
  *   missedWhileAway: 3,
  *   inFlight: 0,
@@ -218,7 +234,7 @@ export const isClean = ({ duplicates, outOfOrder, unexpected, unmarkedGaps }: Re
 export const format = (report: Report): string =>
   `${report.received} messages arrived, ${report.missedWhileAway} were missed at ${report.marks} marks, ` +
   `${report.inFlight} were in flight at the end; ${report.duplicates} came twice, ${report.outOfOrder} out of order, ` +
-  `${report.unexpected} unexpected; ${report.unmarkedGaps} missing messages were not marked.`
+  `${report.unexpected} unexpected, ${report.repeated} repeated behind a mark; ${report.unmarkedGaps} missing messages were not marked.`
 
 const nameOf = (message: Data): string => {
   const { kind, taskId } = Transcript.sequenceOf(message)
@@ -247,7 +263,8 @@ const read = (log: ServerLog, wants: (message: Data) => boolean): ReadonlyMap<st
         last: -1,
         isComplete: false,
         isMarked: false,
-        isMarkedAlone: false
+        isMarkedAlone: false,
+        repeatsFrom: undefined
       }
       sequences.set(name, sequence)
     }

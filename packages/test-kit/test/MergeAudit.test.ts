@@ -72,6 +72,21 @@ describe("MergeAudit.compare", () => {
     assert.strictEqual(report.missedWhileAway, 1)
   })
 
+  it("excuses what comes again behind a mark of inputs that could not be aligned, in order and once", () => {
+    const report = MergeAudit.compare(sent, [started, one, two, unaligned(a), one, two, three])
+    assert.isTrue(MergeAudit.isClean(report))
+    assert.strictEqual(report.repeated, 2)
+    for (const events of [
+      [one, two, unaligned(a), one, one],
+      [one, two, unaligned(a), two, one],
+      [one, two, unaligned(b), one],
+      [one, two, unaligned(a), three, two],
+      [one, two, disconnected, started, two]
+    ]) {
+      assert.strictEqual(MergeAudit.compare(sent, [started, ...events]).duplicates, 1)
+    }
+  })
+
   it("tells a message that came twice from one that came late, and from one that was never sent", () => {
     assert.strictEqual(MergeAudit.compare(sent, [started, one, two, one]).duplicates, 1)
     const late = MergeAudit.compare(sent, [started, one, three, two])

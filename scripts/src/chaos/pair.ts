@@ -179,7 +179,10 @@ export const run = Effect.fnUntraced(function* ({ both, keep, minutes }: Options
   const events = Lines.readEvents(eventsFile)
   const report = MergeAudit.compare(log, events)
   const clean =
-    MergeAudit.isClean(report) && (both || report.missedWhileAway === 0) && uncaught.length === 0 && exitCode === 130
+    MergeAudit.isClean(report) &&
+    (both || report.missedWhileAway + report.repeated === 0) &&
+    uncaught.length === 0 &&
+    exitCode === 130
   return {
     clean,
     seconds: Math.round(((yield* Clock.currentTimeMillis) - begin) / 100) / 10,

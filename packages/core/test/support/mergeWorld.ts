@@ -81,6 +81,8 @@ export interface Verdict {
   readonly single: number
   /** Marks with the reason `Unaligned`, by cause. */
   readonly unaligned: Readonly<Record<string, number>>
+  /** Losses of a connection that were marked although both connections were aligned. */
+  readonly alignedMarks: number
   /** Marks of lost connections. */
   readonly reconnected: number
   readonly stats: Merge.Stats
@@ -122,7 +124,9 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
   }
   const output: Array<Row> = []
   let maxHeld = 0
-  const emit = (elements: ReadonlyArray<MeshEvent>): void => {
+  let alignedMarks = 0
+  const emit = (elements: ReadonlyArray<MeshEvent>, wereAligned = false): void => {
+    if (wereAligned && elements.some(isGap)) alignedMarks++
     for (const element of elements) output.push({ element, at: now })
     maxHeld = Math.max(maxHeld, machine.stats().held)
   }
@@ -286,7 +290,8 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
       retryInMillis: 1,
       at: now
     }
-    emit(machine.offer(input, [element], now))
+    const wereAligned = machine.isAligned(0) && machine.isAligned(1)
+    emit(machine.offer(input, [element], now), wereAligned)
     at(now + 1 + exponential(world.downtime), () => dial(input))
   }
 
@@ -328,6 +333,7 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
     cuts,
     single,
     unaligned: unalignedByCause(),
+    alignedMarks,
     reconnected: output.filter(({ element }) => element._tag === "Resync" && element.reason._tag === "Reconnected")
       .length,
     stats: machine.stats(),
@@ -398,6 +404,8 @@ const badFrame: Resync = {
   epoch: 1,
   reason: { _tag: "BadFrame", error: new DecodeError({ problem: "InvalidJson", path: [], expected: "JSON", size: 2 }) }
 }
+
+const isGap = ({ _tag }: MeshEvent): boolean => _tag === "Resync" || _tag === "Disconnected"
 
 /** Whether a message may be missing at the place of an element. `garbage` hides no message. */
 const isMarkOf = (element: MeshEvent, taskId: string, world: World): boolean =>

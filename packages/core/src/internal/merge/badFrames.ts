@@ -58,6 +58,11 @@ export class BadFrames {
     this.#isEmpty = this.#inputs.every(({ frames }) => frames.length === 0)
   }
 
+  /** Whether boundaries of both kinds would help. */
+  isWaiting(): boolean {
+    return !this.#isEmpty && this.#inputs.some(({ frames }) => frames.some(({ isPast }) => !isPast))
+  }
+
   open(input: number): void {
     this.#input(input).isOpen = true
   }
@@ -113,11 +118,15 @@ export class BadFrames {
     }
   }
 
+  /** Whether the places of an input may be wrong. */
+  isSuspect(input: number): boolean {
+    return !this.#isEmpty && this.#input(input).frames.some((frame) => frame.isSuspect)
+  }
+
   /** An input is the only one that is left. Returns whether its places may be wrong. */
   takeAlone(input: number): boolean {
-    const own = this.#input(input)
-    const isSuspect = own.frames.some((frame) => frame.isSuspect)
-    this.#set(own, [])
+    const isSuspect = this.isSuspect(input)
+    this.#set(this.#input(input), [])
     return isSuspect
   }
 

@@ -160,10 +160,10 @@ export class Machine {
     return { sequences, held, heldBytes, disagreements, overruns, marks: this.#marks }
   }
 
-  /** Whether an input can stand in for the others: it leads in both kinds, and no sequence of it joins. */
+  /** Whether an input can stand in for the others: it leads in both kinds, no sequence of it joins, and its places are right. */
   isAligned(input: number): boolean {
     const { output, state, updates } = this.#input(input)
-    if (state !== "open" || !updates.leads || !output.leads) return false
+    if (state !== "open" || !updates.leads || !output.leads || this.#badFrames.isSuspect(input)) return false
     for (const kind of kinds) {
       for (const { members } of this.#sequences[kind].values()) if (members[input]?.mode !== "aligned") return false
     }
@@ -195,8 +195,9 @@ export class Machine {
     return false
   }
 
-  /** Whether a kind has emitted messages that an input has not delivered. */
+  /** Whether a kind has emitted messages that an input has not delivered, or an input may have hidden one. */
   isLagging(kind: Kind): boolean {
+    if (this.#badFrames.isWaiting()) return true
     for (const sequence of this.#sequences[kind].values()) if (!sequence.isTrivial()) return true
     return false
   }

@@ -2,6 +2,7 @@
 import * as Workload from "@makima-stream/test-kit/Workload"
 import * as Bundle from "./bundle.ts"
 import * as Dashboard from "./dashboard.ts"
+import * as Imports from "./imports.ts"
 import * as JetStream from "./jetstream.ts"
 import * as Sqlite from "./sqlite.ts"
 import * as Payload from "./payload.ts"
@@ -248,6 +249,19 @@ const resubscribe: Scenario = {
   }
 }
 
+const imports: Scenario = {
+  id: "import",
+  run: async ({ quick }) => [
+    row(
+      "import",
+      "CPU of importing core, over effect/Stream and effect/Schema",
+      "×",
+      await Imports.measure(quick ? 5 : 15),
+      1.3
+    )
+  ]
+}
+
 const bundle: Scenario = {
   id: "bundle",
   async run() {
@@ -319,6 +333,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   tasks,
   idle,
   resubscribe,
+  imports,
   bundle,
   sqlite,
   jetStream,

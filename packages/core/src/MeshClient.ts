@@ -16,13 +16,14 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Rec from "effect/Record"
 import * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
@@ -388,5 +389,18 @@ export const layerConfig = (
 ): Layer.Layer<MeshClient, Config.ConfigError, Socket.Socket> =>
   Layer.effect(
     MeshClient,
-    Effect.flatMap(Config.unwrap(options), (unwrapped) => make(unwrapped))
+    Effect.flatMap(unwrap(options), (unwrapped) => make(unwrapped))
   )
+
+/**
+ * Reads a `Config`, or a record of them. Like `Config.unwrap`, but without an import of `Config`, which would load seven
+ * more modules of Effect in programs that do not use it.
+ */
+const unwrap = <A>(wrapped: Config.Wrap<A>): Effect.Effect<A, Config.ConfigError> =>
+  // Every `Config` is an effect, and every other value is a record, which the conditional type `Wrap` does not say.
+  (Effect.isEffect(wrapped)
+    ? wrapped
+    : Effect.all(Rec.map(wrapped as Record<string, Config.Wrap<unknown>>, unwrap))) as Effect.Effect<
+    A,
+    Config.ConfigError
+  >

@@ -46,7 +46,7 @@ export interface Openings<C> {
 }
 
 export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
-  const all: Key = allKeyOf(subscriptions)
+  const { all } = subscriptions
   /** The number of the connection. A key contains the one on which it was confirmed, which is cheaper than a set of keys. */
   let connection = 1
   /** Whether a connection has requested its replay. */
@@ -165,10 +165,4 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
     takeReplay: (consumer) => inReplay.delete(consumer),
     passesMark: (consumer) => excluded !== undefined && !excluded.has(consumer)
   }
-}
-
-/** The key of all updates. Each table has exactly one. */
-const allKeyOf = (subscriptions: Subscriptions): Key => {
-  for (const key of subscriptions.keys({ all: true, updates: new Set(), output: new Set() })) return key
-  throw new Error("unreachable: the key of all updates always exists")
 }

@@ -102,6 +102,8 @@ export interface Confirmation {
 }
 
 export interface Subscriptions {
+  /** The key of all updates. */
+  readonly all: Key
   /** The keys of an interest. Creates a key when the iteration reaches it. The caller must make it wanted at once, since it may be removed otherwise. */
   readonly keys: (interest: Interest) => Iterable<Key>
   /** Sets whether a key is wanted. */
@@ -341,6 +343,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
   const self: Subscriptions = {
     onDirty: () => {},
     onSettled: () => {},
+    all,
     keys,
     setWanted,
     setInterest(interest) {

@@ -185,10 +185,33 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("has one update for each task in a snapshot, also while updates are appended", () =>
+    Effect.gen(function* () {
+      const server = yield* Server.start
+      const log = yield* JetStreamLog.make({ servers: server.url })
+      const ids = ["a", "b", "c", "d"]
+      const round = (version: number): ReadonlyArray<MeshLog.NewEvent> =>
+        ids.map((id) => ({
+          id: `${id}:${version}`,
+          event: { _tag: "TaskUpdated", taskId: TaskId.make(id), version, status: "running" }
+        }))
+      yield* log.append(round(0))
+      let version = 0
+      yield* Effect.forkScoped(Effect.forever(Effect.suspend(() => log.append(round(++version)))))
+      for (let n = 0; n < 50; n++) {
+        const tasks = (yield* readAll(log, { from: MeshLog.lastPerTask })).map(({ event }) =>
+          event._tag === "TaskUpdated" ? event.taskId : event._tag
+        )
+        assert.sameMembers(tasks, ids)
+      }
+    }).pipe(Effect.scoped)
+  )
+
   it.live("fails with Unavailable when the server cannot be reached", () =>
     Effect.gen(function* () {
       const server = yield* Server.start
-      const log = yield* JetStreamLog.make({ servers: server.url, timeout: "100 millis", retryFor: "300 millis" })
+      // Long enough to open the stream on a busy machine.
+      const log = yield* JetStreamLog.make({ servers: server.url, timeout: "2 seconds", retryFor: "300 millis" })
       yield* server.kill
       assert.strictEqual(reasonOf(yield* Effect.exit(log.append(outputs(0, 1)))), "Unavailable")
       assert.strictEqual(reasonOf(yield* Effect.exit(readAll(log))), "Unavailable")

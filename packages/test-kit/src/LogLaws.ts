@@ -8,6 +8,7 @@
  * @since 0.2.0
  */
 import * as Arbitrary from "effect/Arbitrary"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
@@ -206,9 +207,14 @@ export const laws = {
       yield* expectLabels(yield* readAll(log, { from }), ["b1", "a3", "c1"], "the snapshot")
       const filter: MeshLog.Filter = { tasks: TaskId.make("a") }
       yield* expectLabels(yield* readAll(log, { from, filter }), ["a3"], "the snapshot of one task")
-      const following = log.read({ from, follow: true }).pipe(Stream.take(5), Stream.runCollect)
-      const reader = yield* Effect.forkChild(following)
-      yield* settle
+      const hasSnapshot = yield* Deferred.make<void>()
+      const reader = yield* log.read({ from, follow: true }).pipe(
+        Stream.tap(({ event }) => (label(event) === "c1" ? Deferred.succeed(hasSnapshot, undefined) : Effect.void)),
+        Stream.take(5),
+        Stream.runCollect,
+        Effect.forkChild
+      )
+      yield* Effect.raceFirst(Deferred.await(hasSnapshot), Fiber.join(reader))
       yield* log.append([update("b", 2, "done"), output(1)])
       yield* expectLabels(yield* passing(Fiber.join(reader)), ["b1", "a3", "c1", "b2", "1"], "a following reader")
     })

@@ -323,14 +323,18 @@ export const make = (options: Options): Pages => {
   const snapshot = async (wanted: Wanted | undefined) => {
     const { last } = await state()
     const cursor = await open({ deliver_policy: DeliverPolicy.LastPerSubject, filter_subject: subjects.updates })
-    const entries: Array<Entry> = []
+    const newest = new Map<string | undefined, Entry>()
     for (const entry of await drain(cursor)) {
       if (wanted !== undefined && !wanted.isWanted(entry.event)) continue
-      // A newer update was appended since. The reader receives it later; the snapshot has the update before it.
-      const newest = entry.position <= last ? entry : await lastUpTo(entry, last)
-      if (newest !== undefined) entries.push(newest)
+      const taskId = entry.event._tag === "TaskUpdated" ? entry.event.taskId : undefined
+      if (entry.position <= last) newest.set(taskId, entry)
+      // Appended since. The reader receives it later. The server may have sent the update before it, or not.
+      else if (!newest.has(taskId)) {
+        const before = await lastUpTo(entry, last)
+        if (before !== undefined) newest.set(taskId, before)
+      }
     }
-    return { entries: entries.sort((a, b) => a.position - b.position), position: last }
+    return { entries: Array.from(newest.values()).sort((a, b) => a.position - b.position), position: last }
   }
 
   /** The newest update of an entry's task up to a position. */

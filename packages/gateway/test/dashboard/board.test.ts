@@ -12,6 +12,8 @@ Chromium.describeInChromium("the board of the dashboard", (test) => {
       const world = yield* World.make()
       const { page, problems } = yield* Story.open(world)
       yield* View.awaitTasks(page, Story.ids.length)
+      // The last event of the story changes the cost.
+      yield* View.awaitTotal(page, "Total cost", `$${Story.costUsd.toFixed(2)}`)
 
       const statuses = new Map(Story.ids.map((id, n) => [id, Story.endings[n]] as const))
       const order = yield* Effect.promise(() => View.drawnTasks(page))

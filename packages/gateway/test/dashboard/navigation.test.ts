@@ -1,9 +1,13 @@
 /** Keys, deep links and the buttons of the browser. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import type { Page } from "playwright-core"
 import * as Chromium from "../browser/support/chromium.ts"
 import * as View from "./support/view.ts"
 import * as World from "./support/world.ts"
+
+/** A text in the transcript. The board shows it too. */
+const inTranscript = (page: Page) => (text: string) => page.getByRole("log", { name: "Transcript" }).getByText(text)
 
 const ids = ["a", "b", "c", "d"].map((name) => `task-${name}`)
 
@@ -21,6 +25,7 @@ Chromium.describeInChromium("the dashboard by keyboard and address", (test) => {
       const world = yield* World.make()
       const opened = yield* World.open(world, { path: "/#/?sort=task" })
       const { page, problems } = opened
+      const said = inTranscript(page)
       yield* tasks(world, opened)
       const press = async (...keys: ReadonlyArray<string>) => {
         for (const key of keys) await page.keyboard.press(key)
@@ -31,7 +36,7 @@ Chromium.describeInChromium("the dashboard by keyboard and address", (test) => {
         await press("j", "j", "j", "k")
         await selected("task-b")
         await press("Enter")
-        await page.getByText("This is task-b.").waitFor()
+        await said("This is task-b.").waitFor()
         assert.include(page.url(), "#/task/task-b")
 
         await press("Escape")
@@ -45,7 +50,7 @@ Chromium.describeInChromium("the dashboard by keyboard and address", (test) => {
         assert.include(page.url(), "q=task-d")
         // From the field back to the list, and into the only task.
         await press("Enter", "j", "Enter")
-        await page.getByText("This is task-d.").waitFor()
+        await said("This is task-d.").waitFor()
 
         await press("Escape")
         await page.locator('[role=grid][aria-rowcount="2"]').waitFor()
@@ -60,14 +65,15 @@ Chromium.describeInChromium("the dashboard by keyboard and address", (test) => {
       const world = yield* World.make()
       const opened = yield* World.open(world)
       const { page } = opened
+      const said = inTranscript(page)
       yield* tasks(world, opened)
       yield* Effect.promise(async () => {
         await page.goto(`${world.url}/#/task/task-c`)
-        await page.getByText("This is task-c.").waitFor()
+        await said("This is task-c.").waitFor()
         await page.goBack()
         await View.grid(page).waitFor()
         await page.goForward()
-        await page.getByText("This is task-c.").waitFor()
+        await said("This is task-c.").waitFor()
         // A new load of the same address: the page comes back with what the gateway knows.
         await page.reload()
         await page.getByRole("heading", { name: "task-c" }).waitFor()

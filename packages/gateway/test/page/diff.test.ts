@@ -41,6 +41,10 @@ describe("diff", () => {
     assert.deepStrictEqual(kinds(Diff.parse(text)).slice(5, 7), ["header", "header"])
   })
 
+  it("an added line that begins with plus signs is no header", () => {
+    assert.deepStrictEqual(kinds(Diff.parse("@@ -1 +1 @@\n+++ x\n+y")), ["hunk", "added", "added"])
+  })
+
   it("shows an edit as removed and added lines with what is around them", () => {
     const lines = Diff.ofEdit("a\nb\nc\nd\ne", "a\nb\nX\nY\nd\ne")
     assert.deepStrictEqual(

@@ -39,8 +39,10 @@ describe("series", () => {
   it("a clock that goes back adds to the newest point", () => {
     const series = Series.make("sum", { width: 1000, maxPoints: 10 })
     series.add(5000, 1)
+    series.add(7000, 1)
+    series.add(5500, 1)
     series.add(1000, 1)
-    assert.deepStrictEqual(series.points(5000).values, [2])
+    assert.deepStrictEqual(series.points(7000).values, [1, 0, 3])
   })
 
   it("has no points before the first value", () => {

@@ -10,6 +10,7 @@ describe("text", () => {
 
   it("an unfinished sequence hides no text after it", () => {
     assert.strictEqual(plain("a\u001b]0;never ended\nb"), "a0;never ended\nb")
+    assert.strictEqual(plain("a\u001b]0;x\nnext line\u0007b"), "a0;x\nnext line␇b")
     assert.strictEqual(plain("a\u001b["), "a")
     assert.strictEqual(plain("a\u001b"), "a")
   })

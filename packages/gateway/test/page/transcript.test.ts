@@ -96,6 +96,14 @@ describe("transcript", () => {
     assert.strictEqual(items.length + dropped, 60)
   })
 
+  it("drops the transcript of the task that appeared first when there are too many tasks, but not the open one", () => {
+    const transcripts = Transcript.make({ maxTasks: 3 })
+    transcripts.open("t0")
+    for (let i = 0; i < 6; i++) transcripts.fold([said(`t${i}`, "x")], i)
+    const kept = Array.from({ length: 6 }, (_, i) => transcripts.get(`t${i}`).items.length)
+    assert.deepStrictEqual(kept, [1, 0, 0, 0, 1, 1])
+  })
+
   it("a result still finds its call after older items were dropped, and is lost with its call", () => {
     const transcripts = Transcript.make({ maxItems: 10 })
     transcripts.fold([output("a", "tool_use", "", { toolName: "Old" })], 0)
@@ -109,6 +117,15 @@ describe("transcript", () => {
     const found = items.find((item) => item.kind === "tool")
     assert.strictEqual(found?.kind === "tool" ? found.result?.content : undefined, "n")
     assert.strictEqual(items.at(-1)?.kind, "toolResult")
+  })
+
+  it("a result does not answer a call that was dropped while a newer one waits", () => {
+    const transcripts = Transcript.make({ maxItems: 10 })
+    const call = output("a", "tool_use", "", { toolName: "Bash" })
+    transcripts.fold([call, ...Array.from({ length: 10 }, (_, i) => said("a", String(i))), call], 0)
+    transcripts.fold([output("a", "tool_result", "ok", { toolName: "Bash" })], 1)
+    const last = transcripts.get("a").items.at(-1)
+    assert.strictEqual(last?.kind === "tool" ? last.result?.content : undefined, "ok")
   })
 
   it("returns the same transcript while nothing changes", () => {

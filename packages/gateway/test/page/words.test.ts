@@ -26,6 +26,7 @@ describe("tools", () => {
 describe("markdown", () => {
   it("follows only links of the web and of mail", () => {
     assert.strictEqual(safeHref("https://example.com/a"), "https://example.com/a")
+    assert.strictEqual(safeHref("http://localhost:3000"), "http://localhost:3000")
     assert.strictEqual(safeHref("mailto:a@example.com"), "mailto:a@example.com")
     for (const href of [
       "javascript:alert(1)",
@@ -37,12 +38,6 @@ describe("markdown", () => {
     ]) {
       assert.strictEqual(safeHref(href), undefined)
     }
-  })
-
-  it("parses a text once, and leaves a very long one as it is", () => {
-    const parse = parser()
-    assert.strictEqual(parse("# a"), parse("# a"))
-    assert.strictEqual(parse("x".repeat(30_001)), undefined)
   })
 
   it("HTML stays one token of text", () => {

@@ -131,7 +131,7 @@ export const make = (): Board => {
         if (event._tag === "TaskOutput") own.lastOutput = event
       }
       apply(batch, at)
-      if (seen.size > maxSeen) forget(seen, board)
+      if (seen.size > maxSeen || listed.size > maxSeen) forget([seen, listed], board)
     },
     list(tasks, at) {
       for (const task of tasks) listed.set(task.taskId, task)
@@ -160,11 +160,14 @@ export const make = (): Board => {
   }
 }
 
+/** More than the board keeps, so that this happens seldom. */
 const maxSeen = 20_000
 
 /** Drops what is known of tasks that the board has evicted. */
-const forget = (seen: Map<TaskId, Seen>, board: TaskBoard.TaskBoard): void => {
-  for (const taskId of seen.keys()) if (TaskBoard.get(board, taskId)._tag === "None") seen.delete(taskId)
+const forget = (known: ReadonlyArray<Map<TaskId, unknown>>, board: TaskBoard.TaskBoard): void => {
+  for (const tasks of known) {
+    for (const taskId of tasks.keys()) if (TaskBoard.get(board, taskId)._tag === "None") tasks.delete(taskId)
+  }
 }
 
 const least = (a: number | undefined, b: number | undefined): number | undefined =>

@@ -89,6 +89,8 @@ export class History {
   #calls: Array<{ readonly id: number; readonly name: string }> = []
   readonly #pending = new Map<string, string>()
   #nextId = 1
+  /** The newest status. */
+  status: string | undefined
   #dropped = 0
   #chars = 0
   #snapshot: Transcript | undefined

@@ -20,6 +20,8 @@ export interface Options {
   readonly maxChars?: number
   /** The most items of all tasks. Defaults to 400,000. */
   readonly maxTotalItems?: number
+  /** The most tasks. When there are more, the transcript of the task that appeared first is dropped. Defaults to 20,000. */
+  readonly maxTasks?: number
 }
 
 export interface Transcripts {
@@ -41,7 +43,8 @@ export interface Transcripts {
 const hasEnded = (status: string | undefined): boolean => status !== undefined && TaskStatus.isTerminal(status)
 
 /** Histories within a common bound. */
-const makeHistories = ({ maxChars = 64_000_000, maxItems = 20_000, maxTotalItems = 400_000 }: Options) => {
+const makeHistories = (options: Options) => {
+  const { maxChars = 64_000_000, maxItems = 20_000, maxTasks = 20_000, maxTotalItems = 400_000 } = options
   const histories = new Map<string, History>()
   let opened: string | undefined
   let chars = 0
@@ -73,6 +76,16 @@ const makeHistories = ({ maxChars = 64_000_000, maxItems = 20_000, maxTotalItems
     }
   }
 
+  /** Drops the history of the task that appeared first and is not open. */
+  const forget = (): void => {
+    for (const [taskId, history] of histories) {
+      if (taskId === opened) continue
+      change(history, () => history.drop(history.size))
+      histories.delete(taskId)
+      return
+    }
+  }
+
   return {
     get: (taskId: string) => histories.get(taskId),
     of(taskId: string): History {
@@ -80,9 +93,10 @@ const makeHistories = ({ maxChars = 64_000_000, maxItems = 20_000, maxTotalItems
       if (known !== undefined) return known
       const made = new History(taskId)
       histories.set(taskId, made)
+      if (histories.size > maxTasks) forget()
       return made
     },
-    all: () => histories.entries(),
+    all: () => histories.values(),
     change(history: History, apply: (history: History) => void): void {
       change(history, apply)
       // A tenth at a time, so that a long history does not copy its items at each event.
@@ -95,15 +109,16 @@ const makeHistories = ({ maxChars = 64_000_000, maxItems = 20_000, maxTotalItems
 
 export const make = (options: Options = {}): Transcripts => {
   const histories = makeHistories(options)
-  const statuses = new Map<string, string>()
 
   const onUpdate = (update: TaskUpdated | Restated, at: number): void => {
     const { status, taskId } = update
-    if (status === undefined || statuses.get(taskId) === status) return
-    statuses.set(taskId, status)
+    if (status === undefined) return
+    const history = histories.of(taskId)
+    if (history.status === status) return
+    history.status = status
     const by = update._tag === "TaskUpdated" ? (update.updatedBy ?? "") : ""
     const item = { kind: "status", status, by, isRestated: update._tag === "Restated" } as const
-    histories.change(histories.of(taskId), (history) => history.push(item, at))
+    histories.change(history, () => history.push(item, at))
   }
 
   return {
@@ -114,7 +129,7 @@ export const make = (options: Options = {}): Transcripts => {
           history?.piece(event)
         } else if (event._tag === "Resync" && (event.reason._tag !== "Subscribed" || event.reason.kind === "output")) {
           if (event.taskId !== undefined) histories.get(event.taskId)?.clearPending()
-          else for (const [, history] of histories.all()) history.clearPending()
+          else for (const history of histories.all()) history.clearPending()
         }
       }
     },
@@ -130,9 +145,9 @@ export const make = (options: Options = {}): Transcripts => {
     gap(gapId, taskId, at) {
       const add = (history: History): void => histories.change(history, () => history.push({ kind: "gap", gapId }, at))
       if (taskId !== undefined) return add(histories.of(taskId))
-      for (const [id, history] of histories.all()) {
+      for (const history of histories.all()) {
         // A task that has ended misses nothing.
-        if (history.size > 0 && !hasEnded(statuses.get(id))) add(history)
+        if (history.size > 0 && !hasEnded(history.status)) add(history)
       }
     },
     get: (taskId) => histories.get(taskId)?.transcript ?? { taskId, items: [], dropped: 0, pending: [] },

@@ -2,8 +2,10 @@
 import { useEffect, useRef } from "preact/hooks"
 import { long, count } from "../model/format.ts"
 import * as Route from "../model/route.ts"
+import { plain } from "../model/text.ts"
 import type { Theme } from "../choices.ts"
 import { Board } from "./Board.tsx"
+import { Boundary } from "./Boundary.tsx"
 import { useStore } from "./context.ts"
 import { GapsView } from "./GapsView.tsx"
 import * as Icon from "./icons.tsx"
@@ -177,9 +179,16 @@ const Top = ({ onHelp }: { readonly onHelp: () => void }) => {
   )
 }
 
+const Broken = () => (
+  <main class="view broken" id="main" tabIndex={-1}>
+    <h1>This view could not be drawn</h1>
+    <p class="faint">The connection goes on. Open another view, or load the page again.</p>
+  </main>
+)
+
 const titleOf = (route: Route.Route, attention: number): string => {
   const need = attention > 0 ? `(${attention}) ` : ""
-  if (route.view === "task") return `${need}${route.taskId.slice(0, 8)} – Makima`
+  if (route.view === "task") return `${need}${plain(route.taskId).slice(0, 8)} – Makima`
   return route.view === "gaps" ? `${need}Missed – Makima` : `${need}Makima`
 }
 
@@ -211,13 +220,15 @@ export const App = () => {
     <>
       <Top onHelp={() => dialog.current?.showModal()} />
       <Banner />
-      {route.view === "task" ? (
-        <Task key={route.taskId} taskId={route.taskId} />
-      ) : route.view === "gaps" ? (
-        <GapsView />
-      ) : (
-        <Board place={place.current} />
-      )}
+      <Boundary key={route.view === "task" ? route.taskId : route.view} fallback={<Broken />}>
+        {route.view === "task" ? (
+          <Task key={route.taskId} taskId={route.taskId} />
+        ) : route.view === "gaps" ? (
+          <GapsView />
+        ) : (
+          <Board place={place.current} />
+        )}
+      </Boundary>
       <Help dialog={dialog} />
     </>
   )

@@ -5,6 +5,7 @@ import type { Attention } from "../model/attention.ts"
 import type { Task } from "../model/board.ts"
 import { ago, count, counted, rate, short, shortId, usd } from "../model/format.ts"
 import * as Route from "../model/route.ts"
+import { plain } from "../model/text.ts"
 import { attentionText } from "./attentionText.ts"
 import { Chart } from "./Chart.tsx"
 import { useStore } from "./context.ts"
@@ -201,6 +202,8 @@ const Toolbar = ({ searchRef }: { readonly searchRef: { current: HTMLInputElemen
 const Header = () => {
   const store = useStore()
   const query = store.query.value
+  // A phone has a list of the columns instead, and hides these buttons.
+  const isPhone = store.isPhone.value
   const sortBy = (sort: Route.SortKey) => {
     const descending = query.sort === sort ? !query.descending : Route.startsDescending[sort]
     store.go({ view: "board", query: { ...query, sort, descending } }, { replace: true })
@@ -219,7 +222,12 @@ const Header = () => {
         const direction = query.descending ? "descending" : "ascending"
         return (
           <div key={key} role="columnheader" class={`cell cell-${css}`} aria-sort={isSorted ? direction : "none"}>
-            <button type="button" class="sort-button" onClick={() => sortBy(key)}>
+            <button
+              type="button"
+              class="sort-button"
+              {...(isPhone ? { tabIndex: -1 } : {})}
+              onClick={() => sortBy(key)}
+            >
               {name}
               <span class="sort-mark" aria-hidden="true">
                 {isSorted ? (query.descending ? "↓" : "↑") : ""}
@@ -257,8 +265,8 @@ const RowCells = memo(
           )}
         </div>
         <div role="rowheader" class="cell cell-task">
-          <a href={Route.format({ view: "task", taskId: task.taskId })} tabIndex={-1} title={task.taskId}>
-            {shortId(task.taskId)}
+          <a href={Route.format({ view: "task", taskId: task.taskId })} tabIndex={-1} title={plain(task.taskId)}>
+            {shortId(plain(task.taskId))}
           </a>
         </div>
         <div role="gridcell" class="cell cell-status">

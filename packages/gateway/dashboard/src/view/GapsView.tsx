@@ -3,6 +3,7 @@ import { useEffect } from "preact/hooks"
 import { clock, counted, long, shortId, span } from "../model/format.ts"
 import type { Gap } from "../model/gaps.ts"
 import * as Route from "../model/route.ts"
+import { plain } from "../model/text.ts"
 import { useStore } from "./context.ts"
 import * as Icon from "./icons.tsx"
 import { useKeys } from "./keys.ts"
@@ -27,7 +28,7 @@ const GapRow = ({ gap, now }: { readonly gap: Gap; readonly now: number }) => (
       {gap.taskId === undefined ? (
         <span class="faint">All tasks</span>
       ) : (
-        <a href={Route.format({ view: "task", taskId: gap.taskId })}>{shortId(gap.taskId)}</a>
+        <a href={Route.format({ view: "task", taskId: gap.taskId })}>{shortId(plain(gap.taskId))}</a>
       )}
       {gap.detail === "" || gap.detail === gap.title ? null : <p class="gap-detail">{gap.detail}</p>}
     </div>

@@ -3,9 +3,10 @@ import { memo } from "preact/compat"
 import * as Diff from "../model/diff.ts"
 import { clock, long, span, usd } from "../model/format.ts"
 import type { Gap } from "../model/gaps.ts"
-import { plain } from "../model/text.ts"
+import { clip, plain } from "../model/text.ts"
 import * as Tools from "../model/tools.ts"
 import type { Item, ToolResult } from "../model/transcript.ts"
+import { Boundary } from "./Boundary.tsx"
 import { DiffLines } from "./DiffLines.tsx"
 import * as Icon from "./icons.tsx"
 import { LongText } from "./LongText.tsx"
@@ -80,6 +81,9 @@ const Outcome = ({ result }: { readonly result: ToolResult | undefined }) => {
   return <span class="outcome">{lines === 1 ? "1 line" : `${lines} lines`}</span>
 }
 
+/** As much of an edit as is shown as a diff. */
+const partOf = (text: string): string => plain(clip(text, { chars: 20_000, lines: 400 }).text)
+
 interface Folding {
   readonly isOpen: boolean
   readonly onToggle: (isOpen: boolean) => void
@@ -115,7 +119,7 @@ const Tool = ({
             <Plain text={input} />
           ) : (
             <pre class="plain">
-              <DiffLines lines={Diff.ofEdit(plain(edit.before.slice(0, 20_000)), plain(edit.after.slice(0, 20_000)))} />
+              <DiffLines lines={Diff.ofEdit(partOf(edit.before), partOf(edit.after))} />
             </pre>
           )}
           {item.result === undefined ? null : (
@@ -212,23 +216,31 @@ export interface Props extends Folding {
   readonly now: number
 }
 
+const AnyItem = ({ gap, isOpen, item, now, onToggle }: Props) => {
+  switch (item.kind) {
+    case "message":
+      return <Message item={item} now={now} />
+    case "tool":
+      return <Tool item={item} now={now} isOpen={isOpen} onToggle={onToggle} />
+    case "toolResult":
+      return <LoneResult item={item} now={now} isOpen={isOpen} onToggle={onToggle} />
+    case "runEnd":
+      return <RunEnd item={item} now={now} />
+    case "status":
+      return <Change item={item} now={now} />
+    case "gap":
+      return <GapNote gap={gap} now={now} />
+  }
+}
+
+const Unreadable = () => <p class="unfinished">This entry could not be drawn.</p>
+
 /** One item. Drawn again only if something of it has changed. */
 export const TranscriptItem = memo(
-  ({ gap, isOpen, item, now, onToggle }: Props) => {
-    switch (item.kind) {
-      case "message":
-        return <Message item={item} now={now} />
-      case "tool":
-        return <Tool item={item} now={now} isOpen={isOpen} onToggle={onToggle} />
-      case "toolResult":
-        return <LoneResult item={item} now={now} isOpen={isOpen} onToggle={onToggle} />
-      case "runEnd":
-        return <RunEnd item={item} now={now} />
-      case "status":
-        return <Change item={item} now={now} />
-      case "gap":
-        return <GapNote gap={gap} now={now} />
-    }
-  },
+  (props: Props) => (
+    <Boundary fallback={<Unreadable />}>
+      <AnyItem {...props} />
+    </Boundary>
+  ),
   (a, b) => a.item === b.item && a.gap === b.gap && a.isOpen === b.isOpen && a.now === b.now
 )

@@ -51,6 +51,7 @@ const Item = ({ depth, item }: { readonly item: Tokens.ListItem; readonly depth:
 
 const Node = ({ depth, token: untyped }: { readonly token: Token; readonly depth: number }): ComponentChild => {
   if (depth > maxDepth) return untyped.raw
+  if (untyped.type === "verbatim") return <p class="verbatim">{untyped.raw}</p>
   // `Token` also allows tokens of extensions. There are none here.
   const token = untyped as Known
   switch (token.type) {
@@ -131,6 +132,7 @@ const Node = ({ depth, token: untyped }: { readonly token: Token; readonly depth
   }
 }
 
+// A cache of results, which changes nothing that is seen.
 const parse = parser()
 
 /** Shows a text as Markdown, and a very long one as it is. */

@@ -267,7 +267,7 @@ export const Task = ({ taskId }: { readonly taskId: string }) => {
             <Icon.Back />
             Tasks
           </button>
-          <h1 title={taskId}>{shortId(plain(taskId))}</h1>
+          <h1 title={plain(taskId)}>{shortId(plain(taskId))}</h1>
           <button
             type="button"
             class="button ghost icon-button"

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as CostLedger from "@makima-stream/core/CostLedger"
+import type { ServerMessage } from "@makima-stream/core/ServerMessage"
 import * as TaskBoard from "@makima-stream/core/TaskBoard"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
@@ -31,13 +32,13 @@ const rest = [
 ]
 
 /** Plays the story to the first client: what it subscribes to decides how far. */
-const story = Effect.fnUntraced(function* (server: MockMeshServer.Service) {
+const story = Effect.fnUntraced(function* (server: MockMeshServer.Service, end: ReadonlyArray<ServerMessage>) {
   const { message } = yield* server.awaitReceived(() => true)
   yield* server.emitAll(begin)
   if (message._tag === "SubscribeAll") {
     yield* server.awaitReceived((it) => it.message._tag === "SubscribeOutput" && it.message.taskId === two)
   }
-  yield* server.emitAll(rest)
+  yield* server.emitAll(end)
 })
 
 const topFrame = (): string => {
@@ -79,7 +80,8 @@ const stable = (text: string, home: string): string =>
 const output = Effect.fnUntraced(function* (args: ReadonlyArray<string>, home: string) {
   if (args[0] === "top") return topFrame()
   const server = yield* MockMeshServer.make()
-  yield* Effect.forkScoped(story(server))
+  // A spent budget ends the command. What was sent after that may have arrived or not.
+  yield* Effect.forkScoped(story(server, args.includes("--budget") ? rest.slice(0, -1) : rest))
   const env = { XDG_CONFIG_HOME: home, ...(args[0] === "context" ? {} : { MAKIMA_API_URL: server.url }) }
   const resolved = args
     .map((arg) => (arg === "8080" ? "0" : arg))

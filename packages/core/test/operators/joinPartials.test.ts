@@ -6,14 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import {
   a,
-  at,
   b,
   connected,
   disconnected,
   events,
   output,
   piece,
-  place,
   resync,
   serverError,
   sizes,
@@ -21,6 +19,7 @@ import {
   unknownMessage,
   updated
 } from "../support/events.ts"
+import { itEndsTextAtMarks } from "../support/textMarks.ts"
 import { conventions, messages, ofTask, weave, whole } from "../support/messages.ts"
 
 const unfinished = (
@@ -409,67 +408,5 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect.prop(
-    "a Resync at any position ends all text before it as the end of the stream does, and nothing crosses it",
-    [events, place],
-    ([events, place]) =>
-      Effect.gen(function* () {
-        const index = at(place, events)
-        const before = yield* through(events.slice(0, index), MeshStream.joinPartials)
-        const after = yield* through(events.slice(index), MeshStream.joinPartials)
-        assert.deepStrictEqual(
-          yield* through([...events.slice(0, index), resync(), ...events.slice(index)], MeshStream.joinPartials),
-          [
-            ...before.map((event) => ("why" in event && event.why === "Ended" ? { ...event, why: "Resync" } : event)),
-            resync(),
-            ...after
-          ]
-        )
-      })
-  )
-
-  it.effect("a mark cuts the text that it concerns, and a subscription to updates concerns none", () =>
-    Effect.gen(function* () {
-      const cuts = (reason: MeshEvent.ResyncReason, taskId: typeof a) =>
-        Effect.map(
-          through(
-            [
-              piece(a, "Hel"),
-              { _tag: "Resync", epoch: 1, taskId, reason } as const,
-              piece(a, "lo"),
-              output(a, "Hello")
-            ],
-            MeshStream.joinPartials
-          ),
-          (out) => out.some((event) => "unfinished" in event)
-        )
-      assert.isFalse(yield* cuts({ _tag: "Subscribed", kind: "updates" }, a))
-      assert.isFalse(yield* cuts({ _tag: "Subscribed", kind: "output" }, b))
-      assert.isTrue(yield* cuts({ _tag: "Subscribed", kind: "output" }, a))
-      assert.isTrue(yield* cuts({ _tag: "JoinedLate" }, a))
-      assert.isTrue(yield* cuts({ _tag: "Started" }, a))
-    })
-  )
-
-  it.effect.prop(
-    "a Resync of one task at any position does this to that task alone",
-    [events, place],
-    ([events, place]) =>
-      Effect.gen(function* () {
-        const index = at(place, events)
-        const withGap = [...events.slice(0, index), resync(a), ...events.slice(index)]
-        const joined = yield* through(withGap, MeshStream.joinPartials)
-        assert.deepStrictEqual(
-          yield* through(joined, MeshStream.filterTask(a, { keep: "lifecycle" })),
-          yield* through(withGap, (feed) =>
-            feed.pipe(MeshStream.filterTask(a, { keep: "lifecycle" }), MeshStream.joinPartials)
-          )
-        )
-        const without = yield* through(events, MeshStream.joinPartials)
-        assert.deepStrictEqual(
-          yield* through(joined, MeshStream.filterTask(b, { keep: "lifecycle" })),
-          yield* through(without, MeshStream.filterTask(b, { keep: "lifecycle" }))
-        )
-      })
-  )
+  itEndsTextAtMarks(MeshStream.joinPartials())
 })

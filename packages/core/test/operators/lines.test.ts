@@ -1,24 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as TaskId from "@makima-stream/core/TaskId"
-import type * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import {
-  a,
-  at,
-  b,
-  connected,
-  events,
-  output,
-  piece,
-  place,
-  resync,
-  serverError,
-  sizes,
-  through,
-  updated
-} from "../support/events.ts"
+import { a, b, connected, output, piece, resync, serverError, sizes, through, updated } from "../support/events.ts"
+import { itEndsTextAtMarks } from "../support/textMarks.ts"
 import { conventions, messages, ofTask, weave, whole } from "../support/messages.ts"
 
 const line = (text: string, taskId = a, messageType = "assistant"): MeshStream.TaskLine => ({
@@ -348,63 +334,5 @@ describe("lines", () => {
     })
   )
 
-  it.effect.prop(
-    "a Resync at any position ends all lines before it as the end of the stream does, and nothing crosses it",
-    [events, place],
-    ([events, place]) =>
-      Effect.gen(function* () {
-        const lines = MeshStream.lines({ keep: "resync", messageType: () => true })
-        const index = at(place, events)
-        const before = yield* through(events.slice(0, index), lines)
-        const after = yield* through(events.slice(index), lines)
-        assert.deepStrictEqual(yield* through([...events.slice(0, index), resync(), ...events.slice(index)], lines), [
-          ...before.map((line) => ("why" in line && line.why === "Ended" ? { ...line, why: "Resync" } : line)),
-          resync(),
-          ...after
-        ])
-      })
-  )
-
-  it.effect("a mark cuts the text that it concerns, and a subscription to updates concerns none", () =>
-    Effect.gen(function* () {
-      const cuts = (reason: MeshEvent.ResyncReason, taskId: typeof a) =>
-        Effect.map(
-          through(
-            [
-              piece(a, "Hel"),
-              { _tag: "Resync", epoch: 1, taskId, reason } as const,
-              piece(a, "lo"),
-              output(a, "Hello")
-            ],
-            MeshStream.lines({ keep: "resync" })
-          ),
-          (out) => out.some((event) => "unfinished" in event)
-        )
-      assert.isFalse(yield* cuts({ _tag: "Subscribed", kind: "updates" }, a))
-      assert.isFalse(yield* cuts({ _tag: "Subscribed", kind: "output" }, b))
-      assert.isTrue(yield* cuts({ _tag: "Subscribed", kind: "output" }, a))
-      assert.isTrue(yield* cuts({ _tag: "JoinedLate" }, a))
-      assert.isTrue(yield* cuts({ _tag: "Started" }, a))
-    })
-  )
-
-  it.effect.prop(
-    "a Resync of one task at any position does this to that task alone",
-    [events, place],
-    ([events, place]) =>
-      Effect.gen(function* () {
-        const lines = MeshStream.lines({ keep: "resync", messageType: () => true })
-        const index = at(place, events)
-        const withGap = [...events.slice(0, index), resync(a), ...events.slice(index)]
-        const read = yield* through(withGap, lines)
-        assert.deepStrictEqual(
-          yield* through(read, MeshStream.filterTask(a, { keep: "lifecycle" })),
-          yield* through(withGap, (feed) => feed.pipe(MeshStream.filterTask(a, { keep: "lifecycle" }), lines))
-        )
-        assert.deepStrictEqual(
-          yield* through(read, MeshStream.filterTask(b, { keep: "lifecycle" })),
-          yield* through(yield* through(events, lines), MeshStream.filterTask(b, { keep: "lifecycle" }))
-        )
-      })
-  )
+  itEndsTextAtMarks(MeshStream.lines({ keep: "resync", messageType: () => true }))
 })

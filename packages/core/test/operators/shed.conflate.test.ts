@@ -1,59 +1,25 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Arbitrary from "effect/Arbitrary"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../src/MeshEvent.ts"
 import * as MeshStream from "../../src/MeshStream.ts"
 import type { TaskOutput, TaskUpdated } from "../../src/ServerMessage.ts"
 import { TaskId } from "../../src/TaskId.ts"
+import { isOverflow, itBuffers, overflow, takenAfterPause as afterPause } from "../support/buffers.ts"
 import { settle } from "../support/follow.ts"
-import { chunked, fromChunks, history, piece, said, sizes, updated, withGapAt } from "../support/histories.ts"
-import { pauseAfterFirst, watched } from "../support/slow.ts"
+import { chunked, history, piece, said, sizes, updated, withGapAt } from "../support/histories.ts"
+import { pauseAfterFirst } from "../support/slow.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
 
-const overflow = (dropped: number, taskId?: TaskId): Resync => ({
-  _tag: "Resync",
-  epoch: 0,
-  ...(taskId === undefined ? {} : { taskId }),
-  reason: { _tag: "Overflow", dropped }
-})
-
-const isMark = (event: MeshEvent): boolean => event._tag === "Resync" && event.reason._tag === "Overflow"
-
 const isUpdate = (event: MeshEvent): boolean => event._tag === "TaskUpdated"
 
-const capacities = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 12 })))
-
-/** What a consumer gets that is busy with an element of its own while the whole feed comes. */
-const takenAfterPause = (
-  chunks: ReadonlyArray<readonly [MeshEvent, ...Array<MeshEvent>]>,
-  options?: MeshStream.BufferOptions
-) =>
-  Effect.gen(function* () {
-    const paused = yield* pauseAfterFirst(
-      Stream.concat(fromChunks([[said(b, "first")]]), fromChunks(chunks)).pipe(
-        MeshStream.conflateUpdates(options ?? {})
-      )
-    )
-    yield* settle
-    return (yield* paused.resume).slice(1)
-  })
+const takenAfterPause = afterPause(MeshStream.conflateUpdates)
 
 describe("conflateUpdates", () => {
-  it.effect.prop(
-    "passes everything unchanged to a consumer that keeps up",
-    [history, sizes],
-    Effect.fnUntraced(function* ([events, sizes]) {
-      const chunks = chunked(events, sizes)
-      const taken = yield* fromChunks(chunks).pipe(MeshStream.conflateUpdates, Stream.chunks, Stream.runCollect)
-      assert.deepStrictEqual(taken, chunks)
-    })
-  )
+  itBuffers(MeshStream.conflateUpdates)
 
   it.effect.prop(
     "passes the newest update of each task and everything else to a slow consumer",
@@ -68,19 +34,8 @@ describe("conflateUpdates", () => {
       assert.strictEqual(new Set(updates.map(({ taskId }) => taskId)).size, updates.length)
       for (const { taskId, version } of updates) assert.strictEqual(version, newest.get(taskId))
       assert.deepStrictEqual(
-        taken.filter((event) => !isMark(event) && !isUpdate(event)),
+        taken.filter((event) => !isOverflow(event) && !isUpdate(event)),
         events.filter((event) => !isUpdate(event))
-      )
-    })
-  )
-
-  it.effect.prop(
-    "returns the same however the feed is cut into chunks",
-    [history, sizes, capacities],
-    Effect.fnUntraced(function* ([events, sizes, capacity]) {
-      assert.deepStrictEqual(
-        yield* takenAfterPause(chunked(events, sizes), { capacity }),
-        yield* takenAfterPause(chunked(events, [1]), { capacity })
       )
     })
   )
@@ -147,40 +102,6 @@ describe("conflateUpdates", () => {
       )
       yield* settle
       assert.deepStrictEqual(yield* paused.resume, [said(b, "first"), overflow(999, a), updated(a, "running", 1000)])
-    })
-  )
-
-  it.effect("returns what is queued before the failure of the feed", () =>
-    Effect.gen(function* () {
-      const paused = yield* pauseAfterFirst(
-        Stream.make(said(a, "1")).pipe(
-          Stream.concat(Stream.make(said(a, "2"))),
-          Stream.concat(Stream.fail("broken")),
-          MeshStream.conflateUpdates
-        )
-      )
-      yield* settle
-      assert.strictEqual(yield* Effect.flip(paused.resume), "broken")
-      assert.deepStrictEqual(paused.events, [said(a, "1"), said(a, "2")])
-    })
-  )
-
-  it.effect("leaves nothing running when the consumer is interrupted", () =>
-    Effect.gen(function* () {
-      const feed = watched()
-      const fiber = yield* Stream.runDrain(MeshStream.conflateUpdates(feed.stream)).pipe(Effect.forkChild)
-      yield* settle
-      assert.isTrue(feed.isReading())
-      yield* Fiber.interrupt(fiber)
-      assert.isFalse(feed.isReading())
-      assert.isTrue(feed.isReleased())
-    })
-  )
-
-  it.effect("starts anew with each run", () =>
-    Effect.gen(function* () {
-      const stream = Stream.make(updated(a, "running", 1), updated(a, "done", 2)).pipe(MeshStream.conflateUpdates)
-      assert.deepStrictEqual(yield* Stream.runCollect(stream), yield* Stream.runCollect(stream))
     })
   )
 })

@@ -1,25 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { MeshEvent, Resync } from "../../src/MeshEvent.ts"
+import type { MeshEvent } from "../../src/MeshEvent.ts"
 import * as MeshStream from "../../src/MeshStream.ts"
 import { TaskId } from "../../src/TaskId.ts"
+import { capacities, isOverflow, itBuffers, overflow } from "../support/buffers.ts"
 import { settle } from "../support/follow.ts"
 import { chunked, fromChunks, history, piece, said, sizes, updated, withGapAt } from "../support/histories.ts"
 import { pauseAfterFirst, watched } from "../support/slow.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
-
-const overflow = (dropped: number, taskId?: TaskId): Resync => ({
-  _tag: "Resync",
-  epoch: 0,
-  ...(taskId === undefined ? {} : { taskId }),
-  reason: { _tag: "Overflow", dropped }
-})
 
 const dropped = (events: ReadonlyArray<MeshEvent>): number =>
   events.reduce(
@@ -30,24 +22,8 @@ const dropped = (events: ReadonlyArray<MeshEvent>): number =>
 const isSheddable = (event: MeshEvent): boolean =>
   event._tag === "TaskUpdated" || (event._tag === "TaskOutput" && event.isPartial === true)
 
-const isMark = (event: MeshEvent): boolean => event._tag === "Resync" && event.reason._tag === "Overflow"
-
-const capacities = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 12 })))
-
 describe("sheddingBuffer", () => {
-  it.effect.prop(
-    "passes everything unchanged to a consumer that keeps up",
-    [history, sizes],
-    Effect.fnUntraced(function* ([events, sizes]) {
-      const chunks = chunked(events, sizes)
-      const taken = yield* fromChunks(chunks).pipe(
-        MeshStream.sheddingBuffer({ capacity: 1 }),
-        Stream.chunks,
-        Stream.runCollect
-      )
-      assert.deepStrictEqual(taken, chunks)
-    })
-  )
+  itBuffers(MeshStream.sheddingBuffer)
 
   it.effect.prop(
     "loses only what it marks to a consumer that does not, and never a whole output or a lifecycle element",
@@ -59,28 +35,11 @@ describe("sheddingBuffer", () => {
         Stream.tap(() => Effect.repeat(Effect.yieldNow, { times: pauses[count++ % pauses.length] ?? 1 })),
         Stream.runCollect
       )
-      assert.strictEqual(taken.filter((event) => !isMark(event)).length + dropped(taken), events.length)
+      assert.strictEqual(taken.filter((event) => !isOverflow(event)).length + dropped(taken), events.length)
       assert.deepStrictEqual(
-        taken.filter((event) => !isMark(event) && !isSheddable(event)),
+        taken.filter((event) => !isOverflow(event) && !isSheddable(event)),
         events.filter((event) => !isSheddable(event))
       )
-    })
-  )
-
-  it.effect.prop(
-    "returns the same however the feed is cut into chunks",
-    [history, sizes, capacities],
-    Effect.fnUntraced(function* ([events, sizes, capacity]) {
-      const start = fromChunks([[said(b, "first")]])
-      const taken = (chunks: ReadonlyArray<readonly [MeshEvent, ...Array<MeshEvent>]>) =>
-        Effect.gen(function* () {
-          const paused = yield* pauseAfterFirst(
-            Stream.concat(start, fromChunks(chunks)).pipe(MeshStream.sheddingBuffer({ capacity }))
-          )
-          yield* settle
-          return yield* paused.resume
-        })
-      assert.deepStrictEqual(yield* taken(chunked(events, sizes)), yield* taken(chunked(events, [1])))
     })
   )
 
@@ -151,9 +110,9 @@ describe("sheddingBuffer", () => {
         )
         yield* settle
         const taken = yield* paused.resume
-        const kept = (event: MeshEvent) => !isMark(event) && !isSheddable(event)
+        const kept = (event: MeshEvent) => !isOverflow(event) && !isSheddable(event)
         assert.deepStrictEqual(taken.slice(1).filter(kept), marked.filter(kept))
-        assert.strictEqual(taken.filter((event) => !isMark(event)).length - 1 + dropped(taken), marked.length)
+        assert.strictEqual(taken.filter((event) => !isOverflow(event)).length - 1 + dropped(taken), marked.length)
       }
     })
   )
@@ -181,33 +140,6 @@ describe("sheddingBuffer", () => {
         Stream.runCollect
       )
       assert.deepStrictEqual(taken, events)
-    })
-  )
-
-  it.effect("returns what is queued before the failure of the feed", () =>
-    Effect.gen(function* () {
-      const paused = yield* pauseAfterFirst(
-        Stream.make(said(a, "1")).pipe(
-          Stream.concat(Stream.make(said(a, "2"))),
-          Stream.concat(Stream.fail("broken")),
-          MeshStream.sheddingBuffer
-        )
-      )
-      yield* settle
-      assert.strictEqual(yield* Effect.flip(paused.resume), "broken")
-      assert.deepStrictEqual(paused.events, [said(a, "1"), said(a, "2")])
-    })
-  )
-
-  it.effect("leaves nothing running when the consumer is interrupted", () =>
-    Effect.gen(function* () {
-      const feed = watched()
-      const fiber = yield* Stream.runDrain(MeshStream.sheddingBuffer(feed.stream)).pipe(Effect.forkChild)
-      yield* settle
-      assert.isTrue(feed.isReading())
-      yield* Fiber.interrupt(fiber)
-      assert.isFalse(feed.isReading())
-      assert.isTrue(feed.isReleased())
     })
   )
 

@@ -19,6 +19,7 @@ import type * as Scope from "effect/Scope"
 import * as MeshError from "../../MeshError.ts"
 import type { RepairElement } from "../../MeshEvent.ts"
 import { monotonicMillis } from "../time.ts"
+import * as TaskIds from "../wire/taskIds.ts"
 import { Machine, type TaskSnapshot } from "./machine.ts"
 import type { Settings } from "./options.ts"
 import type * as Port from "./port.ts"
@@ -44,7 +45,7 @@ export const make = <A extends Tagged, E, R>(
   settings: Settings<R>,
   upstream: Effect.Effect<Batch<A>, E>,
   scope: Scope.Scope,
-  machine: Machine = new Machine(settings),
+  machine: Machine = new Machine(settings, TaskIds.make()),
   onSnapshot?: (snapshot: ReadonlyArray<TaskSnapshot>) => void
 ): Effect.Effect<Effect.Effect<Batch<A | RepairElement>, E | MeshError.MeshError>, never, R> =>
   Effect.gen(function* () {
@@ -57,6 +58,7 @@ export const make = <A extends Tagged, E, R>(
 export const attach =
   (settings: Settings<never>): Port.Attach =>
   (upstream, scope, onSnapshot) => {
+    // The client's decoder has already interned the ids.
     const machine = new Machine(settings)
     return Effect.map(make(settings, upstream, scope, machine, onSnapshot), (pull) => ({
       pull,

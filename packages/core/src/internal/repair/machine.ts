@@ -28,6 +28,7 @@
  * 8. At most `maxTasks` tasks are known, and at most `maxNamed` are wanted by name: a
  *    want of more tasks wants all.
  */
+import { identity } from "effect/Function"
 import type { MeshEvent, Repaired, RepairFailed, Restated, Resync, ResyncReasonTag } from "../../MeshEvent.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as Versions from "../projection/versions.ts"
@@ -102,6 +103,8 @@ const askOf = ({ all, tasks }: Want): Ask =>
 
 export class Machine {
   readonly #options: Options
+  /** Returns an equal task id, of which a lookup is cheaper: see `taskIds.ts`. */
+  readonly #intern: (taskId: TaskId) => TaskId
   readonly #tasks = new Map<TaskId, Task>()
   #epoch = 0
   /** Whether a fetch may begin on this connection. */
@@ -116,8 +119,9 @@ export class Machine {
   /** The tasks that failed fetches did not repair. */
   #failed: Want | undefined
 
-  constructor(options: Options) {
+  constructor(options: Options, intern: (taskId: TaskId) => TaskId = identity) {
     this.#options = options
+    this.#intern = intern
   }
 
   /** Whether a fetch is needed and none runs. */
@@ -150,7 +154,7 @@ export class Machine {
       if (_tag === "TaskOutput") continue
       switch (event._tag) {
         case "TaskUpdated":
-          this.#observeUpdate(event.taskId, event.version, event.status)
+          this.#observeUpdate(this.#intern(event.taskId), event.version, event.status)
           break
         case "Restated":
           this.#remember(this.#task(event.taskId), event)

@@ -12,6 +12,7 @@ import * as MeshMetrics from "../../MeshMetrics.ts"
 import type * as ServerMessage from "../../ServerMessage.ts"
 import type { MayBeWanted } from "../wire/decodeText.ts"
 import * as ServerFrame from "../wire/serverFrame.ts"
+import * as TaskIds from "../wire/taskIds.ts"
 import type { Settings } from "./options.ts"
 
 export interface Options<A> {
@@ -38,6 +39,8 @@ export interface Decoder<A> {
 export const make = <A>(options: Options<A>): Decoder<A> => {
   const { context, extend, mayBeWanted, onAcknowledgement, toBad } = options
   const { failOnBadFrame, maxBadFrames } = options.settings
+  // Without a filter, nothing looks up a task here.
+  const intern = mayBeWanted === undefined ? undefined : TaskIds.make()
   let received = 0
   let consecutiveBad = 0
   let failure: MeshError.MeshError | undefined
@@ -65,7 +68,7 @@ export const make = <A>(options: Options<A>): Decoder<A> => {
     let outputs = 0
     for (const frame of frames) {
       bytes += frame.length
-      const decoded = ServerFrame.decode(frame, mayBeWanted)
+      const decoded = ServerFrame.decode(frame, mayBeWanted, intern)
       if (typeof decoded === "string") {
         received++
         consecutiveBad = 0

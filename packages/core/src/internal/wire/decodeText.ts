@@ -42,14 +42,15 @@ const outputSubscribedFrame = frameOf(`outputSubscribed","taskId":"(${char}+)"`,
 
 /**
  * Returns the message in the text of a frame, or `undefined` if another method must decode it. For a valid message that
- * `mayBeWanted` rejects, returns only its type: it is validated, but not decoded.
+ * `mayBeWanted` rejects, returns only its type: it is validated, but not decoded. `intern` returns an equal task id (see `taskIds.ts`).
  *
  * The gain of not decoding (docs/performance.md): 0.11 instead of 0.28 µs for a frame, and no allocation. A stream of one
  * task of 1,000 goes from 1.84 to 2.9 times the rate of a loop that decodes everything.
  */
 export const decode = (
   frame: string,
-  mayBeWanted?: MayBeWanted
+  mayBeWanted?: MayBeWanted,
+  intern?: (taskId: TaskId) => TaskId
 ): Update | Output | TaskAcknowledged | Skippable | undefined => {
   if (frame.length > maxLength) return undefined
   // The first character in which the two types differ.
@@ -61,7 +62,8 @@ export const decode = (
   const type = letter === 79 ? "TaskOutput" : "TaskUpdated"
   // In a frame that matches the expression, this is the id. The id of every other frame is not used.
   const start = `{"type":"${type}","taskId":"`.length
-  const taskId = frame.slice(start, frame.indexOf(`"`, start)) as TaskId
+  const cut = frame.slice(start, frame.indexOf(`"`, start)) as TaskId
+  const taskId = intern === undefined ? cut : intern(cut)
   if (mayBeWanted?.(type, taskId) === false) {
     return (type === "TaskOutput" ? outputFrame : updateFrame).test(frame) ? type : undefined
   }

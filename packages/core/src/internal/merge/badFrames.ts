@@ -18,7 +18,7 @@ interface BadFrame {
   readonly at: number
   /** Whether another input, which was aligned, has to deliver it too. */
   isExpected: boolean
-  /** Whether its connection has ended. It is only kept to recognise the copy of another input. */
+  /** Whether it is only kept to recognise the copy of another input: no input that was connected then is left. */
   isPast: boolean
   /** When the other inputs had delivered everything from before it. */
   passedAt: number | undefined
@@ -28,7 +28,7 @@ interface BadFrame {
 
 interface Input {
   frames: ReadonlyArray<BadFrame>
-  isOpen: boolean
+  state: "closed" | "opening" | "open"
   /** What arrived elsewhere before these times, this input has delivered. */
   readonly passed: Record<Kind, number>
 }
@@ -43,7 +43,7 @@ export class BadFrames {
   constructor(inputs: number) {
     this.#inputs = Array.from({ length: inputs }, () => ({
       frames: [],
-      isOpen: false,
+      state: "closed",
       passed: { updates: -Infinity, output: -Infinity }
     }))
   }
@@ -63,13 +63,14 @@ export class BadFrames {
     return !this.#isEmpty && this.#inputs.some(({ frames }) => frames.some(({ isPast }) => !isPast))
   }
 
-  open(input: number): void {
-    this.#input(input).isOpen = true
+  /** An input is dialled, or has connected. */
+  open(input: number, state: "opening" | "open"): void {
+    this.#input(input).state = state
   }
 
   close(input: number): void {
     const own = this.#input(input)
-    own.isOpen = false
+    own.state = "closed"
     for (const frame of own.frames) {
       frame.isExpected = frame.isSuspect = false
       frame.isPast = true
@@ -89,8 +90,11 @@ export class BadFrames {
       )
       return true
     }
-    if (this.#inputs.some((other) => other !== own && other.isOpen)) {
-      const frame = { at: now, isExpected, isPast: false, passedAt: undefined, isSuspect: !isFirst }
+    const others = this.#inputs.filter((other) => other !== own && other.state !== "closed")
+    if (others.length > 0) {
+      // An input that is dialled finds its places later. It may only deliver the copy.
+      const isPast = others.every(({ state }) => state === "opening")
+      const frame = { at: now, isExpected, isPast, passedAt: undefined, isSuspect: !isFirst && !isPast }
       this.#set(own, [...own.frames, frame])
     }
     return false
@@ -109,7 +113,7 @@ export class BadFrames {
     this.#input(input).passed[kind] = time
     if (this.#isEmpty) return
     for (const own of this.#inputs) {
-      const passed = Math.min(...this.#inputs.filter((other) => other !== own && other.isOpen).map(passedBy))
+      const passed = Math.min(...this.#inputs.filter((other) => other !== own && other.state === "open").map(passedBy))
       for (const frame of own.frames) if (frame.at < passed) frame.passedAt ??= now
       this.#set(
         own,

@@ -485,10 +485,13 @@ class MergedFeed<Extra> {
   /** Requests the boundaries that can align an input. */
   readonly #ask: Effect.Effect<void> = Effect.suspend(() => {
     let wait = firstAsk
+    let wasJoining = false
     const round = Effect.suspend(() => {
       this.#needed.closeUnsafe()
       const joining = kinds.filter((kind) => this.#machine.isJoining(kind))
       const asked = kinds.filter((kind) => joining.includes(kind) || this.#machine.isLagging(kind))
+      if (joining.length > 0 !== wasJoining) wait = firstAsk
+      wasJoining = joining.length > 0
       const now = this.#now()
       const requests = asked.flatMap((kind) => this.#inputs.map(({ boundaries }) => boundaries.request(kind, now)))
       const calm = Effect.raceFirst(Effect.sleep(askAnyway), this.#needed.await)

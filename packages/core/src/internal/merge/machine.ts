@@ -380,7 +380,7 @@ export class Machine {
   #begin(input: number, now: number, isLoKnown: boolean): void {
     const state = this.#input(input)
     state.state = "opening"
-    this.#badFrames.open(input)
+    this.#badFrames.open(input, "opening")
     state.isConfirmed = false
     state.unconfirmed = 0
     for (const kind of kinds) {
@@ -409,6 +409,7 @@ export class Machine {
     if (state.state === "closed") this.#begin(input, now, false)
     if (state.state === "open") return
     state.state = "open"
+    this.#badFrames.open(input, "open")
     if (!kinds.every((kind) => this.#hasLead(kind))) this.#takeOver(input, now)
   }
 

@@ -68,7 +68,7 @@ export const make = (inner: Socket.Socket): BoundarySocket => {
 
   /** The request of this module that a frame acknowledges. */
   const answered = (frame: Frame): { readonly kind: Kind | "all"; readonly time: number } | undefined => {
-    if (typeof frame !== "string" || frame.length > 200) return undefined
+    if (typeof frame !== "string" || frame.length > 200 || frame.startsWith('{"type":"task')) return undefined
     const kind = /"type"\s*:\s*"unsubscribed"/.test(frame)
       ? "updates"
       : /"type"\s*:\s*"outputUnsubscribed"/.test(frame)

@@ -95,9 +95,10 @@ export class Sequence {
   readonly #shared: Shared
   /** How many messages were emitted. */
   position = 0
-  /** The emitted messages from index `#base` on that an input has not delivered yet, and when they were emitted. */
+  /** The emitted messages from index `#base` on that an input has not delivered yet, when they were emitted, and their sizes. */
   #messages: Array<Message> = []
   #times: Array<number> = []
+  #sizes: Array<number> = []
   #head = 0
   #base = 0
   #bytes = 0
@@ -204,7 +205,9 @@ export class Sequence {
     }
     this.#messages.push(message)
     this.#times.push(now)
-    this.#count(message, 1)
+    const size = sizeOf(message)
+    this.#sizes.push(size)
+    this.#count(1, size)
     if (this.#isOver(this.position - this.#base, this.#bytes)) {
       this.#overrun(now)
       return
@@ -495,10 +498,10 @@ export class Sequence {
     this.#dropAll(now)
   }
 
-  #count(message: Message, sign: 1 | -1): void {
-    const bytes = sign * sizeOf(message)
+  /** Counts emitted messages that are held, or not held any more. */
+  #count(messages: 1 | -1, bytes: number): void {
     this.#bytes += bytes
-    this.#shared.held += sign
+    this.#shared.held += messages
     this.#shared.heldBytes += bytes
   }
 
@@ -520,17 +523,19 @@ export class Sequence {
   }
 
   #drop(): void {
-    this.#count(this.#message(this.#base), -1)
+    this.#count(-1, -(this.#sizes[this.#head] as number))
     this.#droppedAt = this.#time(this.#base)
     this.#base++
     this.#head++
     if (this.#head === this.#messages.length) {
       this.#messages = []
       this.#times = []
+      this.#sizes = []
       this.#head = 0
     } else if (this.#head > 64 && this.#head * 2 > this.#messages.length) {
       this.#messages = this.#messages.slice(this.#head)
       this.#times = this.#times.slice(this.#head)
+      this.#sizes = this.#sizes.slice(this.#head)
       this.#head = 0
     }
   }

@@ -293,48 +293,35 @@ describe("MeshStream.connect", () => {
       })
     )
 
+    /** The `Disconnected` that ends the first connection after two refused dials. */
+    const afterUptime = Effect.fnUntraced(function* (uptime: Duration.Input, mesh: ScriptedMesh.Options = {}) {
+      const world = yield* setup({ mesh })
+      yield* world.mesh.refuse(2, 503)
+      const { events } = yield* follow(world.stream)
+      yield* TestClock.adjust("6 seconds")
+      yield* online(world.mesh)
+      yield* TestClock.adjust(uptime)
+      yield* world.mesh.kill()
+      yield* settle
+      const last = disconnects(events).at(-1)
+      return [last?.attempt, last?.retryInMillis]
+    })
+
     itLeavesNothing("resets the backoff after a message and five seconds of uptime", () =>
       Effect.gen(function* () {
-        const { mesh, stream } = yield* setup()
-        yield* mesh.refuse(2, 503)
-        const { events } = yield* follow(stream)
-        yield* TestClock.adjust("6 seconds")
-        yield* online(mesh)
-        yield* TestClock.adjust("5 seconds")
-        yield* mesh.kill()
-        yield* settle
-        const last = disconnects(events).at(-1)
-        assert.deepStrictEqual([last?.attempt, last?.retryInMillis], [1, 2000])
+        assert.deepStrictEqual(yield* afterUptime("5 seconds"), [1, 2000])
       })
     )
 
     itLeavesNothing("does not reset the backoff after a message and a millisecond less than five seconds", () =>
       Effect.gen(function* () {
-        const { mesh, stream } = yield* setup()
-        yield* mesh.refuse(2, 503)
-        const { events } = yield* follow(stream)
-        yield* TestClock.adjust("6 seconds")
-        yield* online(mesh)
-        yield* TestClock.adjust(Duration.millis(4999))
-        yield* mesh.kill()
-        yield* settle
-        const last = disconnects(events).at(-1)
-        assert.deepStrictEqual([last?.attempt, last?.retryInMillis], [3, 8000])
+        assert.deepStrictEqual(yield* afterUptime(Duration.millis(4999)), [3, 8000])
       })
     )
 
     itLeavesNothing("does not reset the backoff after uptime without a message", () =>
       Effect.gen(function* () {
-        const { mesh, stream } = yield* setup({ mesh: { acknowledge: "never" } })
-        yield* mesh.refuse(2, 503)
-        const { events } = yield* follow(stream)
-        yield* TestClock.adjust("6 seconds")
-        yield* online(mesh)
-        yield* TestClock.adjust("1 hour")
-        yield* mesh.kill()
-        yield* settle
-        const last = disconnects(events).at(-1)
-        assert.deepStrictEqual([last?.attempt, last?.retryInMillis], [3, 8000])
+        assert.deepStrictEqual(yield* afterUptime("1 hour", { acknowledge: "never" }), [3, 8000])
       })
     )
 

@@ -107,11 +107,8 @@ describe("Workload", () => {
       "times are whole milliseconds and never decrease",
       [Options],
       ([options]) => {
-        let last = 0
-        for (const { at } of Workload.make(options)) {
-          assert.isTrue(Number.isSafeInteger(at) && at >= last)
-          last = at
-        }
+        const times = Workload.make(options).map(({ at }) => at)
+        assert.isTrue(times.every((at, index) => Number.isSafeInteger(at) && at >= (times[index - 1] ?? 0)))
       },
       runs
     )
@@ -120,10 +117,12 @@ describe("Workload", () => {
       "every message survives the wire",
       [Options],
       ([options]) => {
-        for (const { message } of Workload.make(options)) {
-          const frame = Result.getOrThrow(ServerMessage.encodeFrame(message))
-          assert.deepStrictEqual(Result.getOrThrow(ServerMessage.decodeFrame(frame)), message)
-        }
+        const messages = Workload.make(options).map(({ message }) => message)
+        const frames = messages.map((message) => Result.getOrThrow(ServerMessage.encodeFrame(message)))
+        assert.deepStrictEqual(
+          frames.map((frame) => Result.getOrThrow(ServerMessage.decodeFrame(frame))),
+          messages
+        )
       },
       runs
     )
@@ -157,7 +156,8 @@ describe("Workload", () => {
           assert.strictEqual(statuses.at(-2), "running")
           assert.strictEqual(history.at(-1)?._tag, "TaskUpdated")
         }
-      }
+      },
+      runs
     )
 
     it.prop(

@@ -292,7 +292,9 @@ const checkProgram = ({ name, files, manifest }: Tarball): void => {
     if (!files.has(file.replace(/^\.\//, ""))) failures.push(`${name}: ${file} is not in the package`)
   }
   for (const file of files.keys()) {
-    if (!/^(README\.md|LICENSE|CHANGELOG\.md|package\.json|dist\/bin\/[\w-]+\.js)$/.test(file)) {
+    if (
+      !/^(README\.md|LICENSE|CHANGELOG\.md|package\.json|dist\/bin\/[\w-]+\.js|dist\/dashboard\/[\w./-]+)$/.test(file)
+    ) {
       failures.push(`${name}: ${file} is in the package`)
     }
   }

@@ -75,7 +75,7 @@ const Totals = () => {
         value={`${isLowerBound.value ? "≥ " : ""}${usd(totalUsd.value)}`}
         {...(isLowerBound.value ? { title: "At least this: results may be missing in a gap" } : {})}
       />
-      <Tile label="Events" value={rate(events.value)} note="a second" />
+      <Tile label="Events" value={rate(events.value)} note="/s" />
     </dl>
   )
 }

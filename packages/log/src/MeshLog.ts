@@ -407,6 +407,18 @@ export interface LeaseOptions {
    * Defaults to 0.
    */
   readonly delay?: ((renewedAt: number) => number) | undefined
+  /**
+   * Called by the holder before each renewal. Returns how many milliseconds ago its work was
+   * complete, or `undefined` if that is not known. The renewal carries it to the processes
+   * that wait for the lease. Defaults to `undefined`.
+   */
+  readonly behind?: (() => number | undefined) | undefined
+  /**
+   * Called while this process waits for the lease, for each renewal that proves something:
+   * with a time on the monotonic clock at which the holder's work was complete, at least.
+   * See `behind`. Defaults to nothing.
+   */
+  readonly onComplete?: ((time: number) => void) | undefined
 }
 
 /**

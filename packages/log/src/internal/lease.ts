@@ -25,6 +25,8 @@ interface Value {
   readonly owner?: string
   /** The time to live in milliseconds. */
   readonly ttl: number
+  /** How many milliseconds before the renewal the holder's work was complete. Absent if that is not known. */
+  readonly behind?: number
 }
 
 /** The key of a lease's cell. */
@@ -60,6 +62,26 @@ export interface Seen {
 export const observe = (seen: Seen | undefined, revision: number, now: number): Seen =>
   seen?.revision === revision ? seen : { revision, at: now }
 
+/**
+ * Finds the time at which a holder's work was complete, without comparing clocks.
+ *
+ * A holder determines `behind` after its previous renewal was stored, and that was after the
+ * look before the first one that saw it. Returns a function that is called with each look.
+ */
+export const makeProof = (): ((cell: Cell, lookedAt: number) => number | undefined) => {
+  let lastLook: number | undefined
+  let seen: { readonly revision: number; readonly after: number | undefined } | undefined
+  return (cell, lookedAt) => {
+    const previous = seen
+    const after = lastLook
+    lastLook = lookedAt
+    if (previous?.revision === cell.revision) return undefined
+    seen = { revision: cell.revision, after: previous === undefined ? undefined : after }
+    const { behind } = decode(cell.value)
+    return previous?.after === undefined || behind === undefined ? undefined : previous.after - behind
+  }
+}
+
 /** Whether a candidate may take the lease: it does not exist, was released, or has not changed for its time to live. */
 const isFree = (cell: Cell, seen: Seen, now: number): boolean => {
   const { owner, ttl } = decode(cell.value)
@@ -79,20 +101,26 @@ export const acquire = Effect.fnUntraced(function* (
   let freeSince: number | undefined
   const owner = yield* randomName
   let seen: Seen | undefined
+  const prove = makeProof()
   // An interruption between the acquisition and its finalizer would leave a lease without a holder for its time to live.
   return yield* Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       while (true) {
+        const lookedAt = yield* monotonicMillis
         const cell = yield* restore(cells.get(key))
         const now = yield* monotonicMillis
-        if (cell !== undefined) seen = observe(seen, cell.revision, now)
+        if (cell !== undefined) {
+          seen = observe(seen, cell.revision, now)
+          const proven = prove(cell, lookedAt)
+          if (proven !== undefined) options?.onComplete?.(proven)
+        }
         if (cell !== undefined && seen !== undefined && !isFree(cell, seen, now)) freeSince = undefined
         else freeSince ??= now
         if (freeSince !== undefined && now - freeSince >= delay(seen?.at ?? now)) {
           const term = cell === undefined ? 1 : decode(cell.value).term + 1
           const value: Value = { term, owner, ttl }
           const revision = yield* cells.set(key, JSON.stringify(value), cell?.revision ?? 0)
-          if (revision !== undefined) return yield* hold(cells, { name, key, value, revision, since: now })
+          if (revision !== undefined) return yield* hold(cells, { name, key, value, revision, since: now, behind: options?.behind })
         } else {
           yield* restore(Effect.sleep(poll))
         }
@@ -110,6 +138,7 @@ const hold = Effect.fnUntraced(function* (
     readonly value: Value
     readonly revision: number
     readonly since: number
+    readonly behind: LeaseOptions["behind"]
   }
 ): Effect.fn.Return<Lease, never, Scope.Scope> {
   const { key, name, value } = acquired
@@ -120,7 +149,9 @@ const hold = Effect.fnUntraced(function* (
 
   const renewOnce = Effect.gen(function* () {
     const sentAt = yield* monotonicMillis
-    const renewed = yield* cells.set(key, JSON.stringify(value), revision)
+    const behind = acquired.behind?.()
+    const renewal: Value = behind === undefined ? value : { ...value, behind: Math.ceil(behind) }
+    const renewed = yield* cells.set(key, JSON.stringify(renewal), revision)
     if (renewed === undefined) {
       yield* Deferred.succeed(lost, undefined)
     } else {

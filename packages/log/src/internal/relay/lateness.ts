@@ -8,8 +8,8 @@
 
 /** How often `tick` is called. */
 export const tickMillis = 250
-/** A process that did not run for so long was stopped. */
-const pauseMillis = 4 * tickMillis
+/** A process that did not call `tick` for so long did not run for `lateMillis` or more. */
+const pauseMillis = 2 * tickMillis
 /** A feed that was not read for so long is late, until the relay has waited for it for so long. */
 export const lateMillis = 250
 
@@ -28,6 +28,11 @@ export class Lateness {
 
   get isLate(): boolean {
     return this.#isLate
+  }
+
+  /** Whether the relay has handled everything that arrived. */
+  get isWaiting(): boolean {
+    return this.#readyAt !== Number.POSITIVE_INFINITY
   }
 
   /** Elements arrived: the relay does not wait any more. */

@@ -38,8 +38,6 @@ const batchSize = 500
 /** How long a relay whose feed ended waits for another one to take the lease. */
 const handOverMillis = 1000
 const retryMillis = 200
-/** What a takeover may take longer than the lease's time to live. */
-const takeOverMillis = 2000
 
 /** The events that a relay without the lease still has to write if it has the next term. */
 interface Unwritten {
@@ -141,7 +139,6 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     new Standby(
       {
         feedLag: settings.skew + lateMillis,
-        logLag: settings.timeToLive + settings.skew + takeOverMillis,
         capacity: settings.capacity,
         isLogOpen: logState.isOpen
       },
@@ -150,6 +147,15 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
 
   const lateness = new Lateness(monotonic())
   let confirmedAt = Number.POSITIVE_INFINITY
+  /** When this relay, as the holder, had appended everything that its feed had delivered. */
+  let writtenAt: number | undefined
+  /** When the feed of the holder had delivered what the log certainly has. */
+  let completeAt: number | undefined
+
+  /** Everything that the feed has delivered is in the log, if this relay holds the lease and is not late. */
+  const noteWritten = (time: number): void => {
+    if (current.role === "holder" && current.pending.length === 0 && !lateness.isLate) writtenAt = time
+  }
 
   const feedIsLate = (): void => {
     if (current.role === "standby") current.standby.feedIsLate(monotonic())
@@ -272,7 +278,9 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
       rest = yield* Effect.uninterruptible(lock.withPermit(Effect.suspend(() => take(rest))))
       yield* publish
     }
-    if (lateness.ready(arrivedAt, monotonic())) feedIsLate()
+    const now = monotonic()
+    if (lateness.ready(arrivedAt, now)) feedIsLate()
+    noteWritten(arrivedAt)
   })
 
   /** Looks whether the feed is current: the relay has read it all along, or has waited for more since it did not. */
@@ -281,6 +289,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     const now = monotonic()
     if (lateness.tick(now)) feedIsLate()
     if (!lateness.isLate && current.role === "standby" && confirmed.isOpen()) current.standby.feedIsCurrent(now, now)
+    if (lateness.isWaiting) noteWritten(now)
     yield* publish
   })
 
@@ -288,7 +297,8 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
   const probe = Effect.gen(function* () {
     yield* waiting.await
     yield* Effect.sleep(tickMillis)
-    const time = monotonic()
+    const time = completeAt
+    if (time === undefined) return
     const { last } = yield* log.bounds
     const isRead = () => cursor >= last
     for (let looks = 0; looks < 20 && !isRead(); looks++) yield* Effect.sleep(50)
@@ -363,6 +373,8 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
       holder = { role: "holder", lease, writer, pending }
     }
     current = holder
+    // Nothing is proven of this tenure yet.
+    writtenAt = completeAt = undefined
     waiting.closeUnsafe()
     holding.openUnsafe()
     yield* flush(holder)
@@ -373,7 +385,14 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     Effect.gen(function* () {
       yield* confirmed.await
       const lease = yield* Effect.raceFirst(
-        log.lease(settings.lease, { timeToLive: settings.timeToLive, delay }),
+        log.lease(settings.lease, {
+          timeToLive: settings.timeToLive,
+          delay,
+          behind: () => (writtenAt === undefined ? undefined : monotonic() - writtenAt),
+          onComplete: (time) => {
+            completeAt = time
+          }
+        }),
         Effect.as(disconnected.await, undefined)
       )
       if (lease === undefined) return

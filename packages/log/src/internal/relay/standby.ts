@@ -25,10 +25,8 @@ const feed = 1
 const maxOthers = 256
 
 export interface Options {
-  /** How late the feed may be while it is current, in milliseconds. */
+  /** How late the feed of a relay may be while it is current, in milliseconds. */
   readonly feedLag: number
-  /** How late a log is that has been read to its end, in milliseconds. */
-  readonly logLag: number
   /** How many elements are kept. */
   readonly capacity: number
   readonly isLogOpen: boolean
@@ -63,6 +61,8 @@ export class Standby {
   #isLate = false
   /** Whether the log's connection closed while the feed was not aligned with it. */
   #mayDouble = false
+  /** Everything that the server sent before this time is in the log. */
+  #completeAt = Number.NEGATIVE_INFINITY
 
   constructor(options: Options, now: number) {
     this.#options = options
@@ -76,17 +76,17 @@ export class Standby {
 
   /** Whether the feed is aligned with the log: a takeover needs no mark. */
   get isAligned(): boolean {
-    return this.#merge?.isAligned(feed) ?? true
+    return this.#merge === undefined || isAligned(this.#merge)
   }
 
   /** The log leads from here on, and the feed joins it. What was heard may be in the log or not. */
   #begin(now: number): void {
-    const oldest = this.#oldest(now)
     this.#heard = this.#heard.flatMap((heard) =>
-      heard.at < oldest || !isMessage(heard.event) ? [] : [{ ...heard, isPlaced: false }]
+      heard.at < this.#completeAt || !isMessage(heard.event) ? [] : [{ ...heard, isPlaced: false }]
     )
     // Only proven boundaries align the inputs.
-    const merge = Merge.make({ inputs: 2, skew: Number.POSITIVE_INFINITY })
+    const { capacity } = this.#options
+    const merge = Merge.make({ inputs: 2, skew: Number.POSITIVE_INFINITY, window: capacity, capacity: 4 * capacity })
     this.#merge = merge
     this.#mayDouble = false
     merge.open(log, now)
@@ -115,9 +115,10 @@ export class Standby {
     this.#boundary(feed, time - this.#options.feedLag, now)
   }
 
-  /** The log has delivered everything that was stored before `time`. */
+  /** The log has delivered everything that the feed of its holder delivered before `time`. */
   logIsCurrent(time: number, now: number): void {
-    this.#boundary(log, time - this.#options.logLag, now)
+    this.#completeAt = Math.max(this.#completeAt, time - this.#options.feedLag)
+    this.#boundary(log, this.#completeAt, now)
   }
 
   #boundary(input: number, time: number, now: number): void {
@@ -140,7 +141,7 @@ export class Standby {
       : events.filter((event) => !isMessage(event) && (merge === undefined || isKept(event)))
     const kept = merge === undefined ? events : [...events.filter(isMessage), ...others]
     for (const event of kept) this.#heard.push({ event, at: now, isPlaced })
-    if (merge !== undefined && this.#heard.length > this.#limit) this.#clean(merge, now)
+    if (merge !== undefined && this.#heard.length > this.#limit) this.#clean(merge)
   }
 
   /** The log delivered the event of an entry. */
@@ -150,8 +151,8 @@ export class Standby {
     } else if (this.#merge === undefined) {
       return
     } else if (event._tag === "Disconnected") {
-      this.#heard = this.#lacking(this.#merge, now)
-      this.#mayDouble = !this.#merge.isAligned(feed)
+      this.#heard = this.#lacking(this.#merge)
+      this.#mayDouble = !isAligned(this.#merge)
       this.#merge = undefined
     } else if (isBreak(event)) {
       this.#begin(now)
@@ -168,27 +169,19 @@ export class Standby {
   }
 
   /** Forgets what the log has delivered. */
-  #clean(merge: Merge.Merge, now: number): void {
-    this.#heard = this.#lacking(merge, now).slice(-this.#options.capacity)
+  #clean(merge: Merge.Merge): void {
+    this.#heard = this.#lacking(merge).slice(-this.#options.capacity)
     this.#limit = 1024 + 2 * this.#heard.length
   }
 
-  /** What arrived before is in the log: a holder is at most as late as `logLag`, and has been gone for less than that. */
-  #oldest(now: number): number {
-    return now - 2 * this.#options.logLag
-  }
-
   /** What the feed delivered and the log did not, or may not have, in the order of the feed. */
-  #lacking(merge: Merge.Merge, now: number): Array<Heard> {
+  #lacking(merge: Merge.Merge): Array<Heard> {
     const missing = new Set<MeshEvent>(merge.missing(log).flatMap(({ messages }) => messages ?? []))
-    const unplaced = new Set(
-      merge.missing(feed).flatMap(({ kind, messages, taskId }) => (messages === undefined ? [`${kind}:${taskId}`] : []))
-    )
-    const isAligned = merge.isAligned(feed)
-    const oldest = this.#oldest(now)
+    const unplaced = new Set(unalignedIn(merge).map(({ kind, taskId }) => `${kind}:${taskId}`))
+    const isWhole = isAligned(merge)
     const mayLack = ({ at, event, isPlaced }: Heard): boolean => {
       if (!isMessage(event) || missing.has(event)) return true
-      if (isAligned || at < oldest) return false
+      if (isWhole || at < this.#completeAt) return false
       return !isPlaced || unplaced.has(sequenceOf(event))
     }
     const lacking = this.#heard.filter(mayLack)
@@ -209,11 +202,14 @@ export class Standby {
       if (this.#mayDouble) opening.push(unaligned)
       return this.#isConfirmed && !heard.some(isConfirmation) ? [...opening, started, ...heard] : [...opening, ...heard]
     }
-    const lacking = this.#lacking(merge, now)
+    const lacking = this.#lacking(merge)
     const eventOf = ({ event }: Heard): MeshEvent => event
-    if (merge.isAligned(feed)) return lacking.map(eventOf)
+    if (isAligned(merge)) return lacking.map(eventOf)
+    // If the feed is aligned and the log is not, the merge does not mark the tasks where the log is behind.
+    const behind = merge.isAligned(feed) ? unalignedIn(merge).map(({ taskId }) => taskId) : []
     const found = this.#isLate ? [] : merge.offer(log, [endAt(at)], now).filter(({ _tag }) => _tag === "Resync")
-    const marks = found.length === 0 ? [unaligned] : found
+    const marksOfTasks = Array.from(new Set(behind), (taskId): MeshEvent => ({ ...unaligned, taskId }))
+    const marks = found.length + marksOfTasks.length === 0 ? [unaligned] : [...found, ...marksOfTasks]
     const marked = new Set(marks.map((mark) => ("taskId" in mark ? mark.taskId : undefined)))
     // In the other tasks the feed is aligned, so the log has what was heard before it joined.
     const isIn = ({ event, isPlaced }: Heard): boolean =>
@@ -221,6 +217,13 @@ export class Standby {
     return [...marks, ...lacking.filter(isIn).map(eventOf)]
   }
 }
+
+/** Whether each input can replace the other one. The log is not aligned in a task if it is too far behind. */
+const isAligned = (merge: Merge.Merge): boolean => merge.isAligned(feed) && merge.isAligned(log)
+
+/** The sequences in which the log and the feed are not aligned. */
+const unalignedIn = (merge: Merge.Merge): ReadonlyArray<Merge.Missing> =>
+  [log, feed].flatMap((input) => merge.missing(input).filter(({ messages }) => messages === undefined))
 
 interface Heard {
   readonly event: MeshEvent
@@ -250,7 +253,7 @@ const isKept = (event: MeshEvent): boolean => {
 
 const lost = new MeshError.ConnectionLost({})
 
-const unaligned: MeshEvent = { _tag: "Resync", epoch: 0, reason: { _tag: "Unaligned", cause: "ambiguous" } }
+const unaligned: Resync = { _tag: "Resync", epoch: 0, reason: { _tag: "Unaligned", cause: "ambiguous" } }
 
 /** Whether two elements that are not messages say the same on two connections. */
 const isSameOther = (a: MeshEvent, b: MeshEvent): boolean =>

@@ -3,7 +3,8 @@
  *
  * What a relay did not read for a while waits in the socket, so the feed's next elements are
  * late by an unknown time. They are current again once the relay has waited for the feed:
- * then nothing was left in the socket. All times are milliseconds on the monotonic clock.
+ * then nothing was left in the socket. A relay that never waits may be late too, so
+ * `currentAt` advances only when it waits. All times are milliseconds on the monotonic clock.
  */
 
 /** How often `tick` is called. */
@@ -20,14 +21,21 @@ export class Lateness {
   #waited = 0
   #tickedAt: number
   #isLate = false
+  #currentAt: number
 
   constructor(now: number) {
     this.#readyAt = now
     this.#tickedAt = now
+    this.#currentAt = now
   }
 
   get isLate(): boolean {
     return this.#isLate
+  }
+
+  /** What arrived more than `lateMillis` before this time has been read. */
+  get currentAt(): number {
+    return this.#currentAt
   }
 
   /** Whether the relay has handled everything that arrived. */
@@ -40,6 +48,7 @@ export class Lateness {
     const waited = now - this.#readyAt
     // A wait of less than a millisecond is the time that it takes to fetch what was there already.
     if (this.#isLate && waited >= 1) this.#waited += waited
+    else if (!this.#isLate && waited >= 1 && !this.#wasStopped(now)) this.#currentAt = now
     this.#readyAt = Number.POSITIVE_INFINITY
   }
 
@@ -51,14 +60,19 @@ export class Lateness {
 
   /** Called every `tickMillis` while the process runs. Returns whether the feed became late. */
   tick(now: number): boolean {
-    const wasStopped = now - this.#tickedAt > pauseMillis
+    const wasStopped = this.#wasStopped(now)
     this.#tickedAt = now
     if (wasStopped) {
       this.#readyAt = Math.max(this.#readyAt, now)
       return this.#become(true)
     }
     if (this.#isLate && this.#waited + Math.max(0, now - this.#readyAt) >= lateMillis) this.#become(false)
+    if (!this.#isLate && now - this.#readyAt >= 1) this.#currentAt = now
     return false
+  }
+
+  #wasStopped(now: number): boolean {
+    return now - this.#tickedAt > pauseMillis
   }
 
   #become(isLate: boolean): boolean {

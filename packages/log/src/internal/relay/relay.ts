@@ -154,7 +154,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
 
   /** Everything that the feed has delivered is in the log, if this relay holds the lease and is not late. */
   const noteWritten = (time: number): void => {
-    if (current.role === "holder" && current.pending.length === 0 && !lateness.isLate) writtenAt = time
+    if (current.role === "holder" && current.pending.length === 0) writtenAt = time
   }
 
   const feedIsLate = (): void => {
@@ -271,6 +271,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
   const offer: Relay["offer"] = Effect.fnUntraced(function* (events) {
     const arrivedAt = monotonic()
     lateness.arrived(arrivedAt)
+    const { currentAt } = lateness
     let rest = events
     while (rest.length > 0) {
       while (isFull()) yield* Effect.raceFirst(holding.await, Effect.sleep(retryMillis))
@@ -280,7 +281,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     }
     const now = monotonic()
     if (lateness.ready(arrivedAt, now)) feedIsLate()
-    noteWritten(arrivedAt)
+    noteWritten(currentAt)
   })
 
   /** Looks whether the feed is current: the relay has read it all along, or has waited for more since it did not. */
@@ -288,8 +289,9 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     yield* Effect.sleep(tickMillis)
     const now = monotonic()
     if (lateness.tick(now)) feedIsLate()
-    if (!lateness.isLate && current.role === "standby" && confirmed.isOpen()) current.standby.feedIsCurrent(now, now)
-    if (lateness.isWaiting) noteWritten(now)
+    const { currentAt, isLate, isWaiting } = lateness
+    if (!isLate && current.role === "standby" && confirmed.isOpen()) current.standby.feedIsCurrent(currentAt, now)
+    if (isWaiting) noteWritten(currentAt)
     yield* publish
   })
 

@@ -379,6 +379,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     writtenAt = completeAt = undefined
     waiting.closeUnsafe()
     holding.openUnsafe()
+    yield* publish
     yield* flush(holder)
     return true
   })

@@ -223,6 +223,44 @@ describe("Relay", () => {
       })
     )
 
+    for (const distinct of [1, 1000]) {
+      it.effect(
+        `loses and doubles nothing without a mark if the feed was faster than the log for longer than the time to live (${distinct} contents)`,
+        () =>
+          Effect.gen(function* () {
+            let millis = 0
+            const team = yield* Team.make({
+              engine: (store) =>
+                Effect.map(MemoryLog.makeEngine({ store }), (engine) => ({
+                  ...engine,
+                  append: (events, fence) =>
+                    Effect.andThen(Effect.sleep(events.length === 0 ? 0 : millis), engine.append(events, fence))
+                }))
+            })
+            const one = yield* team.start("one", { skew: "500 millis" })
+            yield* Team.settle
+            const two = yield* team.start("two", { skew: "500 millis" })
+            const next = Team.workload(Team.randomOf(3), distinct)
+            const load = Effect.fnUntraced(function* (times: number) {
+              for (let n = 0; n < times; n++) {
+                for (let i = 0; i < 8; i++) yield* team.emit(next())
+                yield* Team.pass(50)
+              }
+            })
+            // The log stores 16 events in 200 ms, of 32.
+            millis = 200
+            yield* load(200)
+            assert.isAbove(one.backlog(), 3 * 160)
+            yield* one.kill
+            millis = 0
+            yield* load(100)
+            assert.strictEqual((yield* SubscriptionRef.get(two.status)).role, "holder")
+            const { disordered, doubled, lost } = yield* team.judge
+            assert.deepStrictEqual({ lost, doubled, disordered }, { lost: 0, doubled: 0, disordered: 0 })
+          })
+      )
+    }
+
     it.effect("marks what may be double if the standby is not aligned yet", () =>
       Effect.gen(function* () {
         const team = yield* Team.make()

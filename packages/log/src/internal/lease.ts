@@ -120,7 +120,8 @@ export const acquire = Effect.fnUntraced(function* (
           const term = cell === undefined ? 1 : decode(cell.value).term + 1
           const value: Value = { term, owner, ttl }
           const revision = yield* cells.set(key, JSON.stringify(value), cell?.revision ?? 0)
-          if (revision !== undefined) return yield* hold(cells, { name, key, value, revision, since: now, behind: options?.behind })
+          if (revision !== undefined)
+            return yield* hold(cells, { name, key, value, revision, since: now, behind: options?.behind })
         } else {
           yield* restore(Effect.sleep(poll))
         }

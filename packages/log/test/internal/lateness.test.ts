@@ -52,4 +52,33 @@ describe("Lateness", () => {
     assert.isFalse(lateness.tick(10_001))
     assert.isTrue(lateness.isLate)
   })
+
+  it("is not current while the relay never waits, because more may wait in the socket", () => {
+    const lateness = new Lateness(0)
+    let now = 0
+    for (let batch = 0; batch < 1000; batch++) {
+      now += 20
+      lateness.arrived(now)
+      lateness.ready(now, now + 20)
+      now += 20
+      lateness.arrived(now + 0.1)
+      lateness.ready(now + 0.1, now + 20)
+      now += 0.2
+      if (batch % 6 === 0) lateness.tick(now)
+    }
+    assert.isFalse(lateness.isLate)
+    assert.isAtMost(lateness.currentAt, 20)
+  })
+
+  it("was current when it waited last", () => {
+    const lateness = new Lateness(0)
+    lateness.arrived(100)
+    lateness.ready(100, 150)
+    assert.strictEqual(lateness.currentAt, 100)
+    lateness.tick(tickMillis)
+    assert.strictEqual(lateness.currentAt, tickMillis)
+    // The stop is noticed by the next tick only.
+    lateness.arrived(10_000)
+    assert.strictEqual(lateness.currentAt, tickMillis)
+  })
 })

@@ -9,6 +9,7 @@ import * as SqliteLog from "@makima-stream/log/SqliteLog"
 import * as JetStreamLog from "@makima-stream/nats/JetStreamLog"
 import { spawn, spawnSync } from "node:child_process"
 import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
 
 export type Engine = "sqlite" | "jetstream"
 
@@ -25,6 +26,19 @@ export const open = (engine: Engine, location: string): Effect.Effect<MeshLog["S
 /** Whether the engine can run here. */
 export const isInstalled = (engine: Engine): boolean =>
   engine === "sqlite" || spawnSync("nats-server", ["--version"]).status === 0
+
+/** Whether a process has a lock on the file of a log in SQLite. */
+export const isLocked = (location: string): boolean => {
+  const db = new DatabaseSync(location, { timeout: 0 })
+  try {
+    db.exec("BEGIN IMMEDIATE; ROLLBACK")
+    return false
+  } catch {
+    return true
+  } finally {
+    db.close()
+  }
+}
 
 /** Returns the path of a new file, or the port of a new server. */
 export const make = (engine: Engine): Effect.Effect<string, PlatformError, Scope.Scope | FileSystem.FileSystem> =>

@@ -18,7 +18,7 @@ import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import * as Child from "../child.ts"
 import * as Engines from "./engines.ts"
 import * as Judge from "./judge.ts"
-import { Line, tasks } from "./settings.ts"
+import { Line, tasks, timeToLive } from "./settings.ts"
 
 /** `kill`: SIGKILL. `stop`: SIGSTOP, and SIGCONT after the takeover. `cut`: no connection to the log until after the takeover. */
 export const faults = ["kill", "stop", "cut"] as const
@@ -26,6 +26,11 @@ export type Fault = (typeof faults)[number]
 
 export interface Figures extends Judge.Verdict {
   readonly takeovers: number
+  /**
+   * Stops in the middle of a transaction of SQLite. The stopped process keeps its lock on the
+   * file, so no other one can take over before it continues.
+   */
+  readonly blocked: number
   /** Takeovers by fault. */
   readonly by: Readonly<Record<string, number>>
   /** How long takeovers took, from the fault to the new holder, in milliseconds. */
@@ -49,6 +54,8 @@ export interface Team {
   readonly server: MockMeshServer.Service
   readonly log: MeshLog["Service"]
   readonly members: ReadonlyArray<Member>
+  /** Waits until a relay that was stopped has kept a lock on the file for longer than its lease. */
+  readonly awaitLock: Effect.Effect<void>
   /** Starts a relay. `killAt` is a step of an append to SQLite at which it kills itself. */
   readonly start: (killAt?: string) => Effect.Effect<Member>
   /** Waits until a condition on the lines of the relays is true. */
@@ -142,8 +149,18 @@ export const make = Effect.fnUntraced(function* (engine: Engines.Engine, rate: n
     return Judge.judge(serverLog, yield* Stream.runCollect(log.read()))
   }).pipe(Effect.orDie)
 
+  const awaitLock = Effect.gen(function* () {
+    if (engine !== "sqlite") return yield* Effect.never
+    yield* Effect.sleep(timeToLive)
+    for (let locked = 0; locked < 5;) {
+      yield* Effect.sleep(100)
+      locked = Engines.isLocked(location) ? locked + 1 : 0
+    }
+  })
+
   const team: Team = {
     server,
+    awaitLock,
     log,
     get members() {
       return members
@@ -157,16 +174,17 @@ export const make = Effect.fnUntraced(function* (engine: Engines.Engine, rate: n
 
 const isHolder = ({ line }: Member): boolean => line.role === "holder"
 
-/** Injects one fault into the holder, and waits for the takeover. Returns how long it took. */
+/** Injects one fault into the holder, and waits for the takeover. Returns how long it took; `undefined` if it was blocked. */
 const takeOver = Effect.fnUntraced(function* (team: Team, fault: Fault, isPatient: boolean) {
   const standbys = () =>
     team.members.filter(
       (member) => !isHolder(member) && !member.isFaulty && member.line.isConnected && member.line.isReady
     )
   const holder = () => team.members.find((member) => isHolder(member) && !member.isFaulty)
+  // A relay that has just started receives the output of a task from its next update on.
+  const areReady = () => standbys().length > 0 && team.members.every(({ line }) => line.isReady)
   yield* team.until(
-    () =>
-      holder() !== undefined && standbys().length > 0 && (!isPatient || standbys().some(({ line }) => line.isAligned))
+    () => holder() !== undefined && areReady() && (!isPatient || standbys().some(({ line }) => line.isAligned))
   )
   const victim = holder()
   if (victim === undefined) return yield* Effect.die(new Error("There is no holder"))
@@ -176,20 +194,26 @@ const takeOver = Effect.fnUntraced(function* (team: Team, fault: Fault, isPatien
   const before = yield* Clock.monotonicTimeNanos
   if (fault === "cut") yield* victim.proxy?.freeze() ?? Effect.void
   else yield* victim.child.signal(fault === "kill" ? "SIGKILL" : "SIGSTOP")
-  yield* team.until(() => others.some(isHolder))
+  const isBlocked = yield* Effect.raceFirst(
+    Effect.as(
+      team.until(() => others.some(isHolder)),
+      false
+    ),
+    fault === "stop" ? Effect.as(team.awaitLock, true) : Effect.never
+  )
   const took = Number((yield* Clock.monotonicTimeNanos) - before) / 1e6
   if (fault === "kill") {
     yield* team.start()
   } else {
     yield* Effect.sleep(yield* Random.nextIntBetween(0, 1500))
     yield* fault === "stop" ? victim.child.signal("SIGCONT") : (victim.proxy?.thaw() ?? Effect.void)
-    yield* team.until(() => !isHolder(victim))
+    if (!isBlocked) yield* team.until(() => !isHolder(victim))
     victim.isFaulty = false
   }
-  return took
+  return isBlocked ? undefined : took
 })
 
-/** Runs three relays through takeovers. Every second one does not wait for an aligned standby. */
+/** Runs three relays through takeovers. Half of the takeovers do not wait for an aligned standby. */
 export const run = Effect.fnUntraced(function* (options: {
   readonly engine: Engines.Engine
   readonly count: number
@@ -201,9 +225,14 @@ export const run = Effect.fnUntraced(function* (options: {
   for (let n = 0; n < 3; n++) yield* team.start()
   const by: Record<string, number> = {}
   const times: Array<number> = []
-  for (let n = 0; n < options.count; n++) {
+  let blocked = 0
+  for (let n = 0; times.length < options.count; n++) {
     const fault = options.faults[n % options.faults.length] ?? "kill"
-    const took = yield* takeOver(team, fault, n % 2 === 0)
+    const took = yield* takeOver(team, fault, n % 4 < 2)
+    if (took === undefined) {
+      blocked++
+      continue
+    }
     times.push(took)
     by[fault] = (by[fault] ?? 0) + 1
     yield* options.onTakeover?.(fault, took) ?? Effect.void
@@ -212,6 +241,7 @@ export const run = Effect.fnUntraced(function* (options: {
   times.sort((a, b) => a - b)
   const figures: Figures = {
     takeovers: times.length,
+    blocked,
     by,
     longest: Math.round(times.at(-1) ?? 0),
     median: Math.round(times[times.length >> 1] ?? 0),

@@ -349,8 +349,9 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
   /** The better a relay knows what the log lacks, the earlier it takes a lease that is free. */
   const delay = (renewedAt: number): number => {
     if (current.role === "holder" || current.standby.isAligned) return 0
-    // A feed that was confirmed while the holder lived has heard everything since.
-    return confirmedAt <= renewedAt ? 200 : 400
+    // A feed that was confirmed while the holder lived has heard everything since, in the tasks that it knew.
+    const age = renewedAt - confirmedAt
+    return age >= 2 * settings.timeToLive ? 150 : age >= 0 ? 300 : 450
   }
 
   /** This relay acquired the lease: reads the log to its end, and appends what it lacks. */

@@ -40,7 +40,7 @@ export default defineConfig({
       // Its tests run the built command.
       project("cli", "packages/cli", { globalSetup: "test/support/build.ts" }),
       project("examples", "examples", { globalSetup: bundle }),
-      project("scripts", "scripts")
+      project("scripts", "scripts", { globalSetup: bundle })
     ]
   }
 })

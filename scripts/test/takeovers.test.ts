@@ -7,6 +7,7 @@ import * as TaskId from "@makima-stream/core/TaskId"
 import type { Entry } from "@makima-stream/log/MeshLog"
 import type { ServerLog } from "@makima-stream/test-kit/ServerLog"
 import { steps } from "../../packages/log/src/internal/sqlite/faults.ts"
+import { fileOf } from "../../packages/test-kit/test/support/programs.ts"
 import * as Engines from "../src/takeovers/engines.ts"
 import * as Judge from "../src/takeovers/judge.ts"
 import * as Team from "../src/takeovers/team.ts"
@@ -65,6 +66,8 @@ describe("the judge of a kept log", () => {
   })
 })
 
+const relayFile = fileOf("scripts/src/takeovers/relay")
+
 describe("relays as processes", () => {
   for (const engine of ["sqlite", "jetstream"] as const) {
     it.live.skipIf(!Engines.isInstalled(engine))(
@@ -72,7 +75,7 @@ describe("relays as processes", () => {
       () =>
         Effect.gen(function* () {
           const faults = engine === "sqlite" ? (["kill", "stop"] as const) : (["kill", "stop", "cut"] as const)
-          const figures = yield* Team.run({ engine, count: faults.length, rate: 100, faults })
+          const figures = yield* Team.run({ engine, count: faults.length, rate: 100, faults, relayFile })
           const { disordered, doubled, lost, takeovers, unexpected, unmarked } = figures
           assert.deepStrictEqual(
             { takeovers, lost, unmarked, doubled, disordered, unexpected },
@@ -85,7 +88,7 @@ describe("relays as processes", () => {
 
   it.live("leave a mark in place of what one of them missed when it was killed at a step of an append", () =>
     Effect.gen(function* () {
-      const team = yield* Team.make("sqlite", 100)
+      const team = yield* Team.make("sqlite", 100, relayFile)
       for (const step of steps) {
         const { child } = yield* team.start(step)
         yield* child.exited

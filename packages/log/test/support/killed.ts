@@ -1,13 +1,11 @@
 /**
- * Processes that kill themselves with SIGKILL: `killed.ts append <file> <step> <from> <to>` at a
- * step of an append, `killed.ts reader <file> <count>` between the effect and the
- * acknowledgement of an entry.
+ * Programs of `crash.test.ts`: `killed.ts reader <file> <count>` kills itself between the effect
+ * and the acknowledgement of an entry. `killed.ts fill <file>` appends until that fails.
  */
 import { writeSync } from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as SqliteLog from "@makima-stream/log/SqliteLog"
-import { Faults } from "../../src/internal/sqlite/faults.ts"
 import { outputs } from "./events.ts"
 
 const [, , what, filename = "", ...rest] = process.argv
@@ -16,14 +14,18 @@ const kill = (): void => {
   process.kill(process.pid, "SIGKILL")
 }
 
-const append = Effect.gen(function* () {
-  const [killAt, from, to] = rest
-  const log = yield* Effect.provideService(SqliteLog.make({ filename }), Faults, {
-    at: (step) => {
-      if (step === killAt) kill()
-    }
-  })
-  yield* log.append(outputs(Number(from), Number(to)))
+const fill = Effect.gen(function* () {
+  const log = yield* SqliteLog.make({ filename, busyTimeout: 100 })
+  const batch = 50
+  let stored = 0
+  let reason: string | undefined
+  while (reason === undefined) {
+    const result = yield* Effect.result(log.append(outputs(stored, stored + batch, "x".repeat(200))))
+    if (result._tag === "Failure") reason = result.failure.reason._tag
+    else stored += batch
+  }
+  const read = yield* Stream.runCount(log.read())
+  writeSync(1, JSON.stringify({ reason, stored, read }))
 })
 
 const read = Effect.gen(function* () {
@@ -39,4 +41,4 @@ const read = Effect.gen(function* () {
   )
 })
 
-await Effect.runPromise(Effect.scoped(what === "append" ? append : read))
+await Effect.runPromise(Effect.scoped(what === "fill" ? fill : read))

@@ -7,8 +7,8 @@ import { fileOf } from "../../../test-kit/test/support/programs.ts"
 export type { Running } from "../../../test-kit/test/support/process.ts"
 
 export const start = (
-  program: "killed" | "relay",
+  program: "killed",
   args: ReadonlyArray<string>,
-  env: Readonly<Record<string, string>> = {}
+  options: Process.Options = {}
 ): Effect.Effect<Process.Running, never, Scope.Scope> =>
-  Process.start(fileOf(`packages/log/test/support/${program}`), args, { env })
+  Process.start(fileOf(`packages/log/test/support/${program}`), args, options)

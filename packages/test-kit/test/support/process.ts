@@ -18,6 +18,8 @@ export interface Running extends Transcript.Transcript {
 export interface Options {
   /** The environment, in addition to `PATH` and the cache of compiled modules. */
   readonly env?: Readonly<Record<string, string>> | undefined
+  /** A shell command that starts the program as `"$0" "$@"`, for example with a limit. Defaults to none. */
+  readonly shell?: string | undefined
   /** Runs on a pseudo-terminal of this size. Then everything that is printed is `stdout`. */
   readonly terminal?: { readonly columns: number; readonly rows: number } | undefined
   /** The environment variable `TERM` on the terminal. Defaults to `xterm-256color`. */
@@ -32,8 +34,9 @@ export const hasTerminals = process.platform === "linux" && spawnSync("script", 
 const commandOf = (
   program: string,
   args: ReadonlyArray<string>,
-  terminal: Options["terminal"]
+  { shell, terminal }: Options
 ): readonly [string, Array<string>] => {
+  if (shell !== undefined) return ["sh", ["-c", shell, process.execPath, program, ...args]]
   if (terminal === undefined) return [process.execPath, [program, ...args]]
   const { columns, rows } = terminal
   const line = [process.execPath, program, ...args].map(quote).join(" ")
@@ -58,7 +61,7 @@ export const start = (
   options: Options = {}
 ): Effect.Effect<Running, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const [command, commandArgs] = commandOf(program, args, options.terminal)
+    const [command, commandArgs] = commandOf(program, args, options)
     const child = yield* Effect.acquireRelease(
       Effect.sync(() => spawn(command, commandArgs, { env: environment(options), stdio: ["pipe", "pipe", "pipe"] })),
       (child) =>

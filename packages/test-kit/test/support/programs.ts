@@ -24,11 +24,11 @@ export const programs = [
   "examples/src/demo",
   "examples/test/support/killed-totals",
   "packages/log/test/support/killed",
-  "packages/log/test/support/relay",
   "packages/node/test/fixtures/follow",
   "packages/node/test/fixtures/fuzzed",
   "packages/node/test/fixtures/secret",
-  "packages/node/test/fixtures/shutdown"
+  "packages/node/test/fixtures/shutdown",
+  "scripts/src/takeovers/relay"
 ] as const
 
 /** One of the programs. */

@@ -16,9 +16,9 @@ const readFile = (filename: string) =>
 
 /** Runs a shell command that ends with `exec "$0" "$@"`: the program that appends until it fails. */
 const fill = Effect.fnUntraced(function* (filename: string, command: string) {
-  const program = yield* start("killed.ts", ["fill", filename], { shell: command })
+  const program = yield* start("killed", ["fill", filename], { shell: command })
   yield* program.ended
-  return JSON.parse(program.stdout() || "{}") as {
+  return JSON.parse(yield* program.printed) as {
     readonly reason?: string
     readonly stored?: number
     readonly read?: number

@@ -38,11 +38,6 @@ export class Lateness {
     return this.#currentAt
   }
 
-  /** Whether the relay has handled everything that arrived. */
-  get isWaiting(): boolean {
-    return this.#readyAt !== Number.POSITIVE_INFINITY
-  }
-
   /** Elements arrived: the relay does not wait any more. */
   arrived(now: number): void {
     const waited = now - this.#readyAt

@@ -101,8 +101,9 @@ export const run = Effect.fnUntraced(function* <E, R>(
 ): Effect.fn.Return<void, E | LogError, R> {
   const relay = yield* make(log, settings)
   return yield* feed.pipe(
-    Stream.runForEachArray(relay.offer),
+    Stream.runForEachArray(relay.receive),
     Effect.andThen(relay.finish),
+    Effect.raceFirst(relay.handle),
     Effect.raceFirst(relay.follow),
     Effect.raceFirst(relay.seek)
   )
@@ -110,7 +111,13 @@ export const run = Effect.fnUntraced(function* <E, R>(
 
 interface Relay {
   /** The feed delivered elements. Waits until there is room for more. */
-  readonly offer: (events: ReadonlyArray<MeshEvent>) => Effect.Effect<void, LogError>
+  readonly receive: (events: ReadonlyArray<MeshEvent>) => Effect.Effect<void>
+  /**
+   * Handles what was received: a holder appends it. In a fiber of its own, so that the feed
+   * is read while an append is in progress: otherwise a relay that keeps up could not be
+   * distinguished from one that does not.
+   */
+  readonly handle: Effect.Effect<never, LogError>
   /** Follows the log while the relay is a standby, and looks whether it is aligned. */
   readonly follow: Effect.Effect<never, LogError>
   /** Repeatedly waits for the lease. */
@@ -268,20 +275,49 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     current.role === "standby" &&
     (current.standby.isFull || (current.unwritten?.pending.length ?? 0) >= settings.capacity)
 
-  const offer: Relay["offer"] = Effect.fnUntraced(function* (events) {
+  /** What the feed delivered and was not handled yet. */
+  let received: Array<MeshEvent> = []
+  let isHandling = false
+  /** Open while something was received. */
+  const filled = Latch.makeUnsafe(false)
+  /** Open while there is room for more. */
+  const room = Latch.makeUnsafe(true)
+
+  const receive: Relay["receive"] = Effect.fnUntraced(function* (events) {
     const arrivedAt = monotonic()
     lateness.arrived(arrivedAt)
+    for (const event of events) received.push(event)
+    filled.openUnsafe()
+    if (received.length >= settings.capacity) {
+      room.closeUnsafe()
+      yield* room.await
+    }
+    if (lateness.ready(arrivedAt, monotonic())) feedIsLate()
+  })
+
+  const handleReceived = Effect.gen(function* () {
     const { currentAt } = lateness
-    let rest = events
+    let rest: ReadonlyArray<MeshEvent> = received
+    received = []
+    isHandling = true
+    filled.closeUnsafe()
+    // Runs `receive`, which may fill it again.
+    room.openUnsafe()
     while (rest.length > 0) {
       while (isFull()) yield* Effect.raceFirst(holding.await, Effect.sleep(retryMillis))
       // What was taken is written, also if the relay is interrupted.
       rest = yield* Effect.uninterruptible(lock.withPermit(Effect.suspend(() => take(rest))))
       yield* publish
     }
-    const now = monotonic()
-    if (lateness.ready(arrivedAt, now)) feedIsLate()
+    isHandling = false
     noteWritten(currentAt)
+  })
+
+  const handle: Relay["handle"] = Effect.gen(function* () {
+    while (true) {
+      yield* filled.await
+      yield* handleReceived
+    }
   })
 
   /** Looks whether the feed is current: the relay has read it all along, or has waited for more since it did not. */
@@ -289,9 +325,11 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     yield* Effect.sleep(tickMillis)
     const now = monotonic()
     if (lateness.tick(now)) feedIsLate()
-    const { currentAt, isLate, isWaiting } = lateness
-    if (!isLate && current.role === "standby" && confirmed.isOpen()) current.standby.feedIsCurrent(currentAt, now)
-    if (isWaiting) noteWritten(currentAt)
+    const { currentAt, isLate } = lateness
+    if (!isHandling && received.length === 0) {
+      if (!isLate && current.role === "standby" && confirmed.isOpen()) current.standby.feedIsCurrent(currentAt, now)
+      noteWritten(currentAt)
+    }
     yield* publish
   })
 
@@ -308,7 +346,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
   })
 
   /** An entry of the log arrived at the standby. */
-  const receive = (waiting: Waiting, { at, event, position }: Entry): void => {
+  const receiveEntry = (waiting: Waiting, { at, event, position }: Entry): void => {
     if (position <= cursor) return
     cursor = position
     logState = Writer.after(logState, event, at)
@@ -325,7 +363,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
       Stream.runForEachArray((entries) =>
         lock.withPermit(
           Effect.suspend(() => {
-            if (current.role === "standby") for (const entry of entries) receive(current, entry)
+            if (current.role === "standby") for (const entry of entries) receiveEntry(current, entry)
             return publish
           })
         )
@@ -362,7 +400,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     yield* log.read({ from: { _tag: "After", position: cursor } }).pipe(
       Stream.runForEachArray((entries) =>
         Effect.sync(() => {
-          for (const entry of entries) receive(standing, entry)
+          for (const entry of entries) receiveEntry(standing, entry)
         })
       )
     )
@@ -453,12 +491,12 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     }
   })
 
-  return {
-    offer,
-    follow,
-    seek,
-    finish: lock.withPermit(
+  const finish: Relay["finish"] = Effect.gen(function* () {
+    while (isHandling || received.length > 0) yield* Effect.sleep(1)
+    yield* lock.withPermit(
       Effect.suspend(() => (current.role === "holder" ? Effect.asVoid(flush(current)) : Effect.void))
     )
-  }
+  })
+
+  return { receive, handle, follow, seek, finish }
 })

@@ -188,7 +188,11 @@ const takeOver = Effect.fnUntraced(function* (team: Team, fault: Fault, isPatien
   // A relay that has just started receives the output of a task from its next update on.
   const areReady = () => standbys().length > 0 && team.members.every(({ line }) => line.isReady)
   yield* team.until(
-    () => holder() !== undefined && areReady() && (!isPatient || standbys().some(({ line }) => line.isAligned))
+    () =>
+      holder() !== undefined &&
+      team.members.filter(isHolder).length === 1 &&
+      areReady() &&
+      (!isPatient || standbys().some(({ line }) => line.isAligned))
   )
   const victim = holder()
   if (victim === undefined) return yield* Effect.die(new Error("There is no holder"))

@@ -3,8 +3,10 @@
  *
  * What a relay did not read for a while waits in the socket, so the feed's next elements are
  * late by an unknown time. They are current again once the relay has waited for the feed:
- * then nothing was left in the socket. A relay that never waits may be late too, so
- * `currentAt` advances only when it waits. All times are milliseconds on the monotonic clock.
+ * then nothing was left in the socket. A relay that never waits may be late too, and a wait may
+ * be a time in which a busy machine did not run the process. So `currentAt` advances only if
+ * nothing arrived while the event loop looked at every socket. All times are milliseconds on
+ * the monotonic clock.
  */
 
 /** How often `tick` is called. */
@@ -22,6 +24,9 @@ export class Lateness {
   #tickedAt: number
   #isLate = false
   #currentAt: number
+  #arrivals = 0
+  /** When it became late. */
+  #lateAt = Number.NEGATIVE_INFINITY
 
   constructor(now: number) {
     this.#readyAt = now
@@ -43,31 +48,40 @@ export class Lateness {
     const waited = now - this.#readyAt
     // A wait of less than a millisecond is the time that it takes to fetch what was there already.
     if (this.#isLate && waited >= 1) this.#waited += waited
-    else if (!this.#isLate && waited >= 1 && !this.#wasStopped(now)) this.#currentAt = now
     this.#readyAt = Number.POSITIVE_INFINITY
+    this.#arrivals++
+  }
+
+  /** How often elements have arrived; `undefined` while the relay does not wait for more. */
+  get arrivals(): number | undefined {
+    return this.#readyAt === Number.POSITIVE_INFINITY ? undefined : this.#arrivals
+  }
+
+  /** Nothing arrived since `arrivals` was read at `time`, although the event loop looked at every socket since. */
+  prove(time: number, arrivals: number | undefined): void {
+    if (arrivals !== undefined && this.arrivals === arrivals) this.#currentAt = time
   }
 
   /** The relay is done with the elements that arrived at `since`, and waits again. Returns whether the feed became late. */
   ready(since: number, now: number): boolean {
     this.#readyAt = now
-    return now - since > lateMillis && this.#become(true)
+    if (now - since <= lateMillis) return false
+    this.#lateAt = now
+    return this.#become(true)
   }
 
   /** Called every `tickMillis` while the process runs. Returns whether the feed became late. */
   tick(now: number): boolean {
-    const wasStopped = this.#wasStopped(now)
+    const wasStopped = now - this.#tickedAt > pauseMillis
     this.#tickedAt = now
     if (wasStopped) {
       this.#readyAt = Math.max(this.#readyAt, now)
+      this.#lateAt = now
       return this.#become(true)
     }
-    if (this.#isLate && this.#waited + Math.max(0, now - this.#readyAt) >= lateMillis) this.#become(false)
-    if (!this.#isLate && now - this.#readyAt >= 1) this.#currentAt = now
+    const hasWaited = this.#waited + Math.max(0, now - this.#readyAt) >= lateMillis
+    if (this.#isLate && hasWaited && this.#currentAt > this.#lateAt) this.#become(false)
     return false
-  }
-
-  #wasStopped(now: number): boolean {
-    return now - this.#tickedAt > pauseMillis
   }
 
   #become(isLate: boolean): boolean {

@@ -109,6 +109,19 @@ export const run = Effect.fnUntraced(function* <E, R>(
   )
 })
 
+/** How often the event loop looks at the sockets until an element that was in one of them has reached the relay. */
+const hops = 8
+
+/** Waits for turns of the event loop, each of which looks at every socket. */
+const turns: Effect.Effect<void> = Effect.callback<void>((resume) => {
+  let left = hops
+  const turn = (): void => {
+    if (left-- > 0) setImmediate(turn)
+    else resume(Effect.void)
+  }
+  turn()
+})
+
 interface Relay {
   /** The feed delivered elements. Waits until there is room for more. */
   readonly receive: (events: ReadonlyArray<MeshEvent>) => Effect.Effect<void>
@@ -324,7 +337,10 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
   const tick = Effect.gen(function* () {
     yield* Effect.sleep(tickMillis)
     const now = monotonic()
+    const { arrivals } = lateness
     if (lateness.tick(now)) feedIsLate()
+    yield* turns
+    lateness.prove(now, arrivals)
     const { currentAt, isLate } = lateness
     if (!isHandling && received.length === 0) {
       if (!isLate && current.role === "standby" && confirmed.isOpen()) current.standby.feedIsCurrent(currentAt, now)

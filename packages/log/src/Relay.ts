@@ -52,9 +52,7 @@ export interface Options {
    */
   readonly timeToLive?: Duration.Input | undefined
   /**
-   * The assumed largest delay of the network. A standby is aligned after this time,
-   * `timeToLive` and 2 seconds have passed with its feed and the log connected. Defaults to
-   * 1 second.
+   * The assumed largest delay of the network. Defaults to 1 second.
    *
    * **Gotchas**
    *

@@ -123,7 +123,8 @@ export const make = Effect.fnUntraced(function* (
   const load = Effect.gen(function* () {
     const elapsed = (yield* Clock.currentTimeMillis) - startedAt
     if (elapsed / 500 > version) yield* update
-    for (let n = 0; n < 100 && sent < (elapsed / 1000) * rate; n++) yield* output
+    const due = Math.floor((elapsed / 1000) * rate) - sent
+    for (let n = 0; n < Math.min(due, 100); n++) yield* output
     yield* Effect.sleep(20)
   })
   const loading = yield* Scope.fork(scope)

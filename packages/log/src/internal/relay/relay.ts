@@ -291,6 +291,8 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
   /** What the feed delivered and was not handled yet. */
   let received: Array<MeshEvent> = []
   let isHandling = false
+  /** Whether everything that was received has been handled. */
+  const isIdle = (): boolean => !isHandling && received.length === 0
   /** Open while something was received. */
   const filled = Latch.makeUnsafe(false)
   /** Open while there is room for more. */
@@ -342,7 +344,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     yield* turns
     lateness.prove(now, arrivals)
     const { currentAt, isLate } = lateness
-    if (!isHandling && received.length === 0) {
+    if (isIdle()) {
       if (!isLate && current.role === "standby" && confirmed.isOpen()) current.standby.feedIsCurrent(currentAt, now)
       noteWritten(currentAt)
     }
@@ -508,7 +510,7 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
   })
 
   const finish: Relay["finish"] = Effect.gen(function* () {
-    while (isHandling || received.length > 0) yield* Effect.sleep(1)
+    while (!isIdle()) yield* Effect.sleep(1)
     yield* lock.withPermit(
       Effect.suspend(() => (current.role === "holder" ? Effect.asVoid(flush(current)) : Effect.void))
     )

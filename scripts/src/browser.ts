@@ -24,7 +24,7 @@ import { build, createLogger } from "vite"
  * The largest sizes in bytes, minified and gzipped, without `effect`. They keep today's sizes; the targets are 16 and 10
  * KiB (`docs/decisions/004-bundle-sizes.md`).
  */
-const budgets = { client: 19.9 * 1024, connect: 11.25 * 1024 }
+const budgets = { client: 20 * 1024, connect: 11.4 * 1024 }
 
 const root = resolve(import.meta.dirname, "../..")
 const source = join(root, "scripts/browser")
@@ -72,6 +72,8 @@ const bundle = async (
       modulePreload: { polyfill: false },
       chunkSizeWarningLimit: 10_000,
       rolldownOptions: {
+        // Rolldown warns where a plugin is slow, as every plugin is on a busy machine.
+        checks: { bundlerTimings: false },
         input: code === undefined ? join(source, entry) : entry,
         ...(external === undefined ? {} : { external }),
         preserveEntrySignatures: code === undefined ? false : "strict"

@@ -32,6 +32,7 @@ import * as Metrics from "./internal/metrics.ts"
 import type * as Hub from "./internal/hub.ts"
 import { limits, type Limits } from "./internal/options.ts"
 import * as Server from "./internal/server.ts"
+import * as Sse from "./internal/sse.ts"
 import { monotonicMillis, timers } from "./internal/time.ts"
 import * as Upstream from "./internal/upstream.ts"
 
@@ -115,7 +116,8 @@ export interface Options extends Limits {
   /**
    * A log of the same feed, which a `Relay` writes. With it, a client with `?since=<position>` receives everything
    * after that position of the log, history first, without a seam: each frame has a `position`. The events at
-   * `/api/v1/mesh/tasks/events` come from the log too, and `Last-Event-ID` is a position. The board begins with the
+   * `/api/v1/mesh/tasks/events` come from the log too, and `Last-Event-ID` is a position; their header `x-makima-log: 1`
+   * says so, and the dashboard then shows the history of a task. The board begins with the
    * newest update of each task in the log. Defaults to none.
    */
   readonly log?: MeshLog.Service | undefined
@@ -271,6 +273,7 @@ export const make = Effect.fnUntraced(function* (
         const task = board.get(taskId)
         return task === undefined ? undefined : Http.json(task)
       },
+      eventHeaders: options.log === undefined ? {} : Sse.logHeaders,
       events: clients.events,
       asset: (path) => {
         const asset = options.assets?.get(path)

@@ -187,6 +187,54 @@ describe("a client with a position", () => {
       assert.deepStrictEqual(state.text.match(/^id: \d+$/gm), ["id: 2", "id: 5", "id: 6"])
     }).pipe(Effect.scoped)
   )
+
+  it.effect("receives the marks of the log in a stream of events, and when each event was stored", () =>
+    Effect.gen(function* () {
+      const { append, gateway, headers } = yield* setup()
+      yield* TestClock.setTime(1000)
+      yield* append(said("a", "x"))
+      yield* TestClock.setTime(2000)
+      yield* append({ _tag: "Resync", epoch: 2, reason: { _tag: "Reconnected", downMillis: 5 } }, said("b", "y"))
+      const state = { text: "", header: "" }
+      const request = http.get(
+        {
+          host: "127.0.0.1",
+          port: gateway.port,
+          path: "/api/v1/mesh/tasks/events?task=a",
+          headers: { ...headers, "last-event-id": "0" },
+          agent: false
+        },
+        (response) => {
+          state.header = String(response.headers["x-makima-log"])
+          response.on("data", (data) => void (state.text += String(data))).on("error", () => {})
+        }
+      )
+      request.on("error", () => {})
+      yield* Effect.addFinalizer(() => Effect.sync(() => request.destroy()))
+      yield* until(() => state.text.includes("id: 2\n"))
+      assert.strictEqual(state.header, "1")
+      assert.deepStrictEqual(state.text.match(/^event: \w+$/gm), ["event: taskOutput", "event: resync"])
+      assert.deepStrictEqual(state.text.match(/"storedAt":\d+,"position":\d+\}$/gm), [
+        '"storedAt":1000,"position":1}',
+        '"storedAt":2000,"position":2}'
+      ])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("learns from a header whether a stream of events has a history", () =>
+    Effect.gen(function* () {
+      const headerOf = ({ gateway, headers }: Effect.Success<ReturnType<typeof setup>>) =>
+        Effect.callback<unknown>((resume) => {
+          const path = "/api/v1/mesh/tasks/events?task=a"
+          http
+            .request({ host: "127.0.0.1", port: gateway.port, path, method: "HEAD", headers, agent: false })
+            .on("response", (response) => resume(Effect.succeed(response.resume().headers["x-makima-log"])))
+            .end()
+        })
+      assert.strictEqual(yield* headerOf(yield* setup()), "1")
+      assert.isUndefined(yield* headerOf(yield* setup({ log: undefined })))
+    }).pipe(Effect.scoped)
+  )
 })
 
 describe("a client that resumes", () => {

@@ -11,6 +11,7 @@ import * as Connection from "./model/connection.ts"
 import * as Selection from "./model/selection.ts"
 import * as Models from "./models.ts"
 import * as Navigation from "./navigation.ts"
+import * as OpenTask from "./openTask.ts"
 
 /** The board is drawn at most this often, in milliseconds. A transcript is drawn in each frame. */
 const boardInterval = 200
@@ -61,7 +62,7 @@ const make = () => {
   const choices = Choices.make()
   const navigation = Navigation.make()
   const now = clock()
-  const { board, cost, gaps, meter, transcripts } = models
+  const { board, cost, gaps, meter } = models
 
   /** A value of a model that changes with the board. */
   const slowly = <A>(read: () => A) =>
@@ -73,10 +74,12 @@ const make = () => {
   const seenGaps = signal(0)
 
   effect(() => void cost.add(now.value, board.totalUsd()))
-  effect(() => {
+  const openTask = OpenTask.make(models, frames, location.origin)
+  const openId = computed(() => {
     const { value } = navigation.route
-    transcripts.open(value.view === "task" ? value.taskId : undefined)
+    return value.view === "task" ? value.taskId : undefined
   })
+  effect(() => openTask.open(openId.value))
   const feed = Feed.start(models.sink, location.origin)
 
   return {
@@ -95,11 +98,10 @@ const make = () => {
     unseenGaps: slowly(() => Math.max(0, gaps.total() - seenGaps.value)),
     rate: slowly(() => meter.rate(now.value)),
     lineOf: models.lineOf,
-    gap: gaps.get,
     startedAt: gaps.startedAt,
     task: board.get,
     attentionOf: Attention.attentionOf,
-    transcript: transcripts.get,
+    shown: openTask.shown,
     activity: models.activity,
     cost,
     markGapsSeen: () => void (seenGaps.value = gaps.total()),

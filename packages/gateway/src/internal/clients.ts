@@ -110,7 +110,13 @@ export const make = ({ after, context, hub, instance, log, now, settings }: Opti
       const requests = Sse.subscriptions(url)
       if (typeof requests === "string") return Http.send(request, response, Http.text(requests, 400))
       if (isFull()) return Http.send(request, response, Http.text("There are too many clients", 503))
-      const client = Sse.make(response, { ...clientOptions, instance, requests: requests.length, last: hub.last })
+      const client = Sse.make(response, {
+        ...clientOptions,
+        instance,
+        requests: requests.length,
+        last: hub.last,
+        headers: log === undefined ? {} : Sse.logHeaders
+      })
       if (log !== undefined) {
         const position = Sse.lastPosition(request)
         const from = position === undefined ? MeshLog.newest : MeshLog.after(position)

@@ -29,7 +29,7 @@ const send = (client: OpenClient, entries: ReadonlyArray<MeshLog.Entry>, start: 
         const room = Effect.callback<void>((resume) => client.onRoom(() => resume(Effect.void)))
         return Effect.andThen(room, send(client, entries, i))
       }
-      client.append(new Message(entry.event, entry.position))
+      client.append(new Message(entry.event, { storedAt: entry.at, position: entry.position }))
     }
     return Effect.void
   })

@@ -18,6 +18,8 @@ export interface Routes {
   readonly tasks: () => Answer
   /** `undefined` if there is no such task. */
   readonly task: (taskId: string) => Answer | undefined
+  /** The headers of a stream of events, for a request that asks only for them. */
+  readonly eventHeaders: Readonly<Record<string, string>>
   /** Answers with a stream of events. */
   readonly events: (request: IncomingMessage, url: URL, response: ServerResponse) => void
   /** A file of the page; `undefined` if there is none. */
@@ -129,7 +131,9 @@ const answer = (
   const refused = access.check(request)
   if (refused !== undefined) return refusals[refused]
   if (url.pathname !== `${tasksPath}/events`) return route(routes, url.pathname) ?? notFound
-  if (request.method === "HEAD") return { ...text(""), type: "text/event-stream; charset=utf-8" }
+  if (request.method === "HEAD") {
+    return { ...text(""), type: "text/event-stream; charset=utf-8", headers: routes.eventHeaders }
+  }
   routes.events(request, url, response)
   return undefined
 }

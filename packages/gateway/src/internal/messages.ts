@@ -22,11 +22,17 @@ const typeOf = {
  * Encodes a decoded message. Returns the same as `ServerMessage.encodeFrame`, without the schema: a decoded message is
  * valid, and its members have the names of the wire.
  */
-export const encodeMessage = (message: ServerMessage, position?: number): string => {
-  const place = position === undefined ? {} : { position }
+export const encodeMessage = (message: ServerMessage, place?: Place): string => {
   if (message._tag === "UnknownMessage") return JSON.stringify({ ...message.raw, ...place })
   const { _tag, ...members } = message
   return JSON.stringify({ type: typeOf[_tag], ...members, ...place })
+}
+
+/** Where an event is in a log. These are members of its frame; `position` is the last one, where clients look for it. */
+export interface Place {
+  /** When the log stored it, in milliseconds since 1970. */
+  readonly storedAt: number
+  readonly position: number
 }
 
 /** Whether an event is a message of the server. */
@@ -37,26 +43,29 @@ const isData = (event: MeshEvent): event is Data =>
   event._tag === "UnknownMessage"
 
 /** Encodes an event as the text of a frame. */
-export const encode = (event: MeshEvent, position?: number): string =>
-  isData(event) ? encodeMessage(event, position) : GatewayMessages.encodeFrame(publicElement(event), position)
+export const encode = (event: MeshEvent, place?: Place): string => {
+  if (isData(event)) return encodeMessage(event, place)
+  const frame = GatewayMessages.encodeFrame(publicElement(event))
+  return place === undefined ? frame : `${frame.slice(0, -1)},${JSON.stringify(place).slice(1)}`
+}
 
 /** An event for the clients, and its frame. */
 export class Message {
   readonly event: MeshEvent
-  readonly position: number | undefined
+  readonly place: Place | undefined
   /** Its number among those of the gateway, if it has one (see `ring`). */
   number: number | undefined
   #text: string | undefined
   #bytes: Buffer | undefined
 
-  constructor(event: MeshEvent, position?: number) {
+  constructor(event: MeshEvent, place?: Place) {
     this.event = event
-    this.position = position
+    this.place = place
   }
 
   /** The frame as text. */
   get text(): string {
-    return (this.#text ??= encode(this.event, this.position))
+    return (this.#text ??= encode(this.event, this.place))
   }
 
   /** The frame as UTF-8, which all clients share. */

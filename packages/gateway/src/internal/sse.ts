@@ -22,13 +22,17 @@ export const lastPosition = (request: IncomingMessage): number | undefined =>
 /** Reads a position of a log. */
 export const position = (text: string): number | undefined => (/^\d{1,15}$/.test(text) ? Number(text) : undefined)
 
-/** The filter of a log for what a URL subscribes to. */
+/** The header of a stream of events that comes from a log, so that a client knows that it can have the history. */
+export const logHeaders: Readonly<Record<string, string>> = { "x-makima-log": "1" }
+
+/** The filter of a log for what a URL subscribes to. Marks are kept: a gap of the log is a gap of the client. */
 export const filter = (url: URL): MeshLog.Filter => {
   const tasks = url.searchParams.getAll("task").map((task) => TaskId.make(task))
   const [kind, other] = new Set(url.searchParams.getAll("kind"))
   // Without a task, only updates are subscribed.
   const only = tasks.length === 0 ? "updates" : other === undefined ? kind : undefined
   return {
+    keep: "lifecycle",
     ...(tasks.length === 0 ? {} : { tasks }),
     ...(only === "updates" || only === "output" ? { kind: only } : {})
   }
@@ -82,6 +86,8 @@ export interface Options extends ClientOptions {
   readonly requests: number
   /** The newest number. */
   readonly last: () => number
+  /** Further headers of the response. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 export interface SseClient extends OpenClient {
@@ -92,7 +98,7 @@ export interface SseClient extends OpenClient {
 }
 
 export const make = (response: ServerResponse, options: Options): SseClient => {
-  const { after, instance, last, now, onEnd, onTooSlow } = options
+  const { after, headers, instance, last, now, onEnd, onTooSlow } = options
   let unconfirmed = options.requests
   /** Whether the `resync` at the beginning is still to be sent. */
   let opens = false
@@ -134,7 +140,7 @@ export const make = (response: ServerResponse, options: Options): SseClient => {
   const encode = (message: Message): string | undefined => {
     const event = nameOf(message.event)
     if (event === undefined) return undefined
-    const id = message.position === undefined ? `${instance}:${message.number ?? last()}` : `${message.position}`
+    const id = message.place === undefined ? `${instance}:${message.number ?? last()}` : `${message.place.position}`
     return encoder.write({ _tag: "Event", event, id, data: message.text })
   }
 
@@ -178,7 +184,11 @@ export const make = (response: ServerResponse, options: Options): SseClient => {
     }
   }
 
-  response.writeHead(200, { ...Access.securityHeaders, "content-type": "text/event-stream; charset=utf-8" })
+  response.writeHead(200, {
+    ...Access.securityHeaders,
+    ...headers,
+    "content-type": "text/event-stream; charset=utf-8"
+  })
   response.flushHeaders()
   response.on("close", () => ended())
   response.on("error", () => {})

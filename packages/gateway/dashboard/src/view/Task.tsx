@@ -3,7 +3,8 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks"
 import type { Task as BoardTask } from "../model/board.ts"
 import { ago, clock, count, counted, long, shortId, usd } from "../model/format.ts"
 import { plain } from "../model/text.ts"
-import type { Item, Transcript as Model } from "../model/transcript.ts"
+import type { Item } from "../model/transcript.ts"
+import type { Shown } from "../openTask.ts"
 import { attentionText } from "./attentionText.ts"
 import { useStore } from "./context.ts"
 import * as Icon from "./icons.tsx"
@@ -82,7 +83,15 @@ const useFollow = (scroller: { current: HTMLElement | null }) => {
   return { isFollowing, following, jump, leave: () => set(false), onScroll, onWrite, toEnd }
 }
 
-const Transcript = ({ model }: { readonly model: Model }) => {
+/** Where a transcript begins, and what is missing before. */
+const beginning = ({ isLogged, transcript: { dropped, items, pending } }: Shown, now: number): string => {
+  if (dropped > 0) return `${count(dropped)} older entries were dropped to save memory.`
+  if (items.length + pending.length === 0) return "No output yet. It appears here as soon as the task says something."
+  const before = isLogged ? "is not in the log of the gateway" : "is not known to this page"
+  return `The transcript begins at ${clock(items[0]?.at ?? now, now)}. What the task did before ${before}.`
+}
+
+const Transcript = ({ shown }: { readonly shown: Shown }) => {
   const store = useStore()
   // A gap may close without a change of the transcript.
   void store.gaps.value
@@ -90,7 +99,7 @@ const Transcript = ({ model }: { readonly model: Model }) => {
   const inner = useRef<HTMLDivElement>(null)
   const [open, setOpen] = useState<ReadonlySet<number>>(new Set())
   const follow = useFollow(scroller)
-  const { dropped, items, pending } = model
+  const { items, pending } = shown.transcript
   const total = items.length + pending.length
   const keyOf = (index: number): string | number =>
     items[index]?.id ?? `pending ${pending[index - items.length]?.messageType}`
@@ -161,11 +170,8 @@ const Transcript = ({ model }: { readonly model: Model }) => {
         onScroll={follow.onScroll}
       >
         <p class="begin">
-          {dropped > 0
-            ? `${count(dropped)} older entries were dropped to save memory.`
-            : total === 0
-              ? "No output yet. It appears here as soon as the task says something."
-              : `The transcript begins at ${clock(items[0]?.at ?? store.now.peek(), store.now.peek())}. What the task did before is not known to this page.`}
+          {shown.problem === undefined ? "" : `The history could not be read: ${shown.problem}. `}
+          {beginning(shown, store.now.peek())}
         </p>
         <div class="rows" ref={inner} style={{ height: `${list.getTotalSize()}px` }}>
           {list.getVirtualItems().map(({ index, key, start }) => {
@@ -182,7 +188,7 @@ const Transcript = ({ model }: { readonly model: Model }) => {
                 {item !== undefined ? (
                   <TranscriptItem
                     item={item}
-                    gap={item.kind === "gap" ? store.gap(item.gapId) : undefined}
+                    gap={item.kind === "gap" ? shown.gap(item.gapId) : undefined}
                     now={today.current}
                     isOpen={open.has(item.id)}
                     onToggle={(isOpen) => {
@@ -250,6 +256,7 @@ export const Task = ({ taskId }: { readonly taskId: string }) => {
   void store.frames.fast.value
   const [hasCopied, setCopied] = useState(false)
   const task = store.task(taskId)
+  const shown = store.shown(taskId)
   const now = store.now.value
   const attention = task === undefined ? undefined : store.attentionOf(task, now)
   const reason = task === undefined || attention === undefined ? "" : attentionText(attention, task, now)
@@ -289,7 +296,7 @@ export const Task = ({ taskId }: { readonly taskId: string }) => {
         </div>
         {task === undefined ? <p class="faint">This page knows no task with this id yet.</p> : <Facts task={task} />}
       </div>
-      <Transcript key={taskId} model={store.transcript(taskId)} />
+      <Transcript key={`${shown.isLogged} ${taskId}`} shown={shown} />
     </main>
   )
 }

@@ -139,6 +139,8 @@ export const make = Effect.fnUntraced(function* (
 
   const judge: Team["judge"] = Effect.gen(function* () {
     yield* Scope.close(loading, Exit.void)
+    // The last message of each task.
+    yield* update
     const serverLog = yield* server.log
     // The holder writes in the order of the feed, so the log has everything once it has the last message of each task.
     const last = new Set(tasks.map((id) => `${id} ${version}`))

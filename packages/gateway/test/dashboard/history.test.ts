@@ -81,6 +81,35 @@ Chromium.describeInChromium("a transcript of a gateway with a log", (test) => {
       assert.deepStrictEqual(yield* Effect.promise(() => order(page, texts)), texts)
     }))
 
+  test("reads nothing while the page is hidden, and continues where it was when the page is visible again", () =>
+    Effect.gen(function* () {
+      const { append, log } = yield* makeLog
+      yield* append([World.updated("a", 1), World.output("a", "Said before.")])
+      const world = yield* World.make({ gateway: { log } })
+      const { page } = yield* World.open(world, { path: "/#/task/a" })
+      const text = transcript(page)
+      yield* Effect.promise(() => text.getByText("Said before.").waitFor())
+      const requests: Array<string> = []
+      page.on("request", (request) => void (request.url().includes("/events") && requests.push(request.url())))
+      const setHidden = (isHidden: boolean) =>
+        Effect.promise(() =>
+          page.evaluate((isHidden) => {
+            Object.defineProperty(document, "hidden", { configurable: true, value: isHidden })
+            document.dispatchEvent(new Event("visibilitychange"))
+          }, isHidden)
+        )
+      const ended = page.waitForEvent("requestfailed", (request) => request.url().includes("/events?task=a"))
+      yield* setHidden(true)
+      yield* Effect.promise(() => ended)
+      yield* append([World.output("a", "Said while it was hidden.")])
+      assert.deepStrictEqual(requests, [])
+      yield* setHidden(false)
+      yield* Effect.promise(() => text.getByText("Said while it was hidden.").waitFor())
+      const texts = ["Said before.", "Said while it was hidden."]
+      assert.deepStrictEqual(yield* Effect.promise(() => order(page, texts)), texts)
+      assert.strictEqual(requests.length, 1)
+    }))
+
   test("says that the log failed, and shows what the page receives itself", () =>
     Effect.gen(function* () {
       const { log } = yield* makeLog

@@ -71,7 +71,6 @@ export const make = (frames: Frames): Models => {
       const at = Date.now()
       board.fold(events, at)
       transcripts.pieces(events)
-      for (const gap of gaps.fold(events, at)) transcripts.gap(gap.id, gap.taskId, at)
       const count = events.reduce((sum, { _tag }) => sum + (_tag === "TaskUpdated" || _tag === "TaskOutput" ? 1 : 0), 0)
       if (count > 0) {
         activity.add(at, count)
@@ -81,7 +80,18 @@ export const make = (frames: Frames): Models => {
       frames.requestSlow()
     },
     joined(events) {
-      transcripts.fold(events, Date.now())
+      const at = Date.now()
+      let start = 0
+      // A gap stands in a transcript after the output that arrived before it, also within a batch.
+      for (const [index, event] of events.entries()) {
+        if (event._tag === "TaskUpdated" || event._tag === "TaskOutput") continue
+        const added = gaps.fold([event], at)
+        if (added.length === 0) continue
+        transcripts.fold(events.slice(start, index), at)
+        for (const gap of added) transcripts.gap(gap.id, gap.taskId, at)
+        start = index
+      }
+      transcripts.fold(events.slice(start), at)
       frames.request()
     },
     listed(tasks) {

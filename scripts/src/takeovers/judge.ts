@@ -9,7 +9,7 @@ import type { Entry } from "@makima-stream/log/MeshLog"
 import type { ServerLog } from "@makima-stream/test-kit/ServerLog"
 
 export interface Verdict {
-  /** Messages that the server sent to at least one relay. */
+  /** Messages that the server sent to at least one relay, from the first one of each task that the log has. */
   readonly sent: number
   /** Messages that the log does not have. */
   readonly lost: number
@@ -87,8 +87,13 @@ export const judge = (log: ServerLog, entries: ReadonlyArray<Entry>): Verdict =>
     sequence.last = { place, stretch }
   }
   for (const { seen } of sequences.values()) {
-    sent += seen.length
-    lost += seen.filter((stretch) => stretch === undefined).length
+    // The log begins with the first relay that subscribed to the task: others may have received more before.
+    const first = Math.max(
+      0,
+      seen.findIndex((stretch) => stretch !== undefined)
+    )
+    sent += seen.length - first
+    lost += seen.slice(first).filter((stretch) => stretch === undefined).length
   }
   return { sent, lost, unmarked, doubled, disordered, unexpected, marks }
 }

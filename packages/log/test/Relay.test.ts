@@ -128,8 +128,8 @@ describe("Relay", () => {
 
   describe("in a team", () => {
     /** Two relays, aligned. */
-    const aligned = Effect.fnUntraced(function* () {
-      const team = yield* Team.make()
+    const aligned = Effect.fnUntraced(function* (options?: Parameters<typeof Team.make>[0]) {
+      const team = yield* Team.make(options)
       const one = yield* team.start("one")
       yield* Team.settle
       const two = yield* team.start("two")
@@ -221,6 +221,39 @@ describe("Relay", () => {
         }
         assert.deepStrictEqual(yield* verdictOf(team), flawless)
       })
+    )
+
+    it.effect(
+      "writes what it had not written when it lost the lease, if the next holder ends before it writes that",
+      () =>
+        Effect.gen(function* () {
+          let isStalled = false
+          const { next, one, team, two } = yield* aligned({
+            engine: (store) =>
+              Effect.map(MemoryLog.makeEngine({ store }), (engine) => ({
+                ...engine,
+                append: (events, fence) =>
+                  Effect.suspend(() => (isStalled ? Effect.never : engine.append(events, fence)))
+              }))
+          })
+          const load = Effect.fnUntraced(function* (times: number) {
+            for (let n = 0; n < times; n++) {
+              yield* team.emit(next())
+              yield* Team.pass(50)
+            }
+          })
+          yield* one.cutOff
+          isStalled = true
+          yield* load(90)
+          assert.strictEqual((yield* SubscriptionRef.get(two.status)).role, "holder")
+          yield* two.kill
+          isStalled = false
+          yield* one.restore
+          yield* load(120)
+          assert.strictEqual((yield* SubscriptionRef.get(one.status)).role, "holder")
+          const { disordered, doubled, lost } = yield* team.judge
+          assert.deepStrictEqual({ lost, doubled, disordered }, { lost: 0, doubled: 0, disordered: 0 })
+        })
     )
 
     for (const distinct of [1, 1000]) {

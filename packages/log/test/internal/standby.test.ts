@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as MeshError from "@makima-stream/core/MeshError"
 import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import * as TaskId from "@makima-stream/core/TaskId"
 import { Standby } from "../../src/internal/relay/standby.ts"
@@ -14,6 +15,14 @@ const output = (taskId: TaskId.TaskId, content: string): MeshEvent => ({
 const outputs = (taskId: TaskId.TaskId, from: number, to: number): Array<MeshEvent> =>
   Array.from({ length: to - from }, (_, n) => output(taskId, `${from + n}`))
 const connected: MeshEvent = { _tag: "Connected", epoch: 1, at: 0 }
+const disconnected: MeshEvent = {
+  _tag: "Disconnected",
+  epoch: 1,
+  opened: true,
+  attempt: 1,
+  reason: new MeshError.ConnectionLost({}),
+  at: 0
+}
 const started: MeshEvent = { _tag: "Resync", epoch: 1, reason: { _tag: "Started" } }
 
 /** Contents of output, and the reasons of marks with their tasks. */
@@ -93,6 +102,53 @@ describe("Standby", () => {
     standby.feedIsLate(1600)
     standby.offerFeed(outputs(a, 3, 5), 1700)
     assert.deepStrictEqual(labels(standby.takeOver(1800, 0)), ["Unaligned", "3", "4"])
+  })
+
+  for (const end of ["late", "disconnected"] as const) {
+    it(`keeps what a feed delivered before it was ${end}, also of a task that is quiet afterwards`, () => {
+      const standby = join()
+      standby.offerFeed(outputs(a, 0, 3), 200)
+      if (end === "late") {
+        standby.feedIsLate(300)
+        standby.feedIsCurrent(900, 1000)
+      } else {
+        standby.offerFeed([disconnected], 300)
+        standby.offerFeed([connected, started], 1000)
+      }
+      // So many that the standby forgets what the log has.
+      standby.offerFeed(outputs(b, 0, 1100), 1100)
+      assert.deepStrictEqual(labels(standby.takeOver(1200, 0)), [
+        "Unaligned",
+        ...labels(outputs(a, 0, 3)),
+        ...labels(outputs(b, 0, 1100))
+      ])
+    })
+  }
+
+  it("appends what the log lacked when the feed became late, also if it is aligned again in that task", () => {
+    const standby = align()
+    standby.offerFeed(outputs(a, 0, 3), 1100)
+    standby.feedIsLate(1200)
+    standby.feedIsCurrent(1900, 2000)
+    standby.offerLog(output(b, "1"), 2000)
+    assert.deepStrictEqual(labels(standby.takeOver(2100, 0)), ["Unaligned", "0", "1", "2"])
+  })
+
+  it("writes what it had not written as a holder if it takes over again, after a mark", () => {
+    const standby = join()
+    standby.remember(outputs(a, 0, 3), 0)
+    standby.offerFeed(outputs(a, 3, 5), 200)
+    assert.deepStrictEqual(labels(standby.takeOver(300, 0)), ["Unaligned", "0", "1", "2", "3", "4"])
+  })
+
+  it("forgets what it had not written as a holder once the next holder has written it", () => {
+    const standby = join()
+    standby.remember(outputs(a, 0, 3), 0)
+    for (const event of outputs(a, 0, 3)) standby.offerLog(event, 100)
+    standby.feedIsCurrent(900, 900)
+    standby.logIsCurrent(900, 900)
+    standby.offerFeed(outputs(a, 3, 5), 1000)
+    assert.deepStrictEqual(labels(standby.takeOver(1100, 0)), ["3", "4"])
   })
 
   it("opens a connection in a closed log, with everything that the feed delivered", () => {

@@ -207,8 +207,12 @@ const make = Effect.fnUntraced(function* (log: Log, settings: Settings): Effect.
     if (!disconnected.isOpen()) events.push({ _tag: "Connected", epoch: 0, at: wall() })
     if (confirmed.isOpen()) events.push({ _tag: "Resync", epoch: 0, reason: { _tag: "Started" } })
     standby.offerFeed(events, monotonic())
-    if (lateness.isLate) standby.feedIsLate(monotonic())
     const { lease, pending, writer } = holder
+    standby.remember(
+      pending.map(({ event }) => event),
+      monotonic()
+    )
+    if (lateness.isLate) standby.feedIsLate(monotonic())
     const next: Waiting = { role: "standby", standby, unwritten: { term: lease.term, writer, pending }, echoed: 0 }
     current = next
     holding.closeUnsafe()

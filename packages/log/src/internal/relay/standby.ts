@@ -103,7 +103,27 @@ export class Standby {
   feedIsLate(now: number): void {
     if (this.#isLate) return
     this.#isLate = true
-    this.#merge?.offer(feed, [endAt(0)], now)
+    if (this.#merge === undefined) return
+    this.#unplace(this.#merge)
+    this.#merge.offer(feed, [endAt(0)], now)
+  }
+
+  /**
+   * The feed ends as an input of the merge, which then forgets the messages that it had not
+   * aligned yet. The log may have them or not.
+   */
+  #unplace(merge: Merge.Merge): void {
+    this.#heard = this.#lacking(merge).map((heard) => ({ ...heard, isPlaced: false }))
+  }
+
+  /**
+   * This relay was the holder before, and did not write these events. The next holder writes
+   * them, unless it ends before that.
+   */
+  remember(events: ReadonlyArray<MeshEvent>, now: number): void {
+    for (const event of events) {
+      if (isMessage(event) || isKept(event)) this.#heard.push({ event, at: now, isPlaced: false })
+    }
   }
 
   /** The feed has delivered everything that arrived before `time`. */
@@ -135,12 +155,14 @@ export class Standby {
       if (isConfirmation(event)) this.#isConfirmed = true
     }
     const merge = this.#merge
+    const isEnding = events.some(({ _tag }) => _tag === "Disconnected")
+    if (merge !== undefined && isEnding) this.#unplace(merge)
     const isPlaced = merge !== undefined && !this.#isLate
     const others = isPlaced
       ? merge.offer(feed, events, now).filter((event) => !isMessage(event) && isKept(event))
       : events.filter((event) => !isMessage(event) && (merge === undefined || isKept(event)))
     const kept = merge === undefined ? events : [...events.filter(isMessage), ...others]
-    for (const event of kept) this.#heard.push({ event, at: now, isPlaced })
+    for (const event of kept) this.#heard.push({ event, at: now, isPlaced: isPlaced && !isEnding })
     if (merge !== undefined && this.#heard.length > this.#limit) this.#clean(merge)
   }
 
@@ -176,7 +198,7 @@ export class Standby {
 
   /** What the feed delivered and the log did not, or may not have, in the order of the feed. */
   #lacking(merge: Merge.Merge): Array<Heard> {
-    const missing = new Set<MeshEvent>(merge.missing(log).flatMap(({ messages }) => messages ?? []))
+    const missing = missingIn(merge)
     const unplaced = new Set(unalignedIn(merge).map(({ kind, taskId }) => `${kind}:${taskId}`))
     const isWhole = isAligned(merge)
     const mayLack = ({ at, event, isPlaced }: Heard): boolean => {
@@ -203,6 +225,7 @@ export class Standby {
       return this.#isConfirmed && !heard.some(isConfirmation) ? [...opening, started, ...heard] : [...opening, ...heard]
     }
     const lacking = this.#lacking(merge)
+    const missing = missingIn(merge)
     const eventOf = ({ event }: Heard): MeshEvent => event
     if (isAligned(merge)) return lacking.map(eventOf)
     // If the feed is aligned and the log is not, the merge does not mark the tasks where the log is behind.
@@ -211,15 +234,19 @@ export class Standby {
     const marksOfTasks = Array.from(new Set(behind), (taskId): MeshEvent => ({ ...unaligned, taskId }))
     const marks = found.length + marksOfTasks.length === 0 ? [unaligned] : [...found, ...marksOfTasks]
     const marked = new Set(marks.map((mark) => ("taskId" in mark ? mark.taskId : undefined)))
-    // In the other tasks the feed is aligned, so the log has what was heard before it joined.
+    // In the other tasks the feed is aligned, so the log has what was heard before it joined, unless the merge misses it.
     const isIn = ({ event, isPlaced }: Heard): boolean =>
-      isPlaced || marked.has(undefined) || ("taskId" in event && marked.has(event.taskId))
+      !isMessage(event) || isPlaced || missing.has(event) || marked.has(undefined) || marked.has(event.taskId)
     return [...marks, ...lacking.filter(isIn).map(eventOf)]
   }
 }
 
 /** Whether each input can replace the other one. The log is not aligned in a task if it is too far behind. */
 const isAligned = (merge: Merge.Merge): boolean => merge.isAligned(feed) && merge.isAligned(log)
+
+/** The messages that the merge has emitted and the log has not delivered. */
+const missingIn = (merge: Merge.Merge): ReadonlySet<MeshEvent> =>
+  new Set(merge.missing(log).flatMap(({ messages }) => messages ?? []))
 
 /** The sequences in which the log and the feed are not aligned. */
 const unalignedIn = (merge: Merge.Merge): ReadonlyArray<Merge.Missing> =>
@@ -229,7 +256,7 @@ interface Heard {
   readonly event: MeshEvent
   /** When, on the monotonic clock. */
   readonly at: number
-  /** Whether it was offered to the merge. Otherwise the log may hold it or not, until the feed is aligned. */
+  /** Whether the merge knows it. Otherwise the log may have it or not, until the feed is aligned. */
   readonly isPlaced: boolean
 }
 

@@ -88,6 +88,9 @@ const isFree = (cell: Cell, seen: Seen, now: number): boolean => {
   return owner === undefined || now - seen.at >= ttl
 }
 
+/** Whether a failed change may have been stored. */
+const isUnknown = ({ reason }: LogError): boolean => reason._tag === "Unavailable"
+
 /** Waits for a lease, and renews it in the scope. */
 export const acquire = Effect.fnUntraced(function* (
   cells: Cells,
@@ -114,12 +117,17 @@ export const acquire = Effect.fnUntraced(function* (
           const proven = prove(cell, lookedAt)
           if (proven !== undefined) options?.onComplete?.(proven)
         }
-        if (cell !== undefined && seen !== undefined && !isFree(cell, seen, now)) freeSince = undefined
+        // An attempt that seemed to fail was stored.
+        const isOwn = cell !== undefined && decode(cell.value).owner === owner
+        if (cell !== undefined && seen !== undefined && !isOwn && !isFree(cell, seen, now)) freeSince = undefined
         else freeSince ??= now
-        if (freeSince !== undefined && now - freeSince >= delay(seen?.at ?? now)) {
-          const term = cell === undefined ? 1 : decode(cell.value).term + 1
-          const value: Value = { term, owner, ttl }
-          const revision = yield* cells.set(key, JSON.stringify(value), cell?.revision ?? 0)
+        if (isOwn || (freeSince !== undefined && now - freeSince >= delay(seen?.at ?? now))) {
+          const last = cell === undefined ? 0 : decode(cell.value).term
+          const value: Value = { term: isOwn ? last : last + 1, owner, ttl }
+          const attempt = cells.set(key, JSON.stringify(value), cell?.revision ?? 0)
+          const revision = yield* Effect.catchIf(attempt, isUnknown, () =>
+            Effect.as(restore(Effect.sleep(poll)), undefined)
+          )
           if (revision !== undefined)
             return yield* hold(cells, { name, key, value, revision, since: now, behind: options?.behind })
         } else {

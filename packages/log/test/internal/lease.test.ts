@@ -1,4 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
+import { LogError, Unavailable } from "@makima-stream/log/LogError"
+import * as MemoryLog from "@makima-stream/log/MemoryLog"
 import * as Lease from "../../src/internal/lease.ts"
 
 const cell = (revision: number, behind?: number) => ({
@@ -29,4 +34,30 @@ describe("makeProof", () => {
     prove(cell(2, 0), 100)
     assert.strictEqual(prove(cell(9, 0), 5000), 0)
   })
+})
+
+describe("acquire", () => {
+  for (const isStored of [true, false]) {
+    it.effect(
+      `acquires at once after an attempt whose answer was lost, if the log has ${isStored ? "stored" : "not stored"} it`,
+      () =>
+        Effect.gen(function* () {
+          const { cells } = yield* MemoryLog.makeEngine()
+          let attempts = 0
+          const lossy: typeof cells = {
+            ...cells,
+            set: (key, value, revision) => {
+              if (++attempts > 1) return cells.set(key, value, revision)
+              const lost = new LogError({ reason: new Unavailable({ cause: new Error("timeout") }) })
+              return isStored ? Effect.andThen(cells.set(key, value, revision), Effect.fail(lost)) : Effect.fail(lost)
+            }
+          }
+          const acquiring = yield* Effect.forkScoped(Lease.acquire(lossy, "relay", { timeToLive: "10 seconds" }))
+          yield* TestClock.adjust("500 millis")
+          const lease = yield* Fiber.join(acquiring)
+          assert.strictEqual(lease.term, 1)
+          assert.isTrue(yield* lease.isHeld)
+        })
+    )
+  }
 })

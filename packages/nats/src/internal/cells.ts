@@ -41,7 +41,7 @@ export const make = (
   /** Called after a lease has got a new holder, before that is reported. */
   onLease: (name: string) => Effect.Effect<void, LogError>
 ): Cells => {
-  /** The holders that this process has set. They show whether a write is a renewal. */
+  /** The holders that this process has set and reported. They show whether a write is a renewal. */
   const holders = new Map<string, string>()
 
   const read = async (key: string): Promise<Cell | undefined> => {
@@ -59,13 +59,12 @@ export const make = (
       throw error
     }
   }
-  /** Whether a value of a lease names another holder than the last one that was set here. */
-  const changesHands = (key: string, value: string): boolean => {
+  /** Reports a lease whose holder is another one than the last one that was reported here. */
+  const report = (key: string, value: string): Effect.Effect<void, LogError> => {
     const { owner, term } = JSON.parse(value) as { readonly owner?: string; readonly term: number }
     const holder = `${term} ${owner ?? ""}`
-    if (holders.get(key) === holder) return false
-    holders.set(key, holder)
-    return true
+    if (!key.startsWith(leasePrefix) || holders.get(key) === holder) return Effect.void
+    return Effect.tap(onLease(key.slice(leasePrefix.length)), () => Effect.sync(() => holders.set(key, holder)))
   }
 
   return {
@@ -80,10 +79,7 @@ export const make = (
     set: (key, value, revision) =>
       Effect.tap(
         attempt(() => write(key, value, revision)),
-        (next) =>
-          next !== undefined && key.startsWith(leasePrefix) && changesHands(key, value)
-            ? onLease(key.slice(leasePrefix.length))
-            : Effect.void
+        (next) => (next === undefined ? Effect.void : report(key, value))
       ),
     remove: (key, revision) =>
       attempt(async () => {

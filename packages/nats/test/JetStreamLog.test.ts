@@ -83,6 +83,25 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("fails with Full when the server has no space, and everything before stays readable", () =>
+    Effect.gen(function* () {
+      const server = yield* Server.startWith(512 * 1024)
+      const log = yield* JetStreamLog.make({ servers: server.url, timeout: "1 second" })
+      let appended = 0
+      let exit: Exit.Exit<unknown, LogError> = Exit.void
+      while (Exit.isSuccess(exit) && appended < 20_000) {
+        exit = yield* Effect.exit(log.append(outputs(appended, appended + 50)))
+        if (Exit.isSuccess(exit)) appended += 50
+      }
+      assert.strictEqual(reasonOf(exit), "Full")
+      // A batch that failed may be stored in part. Nothing before it is missing, and it is not stored twice later.
+      const stored = contents(yield* readAll(log))
+      assert.isAtLeast(stored.length, appended)
+      assert.isBelow(stored.length, appended + 50)
+      assert.deepStrictEqual(stored, range(0, stored.length))
+    }).pipe(Effect.scoped)
+  )
+
   it.live("stores nothing of an append after another process has acquired its lease", () =>
     Effect.gen(function* () {
       const server = yield* Server.start

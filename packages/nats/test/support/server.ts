@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Deferred from "effect/Deferred"
@@ -25,7 +25,7 @@ const launch = (directory: string, port: number): Effect.Effect<readonly [ChildP
     const listening = yield* Deferred.make<number>()
     const child = spawn(
       "nats-server",
-      ["--jetstream", "--store_dir", directory, "--addr", "127.0.0.1", "--port", String(port)],
+      ["--config", join(directory, "nats.conf"), "--addr", "127.0.0.1", "--port", String(port)],
       { stdio: ["ignore", "ignore", "pipe"] }
     )
     let text = ""
@@ -45,11 +45,17 @@ const end = (child: ChildProcess): Effect.Effect<void> =>
     child.kill("SIGKILL")
   })
 
-/** Starts a server on a free port. The scope ends it and removes its store. */
-export const start: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(function* () {
+/** Starts a server on a free port, whose store has at most so many bytes. The scope ends it and removes its store. */
+export const startWith = Effect.fnUntraced(function* (
+  maxStoreBytes: number | undefined
+): Effect.fn.Return<Server, never, Scope.Scope> {
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "makima-nats-"))),
     (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+  )
+  const limit = maxStoreBytes === undefined ? "" : `, max_file_store: ${maxStoreBytes}`
+  yield* Effect.sync(() =>
+    writeFileSync(join(directory, "nats.conf"), `jetstream { store_dir: ${JSON.stringify(directory)}${limit} }\n`)
   )
   let [child, port] = yield* launch(directory, -1)
   yield* Effect.addFinalizer(() => Effect.suspend(() => end(child)))
@@ -62,3 +68,6 @@ export const start: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(funct
   const kill = Effect.suspend(() => end(child))
   return { url: `nats://127.0.0.1:${port}`, directory, kill, start: again, restart: Effect.andThen(kill, again) }
 })
+
+/** Starts a server on a free port. The scope ends it and removes its store. */
+export const start: Effect.Effect<Server, never, Scope.Scope> = startWith(undefined)

@@ -120,9 +120,12 @@ describe("a client of a gateway", () => {
             assert.isAtMost(report.lostWhileConnected, stats.dropped, Audit.format(report))
             assert.isTrue(Audit.isClean({ ...report, lostWhileConnected: 0 }), Audit.format(report))
             const overflows = seen.filter(({ event }) => event._tag === "Resync" && event.reason._tag === "Overflow")
-            if (marks) assert.isAbove(overflows.length, 0)
-            else assert.isAbove(stats.closedAsSlow, 0)
-            if (marks && cuts === "none") assert.strictEqual(report.lostWhileConnected, stats.dropped)
+            assert.isAbove(marks ? stats.dropped : stats.closedAsSlow, 0)
+            // A cut can end the connection before its `Overflow` arrives. Then the mark of the next connection stands for it.
+            if (marks && cuts === "none") {
+              assert.isAbove(overflows.length, 0)
+              assert.strictEqual(report.lostWhileConnected, stats.dropped)
+            }
           })
       )
     }

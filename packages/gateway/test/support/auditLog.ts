@@ -19,6 +19,25 @@ const numberOf = (event: MeshEvent): number | undefined => {
   return event._tag === "TaskOutput" ? Number(event.content) : undefined
 }
 
+/**
+ * The connection on which each message was seen first, counted as in `make`. A client with a backlog sees a message, and even
+ * the end of a connection, long after the server has sent what belongs to the next one.
+ */
+const connectionsOf = (seen: ReadonlyArray<Seen>): ReadonlyMap<number, number> => {
+  const found = new Map<number, number>()
+  let connection = 1
+  let isReported = false
+  for (const { event } of seen) {
+    const number = numberOf(event)
+    if (number !== undefined && !found.has(number)) found.set(number, connection)
+    if (event._tag === "Connected") isReported = true
+    if (event._tag !== "Disconnected" || !isReported) continue
+    connection++
+    isReported = false
+  }
+  return found
+}
+
 export const make = (
   emitted: ReadonlyArray<ServerMessage>,
   seen: ReadonlyArray<Seen>,
@@ -34,7 +53,7 @@ export const make = (
   let isOpen = false
   let isReported = false
   let isMarked = false
-  const arrived = new Set(seen.map(({ event }) => numberOf(event)))
+  const arrived = connectionsOf(seen)
   const open = (): void => {
     connection++
     isOpen = true
@@ -51,6 +70,8 @@ export const make = (
       const message = emitted[next]
       if (message === undefined) continue
       const emission = next + 1
+      // It belongs to a later connection, as does everything after it.
+      if ((arrived.get(emission) ?? 0) > connection) return
       if (isMarked || arrived.has(emission)) send(connection, emission, message)
       else add({ _tag: "Unheard", emission, message })
     }

@@ -12,7 +12,7 @@ const maxParagraph = 30_000
 const delimiters = /[*_[\]<>~]/g
 const maxDelimiters = 1500
 
-/** Lists and quotes within each other, deeper than anybody writes. The parser would need a stack as deep as they are. */
+/** Lists and quotes within each other, deeper than people write. The parser would need a stack as deep as they are. */
 const deep = /^(?:[ \t]*(?:>|[-*+]|\d{1,9}[.)])){40}/m
 
 /** Whether a paragraph takes little time to parse. */

@@ -9,6 +9,7 @@ import { run, type World } from "../../../core/test/support/mergeWorld.ts"
 import { modulesWith, type Modules, type Patch } from "./mutants.ts"
 
 const sequence = "internal/merge/sequence.ts"
+const inputs = "internal/merge/inputs.ts"
 const machine = "internal/merge/machine.ts"
 const feed = "internal/merge/feed.ts"
 
@@ -30,25 +31,25 @@ const mutants: ReadonlyArray<Mutant> = [
     patch: {
       file: sequence,
       from: `    } else if (message._tag === "TaskUpdated" && message.version !== undefined) {
-      const places = matches(this.#messages, message, this.#head)
-      if (places.length === 1)`,
+      const indexes = this.#emitted.indexesOf(message)
+      if (indexes.length === 1)`,
       to: `    } else {
-      const places = matches(this.#messages, message, this.#head)
-      if (places.length >= 1)`
+      const indexes = this.#emitted.indexesOf(message)
+      if (indexes.length >= 1)`
     },
     world: { contents: 3 }
   },
   {
     name: "counts before it is aligned",
-    patch: { file: machine, from: `leads ? "aligned" : "joining"`, to: `"aligned"` },
+    patch: { file: inputs, from: `leads ? "aligned" : "joining"`, to: `"aligned"` },
     world: { contents: 1 }
   },
   {
     name: "skips the comparison",
     patch: {
       file: sequence,
-      from: "member.at < this.#base || isSame(",
-      to: "member.at < this.#base || true || isSame("
+      from: "member.at < this.#emitted.base || isSame(",
+      to: "member.at < this.#emitted.base || true || isSame("
     },
     world: { skips: 0.01 }
   },

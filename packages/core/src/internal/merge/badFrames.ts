@@ -9,10 +9,8 @@
  * nothing: after the other inputs had delivered everything from before it, a boundary
  * of its own input has compared the places.
  */
+import { copyMillis } from "./copies.ts"
 import type { Kind } from "./sequence.ts"
-
-/** For how long a copy can be recognised, and is waited for, in milliseconds. */
-export const copyMillis = 10_000
 
 interface BadFrame {
   readonly at: number

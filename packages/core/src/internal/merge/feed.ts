@@ -5,8 +5,7 @@
  * - One fiber for each connection pulls it, and waits until the consumer has taken
  *   its last batch. The consumer's pull merges, so the interest and the
  *   confirmations change in the order in which elements are pulled.
- * - One fiber requests boundaries: often while an input is not aligned, and rarely
- *   otherwise, to detect that the server has skipped messages.
+ * - One fiber requests boundaries (`boundaryRequests.ts`).
  * - Dials are at least `dialSpacing` apart, so that a server that has just started
  *   again is not dialled twice at once.
  *
@@ -28,14 +27,15 @@ import type { Connected, Disconnected, MeshEvent, Resync } from "../../MeshEvent
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { UnknownMessage } from "../../ServerMessage.ts"
 import * as Connection from "../session/connection.ts"
-import type { ConnectionStatus, Group, MergedOptions } from "../session/connections.ts"
+import type { Group, MergedOptions } from "../session/connections.ts"
 import type { Extension } from "../session/extension.ts"
 import type { Key } from "../session/subscriptions.ts"
 import { monotonicMillis } from "../time.ts"
+import * as BoundaryRequests from "./boundaryRequests.ts"
 import * as BoundarySocket from "./boundarySocket.ts"
 import { Machine, type Settings } from "./machine.ts"
 import * as Renewal from "./renewal.ts"
-import type { Kind } from "./sequence.ts"
+import { Statuses } from "./statuses.ts"
 import * as Table from "./table.ts"
 
 export interface GroupOptions {
@@ -47,18 +47,8 @@ export interface GroupOptions {
 /** The shortest time between two dials, in milliseconds. */
 export const dialSpacing = 1000
 
-/**
- * The time between two requests of boundaries in milliseconds: it grows from
- * `firstAsk` to `lastAsk` while an input is not aligned, and is `askAnyway` otherwise.
- */
-const firstAsk = 100
-const lastAsk = 2000
-const askAnyway = 10_000
-
 /** How long a connection that has given up is not dialled, in milliseconds, while another one has not. */
 const redialAfter = 300_000
-
-const kinds: ReadonlyArray<Kind> = ["updates", "output"]
 
 /** A key of a connection's table that was confirmed, at its place among the elements. */
 interface Placed {
@@ -141,7 +131,8 @@ class MergedFeed<Extra> {
   readonly #parts: Parts
   readonly #machine: Machine
   #inputs: ReadonlyArray<Input> = []
-  readonly #status: Array<ConnectionStatus>
+  readonly #statuses: Statuses
+  readonly #requests: BoundaryRequests.BoundaryRequests
   #epoch: number
   #isConnected = false
   #isRunning = false
@@ -159,8 +150,6 @@ class MergedFeed<Extra> {
   #publishedRevision = -1
   /** Open while something is ready. */
   readonly #items = Latch.makeUnsafe(false)
-  /** Open when boundaries may be needed. */
-  readonly #needed = Latch.makeUnsafe(false)
   /** How many disagreements and overruns were seen. */
   #seen = 0
 
@@ -171,7 +160,7 @@ class MergedFeed<Extra> {
     this.#table = table
     this.#parts = parts
     this.#epoch = own.epoch ?? 0
-    this.#status = Array.from({ length: options.settings.inputs }, () => ({ _tag: "Connecting", attempt: 0 }))
+    this.#statuses = new Statuses(options.settings.inputs)
     this.#machine = new Machine({
       ...options.settings,
       epoch: this.#epoch,
@@ -187,6 +176,17 @@ class MergedFeed<Extra> {
         })),
       parts.scope
     )
+    this.#requests = BoundaryRequests.make({
+      isJoining: (kind) => this.#machine.isJoining(kind),
+      isLagging: (kind) => this.#machine.isLagging(kind),
+      request: (kind) =>
+        Effect.suspend(() => {
+          const now = this.#now()
+          return Effect.forEach(this.#inputs, ({ boundaries }) => boundaries.request(kind, now), { discard: true })
+        }),
+      // A message may have aligned an input since the last round.
+      afterRound: this.#publishStatus
+    })
     table.onUnwanted = (kind, taskId) => this.#machine.forget(kind, taskId, this.#now())
   }
 
@@ -257,7 +257,7 @@ class MergedFeed<Extra> {
   })
 
   #published(out: ReadonlyArray<Element<Extra>>): Effect.Effect<Batch<Extra>, MeshError.MeshError> {
-    this.#needed.openUnsafe()
+    this.#requests.wake()
     const publish = Effect.andThen(this.#publishStatus, this.#publishSubscriptions)
     return Effect.andThen(publish, isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : this.pull)
   }
@@ -267,7 +267,7 @@ class MergedFeed<Extra> {
 
   readonly #run: Effect.Effect<void> = Effect.suspend(() =>
     Effect.forEach(
-      [...this.#inputs.map((input, i) => this.#read(input, i)), this.#ask],
+      [...this.#inputs.map((input, i) => this.#read(input, i)), this.#requests.run],
       (effect) => Effect.forkIn(effect, this.#parts.scope),
       { discard: true }
     )
@@ -449,7 +449,7 @@ class MergedFeed<Extra> {
   #onFailed(i: number, cause: Cause.Cause<MeshError.MeshError>): Effect.Effect<void> {
     this.#failed++
     const error = Cause.findError(cause)
-    if (error._tag === "Success") this.#status[i] = { _tag: "Failed", error: error.success }
+    if (error._tag === "Success") this.#statuses.failed(i, error.success)
     // A defect of the program, such as a `classify` that throws, ends the feed.
     if (this.#failed === this.#inputs.length || error._tag !== "Success") {
       this.#ended ??= cause
@@ -471,7 +471,7 @@ class MergedFeed<Extra> {
       if (wait > 0) return Effect.andThen(Effect.sleep(Math.ceil(wait)), this.#onDial(i, attempt))
       this.#dials.lastAt = this.#now()
       this.#machine.open(i, this.#dials.lastAt)
-      this.#status[i] = { _tag: "Connecting", attempt }
+      this.#statuses.dialled(i, attempt)
       const { onDial } = this.#own
       const dialled = onDial === undefined || this.#isConnected ? Effect.void : onDial(attempt)
       return Effect.andThen(dialled, this.#publishStatus)
@@ -479,59 +479,25 @@ class MergedFeed<Extra> {
   }
 
   // ---------------------------------------------------------------------------
-  // boundaries
-  // ---------------------------------------------------------------------------
-
-  /** Requests the boundaries that can align an input. */
-  readonly #ask: Effect.Effect<void> = Effect.suspend(() => {
-    let wait = firstAsk
-    let wasJoining = false
-    const round = Effect.suspend(() => {
-      this.#needed.closeUnsafe()
-      const joining = kinds.filter((kind) => this.#machine.isJoining(kind))
-      const asked = kinds.filter((kind) => joining.includes(kind) || this.#machine.isLagging(kind))
-      if (joining.length > 0 !== wasJoining) wait = firstAsk
-      wasJoining = joining.length > 0
-      const now = this.#now()
-      const requests = asked.flatMap((kind) => this.#inputs.map(({ boundaries }) => boundaries.request(kind, now)))
-      const calm = Effect.raceFirst(Effect.sleep(askAnyway), this.#needed.await)
-      // The answer to a request wakes this as well. Without a pause, an input that stays behind would be asked at once again.
-      const pause = Effect.sleep(wait)
-      const next = asked.length === 0 ? calm : joining.length > 0 ? pause : Effect.andThen(pause, calm)
-      wait = asked.length === 0 ? firstAsk : Math.min(wait * 2, lastAsk)
-      // A message may have aligned an input since the last round.
-      return Effect.andThen(Effect.all([...requests, this.#publishStatus], { discard: true }), next)
-    })
-    return Effect.forever(round)
-  })
-
-  // ---------------------------------------------------------------------------
   // what is visible
   // ---------------------------------------------------------------------------
 
-  #note(i: number, element: MeshEvent): void {
+  #note(i: number, element: Connected | Disconnected): void {
     const input = this.#inputs[i]
     input?.placed.clear()
     if (element._tag === "Connected") {
       if (input !== undefined) input.epoch = element.epoch
-      this.#status[i] = { _tag: "Online", epoch: element.epoch, since: element.at, isAligned: false }
-    } else if (element._tag === "Disconnected" && element.retryInMillis !== undefined) {
-      const { at, attempt, reason, retryInMillis } = element
-      this.#status[i] = { _tag: "Offline", attempt, reason, retryAt: at + retryInMillis }
+      this.#statuses.connected(i, element)
+    } else {
+      this.#statuses.disconnected(i, element)
     }
   }
 
   readonly #publishStatus: Effect.Effect<void> = Effect.suspend(() => {
-    let aligned = 0
-    this.#status.forEach((status, i) => {
-      if (status._tag !== "Online") return
-      const isAligned = this.#machine.isAligned(i)
-      if (isAligned) aligned++
-      if (isAligned !== status.isAligned) this.#status[i] = { ...status, isAligned }
-    })
+    const { aligned, statuses } = this.#statuses.refresh((i) => this.#machine.isAligned(i))
     const record = Metric.update(MeshMetrics.connectionsAligned, aligned)
     const { onStatus } = this.#own
-    return onStatus === undefined ? record : Effect.andThen(record, onStatus([...this.#status]))
+    return onStatus === undefined ? record : Effect.andThen(record, onStatus(statuses))
   })
 
   readonly #publishSubscriptions: Effect.Effect<void> = Effect.suspend(() => {

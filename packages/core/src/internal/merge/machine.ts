@@ -1,14 +1,11 @@
 /**
- * The merge of several inputs into one feed: which inputs are connected and
- * confirmed, which sequences there are, and the lifecycle elements and marks of
- * the merged feed. `sequence.ts` aligns the messages of one task and kind.
+ * The merge of several inputs into one feed: the connected and confirmed inputs, and the
+ * lifecycle elements and marks of the merged feed.
  *
- * Most sequences are *implicit*: every input has delivered everything that was
- * emitted, so there is nothing to remember, and they have no object. A kind of an
- * input either `leads`, which means that it is aligned in every implicit
- * sequence, or joins. It leads once both bounds of the implicit sequences are
- * known: a boundary of its own after it began to join (`lo`), and a boundary of
- * an input that leads after the server had confirmed its request (`hi`).
+ * - `inputs.ts`: the state of each input, and which of them lead.
+ * - `sequences.ts`: the sequences of all tasks; `sequence.ts` aligns the messages of one.
+ * - `copies.ts`: messages that name no task.
+ * - `badFrames.ts`: frames that an input could not decode.
  *
  * Invariants:
  *
@@ -21,9 +18,12 @@
 import type { Connected, Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
 import type { ServerError, UnknownMessage } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
-import { BadFrames, copyMillis } from "./badFrames.ts"
-import { isEqual, type Message } from "./same.ts"
-import { Sequence, type Cause, type Kind, type Shared, type Start } from "./sequence.ts"
+import { BadFrames } from "./badFrames.ts"
+import { Copies } from "./copies.ts"
+import { Inputs, kinds } from "./inputs.ts"
+import type { Message } from "./same.ts"
+import type { Cause, Kind, Sequence, Shared } from "./sequence.ts"
+import { Sequences } from "./sequences.ts"
 
 /** Normalised options. Times in milliseconds. */
 export interface Settings {
@@ -38,28 +38,6 @@ export interface Settings {
   readonly isWanted: ((kind: Kind, taskId: TaskId) => boolean) | undefined
   /** Whether the server has confirmed the request for a task on an input, if that is known. */
   readonly isConfirmed?: ((input: number, kind: Kind, taskId: TaskId) => boolean) | undefined
-}
-
-/** The state of an input in all sequences of a kind that have no object. */
-interface KindState {
-  leads: boolean
-  /** When it began to join. Its `lo` is known after a boundary at this time or later. */
-  since: number
-  confirmedAt: number
-  isLoKnown: boolean
-  isHiKnown: boolean
-}
-
-interface Input {
-  state: "closed" | "opening" | "open"
-  /** Whether the server has confirmed its interest. */
-  isConfirmed: boolean
-  /** How many of its keys the server has not confirmed. */
-  unconfirmed: number
-  /** When a frame last counted as a boundary. */
-  boundaryAt: number
-  readonly updates: KindState
-  readonly output: KindState
 }
 
 /**
@@ -83,16 +61,8 @@ export interface Stats {
   readonly marks: number
 }
 
-const kinds: ReadonlyArray<Kind> = ["updates", "output"]
-
 /** More tasks than this get one mark without a task. */
 const maxMarks = 32
-
-/**
- * How many errors and unknown messages are kept to recognise the copy that another input
- * delivers, for `copyMillis`.
- */
-const maxCopies = 64
 
 const unaligned = (epoch: number, cause: Cause): Resync => ({
   _tag: "Resync",
@@ -100,42 +70,24 @@ const unaligned = (epoch: number, cause: Cause): Resync => ({
   reason: { _tag: "Unaligned", cause }
 })
 
-const makeKindState = (): KindState => ({
-  leads: false,
-  since: -Infinity,
-  confirmedAt: Infinity,
-  isLoKnown: false,
-  isHiKnown: false
-})
-
 export class Machine {
   readonly #settings: Settings
-  readonly #inputs: ReadonlyArray<Input>
-  readonly #sequences: Readonly<Record<Kind, Map<TaskId, Sequence>>> = { updates: new Map(), output: new Map() }
+  readonly #inputs: Inputs
+  readonly #sequences: Sequences
   readonly #shared: Shared
+  readonly #copies = new Copies()
   readonly #badFrames: BadFrames
   #epoch: number
   /** Whether the feed is in a complete stretch. */
   #isComplete = false
   /** When the last complete stretch ended; `undefined` before the first one. */
   #incompleteSince: number | undefined
-  /** When sequences were last forgotten. */
-  #forgottenAt = -Infinity
   #marks = 0
-  /** Errors and unknown messages of one input that another one may repeat. */
-  #copies: Array<{ readonly input: number; readonly message: ServerError | UnknownMessage; readonly at: number }> = []
 
   constructor(settings: Settings) {
     this.#settings = settings
     this.#epoch = settings.epoch
-    this.#inputs = Array.from({ length: settings.inputs }, () => ({
-      state: "closed",
-      isConfirmed: false,
-      unconfirmed: 0,
-      boundaryAt: -Infinity,
-      updates: makeKindState(),
-      output: makeKindState()
-    }))
+    this.#inputs = new Inputs(settings.inputs)
     this.#badFrames = new BadFrames(settings.inputs)
     this.#shared = {
       window: settings.window,
@@ -148,6 +100,7 @@ export class Machine {
       overruns: 0,
       mark: (taskId, cause, out) => this.#mark(cause, out, taskId)
     }
+    this.#sequences = new Sequences(this.#shared)
   }
 
   // ---------------------------------------------------------------------------
@@ -156,26 +109,25 @@ export class Machine {
 
   stats(): Stats {
     const { disagreements, held, heldBytes, overruns } = this.#shared
-    const sequences = this.#sequences.updates.size + this.#sequences.output.size
-    return { sequences, held, heldBytes, disagreements, overruns, marks: this.#marks }
+    return { sequences: this.#sequences.size, held, heldBytes, disagreements, overruns, marks: this.#marks }
   }
 
   /** Whether an input can stand in for the others: it leads in both kinds, no sequence of it joins, and its places are right. */
   isAligned(input: number): boolean {
-    const { output, state, updates } = this.#input(input)
+    const { output, state, updates } = this.#inputs.get(input)
     if (state !== "open" || !updates.leads || !output.leads || this.#badFrames.isSuspect(input)) return false
     for (const kind of kinds) {
-      for (const { members } of this.#sequences[kind].values()) if (members[input]?.mode !== "aligned") return false
+      for (const { members } of this.#sequences.of(kind)) if (members[input]?.mode !== "aligned") return false
     }
     return true
   }
 
   /** Whether an aligned input has delivered everything that any input has delivered. */
   #isFirst(input: number): boolean {
-    const { output, updates } = this.#input(input)
+    const { output, updates } = this.#inputs.get(input)
     if (!updates.leads || !output.leads) return false
     for (const kind of kinds) {
-      for (const { members, position } of this.#sequences[kind].values()) {
+      for (const { members, position } of this.#sequences.of(kind)) {
         const member = members[input]
         if (member?.mode !== "aligned" || member.at !== position) return false
       }
@@ -185,20 +137,20 @@ export class Machine {
 
   /** The input that leads in both kinds; -1 if there is none. */
   lead(): number {
-    return this.#inputs.findIndex(({ output, state, updates }) => state === "open" && updates.leads && output.leads)
+    return this.#inputs.lead()
   }
 
   /** Whether boundaries of a kind would align an input. */
   isJoining(kind: Kind): boolean {
-    if (this.#inputs.some((input) => input.state === "open" && input.isConfirmed && !input[kind].leads)) return true
-    for (const sequence of this.#sequences[kind].values()) if (sequence.isJoining()) return true
+    if (this.#inputs.isJoining(kind)) return true
+    for (const sequence of this.#sequences.of(kind)) if (sequence.isJoining()) return true
     return false
   }
 
   /** Whether a kind has emitted messages that an input has not delivered, or an input may have hidden one. */
   isLagging(kind: Kind): boolean {
     if (this.#badFrames.isWaiting()) return true
-    for (const sequence of this.#sequences[kind].values()) if (!sequence.isTrivial()) return true
+    for (const sequence of this.#sequences.of(kind)) if (!sequence.isTrivial()) return true
     return false
   }
 
@@ -209,23 +161,12 @@ export class Machine {
     readonly messages: ReadonlyArray<Message> | undefined
   }> {
     return kinds.flatMap((kind) =>
-      Array.from(this.#sequences[kind].values(), (sequence) => ({
+      Array.from(this.#sequences.of(kind), (sequence) => ({
         taskId: sequence.taskId,
         kind,
         messages: sequence.missing(input)
       })).filter(({ messages }) => messages === undefined || messages.length > 0)
     )
-  }
-
-  #input(input: number): Input {
-    const found = this.#inputs[input]
-    if (found === undefined) throw new RangeError(`There is no input ${input}`)
-    return found
-  }
-
-  /** Whether an input other than `except` leads in a kind. */
-  #hasLead(kind: Kind, except?: number): boolean {
-    return this.#inputs.some((input, i) => i !== except && input.state !== "closed" && input[kind].leads)
   }
 
   // ---------------------------------------------------------------------------
@@ -235,14 +176,14 @@ export class Machine {
   /** An input has ended for good, without an element. */
   end(input: number, now: number): Array<MeshEvent> {
     const out: Array<MeshEvent> = []
-    const { isConfirmed, state } = this.#input(input)
+    const { isConfirmed, state } = this.#inputs.get(input)
     if (state !== "closed") this.#close(input, isConfirmed, undefined, now, out)
     return out
   }
 
   /** An input is about to send its interest. */
   open(input: number, now: number): void {
-    const { state } = this.#input(input)
+    const { state } = this.#inputs.get(input)
     if (state !== "closed") return
     this.#begin(input, now, true)
   }
@@ -287,8 +228,7 @@ export class Machine {
   #message(input: number, kind: Kind, message: Message, now: number, out: Array<MeshEvent>): void {
     this.#ensureOpen(input, now)
     const { taskId } = message
-    const sequences = this.#sequences[kind]
-    let sequence = sequences.get(taskId)
+    let sequence = this.#sequences.get(kind, taskId)
     if (sequence === undefined) {
       if (this.#settings.isWanted?.(kind, taskId) === false) return
       sequence = this.#create(kind, taskId, now, out)
@@ -300,16 +240,8 @@ export class Machine {
 
   /** A message without a task is emitted once for each time that one input delivers it. */
   #untargeted(input: number, message: ServerError | UnknownMessage, now: number, out: Array<MeshEvent>): void {
-    this.#copies = this.#copies.filter(({ at }) => now - at < copyMillis)
-    const copy = this.#copies.findIndex((each) => each.input !== input && isEqual(each.message, message))
-    if (copy >= 0) {
-      this.#copies.splice(copy, 1)
-      return
-    }
+    if (this.#inputs.all.length > 1 && this.#copies.receive(input, message, now)) return
     out.push(message)
-    if (this.#inputs.length === 1) return
-    this.#copies.push({ input, message, at: now })
-    if (this.#copies.length > maxCopies) this.#copies.shift()
   }
 
   // ---------------------------------------------------------------------------
@@ -317,59 +249,32 @@ export class Machine {
   // ---------------------------------------------------------------------------
 
   #create(kind: Kind, taskId: TaskId, now: number, out: Array<MeshEvent>): Sequence {
-    const sequences = this.#sequences[kind]
-    if (sequences.size >= this.#settings.maxTasks) this.#evict(kind, now, out)
-    const starts = this.#inputs.map((input): Start => {
-      const { confirmedAt, isHiKnown, isLoKnown, leads } = input[kind]
-      return {
-        mode: input.state === "closed" ? "absent" : leads ? "aligned" : "joining",
-        lo: isLoKnown ? 0 : -Infinity,
-        hi: isHiKnown ? 0 : Infinity,
-        confirmedAt
-      }
-    })
-    const sequence = new Sequence(kind, taskId, this.#shared, this.#forgottenAt, starts)
-    sequences.set(taskId, sequence)
-    return sequence
+    if (this.#sequences.count(kind) >= this.#settings.maxTasks) this.#evict(kind, now, out)
+    return this.#sequences.add(kind, taskId, this.#inputs.starts(kind))
   }
 
   /** Forgets sequences: those without anything to remember, or the oldest one. */
   #evict(kind: Kind, now: number, out: Array<MeshEvent>): void {
-    const sequences = this.#sequences[kind]
-    this.#forgottenAt = now
-    for (const [taskId, sequence] of sequences) if (sequence.isTrivial()) sequences.delete(taskId)
-    if (sequences.size < this.#settings.maxTasks) return
-    const [oldest] = sequences.values()
+    this.#sequences.forgetTrivial(kind, now)
+    if (this.#sequences.count(kind) < this.#settings.maxTasks) return
+    const oldest = this.#sequences.oldest(kind)
     if (oldest === undefined) return
     // The forgotten messages may still arrive on the inputs that have not delivered them.
-    this.#inputs.forEach((input, i) => {
+    this.#inputs.all.forEach((input, i) => {
       const member = oldest.members[i]
       const isBehind = member?.mode === "joining" || (member?.mode === "aligned" && member.at !== oldest.position)
       if (!isBehind) return
-      if (this.#hasLead(kind, i)) this.#restartKind(input, kind, now, input[kind].confirmedAt)
+      if (this.#inputs.hasLead(kind, i)) this.#inputs.restart(input, kind, now, input[kind].confirmedAt)
       // From here on it counts as an input that has delivered everything, so it may repeat messages.
       else this.#mark("window", out, oldest.taskId)
     })
     this.#shared.overruns++
-    oldest.dispose(now)
-    sequences.delete(oldest.taskId)
-  }
-
-  #clear(now: number): void {
-    this.#forgottenAt = now
-    for (const kind of kinds) {
-      for (const sequence of this.#sequences[kind].values()) sequence.dispose(now)
-      this.#sequences[kind].clear()
-    }
+    this.#sequences.forget(kind, oldest.taskId, now)
   }
 
   /** A task that is not wanted any more is forgotten. */
   forget(kind: Kind, taskId: TaskId, now: number): void {
-    const sequence = this.#sequences[kind].get(taskId)
-    if (sequence === undefined) return
-    sequence.dispose(now)
-    this.#sequences[kind].delete(taskId)
-    this.#forgottenAt = now
+    this.#sequences.forget(kind, taskId, now)
   }
 
   // ---------------------------------------------------------------------------
@@ -378,80 +283,55 @@ export class Machine {
 
   /** An input begins. It leads if no other one does. */
   #begin(input: number, now: number, isLoKnown: boolean): void {
-    const state = this.#input(input)
+    const state = this.#inputs.get(input)
     state.state = "opening"
     this.#badFrames.open(input, "opening")
     state.isConfirmed = false
     state.unconfirmed = 0
     for (const kind of kinds) {
-      const lead = !this.#hasLead(kind)
-      this.#restartKind(state, kind, now, Infinity)
+      const lead = !this.#inputs.hasLead(kind)
+      this.#inputs.restart(state, kind, now, Infinity)
       state[kind].leads = lead
       state[kind].isLoKnown = isLoKnown
       // An input that leads from here on leads in sequences without a past.
-      for (const [taskId, sequence] of this.#sequences[kind]) {
-        if (sequence.isTrivial()) {
-          this.#sequences[kind].delete(taskId)
-          this.#forgottenAt = now
-        } else if (lead) {
+      this.#sequences.forgetTrivial(kind, now)
+      for (const sequence of this.#sequences.of(kind)) {
+        if (lead) {
           sequence.lead(input, now)
-        } else {
-          sequence.restart(input, now, Infinity)
-          const member = sequence.members[input]
-          if (isLoKnown && member !== undefined) member.lo = sequence.position
+          continue
         }
+        sequence.restart(input, now, Infinity)
+        const member = sequence.members[input]
+        if (isLoKnown && member !== undefined) member.lo = sequence.position
       }
     }
   }
 
   #ensureOpen(input: number, now: number): void {
-    const state = this.#input(input)
+    const state = this.#inputs.get(input)
     if (state.state === "closed") this.#begin(input, now, false)
     if (state.state === "open") return
     state.state = "open"
     this.#badFrames.open(input, "open")
-    if (!kinds.every((kind) => this.#hasLead(kind))) this.#takeOver(input, now)
+    if (!kinds.every((kind) => this.#inputs.hasLead(kind))) this.#takeOver(input, now)
   }
 
   /** The server has confirmed the request of one task on an input, as a part of its interest. */
   confirmKey(input: number, kind: Kind, taskId: TaskId, now: number): void {
-    const sequence = this.#sequences[kind].get(taskId)
+    const sequence = this.#sequences.get(kind, taskId)
     if (sequence?.members[input]?.awaitsKey === true) sequence.confirm(input, now)
-  }
-
-  #restartKind(input: Input, kind: Kind, now: number, confirmedAt: number): void {
-    Object.assign(input[kind], {
-      leads: false,
-      since: now,
-      confirmedAt: Math.max(now, confirmedAt),
-      isLoKnown: false,
-      isHiKnown: false
-    })
   }
 
   /** An input joins again in all sequences of a kind, from its next message on. */
   #restart(input: number, kind: Kind, now: number, confirmedAt: number): void {
-    this.#restartKind(this.#input(input), kind, now, confirmedAt)
-    for (const sequence of this.#sequences[kind].values()) sequence.restart(input, now, confirmedAt)
+    this.#inputs.restart(this.#inputs.get(input), kind, now, confirmedAt)
+    for (const sequence of this.#sequences.of(kind)) sequence.restart(input, now, confirmedAt)
   }
 
   /** An input becomes the only one that leads: the others join again, in sequences without a past. */
   #takeOver(input: number, now: number): void {
-    this.#clear(now)
-    this.#inputs.forEach((other, i) => {
-      if (other.state === "closed") return
-      for (const kind of kinds) {
-        this.#restartKind(other, kind, now, other.isConfirmed ? now : Infinity)
-        other[kind].leads = i === input
-      }
-    })
-  }
-
-  #settle(kind: Kind): void {
-    for (const input of this.#inputs) {
-      const state = input[kind]
-      if (input.state === "open" && !state.leads && state.isLoKnown && state.isHiKnown) state.leads = true
-    }
+    this.#sequences.forgetAll(now)
+    this.#inputs.leadAlone(input, now)
   }
 
   // ---------------------------------------------------------------------------
@@ -460,19 +340,10 @@ export class Machine {
 
   /** An input has delivered everything of a kind that the server sent before `time`. */
   boundary(input: number, kind: Kind, time: number, now: number, out: Array<MeshEvent> = []): Array<MeshEvent> {
-    const state = this.#input(input)
+    const state = this.#inputs.get(input)
     if (state.state !== "open") return out
-    for (const sequence of this.#sequences[kind].values()) sequence.boundary(input, time, now, out)
-    if (state[kind].leads) {
-      for (const other of this.#inputs) {
-        if (other !== state && other.state === "open" && !other[kind].leads && other[kind].confirmedAt <= time) {
-          other[kind].isHiKnown = true
-        }
-      }
-    } else if (time >= state[kind].since) {
-      state[kind].isLoKnown = true
-    }
-    this.#settle(kind)
+    for (const sequence of this.#sequences.of(kind)) sequence.boundary(input, time, now, out)
+    this.#inputs.boundary(state, kind, time)
     this.#badFrames.boundary(input, kind, time, now)
     return out
   }
@@ -480,7 +351,7 @@ export class Machine {
   /** An input has delivered a frame: it has delivered everything that the server sent longer than `skew` ago. */
   alive(input: number, now: number, out: Array<MeshEvent> = []): Array<MeshEvent> {
     const { skew } = this.#settings
-    const state = this.#input(input)
+    const state = this.#inputs.get(input)
     if (skew === Infinity || state.state !== "open" || now - state.boundaryAt < skew / 8) return out
     state.boundaryAt = now
     for (const kind of kinds) this.boundary(input, kind, now - skew, now, out)
@@ -493,7 +364,7 @@ export class Machine {
 
   #connected(input: number, { at }: Connected, now: number, out: Array<MeshEvent>): void {
     this.#ensureOpen(input, now)
-    if (this.#inputs.some((other, i) => i !== input && other.state === "open")) return
+    if (this.#inputs.all.some((other, i) => i !== input && other.state === "open")) return
     this.#start(input, at, now, out)
   }
 
@@ -505,7 +376,7 @@ export class Machine {
   }
 
   #disconnected(input: number, element: Disconnected, now: number, out: Array<MeshEvent>): void {
-    this.#close(input, this.#input(input).isConfirmed, element, now, out)
+    this.#close(input, this.#inputs.get(input).isConfirmed, element, now, out)
   }
 
   /** An input ends, with its `Disconnected` if it has one. */
@@ -516,16 +387,16 @@ export class Machine {
     now: number,
     out: Array<MeshEvent>
   ): void {
-    const state = this.#input(input)
+    const state = this.#inputs.get(input)
     const wasOpen = state.state === "open"
     state.state = "closed"
     state.isConfirmed = false
     this.#badFrames.close(input)
     for (const kind of kinds) {
       state[kind].leads = false
-      for (const sequence of this.#sequences[kind].values()) sequence.close(input, now)
+      for (const sequence of this.#sequences.of(kind)) sequence.close(input, now)
     }
-    if (!this.#inputs.some(({ state }) => state === "open")) {
+    if (!this.#inputs.all.some(({ state }) => state === "open")) {
       this.#stop(now)
       if (element !== undefined) out.push({ ...element, epoch: this.#epoch })
     } else if (wasOpen) {
@@ -536,18 +407,18 @@ export class Machine {
   #stop(now: number): void {
     if (this.#isComplete) this.#incompleteSince = now
     this.#isComplete = false
-    this.#clear(now)
-    for (const input of this.#inputs) for (const kind of kinds) input[kind].leads = false
+    this.#sequences.forgetAll(now)
+    for (const input of this.#inputs.all) for (const kind of kinds) input[kind].leads = false
   }
 
   /** An input was lost, and others are left. */
   #handOver(wasConfirmed: boolean, element: Disconnected | undefined, now: number, out: Array<MeshEvent>): void {
     const lead = this.lead()
-    const isConfirmed = this.#inputs.some((input) => input.state === "open" && input.isConfirmed)
+    const isConfirmed = this.#inputs.all.some((input) => input.state === "open" && input.isConfirmed)
     if (!isConfirmed && (wasConfirmed || lead < 0)) {
       // No other input is confirmed: a gap, as with one connection.
       this.#stop(now)
-      const next = this.#inputs.findIndex(({ state }) => state === "open")
+      const next = this.#inputs.all.findIndex(({ state }) => state === "open")
       if (element === undefined) {
         this.#takeOver(next, now)
         return
@@ -559,28 +430,26 @@ export class Machine {
     if (lead >= 0) {
       this.#markJoining(now, out)
       // The lost input might have delivered a frame that this one could not decode.
-      const isAlone = this.#inputs.filter(({ state }) => state === "open").length === 1
+      const isAlone = this.#inputs.openCount() === 1
       if (isAlone && this.#badFrames.takeAlone(lead)) {
         this.#mark("disagreement", out)
         this.#takeOver(lead, now)
       }
       return
     }
-    const next = this.#inputs.findIndex((input) => input.state === "open" && input.isConfirmed)
-    const { unconfirmed } = this.#input(next)
+    const next = this.#inputs.all.findIndex((input) => input.state === "open" && input.isConfirmed)
+    const { unconfirmed } = this.#inputs.get(next)
     this.#mark("ambiguous", out, undefined, unconfirmed)
     for (const kind of kinds) {
-      this.#input(next)[kind].leads = true
-      for (const sequence of this.#sequences[kind].values()) sequence.promote(next, now, out)
+      this.#inputs.get(next)[kind].leads = true
+      for (const sequence of this.#sequences.of(kind)) sequence.promote(next, now, out)
     }
     this.#rejoin(next, now)
   }
 
   /** Marks the tasks in which no remaining input is aligned, and continues with the best one. */
   #markJoining(now: number, out: Array<MeshEvent>): void {
-    const joining = kinds.flatMap((kind) =>
-      Array.from(this.#sequences[kind].values()).filter((sequence) => !sequence.hasAligned())
-    )
+    const joining = this.#sequences.filter((sequence) => !sequence.hasAligned())
     if (joining.length > maxMarks) this.#mark("ambiguous", out)
     const marked = new Set<TaskId>()
     for (const sequence of joining) {
@@ -598,7 +467,7 @@ export class Machine {
 
   /** The inputs other than the one that leads now join again. */
   #rejoin(lead: number, now: number): void {
-    this.#inputs.forEach((input, i) => {
+    this.#inputs.all.forEach((input, i) => {
       if (i === lead || input.state === "closed") return
       for (const kind of kinds) this.#restart(i, kind, now, input.isConfirmed ? now : Infinity)
     })
@@ -641,14 +510,14 @@ export class Machine {
 
   /** A frame could not be decoded. It is marked at its first delivery. */
   #badFrame(input: number, mark: Resync, now: number, out: Array<MeshEvent>): void {
-    const isExpected = this.#inputs.some((_, other) => other !== input && this.isAligned(other))
+    const isExpected = this.#inputs.all.some((_, other) => other !== input && this.isAligned(other))
     const isFirst = this.#isFirst(input)
     if (!this.#badFrames.receive(input, now, { isExpected, isFirst })) out.push({ ...mark, epoch: this.#epoch })
   }
 
   /** The interest of an input is confirmed. */
   #confirmed(input: number, mark: Resync, now: number, out: Array<MeshEvent>): void {
-    const state = this.#input(input)
+    const state = this.#inputs.get(input)
     state.isConfirmed = true
     state.unconfirmed = mark.unconfirmed ?? 0
     if (!this.#isComplete && !(state.updates.leads && state.output.leads)) this.#takeOver(input, now)
@@ -665,9 +534,9 @@ export class Machine {
 
   #setConfirmedAt(input: number, now: number): void {
     for (const kind of kinds) {
-      const state = this.#input(input)[kind]
+      const state = this.#inputs.get(input)[kind]
       if (state.confirmedAt === Infinity) state.confirmedAt = now
-      for (const { members } of this.#sequences[kind].values()) {
+      for (const { members } of this.#sequences.of(kind)) {
         const member = members[input]
         if (member !== undefined && !member.awaitsKey && member.confirmedAt === Infinity) member.confirmedAt = now
       }
@@ -676,7 +545,7 @@ export class Machine {
 
   /** Counts the keys of an input that are not confirmed. */
   #unconfirmedChanged(input: number, mark: Resync, now: number): void {
-    const state = this.#input(input)
+    const state = this.#inputs.get(input)
     if (mark.unconfirmed !== undefined) {
       state.unconfirmed += mark.unconfirmed
     } else if (state.unconfirmed > 0) {
@@ -687,7 +556,7 @@ export class Machine {
 
   /** A key of one task is confirmed on an input, or overdue. */
   #subscribed(input: number, kind: Kind, taskId: TaskId, mark: Resync, now: number, out: Array<MeshEvent>): void {
-    const sequence = this.#sequences[kind].get(taskId) ?? this.#create(kind, taskId, now, out)
+    const sequence = this.#sequences.get(kind, taskId) ?? this.#create(kind, taskId, now, out)
     const isFirst = sequence.members[input]?.mode === "aligned"
     if (mark.unconfirmed !== undefined) {
       if (!isFirst) return
@@ -704,17 +573,17 @@ export class Machine {
 
   /** All updates are confirmed on an input that did not ask for them at first. */
   #allSubscribed(input: number, mark: Resync, now: number, out: Array<MeshEvent>): void {
-    const { updates } = this.#input(input)
+    const { updates } = this.#inputs.get(input)
     if (!updates.leads) {
       if (mark.unconfirmed === undefined && updates.confirmedAt === Infinity) {
         updates.confirmedAt = now
-        for (const sequence of this.#sequences.updates.values()) sequence.confirm(input, now)
+        for (const sequence of this.#sequences.of("updates")) sequence.confirm(input, now)
       }
       return
     }
     if (mark.unconfirmed === undefined) {
-      for (const sequence of this.#sequences.updates.values()) sequence.lead(input, now)
-      this.#inputs.forEach((other, i) => {
+      for (const sequence of this.#sequences.of("updates")) sequence.lead(input, now)
+      this.#inputs.all.forEach((other, i) => {
         if (i !== input && other.state !== "closed") this.#restart(i, "updates", now, Infinity)
       })
     }
@@ -726,17 +595,17 @@ export class Machine {
     const { taskId } = mark
     if (taskId !== undefined) {
       const sequences = kinds.flatMap(
-        (kind) => this.#sequences[kind].get(taskId) ?? this.#create(kind, taskId, now, out)
+        (kind) => this.#sequences.get(kind, taskId) ?? this.#create(kind, taskId, now, out)
       )
       if (sequences.every((sequence) => sequence.hasAligned(input))) {
         for (const sequence of sequences) sequence.restart(input, now)
         return
       }
       for (const sequence of sequences) this.#leadAlone(sequence, input, now)
-    } else if (kinds.every((kind) => this.#hasLead(kind, input))) {
+    } else if (kinds.every((kind) => this.#inputs.hasLead(kind, input))) {
       for (const kind of kinds) {
-        this.#restartKind(this.#input(input), kind, now, now)
-        for (const sequence of this.#sequences[kind].values()) {
+        this.#inputs.restart(this.#inputs.get(input), kind, now, now)
+        for (const sequence of this.#sequences.of(kind)) {
           if (sequence.hasAligned(input)) {
             sequence.restart(input, now)
           } else {

@@ -30,6 +30,7 @@
  * is a proof on its own.
  */
 import type { TaskId } from "../../TaskId.ts"
+import { Emitted, type Totals } from "./emitted.ts"
 import { isSame, sizeOf, type Message } from "./same.ts"
 
 export type Kind = "updates" | "output"
@@ -38,16 +39,13 @@ export type Kind = "updates" | "output"
 export type Cause = "lost" | "window" | "ambiguous" | "disagreement"
 
 /** The state that all sequences of one merge share. */
-export interface Shared {
+export interface Shared extends Totals {
   /** How many messages one sequence may hold, and their bytes. */
   readonly window: number
   readonly windowBytes: number
   /** How many messages all sequences may hold, and their bytes. */
   readonly maxHeld: number
   readonly maxHeldBytes: number
-  /** How many messages all sequences hold, and their bytes. */
-  held: number
-  heldBytes: number
   /** How often two inputs disagreed. */
   disagreements: number
   /** How often a sequence exceeded its window. */
@@ -93,17 +91,8 @@ export class Sequence {
   readonly taskId: TaskId
   readonly members: Array<Member>
   readonly #shared: Shared
-  /** How many messages were emitted. */
-  position = 0
-  /** The emitted messages from index `#base` on that an input has not delivered yet, when they were emitted, and their sizes. */
-  #messages: Array<Message> = []
-  #times: Array<number> = []
-  #sizes: Array<number> = []
-  #head = 0
-  #base = 0
-  #bytes = 0
-  /** When the last message below `#base` was emitted, at the latest. */
-  #droppedAt: number
+  /** The messages that were emitted and that an input may still deliver. */
+  readonly #emitted: Emitted
   /** Whether no input that is aligned has the server's confirmation. */
   isUnconfirmed = false
 
@@ -111,7 +100,7 @@ export class Sequence {
     this.kind = kind
     this.taskId = taskId
     this.#shared = shared
-    this.#droppedAt = droppedAt
+    this.#emitted = new Emitted(shared, droppedAt)
     this.members = starts.map(({ confirmedAt, hi, lo, mode }) => ({
       mode,
       at: 0,
@@ -130,6 +119,11 @@ export class Sequence {
   // ---------------------------------------------------------------------------
   // questions
   // ---------------------------------------------------------------------------
+
+  /** How many messages were emitted. */
+  get position(): number {
+    return this.#emitted.position
+  }
 
   /** Whether it can be forgotten: every input has delivered everything, and nothing is held. */
   isTrivial(): boolean {
@@ -151,30 +145,12 @@ export class Sequence {
   /** The emitted messages that an aligned input has not delivered; `undefined` if it is not aligned, or they were dropped. */
   missing(input: number): ReadonlyArray<Message> | undefined {
     const { at, mode } = this.#member(input)
-    if (mode !== "aligned" || at < this.#base) return undefined
-    return this.#messages.slice(this.#head + at - this.#base)
+    return mode === "aligned" ? this.#emitted.since(at) : undefined
   }
 
   #member(input: number): Member {
     // The machine passes only numbers of inputs.
     return this.members[input] as Member
-  }
-
-  /** The emitted message at an index that is held. */
-  #message(index: number): Message {
-    return this.#messages[this.#head + index - this.#base] as Message
-  }
-
-  #time(index: number): number {
-    return this.#times[this.#head + index - this.#base] as number
-  }
-
-  /** At least how many messages were emitted by `time`. */
-  #emittedBy(time: number): number {
-    if (time < this.#droppedAt) return -Infinity
-    let count = this.#base
-    while (count < this.position && this.#time(count) <= time) count++
-    return count
   }
 
   // ---------------------------------------------------------------------------
@@ -187,7 +163,7 @@ export class Sequence {
       this.#hold(input, member, message, now, out)
     } else if (member.mode === "absent" || member.at === this.position) {
       this.#emit(input, member, message, now, out)
-    } else if (member.at < this.#base || isSame(this.#message(member.at), message)) {
+    } else if (member.at < this.#emitted.base || isSame(this.#emitted.at(member.at), message)) {
       member.at++
       this.#trim(now)
     } else {
@@ -197,18 +173,15 @@ export class Sequence {
 
   #emit(input: number, member: Member, message: Message, now: number, out: Array<unknown>): void {
     out.push(message)
-    this.position++
-    member.at = this.position
+    const emitted = this.#emitted
     if (!this.#isAwaited(input)) {
-      this.#dropAll(now)
+      emitted.pass(now)
+      member.at = emitted.position
       return
     }
-    this.#messages.push(message)
-    this.#times.push(now)
-    const size = sizeOf(message)
-    this.#sizes.push(size)
-    this.#count(1, size)
-    if (this.#isOver(this.position - this.#base, this.#bytes)) {
+    emitted.push(message, now)
+    member.at = emitted.position
+    if (this.#isOver(emitted.size, emitted.bytes)) {
       this.#overrun(now)
       return
     }
@@ -232,7 +205,7 @@ export class Sequence {
       })
       this.#decide(input, member, now, out)
     } else if (message._tag === "TaskUpdated" && message.version !== undefined) {
-      const places = matches(member.held, message)
+      const places = placesOf(member.held, message)
       if (places.length === 1) this.#pin(input, member, index - (places[0] ?? 0), now, out)
     }
   }
@@ -258,14 +231,12 @@ export class Sequence {
       return
     }
     if (member.offsets !== undefined) {
-      member.offsets = member.offsets.filter((offset) => {
-        const index = offset + place
-        return index < this.#base || index >= this.position || isSame(this.#message(index), message)
-      })
+      const one = [message]
+      member.offsets = member.offsets.filter((offset) => this.#emitted.agrees(one, offset + place))
       this.#decide(input, member, now, out)
     } else if (message._tag === "TaskUpdated" && message.version !== undefined) {
-      const places = matches(this.#messages, message, this.#head)
-      if (places.length === 1) this.#pin(input, member, this.#base + (places[0] ?? 0) - this.#head - place, now, out)
+      const indexes = this.#emitted.indexesOf(message)
+      if (indexes.length === 1) this.#pin(input, member, (indexes[0] ?? 0) - place, now, out)
     }
   }
 
@@ -286,18 +257,11 @@ export class Sequence {
     } else {
       if (hi - lo > this.#shared.window) return
       member.offsets = []
-      for (let offset = lo; offset <= hi; offset++) if (this.#agrees(member, offset)) member.offsets.push(offset)
+      for (let offset = lo; offset <= hi; offset++) {
+        if (this.#emitted.agrees(member.held, offset)) member.offsets.push(offset)
+      }
     }
     this.#decide(input, member, now, out)
-  }
-
-  /** Whether the contents allow an offset. */
-  #agrees({ held }: Member, offset: number): boolean {
-    const end = Math.min(this.position, offset + held.length)
-    for (let index = Math.max(this.#base, offset); index < end; index++) {
-      if (!isSame(this.#message(index), held[index - offset] as Message)) return false
-    }
-    return true
   }
 
   #decide(input: number, member: Member, now: number, out: Array<unknown>): void {
@@ -334,8 +298,8 @@ export class Sequence {
     const member = this.#member(input)
     if (member.mode !== "joining") return
     const { held } = member
-    let offset = member.offsets?.[0] ?? Math.max(member.lo, this.#base - held.length + 1)
-    while (offset < this.position && !this.#agrees(member, offset)) offset++
+    let offset = member.offsets?.[0] ?? Math.max(member.lo, this.#emitted.base - held.length + 1)
+    while (offset < this.position && !this.#emitted.agrees(held, offset)) offset++
     this.lead(input, now)
     for (let i = Math.max(0, this.position - offset); i < held.length; i++) {
       this.#emit(input, member, held[i] as Message, now, out)
@@ -409,7 +373,7 @@ export class Sequence {
   boundary(input: number, time: number, now: number, out: Array<unknown>): void {
     const member = this.#member(input)
     if (member.mode === "aligned") {
-      if (member.at < this.#emittedBy(time)) {
+      if (member.at < this.#emitted.countBy(time)) {
         this.#onSkipped(input, member, time, now, out)
         return
       }
@@ -422,7 +386,7 @@ export class Sequence {
         this.#tighten(i, other, now, out)
       })
     } else if (member.mode === "joining") {
-      const lo = this.#emittedBy(time) - member.held.length
+      const lo = this.#emitted.countBy(time) - member.held.length
       if (lo <= member.lo) return
       member.lo = lo
       this.#tighten(input, member, now, out)
@@ -437,7 +401,7 @@ export class Sequence {
   #onDifference(input: number, member: Member, message: Message, now: number, out: Array<unknown>): void {
     this.#shared.disagreements++
     const version = versionOf(message)
-    const expected = versionOf(this.#message(member.at))
+    const expected = versionOf(this.#emitted.at(member.at))
     if (version !== undefined && expected !== undefined && version !== expected) {
       if (version < expected) {
         // Its place is in the past, so the other input has skipped it.
@@ -445,7 +409,7 @@ export class Sequence {
         return
       }
       // This input has skipped what the other one has delivered: nothing is missing.
-      while (member.at < this.position && (versionOf(this.#message(member.at)) ?? -Infinity) < version) member.at++
+      while (member.at < this.position && (versionOf(this.#emitted.at(member.at)) ?? -Infinity) < version) member.at++
       this.#trim(now)
       this.receive(input, message, now, out)
       return
@@ -474,7 +438,7 @@ export class Sequence {
       if (other.mode === "joining") this.restart(i, now)
     })
     member.at = this.position
-    this.#dropAll(now)
+    this.#emitted.dropAll(now)
   }
 
   // ---------------------------------------------------------------------------
@@ -495,14 +459,7 @@ export class Sequence {
       this.restart(i, now)
       this.#member(i).overran = true
     }
-    this.#dropAll(now)
-  }
-
-  /** Counts emitted messages that are held, or not held any more. */
-  #count(messages: 1 | -1, bytes: number): void {
-    this.#bytes += bytes
-    this.#shared.held += messages
-    this.#shared.heldBytes += bytes
+    this.#emitted.dropAll(now)
   }
 
   /** Drops what a member holds. */
@@ -516,58 +473,27 @@ export class Sequence {
     member.offsets = undefined
   }
 
-  #dropAll(now: number): void {
-    while (this.#base < this.position && this.#head < this.#messages.length) this.#drop()
-    this.#base = this.position
-    this.#droppedAt = now
-  }
-
-  #drop(): void {
-    this.#count(-1, -(this.#sizes[this.#head] as number))
-    this.#droppedAt = this.#time(this.#base)
-    this.#base++
-    this.#head++
-    if (this.#head === this.#messages.length) {
-      this.#messages = []
-      this.#times = []
-      this.#sizes = []
-      this.#head = 0
-    } else if (this.#head > 64 && this.#head * 2 > this.#messages.length) {
-      this.#messages = this.#messages.slice(this.#head)
-      this.#times = this.#times.slice(this.#head)
-      this.#sizes = this.#sizes.slice(this.#head)
-      this.#head = 0
-    }
-  }
-
   /** Drops the emitted messages that no input has to deliver any more. */
   #trim(now: number): void {
-    if (this.#base === this.position) return
+    if (this.#emitted.size === 0) return
     let needed = this.position
     for (const { at, mode } of this.members) {
       if (mode === "joining") return
       if (mode === "aligned" && at < needed) needed = at
     }
-    if (needed === this.position) {
-      this.#dropAll(now)
-      return
-    }
-    while (this.#base < needed) this.#drop()
+    this.#emitted.dropBelow(needed, now)
   }
 
   /** Drops everything, because the sequence is forgotten. */
   dispose(now: number): void {
     for (const member of this.members) this.#release(member)
-    this.#dropAll(now)
+    this.#emitted.dropAll(now)
   }
 }
 
 const versionOf = (message: Message): number | undefined =>
   message._tag === "TaskUpdated" ? message.version : undefined
 
-/** The places of equal messages, from `from` on. */
-const matches = (messages: ReadonlyArray<Message>, message: Message, from = 0): ReadonlyArray<number> => {
-  const places: Array<number> = []
-  for (let i = from; i < messages.length; i++) if (isSame(messages[i] as Message, message)) places.push(i)
-  return places
-}
+/** The places of equal messages. */
+const placesOf = (messages: ReadonlyArray<Message>, message: Message): ReadonlyArray<number> =>
+  messages.flatMap((each, place) => (isSame(each, message) ? [place] : []))

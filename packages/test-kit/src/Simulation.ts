@@ -13,239 +13,109 @@
  * @since 0.1.0
  */
 import * as Arbitrary from "effect/Arbitrary"
-import * as Cause from "effect/Cause"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Metric from "effect/Metric"
-import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
-import * as Socket from "effect/socket/Socket"
-import * as TestClock from "effect/testing/TestClock"
-import type { ServerMessage } from "@makima-stream/core/ServerMessage"
-import * as FaultSchedule from "./FaultSchedule.ts"
+import type * as Socket from "effect/socket/Socket"
 import * as ClientProgram from "./internal/simulation/clientProgram.ts"
-import * as Interests from "./internal/simulation/interests.ts"
 import * as PairProgram from "./internal/simulation/pairProgram.ts"
+import type { Moment, Outcome, Program, Schedule, Violation, World } from "./internal/simulation/program.ts"
 import * as RepairProgram from "./internal/simulation/repairProgram.ts"
+import * as Report from "./internal/simulation/report.ts"
+import * as Run from "./internal/simulation/run.ts"
+import * as Schedules from "./internal/simulation/schedules.ts"
 import * as StreamProgram from "./internal/simulation/streamProgram.ts"
-import * as Virtual from "./internal/simulation/virtual.ts"
-import * as Wire from "./internal/simulation/wire.ts"
-import * as ScriptedMesh from "./ScriptedMesh.ts"
 
-// ---------------------------------------------------------------------------
-// schedules
-// ---------------------------------------------------------------------------
-
-/**
- * The server emits messages. Each message has a unique number: in `updatedBy` of
- * an update, `content` of an output, `message` of an error.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Emit {
-  readonly _tag: "Emit"
-  /** An update (`running`), the last update of a task (`done`), an output, a partial output, or a server's error. */
-  readonly what: "update" | "done" | "output" | "partial" | "error"
-  /** The task of the messages. */
-  readonly task: "a" | "b" | "c"
-  /** How many messages. */
-  readonly times: number
-}
-
-/**
- * The program itself acts: for example, a consumer joins, leaves or stalls.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Act<Action> {
-  readonly _tag: "Act"
-  /** The action, a value that the program defines. */
-  readonly action: Action
-}
-
-/**
- * The server refuses the next dial with status 403, which ends a program with the
- * default policy.
- *
- * @category models
- * @since 0.2.0
- */
-export interface Reject {
-  readonly _tag: "Reject"
-}
-
-/**
- * One step of a schedule.
- *
- * @category models
- * @since 0.1.0
- */
-export type Step<Action> = FaultSchedule.Fault | Emit | Act<Action> | Reject
-
-/**
- * The steps of a run, and the settings of its server and scheduler.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Schedule<Action> {
-  /** The most frames that one pull returns. */
-  readonly maxBatch: number
-  /** Whether acknowledgements name their task. */
-  readonly nameTasks: boolean
+export type {
   /**
-   * Whether the scheduler yields at random steps of every fiber. Shows races between
-   * operations that normally run without a yield. Defaults to `false`.
+   * The program itself acts: for example, a consumer joins, leaves or stalls.
    *
+   * @category models
+   * @since 0.1.0
+   */
+  Act,
+  /**
+   * The server emits messages. Each message has a unique number: in `updatedBy` of
+   * an update, `content` of an output, `message` of an error.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Emit,
+  /**
+   * When a program is judged: after a step (`step`); at the end, after every fault
+   * was healed, minutes have passed, and the server has sent messages of every task
+   * (`healed`); and again after a reconnect without faults (`reconnected`).
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Moment,
+  /**
+   * The result of a search: no violation, or the smallest failing schedule that was
+   * found.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Outcome,
+  /**
+   * A program, and how to start it. Its scope is that of the run: when it closes, no
+   * fiber and no connection of the program may be left.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Program,
+  /**
+   * The server refuses the next dial with status 403, which ends a program with the
+   * default policy.
+   *
+   * @category models
    * @since 0.2.0
    */
-  readonly yields?: boolean
-  /** The steps, in order. Before each step, all fibers run until they wait. */
-  readonly steps: ReadonlyArray<Step<Action>>
-}
+  Reject,
+  /**
+   * A running program.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Running,
+  /**
+   * The steps of a run, and the settings of its server and scheduler.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Schedule,
+  /**
+   * One step of a schedule.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Step,
+  /**
+   * The environment of a program under simulation.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  World
+} from "./internal/simulation/program.ts"
 
-/** One of twenty numbers, each with the same probability. */
-const kind = Arbitrary.schema(Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]))
-
-const int = (minimum: number, maximum: number): Arbitrary.Arbitrary<number> =>
-  Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum, maximum })))
-
-const emit: Arbitrary.Arbitrary<Emit> = Arbitrary.schema(
-  Schema.TaggedStruct("Emit", {
-    what: Schema.Literals(["update", "update", "done", "output", "output", "partial", "error"]),
-    task: Schema.Literals(Interests.taskNames),
-    times: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 12 }))
-  })
-)
-
-const { Advance: _, StepClock: __, ...faults } = FaultSchedule.Fault.cases
-
-/** Short and long times, and those around a threshold: five seconds of uptime, a heartbeat, a backoff. */
-const advance: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
-  Schema.TaggedStruct("Advance", {
-    millis: Schema.Literals([
-      1, 10, 100, 500, 1000, 1500, 2000, 3000, 4000, 4999, 5000, 6000, 8000, 10_000, 15_000, 25_000, 30_000, 40_000,
-      60_000, 120_000
-    ])
-  })
-)
-
-/** `TestClock` delays sleeps by a step back, so these are short: every sleep must end before the run does. */
-const StepClock = Schema.TaggedStruct("StepClock", {
-  millis: Schema.Literals([-60_000, -10_000, -1000, 1000, 10_000, 60_000, 3_600_000])
-})
-
-const stepClock: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(StepClock)
-
-const fault: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(Schema.Union(Object.values(faults)))
-
-/** Faults that make a program dial, or that fail its dials. Consecutive ones exercise the backoff. */
-const cut: Arbitrary.Arbitrary<FaultSchedule.Fault> = Arbitrary.schema(
-  Schema.Union([faults.Kill, faults.Close, faults.Refuse])
-)
-
-/** A fatal refusal of the next dial. */
-const fatal: Arbitrary.Arbitrary<Reject> = Arbitrary.schema(Schema.TaggedStruct("Reject", {}))
-
-const stepOf = <Action>(action: Arbitrary.Arbitrary<Action> | undefined): Arbitrary.Arbitrary<Step<Action>> => {
-  const act: Arbitrary.Arbitrary<Step<Action>> =
-    action === undefined ? emit : Arbitrary.map(action, (action) => ({ _tag: "Act", action }))
-  return Arbitrary.flatMap(kind, (kind): Arbitrary.Arbitrary<Step<Action>> => {
-    if (kind < 5) return emit
-    if (kind < 9) return advance
-    if (kind < 14) return act
-    if (kind < 16) return cut
-    if (kind < 17) return fatal
-    // Frequent, because a step shows only between the start of a duration and its end.
-    return kind < 18 ? stepClock : fault
-  })
-}
-
-/** The most steps that a generated schedule has, in each of three parts. */
-const maxSteps = 14
-
-const scheduleOf = <Action>(program: Program<Action>): Arbitrary.Arbitrary<Schedule<Action>> => {
-  // Generators prefer their bounds: a single part would be empty in every fourth schedule.
-  const part = Arbitrary.array(stepOf(program.action), { maxLength: maxSteps })
-  return Arbitrary.map(
-    Arbitrary.all([int(1, 8), Arbitrary.schema(Schema.Boolean), Arbitrary.schema(Schema.Boolean), part, part, part]),
-    ([maxBatch, nameTasks, yields, ...parts]) => ({ maxBatch, nameTasks, yields, steps: parts.flat() })
-  )
-}
+export {
+  /**
+   * An invariant was violated.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  Violation
+} from "./internal/simulation/program.ts"
 
 // ---------------------------------------------------------------------------
 // programs
 // ---------------------------------------------------------------------------
-
-/**
- * The environment of a program under simulation.
- *
- * @category models
- * @since 0.1.0
- */
-export interface World {
-  /** The server. The `Socket` that leads to it is in the context. */
-  readonly mesh: ScriptedMesh.ScriptedMesh["Service"]
-  /**
-   * The times at which the program dialled, in milliseconds on the monotonic clock.
-   *
-   * @since 0.2.0
-   */
-  readonly dials: () => ReadonlyArray<number>
-  /**
-   * Whether the scheduler yields at random, so that time may pass inside an operation
-   * that otherwise takes no time.
-   *
-   * @since 0.2.0
-   */
-  readonly yields: boolean
-}
-
-/**
- * When a program is judged: after a step (`step`); at the end, after every fault
- * was healed, minutes have passed, and the server has sent messages of every task
- * (`healed`); and again after a reconnect without faults (`reconnected`).
- *
- * @category models
- * @since 0.1.0
- */
-export type Moment = "step" | "healed" | "reconnected"
-
-/**
- * A running program.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Running<Action> {
-  /** Performs an action of the program. */
-  readonly act: (action: Action) => Effect.Effect<void>
-  /** Checks the program. Returns a description of the first violation, or `undefined`. */
-  readonly judge: (moment: Moment) => Effect.Effect<string | undefined>
-  /** Ends what the program's own actions block, such as stalled consumers. */
-  readonly release: Effect.Effect<void>
-}
-
-/**
- * A program, and how to start it. Its scope is that of the run: when it closes, no
- * fiber and no connection of the program may be left.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Program<Action> {
-  /** Its name in reports. */
-  readonly name: string
-  /** The actions that a schedule may contain. Defaults to none. */
-  readonly action?: Arbitrary.Arbitrary<Action>
-  /** Starts it in the background, in the current scope. */
-  readonly start: (world: World) => Effect.Effect<Running<Action>, never, Socket.Socket | Scope.Scope>
-  /** The most connections that it may have at the same time. Defaults to 1. */
-  readonly maxConnections?: number
-}
 
 /**
  * Makes a program without actions from an effect.
@@ -291,24 +161,6 @@ export const fromEffect = <E>(
 // ---------------------------------------------------------------------------
 // runs
 // ---------------------------------------------------------------------------
-
-/**
- * An invariant was violated.
- *
- * @category errors
- * @since 0.1.0
- */
-export class Violation extends Data.TaggedError("Violation")<{
-  /** The number of completed steps. Above the length of the schedule for the phases after it. */
-  readonly step: number
-  /** A description of the violation. */
-  readonly detail: string
-}> {
-  /** A description of the violation. */
-  override get message(): string {
-    return this.detail
-  }
-}
 
 /**
  * Runs a program under a schedule, and fails with the first violation.
@@ -359,106 +211,7 @@ export const run = <Action>(
   program: Program<Action>,
   schedule: Schedule<Action>,
   seed: number
-): Effect.Effect<void, Violation> =>
-  Virtual.run({ seed, yields: schedule.yields === true }, ({ fibers, settle }) =>
-    Effect.gen(function* () {
-      const { maxBatch, nameTasks, steps } = schedule
-      const mesh = yield* ScriptedMesh.make({ maxBatch, nameTasks })
-      const wire = Wire.make(mesh, program.maxConnections ?? 1)
-      const scope = yield* Scope.fork(yield* Effect.scope)
-      const says = speaker()
-      let step = 0
-
-      const violation = (detail: string) => new Violation({ step, detail })
-      const inProgram = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-        effect.pipe(Effect.provideService(Metric.FiberRuntimeMetrics, fibers), Scope.provide(scope))
-
-      const rest = Effect.flatMap(settle, (still) =>
-        still ? Effect.void : Effect.fail(violation("the program never comes to rest while time stands still"))
-      )
-      const pass = (millis: number) => Effect.andThen(TestClock.adjust(millis), rest)
-      const look = (moment: Moment) =>
-        Effect.gen(function* () {
-          yield* rest
-          const wrong = (yield* wire.look) ?? (yield* running.judge(moment))
-          if (wrong !== undefined) return yield* violation(wrong)
-        })
-
-      const perform = (next: Step<Action>): Effect.Effect<void> => {
-        switch (next._tag) {
-          case "Emit":
-            return mesh.emit(...says(next))
-          case "Reject":
-            return mesh.refuse(1, 403)
-          case "Act":
-            return inProgram(running.act(next.action))
-          default:
-            return FaultSchedule.apply(mesh, next)
-        }
-      }
-
-      const running = yield* inProgram(
-        Effect.provideService(
-          program.start({ mesh, dials: wire.dials, yields: schedule.yields === true }),
-          Socket.Socket,
-          wire.socket
-        )
-      )
-      yield* look("step")
-      for (const next of steps) {
-        yield* perform(next)
-        step++
-        yield* look("step")
-      }
-
-      step++
-      yield* mesh.heal
-      yield* running.release
-      yield* look("step")
-      yield* pass(5 * minute)
-      yield* look("step")
-      const everything: Array<Emit> = Interests.taskNames.flatMap((task) =>
-        (["update", "output"] as const).map((what) => ({ _tag: "Emit", what, task, times: 1 }) as const)
-      )
-      for (const each of everything) yield* perform(each)
-      yield* pass(5 * minute)
-      for (const each of everything) yield* perform(each)
-      yield* look("healed")
-
-      step++
-      const reconnect = mesh
-        .kill()
-        .pipe(
-          Effect.andThen(rest),
-          Effect.andThen(pass(5 * minute)),
-          Effect.andThen(look("reconnected")),
-          Effect.map(fibers.alive)
-        )
-      // The first reconnect may end a consumer with the policy `fail`.
-      const before = yield* reconnect
-      const after = yield* reconnect
-      if (after !== before) return yield* violation(`a reconnect turned ${before} fibers into ${after}`)
-
-      step++
-      yield* Scope.close(scope, Exit.void)
-      yield* rest
-      const open = (yield* mesh.connections).filter(({ open }) => open)
-      if (open.length > 0) return yield* violation("a connection is open after the program's scope has closed")
-      if (fibers.alive() !== 0) {
-        return yield* violation(`${fibers.alive()} fibers are left after the program's scope has closed`)
-      }
-      const dials = (yield* mesh.dials).length
-      yield* pass(60 * minute)
-      if ((yield* mesh.dials).length !== dials) {
-        return yield* violation("the program dials after its scope has closed")
-      }
-    })
-  ).pipe(
-    Effect.catchCause((cause) => {
-      const failure = cause.reasons.find(Cause.isFailReason)
-      return Effect.fail(failure?.error ?? new Violation({ step: -1, detail: `a defect: ${Cause.pretty(cause)}` }))
-    })
-  )
+): Effect.Effect<void, Violation> => Run.run(program, schedule, seed)
 
 // ---------------------------------------------------------------------------
 // searching
@@ -474,29 +227,6 @@ export interface CheckOptions {
   /** The most smaller schedules to try after a failure. Defaults to 1,000. */
   readonly maxShrinks?: number
 }
-
-/**
- * The result of a search: no violation, or the smallest failing schedule that was
- * found.
- *
- * @category models
- * @since 0.1.0
- */
-export type Outcome<Action> =
-  | { readonly _tag: "Passed" }
-  | {
-      readonly _tag: "Failed"
-      /** The program's name. */
-      readonly program: string
-      /** The seed that reproduces the violation. */
-      readonly seed: number
-      /** The violation under the smallest schedule. */
-      readonly violation: Violation
-      /** The smallest schedule found. */
-      readonly schedule: Schedule<Action>
-      /** The number of steps before shrinking. */
-      readonly generatedSteps: number
-    }
 
 /**
  * Runs a program under the schedule that a seed generates. The same seed returns
@@ -519,10 +249,10 @@ export const check = <Action>(
   seed: number,
   options?: CheckOptions
 ): Effect.Effect<Outcome<Action>> =>
-  Arbitrary.checkEffect(scheduleOf(program), (schedule) => Effect.as(run(program, schedule, seed), true), {
+  Arbitrary.checkEffect(Schedules.scheduleOf(program), (schedule) => Effect.as(run(program, schedule, seed), true), {
     runs: 1,
     seed,
-    size: 3 * maxSteps,
+    size: Schedules.maxLength,
     maxShrinks: options?.maxShrinks ?? 1000
   }).pipe(
     Effect.map((result): Outcome<Action> => {
@@ -561,32 +291,7 @@ export const check = <Action>(
  * @category searching
  * @since 0.1.0
  */
-export const format = <Action>(outcome: Outcome<Action>): string => {
-  if (outcome._tag === "Passed") return "Nothing was found."
-  const { generatedSteps, program, schedule, seed, violation } = outcome
-  const { maxBatch, nameTasks, steps } = schedule
-  const lines = steps.map((step, index) => {
-    const here = index + 1 === violation.step ? "   <-- here" : ""
-    return `  ${String(index + 1).padStart(2)}. ${showStep(step)}${here}`
-  })
-  const where =
-    violation.step < 0 || violation.step <= steps.length ? "" : " (after the schedule: while healing, or at the end)"
-  return [
-    `${program}, seed ${seed}: ${violation.message}${where}`,
-    `The smallest schedule found, ${steps.length} of ${generatedSteps} steps, with pulls of ${maxBatch} frames and acknowledgements that ${
-      nameTasks ? "name" : "do not name"
-    } their task${schedule.yields === true ? ", and a scheduler that yields at random" : ""}:`,
-    ...lines
-  ].join("\n")
-}
-
-const showStep = <Action>(step: Step<Action>): string => {
-  const { _tag, ...members } = step._tag === "Act" ? { _tag: step._tag, ...toRecord(step.action) } : step
-  const said = Object.entries(members).map(([key, value]) => `${key}: ${JSON.stringify(value)}`)
-  return said.length === 0 ? _tag : `${_tag} ${said.join(", ")}`
-}
-
-const toRecord = (action: unknown): object => (typeof action === "object" && action !== null ? action : { action })
+export const format: <Action>(outcome: Outcome<Action>) => string = Report.format
 
 // ---------------------------------------------------------------------------
 // the toolkit's own programs
@@ -675,30 +380,3 @@ export const repair: Program<RepairProgram.Action> = RepairProgram.program
  * @since 0.2.0
  */
 export const meshPair: Program<PairProgram.Action> = PairProgram.program
-
-const minute = 60_000
-
-/** Makes the messages of a run, each with a unique number. */
-const speaker = () => {
-  const versions = new Map<string, number>()
-  let number = 0
-  return ({ task, times, what }: Emit): ReadonlyArray<ServerMessage> =>
-    Array.from({ length: times }, (): ServerMessage => {
-      const id = `#${++number}`
-      const taskId = Interests.taskOf(task)
-      switch (what) {
-        case "update":
-        case "done": {
-          const version = (versions.get(task) ?? 0) + 1
-          versions.set(task, version)
-          return { _tag: "TaskUpdated", taskId, version, status: what === "done" ? "done" : "running", updatedBy: id }
-        }
-        case "output":
-          return { _tag: "TaskOutput", taskId, messageType: "assistant", content: id }
-        case "partial":
-          return { _tag: "TaskOutput", taskId, messageType: "assistant", content: id, isPartial: true }
-        case "error":
-          return { _tag: "ServerError", code: "SIMULATED", message: id }
-      }
-    })
-}

@@ -19,7 +19,7 @@ import type { MeshError } from "@makima-stream/core/MeshError"
 import type { Data, MeshEvent } from "@makima-stream/core/MeshEvent"
 import { TaskId } from "@makima-stream/core/TaskId"
 import * as MergeAudit from "../../MergeAudit.ts"
-import type { Moment, Program } from "../../Simulation.ts"
+import type { Moment, Program } from "./program.ts"
 
 const Which = Schema.Literals([0, 1])
 

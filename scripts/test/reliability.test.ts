@@ -1,4 +1,4 @@
-/** Every test that RELIABILITY.md names is there, so that no promise outlives the test that holds it. */
+/** Checks that every test and law that RELIABILITY.md names exists. */
 import { assert, describe, it } from "@effect/vitest"
 import { existsSync, readFileSync } from "node:fs"
 
@@ -13,17 +13,17 @@ interface Row {
 }
 
 /** `core/X.test.ts` is short for `packages/core/test/X.test.ts`. */
-const expand = (file: string): string => file.replace(/^(core|node|test-kit)\//, "packages/$1/test/")
+const expand = (file: string): string => file.replace(/^(core|node|log|gateway|test-kit)\//, "packages/$1/test/")
 
 /** The rows of the tables: a promise, and for each file in backticks the names in quotes after it. */
 const rows: ReadonlyArray<Row> = page
   .split("\n")
   .filter((line) => /^\| [^-]/.test(line) && !line.startsWith("| promise |"))
   .map((line) => {
-    const [, promise = "", heldBy = ""] = line.split(/(?<!\\)\|/)
+    const [, promise = "", evidence = ""] = line.split(/(?<!\\)\|/)
     const tests: Array<{ file: string; name: string }> = []
     let file = ""
-    for (const [, path, name] of heldBy.matchAll(/`([\w./-]+\.test\.ts)`: |"([^"]+)"/g)) {
+    for (const [, path, name] of evidence.matchAll(/`([\w./-]+(?:\.test|Laws)\.ts)`: |"([^"]+)"/g)) {
       if (path !== undefined) file = expand(path)
       else if (name !== undefined) tests.push({ file, name })
     }
@@ -33,21 +33,23 @@ const rows: ReadonlyArray<Row> = page
 const escape = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)
 
 /**
- * The names of the tests in a source: whatever is called with a text first, by `it` or what is named after it. A part of a
- * name that is put in when the tests are made may be anything.
+ * The names of the tests in a source: the first argument of each call of `it` or of a function whose name begins with `it`; and
+ * the promises of laws. An interpolated part of a name matches any text.
  */
 const namesIn = (source: string): ReadonlyArray<RegExp> =>
-  [...source.matchAll(/\bit[A-Z]?\w*(?:\.\w+)*\(\s*(?:"((?:[^"\\]|\\.)*)"|`((?:[^`\\]|\\.)*)`)/g)].map(
-    ([, plain, template]) => {
-      const text = plain?.replaceAll(String.raw`\"`, `"`) ?? template?.replaceAll("\\`", "`") ?? ""
-      return new RegExp(
-        `^${text
-          .split(/\$\{(?:[^{}]|\{[^{}]*\})*\}/)
-          .map(escape)
-          .join(".*")}$`
-      )
-    }
-  )
+  [
+    ...source.matchAll(
+      /\b(?:it[A-Z]?\w*(?:\.\w+)*(?:\(!?[\w.]+\(\w*\)\))?\(|promise:)\s*(?:"((?:[^"\\]|\\.)*)"|`((?:[^`\\]|\\.)*)`)/g
+    )
+  ].map(([, plain, template]) => {
+    const text = plain?.replaceAll(String.raw`\"`, `"`) ?? template?.replaceAll("\\`", "`") ?? ""
+    return new RegExp(
+      `^${text
+        .split(/\$\{(?:[^{}]|\{[^{}]*\})*\}/)
+        .map(escape)
+        .join(".*")}$`
+    )
+  })
 
 describe("RELIABILITY.md", () => {
   it("names a test for every promise", () => {
@@ -55,14 +57,14 @@ describe("RELIABILITY.md", () => {
     for (const { promise, tests } of rows) assert.isNotEmpty(tests, promise)
   })
 
-  it("names no test that is not there", () => {
+  it("names only tests and laws that exist", () => {
     const missing = rows
       .flatMap(({ tests }) => tests)
       .filter(({ file, name }) => !existsSync(new URL(file, root)) || !namesIn(read(file)).some((it) => it.test(name)))
     assert.deepStrictEqual(missing, [])
   })
 
-  it("has all ten pains", () => {
+  it("names every test of the ten known failures of clients", () => {
     const pains = namesIn(read("packages/node/test/pains.test.ts"))
     assert.strictEqual(pains.length, 10)
     const named = rows.flatMap(({ tests }) => tests).map(({ name }) => name)
@@ -73,7 +75,7 @@ describe("RELIABILITY.md", () => {
       )
   })
 
-  it("would find a name that has changed, also one that is put together", () => {
+  it("detects a name that has changed, also an interpolated one", () => {
     const source = `
       it.effect("says \\"this\\"", () => x)
       it.live(

@@ -7,6 +7,7 @@
  *
  * @since 0.2.0
  */
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -126,6 +127,7 @@ export const make = Effect.fnUntraced(function* (options?: Options): Effect.fn.R
   )
   const jsm = yield* attempt(() => jetstreamManager(nc, { timeout: settings.timeoutMillis }))
   yield* attempt(() => ensureStream(jsm, settings))
+  const clock = yield* Clock.Clock
   const js = jetstream(nc, { timeout: settings.timeoutMillis })
   const kv = yield* attempt(() =>
     new Kvm(js).create(settings.stream, { history: 1, replicas: settings.replicas, allow_direct: false })
@@ -139,8 +141,8 @@ export const make = Effect.fnUntraced(function* (options?: Options): Effect.fn.R
     subjects: settings.subjects,
     notify: settings.notify,
     timeoutMillis: settings.timeoutMillis,
-    // `cells` needs the appender, which writes the marks of its leases.
     faults: yield* Faults,
+    // Called later than this: `cells` needs the appender, which announces new holders of leases in the stream.
     getCell: (key) => Effect.suspend(() => cells.get(key))
   })
   const cells = Cells.make(kv, appender.markLease)
@@ -149,7 +151,8 @@ export const make = Effect.fnUntraced(function* (options?: Options): Effect.fn.R
     jsm,
     stream: settings.stream,
     subjects: settings.subjects,
-    nextNotice: yield* listen(nc, settings.notify)
+    nextNotice: yield* listen(nc, settings.notify),
+    now: () => clock.currentTimeMillisUnsafe()
   })
   const again = retrying(settings.retryForMillis)
   return LogEngine.make({

@@ -14,6 +14,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Bounds from "./internal/bounds.ts"
 import * as Proxy from "./internal/proxy.ts"
+import type { Direction, Link } from "./internal/proxyLink.ts"
 
 /**
  * Options of a proxy.
@@ -38,43 +39,30 @@ export interface Options {
   readonly maxInFlightBytes?: number
 }
 
-/**
- * A direction of a connection: from the client to the server, or from the server
- * to the client.
- *
- * @category models
- * @since 0.2.0
- */
-export type Direction = "toServer" | "toClient"
-
-/**
- * How bytes travel in one direction. A missing option restricts nothing.
- *
- * **Details**
- *
- * A negative delay or `NaN` counts as 0, and a rate or a size below 1 as 1.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Shape {
+export type {
   /**
-   * The delay of every chunk from its arrival, in milliseconds. It does not limit
-   * the rate: any number of chunks are in flight at the same time.
-   */
-  readonly latencyMillis?: number
-  /**
-   * The longest random delay of a chunk in addition to the latency, in milliseconds.
-   * The order of bytes is kept, so a late chunk delays those behind it.
+   * A direction of a connection: from the client to the server, or from the server
+   * to the client.
    *
+   * @category models
    * @since 0.2.0
    */
-  readonly jitterMillis?: number
-  /** The most bytes per second, in each direction of each connection. */
-  readonly bytesPerSecond?: number
-  /** The most bytes that are written at once. 1 splits every frame and handshake at every byte. */
-  readonly pieceBytes?: number
-}
+  Direction
+} from "./internal/proxyLink.ts"
+
+export type {
+  /**
+   * How bytes travel in one direction. A missing option restricts nothing.
+   *
+   * **Details**
+   *
+   * A negative delay or `NaN` counts as 0, and a rate or a size below 1 as 1.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Shape
+} from "./internal/proxy.ts"
 
 /**
  * A snapshot of a connection. Times are in milliseconds since 1970.
@@ -143,7 +131,7 @@ export interface ChaosProxy {
    * connections. It applies to bytes in flight too, so `{}` restores a perfect
    * network at once. Defaults to both directions.
    */
-  readonly shape: (shape: Shape, direction?: Direction) => Effect.Effect<void>
+  readonly shape: (shape: Proxy.Shape, direction?: Direction) => Effect.Effect<void>
   /** Resets both sides. Bytes in flight are lost. */
   readonly kill: (connection?: number) => Effect.Effect<void>
   /** Leaves the connections half-open: neither bytes nor the end of a side pass. */
@@ -224,8 +212,8 @@ export const make = Effect.fnUntraced(function* (
     (cause) => new ListenError({ port, cause })
   )
   /** Applies a fault to one open connection, or to all of them. */
-  const each = (id: number | undefined, f: (link: Proxy.Link) => void): Effect.Effect<void> =>
-    Effect.sync(() => proxy.open().forEach((link) => (id === undefined || link.record.id === id ? f(link) : undefined)))
+  const each = (id: number | undefined, f: (link: Link) => void): Effect.Effect<void> =>
+    Effect.sync(() => proxy.open().forEach((link) => (id === undefined || link.state.id === id ? f(link) : undefined)))
 
   return {
     port: proxy.port,
@@ -238,7 +226,7 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-const toConnection = ({ pipes, record }: Proxy.Link): Connection => ({
-  ...record,
+const toConnection = ({ pipes, state }: Link): Connection => ({
+  ...state,
   inFlightBytes: { toServer: pipes.toServer.inFlight(), toClient: pipes.toClient.inFlight() }
 })

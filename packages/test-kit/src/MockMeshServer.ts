@@ -25,15 +25,16 @@ import * as Interest from "@makima-stream/core/Interest"
 import type { ServerMessage } from "@makima-stream/core/ServerMessage"
 import * as Bounds from "./internal/bounds.ts"
 import * as Garbage from "./internal/garbage.ts"
-import * as Server from "./internal/mockServer.ts"
+import type * as Mock from "./internal/mockConnection.ts"
+import { MockServer } from "./internal/mockServer.ts"
 import * as Monotonic from "./internal/monotonic.ts"
 import * as Recorder from "./internal/recorder.ts"
 import * as Verbs from "./internal/verbs.ts"
-
-const encodings = ["text", "binary", "fragmented"] as const
 import type { MeshServer, RequestOptions } from "./MeshServer.ts"
 import type { Encoding, Entry, Opened, Received } from "./ServerLog.ts"
 import type { Workload } from "./Workload.ts"
+
+const encodings = ["text", "binary", "fragmented"] as const
 
 /**
  * Options of a mock server.
@@ -286,7 +287,7 @@ export const make = Effect.fnUntraced(function* (
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const host = options?.host ?? "127.0.0.1"
   const settings = Verbs.toSettings(options ?? {})
-  const server = Server.make({
+  const server = new MockServer({
     path,
     apiKey: options?.apiKey,
     settings,
@@ -302,7 +303,7 @@ export const make = Effect.fnUntraced(function* (
   )
 
   /** Applies a verb to one open connection, or to all of them. */
-  const each = (id: number | undefined, f: (connection: Server.Connection) => void): Effect.Effect<void> =>
+  const each = (id: number | undefined, f: (connection: Mock.Connection) => void): Effect.Effect<void> =>
     Effect.sync(() => {
       for (const connection of server.reachable()) if (id === undefined || connection.id === id) f(connection)
     })
@@ -378,8 +379,8 @@ export const make = Effect.fnUntraced(function* (
       settings,
       dials: server.dials,
       messages: server.messages,
-      acknowledge: server.acknowledge,
-      healConnections: server.healConnections
+      acknowledge: (n) => server.acknowledge(n),
+      healConnections: () => server.healConnections()
     }),
     port,
     host,
@@ -396,11 +397,10 @@ export const make = Effect.fnUntraced(function* (
     garbage: (problem = "InvalidJson") => emitRawAll([Garbage.frames[problem]]),
     play,
     drain,
-    kill: (connection) => each(connection, server.kill),
-    close: (code = 1000, reason = "", connection) =>
-      each(connection, (connection) => server.close(connection, code, reason)),
-    freeze: (connection) => each(connection, server.freeze),
-    thaw: (connection) => each(connection, server.thaw),
+    kill: (connection) => each(connection, (connection) => connection.kill()),
+    close: (code = 1000, reason = "", connection) => each(connection, (connection) => connection.close(code, reason)),
+    freeze: (connection) => each(connection, (connection) => connection.freeze()),
+    thaw: (connection) => each(connection, (connection) => connection.thaw()),
     awaitConnection: (n = 1) =>
       recorder
         .await((entry): entry is Opened => entry._tag === "Opened" && entry.connection === n)
@@ -418,9 +418,9 @@ const toUrlHost = (host: string): string => {
   return host.includes(":") ? `[${host}]` : host
 }
 
-const isCongested = ({ socket }: Server.Connection): boolean => !socket.isFrozen() && socket.buffered() > highWaterMark
+const isCongested = ({ socket }: Mock.Connection): boolean => !socket.isFrozen() && socket.buffered() > highWaterMark
 
-const listen = (server: Server.MockServer, host: string, port: number): Effect.Effect<number, ListenError> =>
+const listen = (server: MockServer, host: string, port: number): Effect.Effect<number, ListenError> =>
   Effect.callback((resume) =>
     server.listen(
       host,
@@ -430,7 +430,7 @@ const listen = (server: Server.MockServer, host: string, port: number): Effect.E
     )
   )
 
-const toConnection = ({ id, headers, apiKey, requests, socket }: Server.Connection): Connection => ({
+const toConnection = ({ id, headers, apiKey, requests, socket }: Mock.Connection): Connection => ({
   id,
   headers,
   apiKey,

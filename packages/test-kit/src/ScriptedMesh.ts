@@ -21,7 +21,8 @@ import * as Interest from "@makima-stream/core/Interest"
 import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as Bounds from "./internal/bounds.ts"
 import * as Garbage from "./internal/garbage.ts"
-import * as ScriptedServer from "./internal/scriptedServer.ts"
+import type { Link, Sent } from "./internal/scriptedLink.ts"
+import { ScriptedServer } from "./internal/scriptedServer.ts"
 import { turns } from "./internal/turns.ts"
 import * as ScriptedSocket from "./internal/scriptedSocket.ts"
 import * as Verbs from "./internal/verbs.ts"
@@ -62,21 +63,16 @@ export type {
   Received
 } from "./MeshServer.ts"
 
-/**
- * A frame that the server sent to a connection. `message` is `undefined` for a
- * frame of `emitRaw` or `garbage`.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Sent {
-  /** The number of the connection. */
-  readonly connection: number
-  /** The message in the frame. */
-  readonly message: ServerMessage.ServerMessage | undefined
-  /** The frame: text as a string, binary as bytes. */
-  readonly frame: string | Uint8Array
-}
+export type {
+  /**
+   * A frame that the server sent to a connection. `message` is `undefined` for a
+   * frame of `emitRaw` or `garbage`.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Sent
+} from "./internal/scriptedLink.ts"
 
 /**
  * A test waited for a connection or a request that did not arrive. The message lists
@@ -240,7 +236,7 @@ const makeUnsafe = (
 ): Service => {
   const heartbeat = options?.heartbeat ?? { interval: "15 seconds", deadline: "10 seconds" }
   const settings = Verbs.toSettings(options ?? {})
-  const server = ScriptedServer.make({
+  const server = new ScriptedServer({
     clock,
     settings,
     schedule: (millis, callback) => run(Effect.andThen(Effect.sleep(millis), Effect.sync(callback)))
@@ -255,22 +251,25 @@ const makeUnsafe = (
     maxBatch: Bounds.atLeast(1, options?.maxBatch ?? Number.POSITIVE_INFINITY)
   })
 
+  /** Applies a verb to one open connection, or to all of them. */
+  const each = (id: number | undefined, verb: (link: Link) => void) => Effect.sync(() => server.open(id).forEach(verb))
+
   return ScriptedMesh.of({
     ...Verbs.make({
       settings,
       dials: server.dials,
       messages: server.messages,
-      acknowledge: server.acknowledge,
-      healConnections: server.healConnections
+      acknowledge: (n) => server.acknowledge(n),
+      healConnections: () => server.healConnections()
     }),
     socket,
     emit: (...messages) => Effect.sync(() => messages.reduce((sum, message) => sum + server.messages.emit(message), 0)),
     emitRaw: (frame) => Effect.sync(() => server.emitRaw(frame)),
     garbage: (problem = "InvalidJson") => Effect.sync(() => server.emitRaw(Garbage.frames[problem])),
-    close: (code, reason, connection) => Effect.sync(() => server.close(connection, code, reason)),
-    kill: (connection, killOptions) => Effect.sync(() => server.kill(connection, killOptions?.drop === true)),
-    freeze: (connection) => Effect.sync(() => server.freeze(connection)),
-    thaw: (connection) => Effect.sync(() => server.thaw(connection)),
+    close: (code, reason, connection) => each(connection, (link) => link.close(code, reason)),
+    kill: (connection, killOptions) => each(connection, (link) => link.kill(killOptions?.drop === true)),
+    freeze: (connection) => each(connection, (link) => link.freeze()),
+    thaw: (connection) => each(connection, (link) => link.thaw()),
     connections: Effect.sync(() => server.links.map(toConnection)),
     dials: Effect.sync(() => [...server.dialTimes]),
     received: Effect.sync(() => [...server.received]),
@@ -289,7 +288,7 @@ const makeUnsafe = (
 
 /** Waits until `find` returns a value, for at most `patience` turns of the scheduler. */
 const waitFor = <A>(
-  server: ScriptedServer.ScriptedServer,
+  server: ScriptedServer,
   waitedFor: string,
   find: () => A | undefined
 ): Effect.Effect<A, NotReceived> =>
@@ -342,7 +341,7 @@ export const layer = (options?: Options): Layer.Layer<ScriptedMesh | Socket.Sock
 /** The number of scheduler turns that a waiter waits for the program under test. */
 const patience = 1000
 
-const toConnection = (link: ScriptedServer.Link): Connection => ({
+const toConnection = (link: Link): Connection => ({
   id: link.id,
   open: link.open,
   frozen: link.frozen,

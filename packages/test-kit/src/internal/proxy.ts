@@ -1,28 +1,34 @@
-/**
- * The TCP proxy behind `ChaosProxy`: two `shapedPipe`s for each connection.
- *
- * Invariants: a frozen connection passes neither bytes nor ends; the fibers of
- * a connection end when both of its sockets have closed.
- */
+/** The TCP proxy behind `ChaosProxy`: listens, and has a `proxyLink` for each connection. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
-import type { Connection, Direction, Shape } from "../ChaosProxy.ts"
 import * as Bounds from "./bounds.ts"
-import * as ShapedPipe from "./shapedPipe.ts"
+import { Link, type Direction } from "./proxyLink.ts"
+import type * as ShapedPipe from "./shapedPipe.ts"
 
 const directions = ["toServer", "toClient"] as const
 
-export interface Link {
-  readonly record: { -readonly [K in keyof Omit<Connection, "inFlightBytes">]: Connection[K] }
-  readonly pipes: Readonly<Record<Direction, ShapedPipe.ShapedPipe>>
-  readonly kill: () => void
-  readonly freeze: () => void
-  readonly thaw: () => void
+/** How bytes travel in one direction. `ChaosProxy` exports it. */
+export interface Shape {
+  /**
+   * The delay of every chunk from its arrival, in milliseconds. It does not limit
+   * the rate: any number of chunks are in flight at the same time.
+   */
+  readonly latencyMillis?: number
+  /**
+   * The longest random delay of a chunk in addition to the latency, in milliseconds.
+   * The order of bytes is kept, so a late chunk delays those behind it.
+   *
+   * @since 0.2.0
+   */
+  readonly jitterMillis?: number
+  /** The most bytes per second, in each direction of each connection. */
+  readonly bytesPerSecond?: number
+  /** The most bytes that are written at once. 1 splits every frame and handshake at every byte. */
+  readonly pieceBytes?: number
 }
 
 export interface Proxy {
@@ -41,42 +47,6 @@ const toConditions = (shape: Shape): ShapedPipe.Conditions => ({
   pieceBytes: Bounds.atLeast(1, shape.pieceBytes ?? 65_536)
 })
 
-/** The next chunk, or `undefined` at the end. */
-const read = (from: Net.Socket): Effect.Effect<Buffer | undefined> =>
-  Effect.callback<Buffer | undefined>((resume) => {
-    const take = (): boolean => {
-      // A socket without an encoding reads buffers.
-      const chunk = from.read() as Buffer | null
-      if (chunk === null && !from.readableEnded && !from.destroyed) return false
-      detach()
-      resume(Effect.succeed(chunk ?? undefined))
-      return true
-    }
-    const detach = (): void => {
-      from.off("readable", take)
-      from.off("end", take)
-      from.off("close", take)
-    }
-    if (take()) return
-    from.on("readable", take)
-    from.on("end", take)
-    from.on("close", take)
-    return Effect.sync(detach)
-  })
-
-/** Writes data. Waits until the network has accepted it, or the socket has closed. */
-const write = (to: Net.Socket, data: Uint8Array): Effect.Effect<void> =>
-  Effect.callback<void>((resume) => {
-    if (to.destroyed || to.write(data)) return resume(Effect.void)
-    const done = (): void => {
-      to.off("drain", done)
-      to.off("close", done)
-      resume(Effect.void)
-    }
-    to.on("drain", done)
-    to.on("close", done)
-  })
-
 /** Starts listening. Fails with the error of `node:net`. */
 export const make = Effect.fnUntraced(function* (options: {
   readonly target: number
@@ -85,96 +55,32 @@ export const make = Effect.fnUntraced(function* (options: {
 }): Effect.fn.Return<Proxy, Error, Scope.Scope> {
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
-  const context = yield* Effect.context<never>()
-  const links: Array<Link> = []
   const random = yield* Random.Random
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const links: Array<Link> = []
   const conditions: Record<Direction, ShapedPipe.Conditions> = {
     toServer: toConditions({}),
     toClient: toConditions({})
   }
-
-  const accept = (near: Net.Socket): void => {
+  const server = Net.createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
     const far = Net.connect({ port: options.target, host: "127.0.0.1", allowHalfOpen: true, noDelay: true })
-    const gate = Latch.makeUnsafe(true)
-    const both = [near, far]
-    const record: Link["record"] = {
-      id: links.length + 1,
-      openedAt: clock.currentTimeMillisUnsafe(),
-      closedAt: undefined,
-      injury: undefined
-    }
-    let frozen = false
-    let wasReset = false
-    const pipe = (from: Net.Socket, to: Net.Socket, direction: Direction) =>
-      ShapedPipe.make(
-        { read: read(from), write: (piece) => write(to, piece), end: () => to.end() },
-        {
-          clock,
-          gate,
-          random: () => random.nextDoubleUnsafe(),
-          conditions: conditions[direction],
-          maxInFlightBytes: options.maxInFlightBytes
-        }
-      )
-    const pipes = { toServer: pipe(near, far, "toServer"), toClient: pipe(far, near, "toClient") }
-    const passing = Effect.runForkWith(context)(
-      Effect.forkIn(Effect.all([pipes.toServer.run, pipes.toClient.run], { concurrency: "unbounded" }), scope)
+    links.push(
+      new Link(near, far, {
+        id: links.length + 1,
+        clock,
+        random: () => random.nextDoubleUnsafe(),
+        conditions,
+        maxInFlightBytes: options.maxInFlightBytes,
+        fork: (effect) => Fiber.runIn(run(effect), scope)
+      })
     )
-    const reset = (): void => {
-      for (const socket of both) if (!socket.destroyed) socket.resetAndDestroy()
-    }
-    for (const socket of both) {
-      socket.on("error", () => {
-        // A reset of one side resets the other one, unless the connection is frozen.
-        wasReset = true
-        if (!frozen) reset()
-      })
-      socket.on("close", () => {
-        if (!near.destroyed || !far.destroyed) return
-        record.closedAt ??= clock.currentTimeMillisUnsafe()
-        // Nothing can arrive any more, so fibers that wait for a delay are ended.
-        Effect.runForkWith(context)(Effect.flatMap(Fiber.join(passing), Fiber.interrupt))
-      })
-    }
-    links.push({
-      record,
-      pipes,
-      kill() {
-        record.injury = "killed"
-        gate.openUnsafe()
-        reset()
-      },
-      freeze() {
-        frozen = true
-        record.injury ??= "frozen"
-        gate.closeUnsafe()
-      },
-      thaw() {
-        frozen = false
-        if (wasReset) reset()
-        gate.openUnsafe()
-      }
-    })
-  }
-
-  const server = Net.createServer({ allowHalfOpen: true, noDelay: true }, accept)
-  const open = () => links.filter(({ record }) => record.closedAt === undefined)
-
-  yield* Effect.acquireRelease(
-    Effect.callback<void, Error>((resume) => {
-      const onError = (error: Error) => resume(Effect.fail(error))
-      server.once("error", onError)
-      server.listen(options.port, "127.0.0.1", () => {
-        server.off("error", onError)
-        resume(Effect.void)
-      })
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        for (const link of open()) link.kill()
-      })
-  )
+  })
+  const open = () => links.filter(({ state }) => state.closedAt === undefined)
+  const stop = Effect.callback<void>((resume) => {
+    server.close(() => resume(Effect.void))
+    for (const link of open()) link.kill()
+  })
+  yield* Effect.acquireRelease(listen(server, options.port), () => stop)
   const address = server.address()
   return {
     port: typeof address === "object" && address !== null ? address.port : options.port,
@@ -188,3 +94,13 @@ export const make = Effect.fnUntraced(function* (options: {
     }
   }
 })
+
+const listen = (server: Net.Server, port: number): Effect.Effect<void, Error> =>
+  Effect.callback((resume) => {
+    const onError = (error: Error) => resume(Effect.fail(error))
+    server.once("error", onError)
+    server.listen(port, "127.0.0.1", () => {
+      server.off("error", onError)
+      resume(Effect.void)
+    })
+  })

@@ -9,7 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as MeshError from "@makima-stream/core/MeshError"
-import type { Link, ScriptedServer } from "./scriptedServer.ts"
+import type { Frame, Link } from "./scriptedLink.ts"
+import type { ScriptedServer } from "./scriptedServer.ts"
 import * as SocketErrors from "./socketErrors.ts"
 
 export interface Options {
@@ -51,7 +52,7 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
       ),
       Effect.map((silent) => {
         if (!silent) return
-        server.abandon(link, SocketErrors.ended(new MeshError.HeartbeatTimeout({ deadlineMillis: deadline })))
+        link.abandon(SocketErrors.ended(new MeshError.HeartbeatTimeout({ deadlineMillis: deadline })))
       }),
       Effect.repeat({ until: () => !link.open })
     )
@@ -87,8 +88,9 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
     const scope = yield* Effect.scope
     yield* handshake
     // `accept` wakes a test that waits for the connection. That test may interrupt this dial before `accept` returns.
-    const link = yield* Effect.acquireRelease(Effect.sync(server.accept), (link) =>
-      Effect.sync(() => server.release(link))
+    const link = yield* Effect.acquireRelease(
+      Effect.sync(() => server.accept()),
+      (link) => Effect.sync(() => link.release())
     )
     byScope.set(scope, link)
     if (heartbeat !== undefined) {
@@ -114,7 +116,7 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
     return { pull: Effect.andThen(arrival, take), upgrade: Socket.SocketUpgradeError.unsupported }
   })
 
-  const write = (link: Link, frames: ReadonlyArray<string | Uint8Array | Socket.CloseEvent>) =>
+  const write = (link: Link, frames: ReadonlyArray<Frame | Socket.CloseEvent>) =>
     Effect.suspend(() => {
       for (const frame of frames) {
         if (!link.open) {
@@ -122,8 +124,8 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
             new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause: new Error("not connected") }) })
           )
         }
-        if (Socket.isCloseEvent(frame)) server.hangUp(link, frame.code, frame.reason)
-        else server.receive(link, frame)
+        if (Socket.isCloseEvent(frame)) link.hangUp(frame.code, frame.reason)
+        else link.receive(frame)
       }
       return Effect.void
     })

@@ -59,7 +59,14 @@ describe("docs", () => {
   it("names only commands of pnpm that exist", () => {
     const { scripts } = JSON.parse(read("package.json")) as { readonly scripts: Readonly<Record<string, string>> }
     const known = new Set([...Object.keys(scripts), "install", "exec", "run"])
-    const pages = glob(["*.md", "docs/**/*.md", "packages/*/README.md", "examples/*.md", ".changeset/README.md"])
+    const pages = glob([
+      "*.md",
+      "docs/*.md",
+      "docs/decisions/*.md",
+      "packages/*/README.md",
+      "examples/*.md",
+      ".changeset/README.md"
+    ])
     const unknown = pages.flatMap((page) =>
       [...read(page).matchAll(/\bpnpm(?:@12)? (?:run )?([a-z][\w:]*)/g)]
         .filter(([, name = ""]) => !known.has(name))

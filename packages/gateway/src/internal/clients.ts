@@ -7,8 +7,9 @@ import type { WebSocket } from "ws"
 import * as MeshLog from "@makima-stream/log/MeshLog"
 import * as History from "./history.ts"
 import * as Http from "./http.ts"
-import * as Hub from "./hub.ts"
+import type * as Hub from "./hub.ts"
 import type { LimitSettings } from "./options.ts"
+import * as Requests from "./requests.ts"
 import * as Sse from "./sse.ts"
 import * as WebSocketClient from "./webSocketClient.ts"
 
@@ -94,7 +95,7 @@ export const make = ({ after, context, hub, instance, log, now, settings }: Opti
         const client = WebSocketClient.make(ws, {
           ...clientOptions,
           marks: true,
-          onRequest: (client, message) => client.acknowledge(Hub.acknowledgementOf(message))
+          onRequest: (client, message) => client.acknowledge(Requests.acknowledgementOf(message))
         })
         return readLog(log, client, { from })
       }

@@ -2,6 +2,8 @@
  * Routes the events of the upstream connection to the clients that subscribed to them, and answers the requests of the
  * clients. Synchronous, no Effect: one event costs one encoding, and one call for each of its clients.
  *
+ * `marks.ts` handles the lifecycle of the upstream connection, `keys.ts` has the subscriptions, `requests.ts` reads requests.
+ *
  * Invariants:
  *
  * 1. A request is acknowledged only when its key is confirmed upstream, at the place of the confirmation among the events.
@@ -14,43 +16,20 @@
 import type { ClientMessage } from "@makima-stream/core/ClientMessage"
 import * as GatewayMessages from "@makima-stream/core/GatewayMessages"
 import type { Interest } from "@makima-stream/core/Interest"
-import type { Connected, Disconnected, MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
-import type { Acknowledgement } from "@makima-stream/core/ServerMessage"
+import type { MeshEvent, Restated } from "@makima-stream/core/MeshEvent"
+import type { ServerError, UnknownMessage } from "@makima-stream/core/ServerMessage"
 import type { TaskId } from "@makima-stream/core/TaskId"
+import { HubState, type Client, type Member, type UpstreamState } from "./hubState.ts"
 import * as Keys from "./keys.ts"
+import { Marks } from "./marks.ts"
 import { Message } from "./messages.ts"
+import * as Requests from "./requests.ts"
 import * as Ring from "./ring.ts"
 
-/** A client, as the hub sees it. No method may call the hub, except `close`, which may call `leave`. */
-export interface Client {
-  /** Whether it receives the additional messages of `GatewayMessages`. */
-  readonly marks: boolean
-  /** Sends a message. May drop it, if the client marks the loss itself. */
-  readonly deliver: (message: Message) => void
-  /** Sends a message that must not be dropped, after everything that was delivered before. */
-  readonly control: (message: Message) => void
-  /** Answers a request, in the same order. */
-  readonly acknowledge: (message: Acknowledgement) => void
-  /** Ends the connection. */
-  readonly close: (code: number, reason: string) => void
-}
-
-/** What the hub knows of a client. */
-interface Member {
-  readonly keys: Set<Keys.Key<Client>>
-  /** Whether acknowledged keys wait for the mark of the current connection. */
-  stale: boolean
-  /** Whether it knows that the upstream connection is down. */
-  knowsOffline: boolean
-}
-
-/** What is requested and confirmed upstream. */
-export interface UpstreamState {
-  readonly requested: Interest
-  readonly confirmed: Interest
-}
+export type { Client, UpstreamState } from "./hubState.ts"
 
 export interface Options {
+  /** How long a subscription without clients stays active upstream, in milliseconds. */
   readonly idleMillis: number
   /** How many events are kept for clients that come back. */
   readonly maxReplay: number
@@ -63,11 +42,13 @@ export interface Options {
 }
 
 export interface Stats {
+  /** Open clients. */
   readonly clients: number
+  /** Subscriptions of all clients, each counted once. */
   readonly subscriptions: number
   /** Events of the upstream connection. */
   readonly events: number
-  /** Sends to clients. */
+  /** Events that were passed to clients. */
   readonly deliveries: number
   /** Clients that were closed after a gap, because they do not receive marks. */
   readonly closedForGaps: number
@@ -78,6 +59,7 @@ export interface Stats {
 export interface Hub {
   /** Adds a client. If the upstream connection is down, a client with marks learns it. */
   readonly join: (client: Client) => void
+  /** Removes a client and its subscriptions. */
   readonly leave: (client: Client, now: number) => void
   /** Handles a request of a client. */
   readonly request: (client: Client, message: ClientMessage, now: number) => void
@@ -86,353 +68,191 @@ export interface Hub {
    * `undefined` if some of it is not known, because it is not kept any more, or was not subscribed.
    */
   readonly missed: (client: Client, number: number) => ReadonlyArray<Message> | undefined
-  /** The number of the newest event. */
+  /** Returns the number of the newest event. */
   readonly last: () => number
   /** Subscribes the gateway itself. */
   readonly pin: (kind: Keys.Kind, taskId?: TaskId) => void
   /** Routes a batch of events. `state` is the state of the subscriptions after the batch. */
   readonly route: (batch: ReadonlyArray<MeshEvent>, state: UpstreamState) => void
+  /** Called when the state of the subscriptions has changed. */
   readonly observe: (state: UpstreamState) => void
+  /** Gives up subscriptions without clients. Called every second. */
   readonly sweep: (now: number, state: UpstreamState) => void
+  /** Returns what must be requested upstream. */
   readonly interest: () => Interest
   readonly clients: () => Iterable<Client>
   readonly stats: () => Stats
 }
 
-const kindOf = (message: ClientMessage): Keys.Kind => {
-  switch (message._tag) {
-    case "SubscribeAll":
-    case "UnsubscribeAll":
-      return "all"
-    case "Subscribe":
-    case "Unsubscribe":
-      return "updates"
-    case "SubscribeOutput":
-    case "UnsubscribeOutput":
-      return "output"
-  }
-}
-
-/** The acknowledgement of a request. */
-export const acknowledgementOf = (message: ClientMessage): Acknowledgement => {
-  const key = { kind: kindOf(message), taskId: "taskId" in message ? message.taskId : undefined }
-  return isSubscribe(message) ? subscribed(key) : unsubscribed(key.kind, key.taskId)
-}
-
-const subscribed = ({ kind, taskId }: Pick<Keys.Key<Client>, "kind" | "taskId">): Acknowledgement => {
-  if (taskId === undefined) return { _tag: "SubscribedAll" }
-  return { _tag: kind === "output" ? "OutputSubscribed" : "Subscribed", taskId }
-}
-
-const unsubscribed = (kind: Keys.Kind, taskId: TaskId | undefined): Acknowledgement => {
-  if (taskId === undefined) return { _tag: "UnsubscribedAll" }
-  return { _tag: kind === "output" ? "OutputUnsubscribed" : "Unsubscribed", taskId }
-}
-
-const isSubscribe = (message: ClientMessage): boolean =>
-  message._tag === "SubscribeAll" || message._tag === "Subscribe" || message._tag === "SubscribeOutput"
-
 export const make = ({ idleMillis, maxReplay, maxSubscriptions, onChanged, stateOf }: Options): Hub => {
-  const keys = Keys.make<Client>({ idleMillis, onChanged })
-  const members = new Map<Client, Member>()
+  const keys = new Keys.Keys<Client>({ idleMillis, onChanged })
   const ring = Ring.make(maxReplay)
-  /** The newest `Disconnected`, while the upstream connection is down. */
-  let offline: Disconnected | undefined
-  let connected = false
-  let events = 0
-  let deliveries = 0
-  let closedForGaps = 0
-
-  // -------------------------------------------------------------------------
-  // clients
-  // -------------------------------------------------------------------------
-
-  const leave = (client: Client, now: number): void => {
-    const member = members.get(client)
-    if (member === undefined) return
-    members.delete(client)
-    for (const key of member.keys) keys.remove(client, key, now)
-  }
-
-  /** Tells a client that its subscription is complete from here on. */
-  const acknowledge = (client: Client, key: Keys.Key<Client>, count: number): void => {
-    const message = subscribed(key)
-    for (let i = 0; i < count; i++) client.acknowledge(message)
-    if (client.marks && key.kind !== "output" && stateOf !== undefined) {
-      for (const message of stateOf(key.taskId)) client.deliver(message)
-    }
-  }
-
-  const confirm = (key: Keys.Key<Client>): void => {
-    for (const confirmed of keys.confirm(key, ring.last())) {
-      for (const [client, waiting] of confirmed.clients) {
-        if (waiting === 0) continue
-        confirmed.clients.set(client, 0)
-        acknowledge(client, confirmed, waiting)
-      }
-    }
-  }
-
-  const request = (client: Client, message: ClientMessage, now: number): void => {
-    const member = members.get(client)
-    if (member === undefined) return
-    const kind = kindOf(message)
-    const taskId = "taskId" in message ? message.taskId : undefined
-    if (!isSubscribe(message)) {
-      const key = keys.get(kind, taskId)
-      if (key !== undefined && member.keys.delete(key)) keys.remove(client, key, now)
-      client.acknowledge(unsubscribed(kind, taskId))
-      return
-    }
-    const present = keys.get(kind, taskId)
-    if (member.keys.size >= maxSubscriptions && (present === undefined || !member.keys.has(present))) {
-      const text = `A connection can have at most ${maxSubscriptions} subscriptions`
-      client.control(new Message({ _tag: "ServerError", code: "TOO_MANY_SUBSCRIPTIONS", message: text }))
-      return
-    }
-    const isConfirmed = keys.add(client, kind, taskId)
-    const key = keys.obtain(kind, taskId)
-    member.keys.add(key)
-    if (isConfirmed) acknowledge(client, key, 1)
-  }
-
-  // -------------------------------------------------------------------------
-  // data
-  // -------------------------------------------------------------------------
-
-  /** An event with its number, kept for clients that come back. */
-  const numbered = (event: MeshEvent): Message => {
-    const message = new Message(event)
-    ring.push(message)
-    return message
-  }
-
-  const send = (message: Message, key: Keys.Key<Client> | undefined, except?: Keys.Key<Client>): void => {
-    if (key === undefined) return
-    for (const client of key.clients.keys()) {
-      if (except?.clients.has(client) === true) continue
-      deliveries++
-      client.deliver(message)
-    }
-  }
-
-  /** Sends a message to the clients of a task's updates, to each once. */
-  const sendUpdate = (message: Message, taskId: TaskId): void => {
-    const all = keys.get("all", undefined)
-    send(message, all)
-    send(message, keys.get("updates", taskId), all)
-  }
-
-  // -------------------------------------------------------------------------
-  // marks
-  // -------------------------------------------------------------------------
-
-  const hasAcknowledged = (client: Client, { keys }: Member): boolean => {
-    for (const key of keys) if (key.clients.get(client) === 0) return true
-    return false
-  }
-
-  /** Sends a frame to every client that receives marks. */
-  const announce = (event: MeshEvent): void => {
-    const message = numbered(event)
-    for (const client of members.keys()) if (client.marks) client.control(message)
-  }
-
-  const closeForGap = (client: Client): void => {
-    closedForGaps++
-    client.close(1012, "The connection of the gateway had a gap")
-  }
-
-  /** Marks a gap for the clients that it names. */
-  const markGap = (mark: Resync): void => {
-    const message = numbered(mark)
-    for (const [client, member] of members) {
-      if (!isNamed(client, member, mark.taskId)) continue
-      if (client.marks) client.control(message)
-      else closeForGap(client)
-    }
-  }
-
-  const isNamed = (client: Client, member: Member, taskId: TaskId | undefined): boolean => {
-    if (taskId === undefined) return hasAcknowledged(client, member)
-    const named = [keys.get("all", undefined), keys.get("updates", taskId), keys.get("output", taskId)]
-    return named.some((key) => key?.clients.get(client) === 0)
-  }
-
-  const onConnected = (event: Connected): void => {
-    connected = true
-    offline = undefined
-    const message = new Message(event)
-    for (const [client, member] of members) {
-      if (!member.knowsOffline) continue
-      member.knowsOffline = false
-      client.control(message)
-    }
-  }
-
-  const onDisconnected = (event: Disconnected): void => {
-    offline = event
-    const wasConnected = connected
-    connected = false
-    if (wasConnected) {
-      for (const [client, member] of members) {
-        if (!hasAcknowledged(client, member)) continue
-        if (client.marks) member.stale = true
-        else closeForGap(client)
-      }
-      keys.reset()
-    }
-    for (const [client, member] of members) member.knowsOffline = client.marks
-    announce(event)
-  }
-
-  /** The upstream has confirmed its whole interest, except the keys of `later`. */
-  const onReplayed = (mark: Resync, state: UpstreamState, later: ReadonlySet<Keys.Key<Client>>): void => {
-    const all = keys.get("all", undefined)
-    const confirmed = { ...state.confirmed, all: state.confirmed.all && (all === undefined || !later.has(all)) }
-    for (const key of keys.values()) {
-      if (key.state === "wanted" && !later.has(key) && isIn(key, confirmed)) confirm(key)
-    }
-    const unmarked = numbered(mark)
-    for (const [client, member] of members) {
-      if (!member.stale) continue
-      member.stale = false
-      let unconfirmed = 0
-      for (const key of member.keys) if (key.clients.get(client) === 0 && key.state !== "confirmed") unconfirmed++
-      const { unconfirmed: _, ...rest } = mark
-      const own = unconfirmed === (mark.unconfirmed ?? 0)
-      client.control(own ? unmarked : new Message({ ...rest, ...(unconfirmed > 0 ? { unconfirmed } : {}) }))
-    }
-    for (const key of keys.values()) if (key.state === "confirmed") key.stale = false
-  }
-
-  const isIn = (key: Keys.Key<Client>, interest: Interest): boolean => {
-    if (key.taskId === undefined) return interest.all
-    if (key.kind === "output") return interest.output.has(key.taskId)
-    return interest.all || interest.updates.has(key.taskId)
-  }
-
-  const keyOf = ({ reason, taskId }: Resync): Keys.Key<Client> | undefined =>
-    reason._tag === "Subscribed" ? keys.get(taskId === undefined ? "all" : reason.kind, taskId) : undefined
-
-  const onSubscribed = (mark: Resync): void => {
-    const key = keyOf(mark)
-    if (key === undefined || mark.unconfirmed !== undefined) return
-    const known = key.stale ? [...key.clients].filter(([client, waiting]) => client.marks && waiting === 0) : []
-    key.stale = false
-    confirm(key)
-    const message = new Message(mark)
-    for (const [client] of known) client.control(message)
-  }
-
-  const onResync = (mark: Resync, rest: ReadonlyArray<MeshEvent>, state: UpstreamState): void => {
-    switch (mark.reason._tag) {
-      case "Started":
-      case "Reconnected": {
-        const later = new Set<Keys.Key<Client>>()
-        for (const event of rest) {
-          const key = event._tag === "Resync" ? keyOf(event) : undefined
-          if (key !== undefined) later.add(key)
-        }
-        return onReplayed(mark, state, later)
-      }
-      case "Subscribed":
-        return onSubscribed(mark)
-      default:
-        return markGap(mark)
-    }
-  }
-
-  const routeOne = (event: MeshEvent, rest: () => ReadonlyArray<MeshEvent>, state: UpstreamState): void => {
-    switch (event._tag) {
-      case "TaskUpdated":
-        return sendUpdate(numbered(event), event.taskId)
-      case "TaskOutput":
-        return send(numbered(event), keys.get("output", event.taskId))
-      case "ServerError":
-      case "UnknownMessage": {
-        const isMark = event._tag === "UnknownMessage" && GatewayMessages.types.has(event.raw.type)
-        const message = new Message(event)
-        for (const client of members.keys()) {
-          // The upstream's own message of such a type would be taken for a mark of this gateway.
-          if (isMark && client.marks) continue
-          deliveries++
-          client.deliver(message)
-        }
-        return
-      }
-      case "Restated": {
-        const message = numbered(event)
-        const seen = new Set<Client>()
-        for (const key of [keys.get("all", undefined), keys.get("updates", event.taskId)]) {
-          for (const client of key?.clients.keys() ?? []) {
-            if (!client.marks || seen.has(client)) continue
-            seen.add(client)
-            client.deliver(message)
-          }
-        }
-        return
-      }
-      case "Connected":
-        return onConnected(event)
-      case "Disconnected":
-        return onDisconnected(event)
-      case "Repaired":
-      case "RepairFailed":
-        return announce(event)
-      case "Resync":
-        return onResync(event, rest(), state)
-    }
-  }
-
-  /** Whether an event is for a client. */
-  const isFor = (event: MeshEvent, { keys: own }: Member): boolean => {
-    const has = (kind: Keys.Kind, taskId: TaskId | undefined): boolean => {
-      const key = keys.get(kind, taskId)
-      return key !== undefined && own.has(key)
-    }
-    switch (event._tag) {
-      case "TaskOutput":
-        return has("output", event.taskId)
-      case "TaskUpdated":
-      case "Restated":
-        return has("all", undefined) || has("updates", event.taskId)
-      default:
-        return true
-    }
-  }
-
+  const hub = new HubState(keys, ring, stateOf)
+  const marks = new Marks(hub)
+  const { counts, members } = hub
   return {
-    join(client) {
-      const knowsOffline = offline !== undefined && client.marks
-      members.set(client, { keys: new Set(), stale: false, knowsOffline })
-      if (offline !== undefined && client.marks) client.control(new Message(offline))
+    join: (client) => void members.set(client, marks.join(client)),
+    leave(client, now) {
+      const member = members.get(client)
+      if (member === undefined) return
+      members.delete(client)
+      for (const key of member.keys) keys.remove(client, key, now)
     },
-    leave,
-    request,
+    request(client, message, now) {
+      const member = members.get(client)
+      if (member === undefined) return
+      if (Requests.isSubscribe(message)) subscribe(hub, client, member, message, maxSubscriptions)
+      else unsubscribe(hub, client, member, message, now)
+    },
     missed(client, number) {
       const member = members.get(client)
       if (member === undefined) return undefined
       for (const key of member.keys) if (key.state !== "confirmed" || key.confirmedAt > number) return undefined
-      return ring.after(number)?.filter(({ event }) => isFor(event, member))
+      return ring.after(number)?.filter(({ event }) => isFor(event, hub, member))
     },
     last: ring.last,
     pin: (kind, taskId) => keys.pin(kind, taskId),
     route(batch, state) {
-      events += batch.length
-      for (const [i, event] of batch.entries()) routeOne(event, () => batch.slice(i + 1), state)
+      counts.events += batch.length
+      for (const [i, event] of batch.entries()) route(hub, marks, event, () => batch.slice(i + 1), state)
     },
     observe: (state) => keys.observe(state.requested),
     sweep: (now, state) => keys.sweep(now, state.requested),
-    interest: keys.interest,
+    interest: () => keys.interest(),
     clients: () => members.keys(),
     stats: () => ({
       clients: members.size,
-      subscriptions: keys.size(),
-      events,
-      deliveries,
-      closedForGaps,
-      connected
+      subscriptions: keys.size,
+      ...counts,
+      connected: marks.isConnected
     })
+  }
+}
+
+// ---------------------------------------------------------------------------
+// requests
+// ---------------------------------------------------------------------------
+
+/** Adds a subscription of a client. It is acknowledged once it is confirmed upstream. */
+const subscribe = (
+  hub: HubState,
+  client: Client,
+  member: Member,
+  message: ClientMessage,
+  maxSubscriptions: number
+): void => {
+  const { keys } = hub
+  const { kind, taskId } = Requests.subjectOf(message)
+  const present = keys.get(kind, taskId)
+  if (member.keys.size >= maxSubscriptions && (present === undefined || !member.keys.has(present))) {
+    const text = `A connection can have at most ${maxSubscriptions} subscriptions`
+    client.control(new Message({ _tag: "ServerError", code: "TOO_MANY_SUBSCRIPTIONS", message: text }))
+    return
+  }
+  const isConfirmed = keys.add(client, kind, taskId)
+  const key = keys.obtain(kind, taskId)
+  member.keys.add(key)
+  if (isConfirmed) hub.acknowledge(client, key, 1)
+}
+
+/** Removes a subscription of a client, if there is one, and acknowledges the request at once. */
+const unsubscribe = ({ keys }: HubState, client: Client, member: Member, message: ClientMessage, now: number): void => {
+  const { kind, taskId } = Requests.subjectOf(message)
+  const key = keys.get(kind, taskId)
+  if (key !== undefined && member.keys.delete(key)) keys.remove(client, key, now)
+  client.acknowledge(Requests.acknowledgementOf(message))
+}
+
+// ---------------------------------------------------------------------------
+// events
+// ---------------------------------------------------------------------------
+
+/** Routes one event. `rest` returns the events of the batch after it. */
+const route = (
+  hub: HubState,
+  marks: Marks,
+  event: MeshEvent,
+  rest: () => ReadonlyArray<MeshEvent>,
+  state: UpstreamState
+): void => {
+  switch (event._tag) {
+    case "TaskUpdated":
+      return sendUpdate(hub, hub.number(event), event.taskId)
+    case "TaskOutput":
+      return send(hub, hub.number(event), hub.keys.get("output", event.taskId))
+    case "ServerError":
+    case "UnknownMessage":
+      return sendToAll(hub, event)
+    case "Restated":
+      return sendRestated(hub, event)
+    case "Connected":
+      return marks.connected(event)
+    case "Disconnected":
+      return marks.disconnected(event)
+    case "Repaired":
+    case "RepairFailed":
+      return marks.announce(event)
+    case "Resync":
+      return marks.resync(event, rest(), state)
+  }
+}
+
+const send = (
+  { counts }: HubState,
+  message: Message,
+  key: Keys.Key<Client> | undefined,
+  except?: Keys.Key<Client>
+): void => {
+  if (key === undefined) return
+  for (const client of key.clients.keys()) {
+    if (except?.clients.has(client) === true) continue
+    counts.deliveries++
+    client.deliver(message)
+  }
+}
+
+/** Sends a message to the clients of a task's updates, to each once. */
+const sendUpdate = (hub: HubState, message: Message, taskId: TaskId): void => {
+  const all = hub.keys.get("all", undefined)
+  send(hub, message, all)
+  send(hub, message, hub.keys.get("updates", taskId), all)
+}
+
+/** Sends an event that belongs to no task. */
+const sendToAll = ({ counts, members }: HubState, event: ServerError | UnknownMessage): void => {
+  const isMark = event._tag === "UnknownMessage" && GatewayMessages.types.has(event.raw.type)
+  const message = new Message(event)
+  for (const client of members.keys()) {
+    // The upstream's own message of such a type would be taken for a mark of this gateway.
+    if (isMark && client.marks) continue
+    counts.deliveries++
+    client.deliver(message)
+  }
+}
+
+/** Sends a state from a snapshot to the clients of a task's updates that receive marks, to each once. */
+const sendRestated = (hub: HubState, event: Restated): void => {
+  const message = hub.number(event)
+  const all = hub.keys.get("all", undefined)
+  const ofTask = hub.keys.get("updates", event.taskId)
+  for (const client of new Set([...(all?.clients.keys() ?? []), ...(ofTask?.clients.keys() ?? [])])) {
+    if (client.marks) client.deliver(message)
+  }
+}
+
+/** Whether an event is for a client. */
+const isFor = (event: MeshEvent, { keys }: HubState, { keys: own }: Member): boolean => {
+  const has = (kind: Keys.Kind, taskId: TaskId | undefined): boolean => {
+    const key = keys.get(kind, taskId)
+    return key !== undefined && own.has(key)
+  }
+  switch (event._tag) {
+    case "TaskOutput":
+      return has("output", event.taskId)
+    case "TaskUpdated":
+    case "Restated":
+      return has("all", undefined) || has("updates", event.taskId)
+    default:
+      return true
   }
 }

@@ -39,167 +39,174 @@ export interface Key<C> {
   stale: boolean
 }
 
-export interface Keys<C> {
-  /** Returns the key. Creates it if it is not there. */
-  readonly obtain: (kind: Kind, taskId: TaskId | undefined) => Key<C>
-  readonly get: (kind: Kind, taskId: TaskId | undefined) => Key<C> | undefined
-  /** Adds a request of a client. Returns whether the key is confirmed, so that it can be acknowledged at once. */
-  readonly add: (client: C, kind: Kind, taskId: TaskId | undefined) => boolean
-  /** Removes a client from a key. */
-  readonly remove: (client: C, key: Key<C>, now: number) => void
-  readonly pin: (kind: Kind, taskId: TaskId | undefined) => void
-  /** Confirms a key. Returns it and, for all updates, the keys that it confirms. */
-  readonly confirm: (key: Key<C>, at: number) => ReadonlyArray<Key<C>>
-  /** The connection has ended: nothing is confirmed. */
-  readonly reset: () => void
-  /** Gives up the keys that have been idle for long enough. */
-  readonly sweep: (now: number, requested: Interest) => void
-  /** Takes what is requested upstream. Keys whose unsubscribe was sent are removed, or wanted again. */
-  readonly observe: (requested: Interest) => void
-  /** The union of what is wanted. */
-  readonly interest: () => Interest
-  readonly values: () => Iterable<Key<C>>
-  readonly size: () => number
-  /** When the next key has been idle for long enough; `undefined` without an idle key. */
-  readonly isIdle: () => boolean
-}
-
 export interface Options {
+  /** How long a key without clients stays requested, in milliseconds. */
   readonly idleMillis: number
   /** Called when `interest` has changed. */
   readonly onChanged: () => void
 }
 
-export const make = <C>({ idleMillis, onChanged }: Options): Keys<C> => {
-  let all: Key<C> | undefined
-  const updates = new Map<TaskId, Key<C>>()
-  const output = new Map<TaskId, Key<C>>()
-  const leaving = new Set<Key<C>>()
+/** The keys of all clients. */
+export class Keys<C> {
+  readonly #options: Options
+  #all: Key<C> | undefined
+  readonly #updates = new Map<TaskId, Key<C>>()
+  readonly #output = new Map<TaskId, Key<C>>()
+  readonly #leaving = new Set<Key<C>>()
   /** Keys without a client, with the time at which they became idle, oldest first. */
-  const idle = new Map<Key<C>, number>()
+  readonly #idle = new Map<Key<C>, number>()
 
-  const get = (kind: Kind, taskId: TaskId | undefined): Key<C> | undefined =>
-    taskId === undefined ? all : (kind === "output" ? output : updates).get(taskId)
+  constructor(options: Options) {
+    this.#options = options
+  }
 
-  const obtain = (kind: Kind, taskId: TaskId | undefined): Key<C> => {
-    const present = get(kind, taskId)
+  /** The number of keys. */
+  get size(): number {
+    return this.#updates.size + this.#output.size + (this.#all === undefined ? 0 : 1)
+  }
+
+  *values(): Iterable<Key<C>> {
+    if (this.#all !== undefined) yield this.#all
+    yield* this.#updates.values()
+    yield* this.#output.values()
+  }
+
+  get(kind: Kind, taskId: TaskId | undefined): Key<C> | undefined {
+    return taskId === undefined ? this.#all : this.#ofTasks(kind).get(taskId)
+  }
+
+  #ofTasks(kind: Kind): Map<TaskId, Key<C>> {
+    return kind === "output" ? this.#output : this.#updates
+  }
+
+  /** Returns the key. Creates it if it does not exist. */
+  obtain(kind: Kind, taskId: TaskId | undefined): Key<C> {
+    const present = this.get(kind, taskId)
     if (present !== undefined) return present
-    const isCovered = kind === "updates" && all?.state === "confirmed"
     const key: Key<C> = {
       kind,
       taskId,
       clients: new Map(),
       pinned: false,
-      state: isCovered ? "confirmed" : "wanted",
-      confirmedAt: isCovered ? (all?.confirmedAt ?? 0) : 0,
+      state: "wanted",
+      confirmedAt: 0,
       stale: false
     }
-    if (taskId === undefined) all = key
-    else (kind === "output" ? output : updates).set(taskId, key)
-    onChanged()
+    this.#cover(key)
+    if (taskId === undefined) this.#all = key
+    else this.#ofTasks(kind).set(taskId, key)
+    this.#options.onChanged()
     return key
   }
 
-  const drop = (key: Key<C>): void => {
-    leaving.delete(key)
-    idle.delete(key)
-    if (key.taskId === undefined) all = undefined
-    else (key.kind === "output" ? output : updates).delete(key.taskId)
-    onChanged()
+  /** Confirms the updates of a task if all updates are confirmed. */
+  #cover(key: Key<C>): void {
+    if (key.kind !== "updates" || this.#all?.state !== "confirmed") return
+    key.state = "confirmed"
+    key.confirmedAt = this.#all.confirmedAt
   }
 
-  const isRequested = (key: Key<C>, requested: Interest): boolean =>
-    key.taskId === undefined
-      ? requested.all
-      : (key.kind === "output" ? requested.output : requested.updates).has(key.taskId)
+  /** Adds a request of a client. Returns whether the key is confirmed, so that it can be acknowledged at once. */
+  add(client: C, kind: Kind, taskId: TaskId | undefined): boolean {
+    const key = this.obtain(kind, taskId)
+    this.#idle.delete(key)
+    if (key.state === "confirmed") {
+      key.clients.set(client, 0)
+      return true
+    }
+    key.clients.set(client, (key.clients.get(client) ?? 0) + 1)
+    return false
+  }
 
-  const isUsed = (key: Key<C>): boolean => key.pinned || key.clients.size > 0
+  /** Removes a client from a key. */
+  remove(client: C, key: Key<C>, now: number): void {
+    if (key.clients.delete(client) && !isUsed(key)) this.#idle.set(key, now)
+  }
+
+  /** Keeps a key for the gateway itself. */
+  pin(kind: Kind, taskId: TaskId | undefined): void {
+    this.obtain(kind, taskId).pinned = true
+  }
+
+  /** Confirms a key. Returns it and, for all updates, the keys that it confirms. */
+  confirm(key: Key<C>, at: number): ReadonlyArray<Key<C>> {
+    if (key.state === "leaving") return []
+    if (key.state === "wanted") key.confirmedAt = at
+    key.state = "confirmed"
+    if (key !== this.#all) return [key]
+    const confirmed = [key]
+    for (const each of this.#updates.values()) {
+      if (each.state !== "wanted") continue
+      each.state = "confirmed"
+      each.confirmedAt = at
+      confirmed.push(each)
+    }
+    return confirmed
+  }
+
+  /** The connection has ended: nothing is confirmed. */
+  reset(): void {
+    for (const key of this.#leaving) this.#leave(key)
+    for (const key of this.values()) {
+      key.state = "wanted"
+      key.stale = [...key.clients.values()].includes(0)
+    }
+  }
+
+  /** Gives up the keys that have been idle for long enough. */
+  sweep(now: number, requested: Interest): void {
+    for (const [key, since] of this.#idle) {
+      if (now - since < this.#options.idleMillis) break
+      this.#idle.delete(key)
+      if (key.state !== "confirmed" || !isRequested(key, requested)) {
+        this.#drop(key)
+      } else {
+        key.state = "leaving"
+        this.#leaving.add(key)
+        this.#options.onChanged()
+      }
+    }
+  }
+
+  /** Takes what is requested upstream. Keys whose unsubscribe was sent are removed, or wanted again. */
+  observe(requested: Interest): void {
+    for (const key of this.#leaving) if (!isRequested(key, requested)) this.#leave(key)
+  }
+
+  /** Returns the union of what is wanted. */
+  interest(): Interest {
+    return {
+      all: this.#all !== undefined && this.#all.state !== "leaving",
+      updates: wantedIn(this.#updates),
+      output: wantedIn(this.#output)
+    }
+  }
 
   /** Ends the state `leaving`: the key is absent upstream. */
-  const left = (key: Key<C>): void => {
-    leaving.delete(key)
-    if (!isUsed(key)) return drop(key)
-    const isCovered = key.kind === "updates" && all?.state === "confirmed"
-    key.state = isCovered ? "confirmed" : "wanted"
-    if (isCovered) key.confirmedAt = all?.confirmedAt ?? 0
-    onChanged()
+  #leave(key: Key<C>): void {
+    this.#leaving.delete(key)
+    if (!isUsed(key)) return this.#drop(key)
+    key.state = "wanted"
+    this.#cover(key)
+    this.#options.onChanged()
   }
 
-  function* values(): Iterable<Key<C>> {
-    if (all !== undefined) yield all
-    yield* updates.values()
-    yield* output.values()
+  #drop(key: Key<C>): void {
+    this.#leaving.delete(key)
+    this.#idle.delete(key)
+    if (key.taskId === undefined) this.#all = undefined
+    else this.#ofTasks(key.kind).delete(key.taskId)
+    this.#options.onChanged()
   }
+}
 
-  const wanted = (keys: Map<TaskId, Key<C>>): ReadonlySet<TaskId> => {
-    const ids = new Set<TaskId>()
-    for (const [taskId, key] of keys) if (key.state !== "leaving") ids.add(taskId)
-    return ids
-  }
+const isUsed = <C>(key: Key<C>): boolean => key.pinned || key.clients.size > 0
 
-  return {
-    get,
-    obtain,
-    add(client, kind, taskId) {
-      const key = obtain(kind, taskId)
-      idle.delete(key)
-      if (key.state === "confirmed") {
-        key.clients.set(client, 0)
-        return true
-      }
-      key.clients.set(client, (key.clients.get(client) ?? 0) + 1)
-      return false
-    },
-    remove(client, key, now) {
-      if (key.clients.delete(client) && !isUsed(key)) idle.set(key, now)
-    },
-    pin(kind, taskId) {
-      obtain(kind, taskId).pinned = true
-    },
-    confirm(key, at) {
-      if (key.state === "leaving") return []
-      if (key.state === "wanted") key.confirmedAt = at
-      key.state = "confirmed"
-      if (key !== all) return [key]
-      const confirmed = [key]
-      for (const each of updates.values()) {
-        if (each.state !== "wanted") continue
-        each.state = "confirmed"
-        each.confirmedAt = at
-        confirmed.push(each)
-      }
-      return confirmed
-    },
-    reset() {
-      for (const key of leaving) left(key)
-      for (const key of values()) {
-        key.state = "wanted"
-        key.stale = [...key.clients.values()].includes(0)
-      }
-    },
-    sweep(now, requested) {
-      for (const [key, since] of idle) {
-        if (now - since < idleMillis) break
-        idle.delete(key)
-        if (key.state !== "confirmed" || !isRequested(key, requested)) {
-          drop(key)
-        } else {
-          key.state = "leaving"
-          leaving.add(key)
-          onChanged()
-        }
-      }
-    },
-    observe(requested) {
-      for (const key of leaving) if (!isRequested(key, requested)) left(key)
-    },
-    interest: () => ({
-      all: all !== undefined && all.state !== "leaving",
-      updates: wanted(updates),
-      output: wanted(output)
-    }),
-    values,
-    size: () => updates.size + output.size + (all === undefined ? 0 : 1),
-    isIdle: () => idle.size > 0
-  }
+const isRequested = <C>({ kind, taskId }: Key<C>, requested: Interest): boolean =>
+  taskId === undefined ? requested.all : (kind === "output" ? requested.output : requested.updates).has(taskId)
+
+const wantedIn = <C>(keys: ReadonlyMap<TaskId, Key<C>>): ReadonlySet<TaskId> => {
+  const ids = new Set<TaskId>()
+  for (const [taskId, key] of keys) if (key.state !== "leaving") ids.add(taskId)
+  return ids
 }

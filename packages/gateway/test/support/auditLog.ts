@@ -8,7 +8,7 @@ import type { ClientMessage } from "@makima-stream/core/ClientMessage"
 import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import type { ServerMessage } from "@makima-stream/core/ServerMessage"
 import type { Entry, ServerLog } from "@makima-stream/test-kit/ServerLog"
-import { acknowledgementOf } from "../../src/internal/hub.ts"
+import { acknowledgementOf } from "../../src/internal/requests.ts"
 import type { Seen } from "./judge.ts"
 
 type Unstamped = Entry extends infer E ? (E extends Entry ? Omit<E, "seq" | "at"> : never) : never

@@ -192,7 +192,7 @@ export const holes = (
   let previous = after
   for (const position of [...positions, upTo + 1]) {
     const to = Math.min(position, isAll && position <= upTo ? position : first) - 1
-    if (to > previous && (isAll || first > previous + 1)) marks.push(truncated(previous + 1, to, now))
+    if (to > previous) marks.push(truncated(previous + 1, to, now))
     previous = position
   }
   return marks

@@ -22,6 +22,10 @@ describe("holes", () => {
     assert.deepStrictEqual(marks([], { after: 2, upTo: 9, first: 8, isAll: true }), [[3, 7]])
   })
 
+  it("marks a hole between two positions, also if the stream has lost nothing else", () => {
+    assert.deepStrictEqual(marks([3, 6], { after: 2, upTo: 6, first: 1, isAll: true }), [[4, 5]])
+  })
+
   it("marks what may have been removed between two messages of a filter", () => {
     assert.deepStrictEqual(marks([3, 9], { after: 2, upTo: 9, first: 7, isAll: false }), [[4, 6]])
   })

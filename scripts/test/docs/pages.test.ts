@@ -1,4 +1,4 @@
-/** Checks that the tables of contents are complete, that guides are short, and that pages name only commands that exist. */
+/** Checks that the tables of contents are complete, that guides are short, and that pages name only files and commands that exist. */
 import { assert, describe, it } from "@effect/vitest"
 import { globSync, readFileSync } from "node:fs"
 import { basename, join, resolve } from "node:path"
@@ -12,6 +12,16 @@ const linkTargets = (page: string): ReadonlyArray<string> =>
   [...read(page).matchAll(/\]\(([^)#]+)[^)]*\)/g)].map(([, target = ""]) => target)
 
 const titleOf = (page: string): string => /^# (.+)$/m.exec(read(page))?.[1] ?? ""
+
+/** Every page that is written by hand. */
+const prose = glob([
+  "*.md",
+  "docs/*.md",
+  "docs/decisions/*.md",
+  "packages/*/README.md",
+  "examples/*.md",
+  ".changeset/README.md"
+])
 
 describe("docs", () => {
   it("lists every operator of MeshStream in the table of operators", () => {
@@ -56,18 +66,26 @@ describe("docs", () => {
     assert.deepStrictEqual(long, [])
   })
 
+  it("names only source files that exist", () => {
+    const files = glob(["{packages,scripts,examples,bench}/**/*.{ts,tsx}"]).filter(
+      (file) => !file.includes("node_modules")
+    )
+    // `core/X.test.ts` stands for `packages/core/test/X.test.ts`.
+    const full = (name: string): string =>
+      name.replace(/^(core|node|log|gateway|test-kit)\/(?=.*\.test\.ts$)/, "$1/test/")
+    const missing = prose.flatMap((page) =>
+      [...read(page).matchAll(/`([\w./-]+\.tsx?)`/g)]
+        .map(([, name = ""]) => name)
+        .filter((name) => !/^X\.|\/X\./.test(name) && !files.some((file) => `/${file}`.endsWith(`/${full(name)}`)))
+        .map((name) => `${page}: ${name}`)
+    )
+    assert.deepStrictEqual(missing, [])
+  })
+
   it("names only commands of pnpm that exist", () => {
     const { scripts } = JSON.parse(read("package.json")) as { readonly scripts: Readonly<Record<string, string>> }
     const known = new Set([...Object.keys(scripts), "install", "exec", "run"])
-    const pages = glob([
-      "*.md",
-      "docs/*.md",
-      "docs/decisions/*.md",
-      "packages/*/README.md",
-      "examples/*.md",
-      ".changeset/README.md"
-    ])
-    const unknown = pages.flatMap((page) =>
+    const unknown = prose.flatMap((page) =>
       [...read(page).matchAll(/\bpnpm(?:@12)? (?:run )?([a-z][\w:]*)/g)]
         .filter(([, name = ""]) => !known.has(name))
         .map(([command]) => `${page}: ${command}`)

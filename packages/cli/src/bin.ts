@@ -3,6 +3,7 @@
  * that V8 compiles is kept in the user's cache directory, so that the bundle, which
  * is one large file, loads faster from the second time on.
  */
+import { unsupported } from "./internal/supported.ts"
 import { version } from "./internal/version.ts"
 
 /** The user's cache directory; `undefined` if there is none. Never a directory that others can write to. */
@@ -13,8 +14,13 @@ const cacheDirectory = ({ env, platform }: NodeJS.Process): string | undefined =
 }
 
 const [first, ...others] = process.argv.slice(2)
+const problem = unsupported(process.versions.node)
 if (others.length === 0 && (first === "--version" || first === "-v")) {
   process.stdout.write(`makima-stream v${version}\n`)
+} else if (problem !== undefined) {
+  process.stderr.write(`${problem}\n`)
+  // The exit code of a wrong use. `Program` is not loaded here.
+  process.exitCode = 2
 } else {
   const directory = cacheDirectory(process)
   // Without a directory that can be written, everything is compiled again each time.

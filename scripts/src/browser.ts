@@ -18,7 +18,7 @@ import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import { extname, join, resolve } from "node:path"
 import { gzipSync } from "node:zlib"
-import { build, createLogger } from "vite"
+import { build, createLogger, type Plugin } from "vite"
 
 /**
  * The largest sizes in bytes, minified and gzipped, without `effect`. They keep today's sizes; the targets are 16 and 10
@@ -35,8 +35,6 @@ class BrowserFailure extends Data.TaggedError("BrowserFailure")<{ readonly messa
 // bundling
 // ---------------------------------------------------------------------------
 
-const isEffect = /^effect(\/|$)/
-
 /** A module that is not a file. It contains only the import to measure. */
 const virtual = (name: string, code: string) => ({
   name: "virtual",
@@ -44,11 +42,16 @@ const virtual = (name: string, code: string) => ({
   load: (id: string) => (id === name ? code : undefined)
 })
 
-const bundle = async (
-  outDir: string,
-  options: { readonly entry: string; readonly code?: string; readonly external?: RegExp }
-): Promise<void> => {
-  const { code, entry, external } = options
+/** Leaves `effect` out. As its package promises, an import of it that is not used has no effect. */
+const withoutEffect: Plugin = {
+  name: "without-effect",
+  enforce: "pre",
+  resolveId: (id) => (/^effect(\/|$)/.test(id) ? { id, external: true, moduleSideEffects: false } : null)
+}
+
+/** Bundles a file, or, without `effect`, a module of the given code. */
+const bundle = async (outDir: string, options: { readonly entry: string; readonly code?: string }): Promise<void> => {
+  const { code, entry } = options
   // A warning of Vite, for example about an omitted Node module, would break a page.
   const logger = createLogger("warn")
   const warnings: Array<string> = []
@@ -58,7 +61,7 @@ const bundle = async (
     configFile: false,
     customLogger: logger,
     logLevel: "warn",
-    plugins: code === undefined ? [] : [virtual(entry, code)],
+    plugins: code === undefined ? [] : [virtual(entry, code), withoutEffect],
     // Resolves to the published files, not to the sources.
     resolve: {
       alias: [
@@ -75,7 +78,6 @@ const bundle = async (
         // Rolldown warns where a plugin is slow, as every plugin is on a busy machine.
         checks: { bundlerTimings: false },
         input: code === undefined ? join(source, entry) : entry,
-        ...(external === undefined ? {} : { external }),
         preserveEntrySignatures: code === undefined ? false : "strict"
       }
     }
@@ -233,7 +235,7 @@ try {
   console.log("minified and gzipped:")
   const measure = async (name: string, code: string): Promise<number> => {
     const outDir = join(directory, name.replaceAll(" ", "-"))
-    await bundle(outDir, { entry: "virtual.js", code, external: isEffect })
+    await bundle(outDir, { entry: "virtual.js", code })
     const bytes = weigh(outDir)
     console.log(`${kib(bytes).padStart(10)}  ${name}, without effect`)
     return bytes

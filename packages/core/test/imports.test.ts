@@ -12,8 +12,8 @@ import { rolldown } from "rolldown"
 import { afterAll, beforeAll } from "vitest"
 import { build } from "../scripts/build.ts"
 
-/** The published files. They import `effect` from the package, so they are in its directory. */
-const directory = resolve(import.meta.dirname, `../build/published.${process.pid}`)
+/** The published files. They import `effect`, so they are inside the repository. */
+const directory = resolve(import.meta.dirname, `../../../build/published.${process.pid}`)
 
 beforeAll(() => build(directory))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))

@@ -27,7 +27,7 @@ import * as Bounds from "./internal/bounds.ts"
 import * as Garbage from "./internal/garbage.ts"
 import type * as Mock from "./internal/mockConnection.ts"
 import { MockServer } from "./internal/mockServer.ts"
-import * as Monotonic from "./internal/monotonic.ts"
+import * as Play from "./internal/play.ts"
 import * as Recorder from "./internal/recorder.ts"
 import * as Verbs from "./internal/verbs.ts"
 import type { MeshServer, RequestOptions } from "./MeshServer.ts"
@@ -245,11 +245,6 @@ export class MockMeshServer extends Context.Service<MockMeshServer, Service>()(
   "@makima-stream/test-kit/MockMeshServer"
 ) {}
 
-/** The number of bytes that may be buffered on a connection before `play` waits. */
-const highWaterMark = 1 << 20
-/** The most messages that `play` emits between two checks of the buffers. */
-const batchSize = 512
-
 /**
  * Starts a server that lives as long as the scope.
  *
@@ -328,50 +323,12 @@ export const make = Effect.fnUntraced(function* (
       return count
     })
 
-  const drain: Service["drain"] = (limit = 0) =>
-    Effect.suspend(() =>
-      Effect.forEach(
-        server.connections(),
-        ({ socket }) =>
-          Effect.callback<void>((resume) => {
-            const cancel = socket.onDrained(Bounds.atLeast(0, limit), () => resume(Effect.void))
-            return Effect.sync(cancel)
-          }),
-        { concurrency: "unbounded", discard: true }
-      )
+  const play: Service["play"] = (workload, options) => {
+    const speed = options?.speed !== undefined && options.speed > 0 ? options.speed : 1
+    return Effect.suspend(() =>
+      Play.play(server, clock, workload, { as: Bounds.oneOf("as", options?.as, encodings), speed })
     )
-
-  const play = Effect.fnUntraced(
-    function* (workload: Workload, options?: PlayOptions) {
-      const speed = options?.speed !== undefined && options.speed > 0 ? options.speed : 1
-      const as = Bounds.oneOf("as", options?.as, encodings)
-      const now = () => Monotonic.millis(clock)
-      const start = now()
-      let next = 0
-
-      /** Emits messages that are due. Returns the time until the next one; 0 if it stopped earlier. */
-      const emitDue = (): number => {
-        const elapsed = now() - start
-        for (let emitted = 0; emitted < batchSize; emitted++) {
-          const entry = workload[next]
-          if (entry === undefined) return 0
-          const wait = Math.ceil(entry.at / speed - elapsed)
-          if (wait > 0) return wait
-          server.emit(entry.message, as)
-          next++
-          if (server.connections().some(isCongested)) return 0
-        }
-        return 0
-      }
-
-      while (next < workload.length) {
-        const wait = emitDue()
-        // Yield to the sockets, and to clients in this process.
-        yield* wait > 0 ? Effect.sleep(wait) : Effect.andThen(drain(highWaterMark), Effect.yieldNow)
-      }
-    },
-    Effect.provideService(Clock.Clock, clock)
-  )
+  }
 
   const authority = `${toUrlHost(host)}:${port}`
   return {
@@ -396,7 +353,7 @@ export const make = Effect.fnUntraced(function* (
     emitRawAll,
     garbage: (problem = "InvalidJson") => emitRawAll([Garbage.frames[problem]]),
     play,
-    drain,
+    drain: (limit = 0) => Play.drain(server, Bounds.atLeast(0, limit)),
     kill: (connection) => each(connection, (connection) => connection.kill()),
     close: (code = 1000, reason = "", connection) => each(connection, (connection) => connection.close(code, reason)),
     freeze: (connection) => each(connection, (connection) => connection.freeze()),
@@ -417,8 +374,6 @@ const toUrlHost = (host: string): string => {
   if (host === "::") return "[::1]"
   return host.includes(":") ? `[${host}]` : host
 }
-
-const isCongested = ({ socket }: Mock.Connection): boolean => !socket.isFrozen() && socket.buffered() > highWaterMark
 
 const listen = (server: MockServer, host: string, port: number): Effect.Effect<number, ListenError> =>
   Effect.callback((resume) =>

@@ -8,34 +8,30 @@
  *
  * @since 0.1.0
  */
-import * as Arr from "effect/Array"
-import * as Result from "effect/Result"
-import { encodeFrame, type TaskOutput, type TaskUpdated } from "@makima-stream/core/ServerMessage"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as Bounds from "./internal/bounds.ts"
 import * as Random from "./internal/random.ts"
+import * as Endless from "./internal/workload/endless.ts"
+import * as History from "./internal/workload/history.ts"
+import type { Entry, Message } from "./internal/workload/history.ts"
 
-/**
- * A message of a workload.
- *
- * @category models
- * @since 0.1.0
- */
-export type Message = TaskUpdated | TaskOutput
-
-/**
- * A message, and when it is sent: whole milliseconds from the start of the
- * workload.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Entry {
-  /** When it is sent, in whole milliseconds from the start of the workload. */
-  readonly at: number
-  /** What is sent. */
-  readonly message: Message
-}
+export type {
+  /**
+   * A message, and when it is sent: whole milliseconds from the start of the
+   * workload.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Entry,
+  /**
+   * A message of a workload.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Message
+} from "./internal/workload/history.ts"
 
 /**
  * Messages in the order in which they are sent: `at` never goes back.
@@ -204,7 +200,7 @@ export const taskIds = (options?: TaskOptions): ReadonlyArray<TaskId.TaskId> => 
  */
 export const make = (options?: Options): Workload => {
   const { seed, tasks } = names(options)
-  const knobs: Knobs = {
+  const settings: History.Settings = {
     outputs: Bounds.atLeast(2, options?.outputsPerTask ?? 12),
     partialRatio: ratio(options?.partialRatio ?? 0.3),
     toolUseRatio: ratio(options?.toolUseRatio ?? 0.4),
@@ -219,7 +215,7 @@ export const make = (options?: Options): Workload => {
   for (let index = 0; index < tasks; index++) {
     const random = Random.make(`${seed}/history/${index}`)
     const lane = earliest(lanes)
-    const history = makeHistory(makeTaskId(seed, index), random, knobs, lanes[lane] ?? 0)
+    const history = History.make(makeTaskId(seed, index), random, settings, lanes[lane] ?? 0)
     lanes[lane] = history.at(-1)?.at ?? 0
     // Not `push(...history)`: a history may have more entries than a call can have arguments.
     for (const entry of history) workload.push(entry)
@@ -236,151 +232,6 @@ const earliest = (times: ReadonlyArray<number>): number => {
   for (const [n, time] of times.entries()) if (time < (times[index] ?? 0)) index = n
   return index
 }
-
-interface Knobs {
-  readonly outputs: number
-  readonly partialRatio: number
-  readonly toolUseRatio: number
-  readonly failureRatio: number
-  readonly pauseRatio: number
-  readonly meanInterval: number
-  readonly contentSize: number
-}
-
-type OutputBody = Omit<TaskOutput, "_tag" | "taskId">
-
-const makeHistory = (
-  taskId: TaskId.TaskId,
-  random: Random.Random,
-  knobs: Knobs,
-  start: number
-): ReadonlyArray<Entry> => {
-  const history: Array<Entry> = []
-  let now = start
-  let version = 0
-  let number = 0
-
-  const wait = (mean: number = knobs.meanInterval): void => {
-    now += Math.round(random.exponential(mean))
-  }
-  const update = (status: string, updatedBy: string, ...alsoUpdated: ReadonlyArray<string>): void => {
-    wait()
-    history.push({
-      at: now,
-      message: {
-        _tag: "TaskUpdated",
-        taskId,
-        version: ++version,
-        status,
-        updatedFields: ["status", ...alsoUpdated],
-        updatedBy
-      }
-    })
-  }
-  const output = (body: OutputBody): void => {
-    number++
-    history.push({ at: now, message: { _tag: "TaskOutput", taskId, ...body } })
-  }
-  const text = (): string => makeText(random, knobs.contentSize, `${number + 1}`)
-
-  const assistant = (room: number): void => {
-    const content = text()
-    if (room > 2 && random.chance(knobs.partialRatio)) {
-      const pieces = Math.min(room - 1, 2 + random.below(3))
-      for (let piece = 0; piece < pieces; piece++) {
-        wait(knobs.meanInterval / 4)
-        const [from, to] = [piece, piece + 1].map((n) => Math.floor((content.length * n) / pieces))
-        output({ messageType: "assistant", content: content.slice(from, to), isPartial: true })
-      }
-    } else {
-      wait()
-    }
-    output({ messageType: "assistant", content })
-  }
-  const tool = (): void => {
-    const [toolName, field] = pick(random, tools)
-    wait()
-    output({ messageType: "tool_use", content: "", toolName, toolInput: { [field]: text(), timeout: 120_000 } })
-    wait()
-    const isError = random.chance(0.1)
-    output({ messageType: "tool_result", content: text(), toolName, ...(isError ? { isError } : {}) })
-  }
-  const rest = (): void => {
-    if (random.chance(0.5)) {
-      update("paused", "user", "pausedAt")
-    } else {
-      update("blocked", "supervisor", "blockedBy")
-    }
-    update("running", "daemon")
-  }
-
-  update("pending", "user", "name", "plan")
-  update("starting", "supervisor", "daemonId")
-  update("running", "daemon", "startedAt")
-  const runningSince = now
-  // The number of outputs before the task is paused or blocked, if it is.
-  const restAfter = random.chance(knobs.pauseRatio) ? 1 + random.below(knobs.outputs - 1) : undefined
-  let rested = false
-
-  wait()
-  output({ messageType: "system", content: text() })
-  while (number < knobs.outputs - 1) {
-    if (restAfter !== undefined && !rested && number >= restAfter) {
-      rest()
-      rested = true
-    }
-    const room = knobs.outputs - 1 - number
-    if (room > 1 && random.chance(knobs.toolUseRatio)) {
-      tool()
-    } else {
-      assistant(room)
-    }
-  }
-  if (restAfter !== undefined && !rested) rest()
-
-  const failed = random.chance(knobs.failureRatio)
-  wait()
-  output({
-    messageType: "result",
-    content: text(),
-    costUsd: (1 + random.below(2048)) / 1024,
-    durationMs: now - runningSince,
-    ...(failed ? { isError: true } : {})
-  })
-  if (failed) {
-    if (random.chance(0.7)) {
-      update("failed", "daemon", "errorMessage", "completedAt")
-    } else {
-      update("cancelled", "user", "completedAt")
-    }
-  } else if (random.chance(0.7)) {
-    update("done", "daemon", "completedAt")
-  } else {
-    update("merged", "supervisor", "mergedAt", "completedAt")
-  }
-  return history
-}
-
-const tools: Arr.NonEmptyReadonlyArray<readonly [name: string, field: string]> = [
-  ["Bash", "command"],
-  ["Read", "file_path"],
-  ["Edit", "file_path"],
-  ["Grep", "pattern"]
-]
-
-// Contains characters outside ASCII, and some that JSON escapes, so that sizes in characters and in bytes differ.
-const words = `The agent reads the plan, opens "packages/core", runs the tests — two fail — and looks for the reason: \
-naïve retries. マキマ says: "make it honest". It writes a fix, a test that was red before, and a line for the changelog.
-`
-
-/** A text of exactly `size` characters, which starts with `label` if it fits. */
-const makeText = (random: Random.Random, size: number, label: string): string => {
-  const start = words.slice(random.below(words.length)).replace(/^\S*\s/, "")
-  return `${label} ${start}${words.repeat(Math.ceil(size / words.length))}`.slice(0, size)
-}
-
-const pick = <A>(random: Random.Random, [first, ...others]: Arr.NonEmptyReadonlyArray<A>): A =>
-  others[random.below(others.length + 1) - 1] ?? first
 
 /**
  * Counts the messages of a workload.
@@ -461,40 +312,9 @@ export const summary = (workload: Workload): Summary => {
 export const endless = (options?: TaskOptions): Iterable<Message> => ({
   *[Symbol.iterator]() {
     const { seed, tasks } = names(options)
-    const random = Random.make(`${seed}/endless`)
-    const all = Arr.makeBy(tasks, (index) => ({ taskId: makeTaskId(seed, index), version: 0 }))
-
-    const update = (): TaskUpdated => {
-      const task = pick(random, all)
-      return {
-        _tag: "TaskUpdated",
-        taskId: task.taskId,
-        version: ++task.version,
-        status: pick(random, ["running", "paused", "blocked"]),
-        updatedFields: ["status", "progressSummary", "lastOutputAt"],
-        updatedBy: "supervisor"
-      }
-    }
-    const output = (body: OutputBody): (() => TaskOutput) => {
-      const overhead = frameSize({ _tag: "TaskOutput", taskId: makeTaskId(seed, 0), ...body })
-      return () => {
-        const from = random.below(words.length)
-        const content = ascii.slice(from, from + 170 + random.below(81) - overhead)
-        return { _tag: "TaskOutput", taskId: pick(random, all).taskId, ...body, content }
-      }
-    }
-    const round = [
-      output({ messageType: "assistant", content: "" }),
-      output({ messageType: "tool_use", content: "", toolName: "Bash", toolInput: { command: "test" } }),
-      output({ messageType: "tool_result", content: "", toolName: "Bash" }),
-      output({ messageType: "assistant", content: "", isPartial: true }),
-      update
-    ]
-    while (true) for (const next of round) yield next()
+    const [first = makeTaskId(seed, 0), ...others] = Array.from({ length: tasks }, (_, index) =>
+      makeTaskId(seed, index)
+    )
+    yield* Endless.make(Random.make(`${seed}/endless`), [first, ...others])
   }
 })
-
-// Each character takes one byte in a frame.
-const ascii = words.replaceAll(/[^ -~]|"/g, "-").repeat(3)
-
-const frameSize = (message: Message): number => Result.getOrThrow(encodeFrame(message)).length

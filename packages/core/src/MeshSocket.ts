@@ -11,20 +11,18 @@
  *
  * @since 0.2.0
  */
-import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import { constVoid, dual } from "effect/Function"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Endpoint from "./Endpoint.ts"
 import { atLeast } from "./internal/bounds.ts"
 import * as Heartbeat from "./internal/socket/heartbeat.ts"
+import * as WebSocket from "./internal/socket/webSocket.ts"
 import * as MeshError from "./MeshError.ts"
 
 /**
@@ -144,23 +142,25 @@ export type Query = Readonly<Record<string, string>>
 export const make = (options: Options): Effect.Effect<Socket.Socket, Endpoint.InvalidUrl> =>
   Effect.map(Effect.fromResult(Endpoint.fromString(options.url)), (endpoint) => {
     const connectTimeout = millisOf(options.connectTimeout, 10_000)
-    const settings: Settings = {
-      endpoint,
+    const query = queryOf(options.query, connectTimeout)
+    const settings: Omit<WebSocket.Options, "url"> = {
       connectTimeout,
-      query: queryOf(options.query, connectTimeout),
       protocols: typeof options.protocols === "string" ? [options.protocols] : [...(options.protocols ?? [])],
       maxBufferedBytes: atLeast(1, options.maxBufferedBytes ?? 16 * 1024 * 1024),
       webSocket: options.webSocket ?? ((url, protocols) => new globalThis.WebSocket(url, protocols))
     }
-    const connections = new WeakMap<Scope.Scope, Connection>()
+    const connections = new WeakMap<Scope.Scope, WebSocket.Connection>()
     const reader: Socket.Socket["reader"] = Effect.gen(function* () {
       const scope = yield* Effect.scope
-      const connection = yield* open(settings)
+      const url = urlOf(endpoint, yield* query)
+      const connection = yield* WebSocket.open({ ...settings, url })
       connections.set(scope, connection)
       return { pull: connection.pull, upgrade: Socket.SocketUpgradeError.unsupported }
     })
     const writer: Socket.Socket["writer"] = Effect.map(Effect.scope, (scope) => {
-      const withConnection = (write: (connection: Connection) => void): Effect.Effect<void, Socket.SocketError> =>
+      const withConnection = (
+        write: (connection: WebSocket.Connection) => void
+      ): Effect.Effect<void, Socket.SocketError> =>
         Effect.suspend(() => {
           const connection = connections.get(scope)
           const end = connection === undefined ? notConnected : connection.end()
@@ -255,26 +255,17 @@ export const layer = (options: Options): Layer.Layer<Socket.Socket, Endpoint.Inv
 // settings
 // ---------------------------------------------------------------------------
 
-interface Settings {
-  readonly endpoint: Endpoint.Endpoint
-  readonly connectTimeout: number
-  readonly query: Effect.Effect<Query, Socket.SocketError>
-  readonly protocols: Array<string>
-  readonly maxBufferedBytes: number
-  readonly webSocket: NonNullable<Options["webSocket"]>
-}
-
 const millisOf = (input: Duration.Input | undefined, fallback: number): number => {
   const millis = input === undefined ? Number.NaN : Duration.toMillis(Duration.fromInputUnsafe(input))
   return millis > 0 ? millis : fallback
 }
 
-const queryOf = (query: Options["query"], timeout: number): Settings["query"] =>
+const queryOf = (query: Options["query"], timeout: number): Effect.Effect<Query, Socket.SocketError> =>
   Effect.isEffect(query)
     ? query.pipe(
         Effect.timeout(timeout),
         Effect.catchCause((cause) =>
-          Effect.fail(openFailed(new MeshError.CredentialsFailed({ cause: Cause.squash(cause) })))
+          Effect.fail(WebSocket.openFailed(new MeshError.CredentialsFailed({ cause: Cause.squash(cause) })))
         )
       )
     : Effect.succeed(query ?? {})
@@ -284,27 +275,6 @@ const urlOf = (endpoint: Endpoint.Endpoint, query: Query): string => {
   return parameters === "" ? endpoint : `${endpoint}?${parameters}`
 }
 
-// ---------------------------------------------------------------------------
-// one connection
-// ---------------------------------------------------------------------------
-
-type Frame = string | Uint8Array
-
-interface Connection {
-  /** The next frames. For one fiber at a time. */
-  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Frame>, Socket.SocketError>
-  readonly write: (chunk: Frame | Socket.CloseEvent) => void
-  /** Why the connection ended, once it has. */
-  readonly end: () => Socket.SocketError | undefined
-}
-
-const lost = new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
-
-const openFailed = (cause: MeshError.ConnectionReason): Socket.SocketError =>
-  new Socket.SocketError({
-    reason: new Socket.SocketOpenError({ kind: cause._tag === "DialTimeout" ? "Timeout" : "Unknown", cause })
-  })
-
 const notConnected = new Error("The socket is not connected")
 
 const writeFailed = (cause: unknown): Socket.SocketError =>
@@ -313,138 +283,3 @@ const writeFailed = (cause: unknown): Socket.SocketError =>
       cause: Socket.isSocketError(cause) ? MeshError.fromSocketError(cause) : cause
     })
   })
-
-const tooSlow = (maxBufferedBytes: number): Socket.SocketError =>
-  new Socket.SocketError({
-    reason: new Socket.SocketReadError({
-      cause: new MeshError.ConnectionLost({
-        cause: new Error(`more than ${maxBufferedBytes} bytes of frames waited for a slow consumer`)
-      })
-    })
-  })
-
-/** Dials, and waits for the handshake. The scope owns the connection. */
-const open = Effect.fnUntraced(function* (
-  settings: Settings
-): Effect.fn.Return<Connection, Socket.SocketError, Scope.Scope> {
-  const url = urlOf(settings.endpoint, yield* settings.query)
-  const scope = yield* Effect.scope
-  // A separate scope that is closed when the attempt fails, because the caller's scope may make many more attempts.
-  const attempt = yield* Scope.fork(scope)
-  const dial = Effect.try({
-    try: () => listen(settings.webSocket(url, settings.protocols), settings.maxBufferedBytes),
-    catch: (cause) => openFailed(new MeshError.DialFailed({ cause }))
-  })
-  return yield* Effect.acquireRelease(dial, ({ release }) => Effect.sync(release)).pipe(
-    Effect.tap(({ opened }) =>
-      Effect.timeoutOrElse(opened, {
-        duration: settings.connectTimeout,
-        orElse: () => Effect.fail(openFailed(new MeshError.DialTimeout({ timeoutMillis: settings.connectTimeout })))
-      })
-    ),
-    Scope.provide(attempt),
-    Effect.onError((cause) => Scope.close(attempt, Exit.failCause(cause)))
-  )
-})
-
-interface Listening extends Connection {
-  /** Waits for the handshake. */
-  readonly opened: Effect.Effect<void, Socket.SocketError>
-  /** Closes the connection, and fails a waiting pull. */
-  readonly release: () => void
-}
-
-/** A WebSocket as a buffer that one fiber pulls from. */
-const listen = (ws: Socket.WebSocketLike, maxBufferedBytes: number): Listening => {
-  const opened = Deferred.makeUnsafe<void, Socket.SocketError>()
-  let frames: Array<Frame> = []
-  let buffered = 0
-  let ended: Socket.SocketError | undefined
-  let waiter: ((effect: Connection["pull"]) => void) | undefined
-  let isScheduled = false
-  let platformError: unknown
-
-  const wake = () => {
-    isScheduled = false
-    const resume = waiter
-    waiter = undefined
-    resume?.(pull)
-  }
-  const finish = (error: Socket.SocketError) => {
-    if (ended !== undefined) return
-    ended = error
-    for (const [type, listener] of listeners) ws.removeEventListener(type, listener)
-    // An error after the end is irrelevant, but without a listener some platforms throw it.
-    ws.addEventListener("error", constVoid)
-    Deferred.doneUnsafe(opened, Effect.fail(error))
-    wake()
-  }
-
-  const onMessage = ({ data }: Socket.WebSocketEvent) => {
-    // `binaryType` is "arraybuffer".
-    const frame = typeof data === "string" ? data : new Uint8Array(data as ArrayBuffer)
-    frames.push(frame)
-    buffered += frame.length
-    if (buffered > maxBufferedBytes && waiter === undefined) {
-      finish(tooSlow(maxBufferedBytes))
-      ws.close()
-    } else if (!isScheduled) {
-      // Frames that arrive in one tick are pulled as one batch.
-      isScheduled = true
-      queueMicrotask(wake)
-    }
-  }
-  const onError = (event: Socket.WebSocketEvent) => {
-    platformError = event
-  }
-  const onClose = ({ code = 1006, reason }: Socket.WebSocketEvent) => {
-    if (!isOpen) return finish(openFailed(new MeshError.DialFailed({ cause: platformError })))
-    finish(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code, closeReason: reason || undefined }) }))
-  }
-  let isOpen = false
-  const onOpen = () => {
-    isOpen = true
-    Deferred.doneUnsafe(opened, Effect.void)
-  }
-  const listeners = [
-    ["open", onOpen],
-    ["message", onMessage],
-    ["error", onError],
-    ["close", onClose]
-  ] as const
-  if ("binaryType" in ws) ws.binaryType = "arraybuffer"
-  for (const [type, listener] of listeners) ws.addEventListener(type, listener)
-
-  const take = Effect.sync(() => {
-    const taken = frames
-    frames = []
-    buffered = 0
-    return taken
-  })
-  const wait = Effect.callback<NonEmptyReadonlyArray<Frame>, Socket.SocketError>((resume) => {
-    waiter = resume
-    return Effect.sync(() => {
-      if (waiter === resume) waiter = undefined
-    })
-  })
-  const pull: Connection["pull"] = Effect.suspend(() => {
-    if (frames.length > 0)
-      return Effect.flatMap(take, (taken) => (isReadonlyArrayNonEmpty(taken) ? Effect.succeed(taken) : pull))
-    return ended === undefined ? wait : Effect.fail(ended)
-  })
-
-  return {
-    opened: Deferred.await(opened),
-    pull,
-    write(chunk) {
-      if (Socket.isCloseEvent(chunk)) ws.close(chunk.code, chunk.reason)
-      // The API accepts no view of a shared buffer, but the type of a `Uint8Array` includes them.
-      else ws.send(typeof chunk === "string" ? chunk : new Uint8Array(chunk))
-    },
-    end: () => ended,
-    release() {
-      finish(lost)
-      ws.close(1000)
-    }
-  }
-}

@@ -1,23 +1,17 @@
 /**
  * `groupByTask`: one fiber reads the feed and puts each event into the mailbox of
- * its task.
+ * its task. `internal/taskGroups.ts` determines when a group ends.
  *
  * It does not use `Stream.groupByKey`, which cannot send an element to every group,
  * ends its groups without an error when the feed fails, queues any number of groups
  * before a consumer takes them, and has only one time to live.
- *
- * Invariants: a task has at most one live group; each live group is in either `idle`
- * or `ending`, which are ordered by the time of the last event, oldest first; a
- * group's mailbox is ended exactly when the group stops being live.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import * as Latch from "effect/Latch"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -25,10 +19,10 @@ import type { MeshEvent } from "../MeshEvent.ts"
 import type { TaskId } from "../TaskId.ts"
 import * as TaskStatus from "../TaskStatus.ts"
 import * as Mailbox from "../internal/queue/mailbox.ts"
-import { arrived } from "../internal/arrived.ts"
 import { atLeast } from "../internal/bounds.ts"
 import * as Versions from "../internal/projection/versions.ts"
-import { monotonicMillis } from "../internal/time.ts"
+import * as TaskGroups from "../internal/taskGroups.ts"
+import { arrived, monotonicMillis } from "../internal/time.ts"
 import { isDataFirst, type NoUnknownOptions, toPredicate } from "../internal/operators.ts"
 import type { RestartOptions, Selector } from "./options.ts"
 
@@ -157,20 +151,12 @@ export const groupByTask: {
     options?: GroupByTaskOptions
   ): Stream.Stream<TaskEvents<A, E>, E, R> => {
     const settings = settingsOf(options)
-    return Stream.transformPull(self, (pull, scope) => deal(pull, scope, settings))
+    return Stream.transformPull(self, (pull, scope) => groupPull(pull, scope, settings))
   }
 )
 
-/** The options with their defaults. Durations are in milliseconds. */
-interface Settings {
-  readonly capacity: number
-  readonly idleTimeToLive: number
-  readonly endedTimeToLive: number
-  readonly isTerminal: (status: string) => boolean
-  readonly restartAfter: number
-}
-
-const settingsOf = (options: GroupByTaskOptions | undefined): Settings => ({
+/** The options with their defaults. */
+const settingsOf = (options: GroupByTaskOptions | undefined): TaskGroups.Settings => ({
   capacity: atLeast(1, options?.capacity ?? 256),
   idleTimeToLive: Duration.toMillis(options?.idleTimeToLive ?? "1 hour"),
   endedTimeToLive: Duration.toMillis(options?.endedTimeToLive ?? "5 seconds"),
@@ -178,44 +164,48 @@ const settingsOf = (options: GroupByTaskOptions | undefined): Settings => ({
   restartAfter: atLeast(1, options?.restartAfter ?? Versions.defaultRestartAfter)
 })
 
-interface Group<A, E> {
-  readonly taskId: TaskId
-  readonly box: Mailbox.Mailbox<A, A, E>
-  /** The time of the last event, in monotonic milliseconds. */
-  heardAt: number
-  isEnding: boolean
-  versions: Versions.Versions | undefined
-}
-
 /** The most substreams that wait to be taken. */
 const maxWaiting = 16
 
-const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
+/** Reads the feed. Returns the pull of the new groups. */
+const groupPull = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   upstream: Pull.Pull<NonEmptyReadonlyArray<A>, E>,
   scope: Scope.Scope,
-  { capacity, endedTimeToLive, idleTimeToLive, isTerminal, restartAfter }: Settings
+  settings: TaskGroups.Settings
 ) {
-  type Entry = TaskEvents<A, E>
-
   const clock = yield* Clock.Clock
+  const out = Mailbox.make<TaskEvents<A, E>, TaskEvents<A, E>, E>(Mailbox.boundedQueue(maxWaiting))
+  const groups = new TaskGroups.TaskGroups<A, E>(settings)
 
-  const out = Mailbox.make<Entry, Entry, E>(Mailbox.boundedQueue(maxWaiting))
-  const groups = new Map<TaskId, Group<A, E>>()
-  const touched = new Set<Group<A, E>>()
-  const idle = queueOf<A, E>(idleTimeToLive)
-  const ending = queueOf<A, E>(endedTimeToLive)
-
-  const end = (group: Group<A, E>, cause: Cause.Cause<E | Cause.Done>): void => {
-    groups.delete(group.taskId)
-    idle.members.delete(group)
-    ending.members.delete(group)
-    group.box.end(cause)
+  for (const queue of groups.queues) {
+    if (Number.isFinite(queue.timeToLive)) {
+      yield* Effect.forkIn(Effect.forever(sweep(groups, queue, clock), { disableYield: true }), scope)
+    }
   }
+  yield* upstream.pipe(
+    Effect.flatMap(dispatcher(groups, out, clock)),
+    Effect.forever({ disableYield: true }),
+    Effect.onExit((exit) =>
+      Effect.sync(() => {
+        if (exit._tag !== "Failure") return
+        groups.endAll(exit.cause)
+        out.end(exit.cause)
+      })
+    ),
+    Effect.forkIn(scope)
+  )
+  return out.pull
+})
 
-  const endAll = (cause: Cause.Cause<E | Cause.Done>): void => {
-    for (const group of groups.values()) end(group, cause)
-    out.end(cause)
-  }
+/** Returns a function that puts the events of a batch into the mailboxes of their tasks. */
+const dispatcher = <A extends MeshEvent, E>(
+  groups: TaskGroups.TaskGroups<A, E>,
+  out: Mailbox.Mailbox<TaskEvents<A, E>, TaskEvents<A, E>, E>,
+  clock: Clock.Clock
+) => {
+  /** The groups with new events whose consumers were not woken yet. */
+  const touched = new Set<TaskGroups.Group<A, E>>()
+  let now = 0
 
   const wakeAll = (): void => {
     out.wake()
@@ -223,10 +213,6 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
     touched.clear()
     for (const { box } of boxes) box.wake()
   }
-
-  let now = 0
-  /** The number of marks of a new connection so far. */
-  let connections = 0
 
   /** Wakes every consumer with new events, then waits. */
   const wait = (room: Effect.Effect<void>): Effect.Effect<void> => {
@@ -237,57 +223,20 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
   }
 
   const start = Effect.fnUntraced(function* (taskId: TaskId) {
-    const group: Group<A, E> = {
-      taskId,
-      box: Mailbox.make(Mailbox.boundedQueue(capacity)),
-      heardAt: -Infinity,
-      isEnding: false,
-      versions: undefined
-    }
-    const entry: Entry = [taskId, toStream(group.box)]
+    const group = groups.make(taskId)
+    const entry: TaskEvents<A, E> = [taskId, toStream(group.box)]
     while (!out.offer(entry)) yield* wait(out.room)
-    groups.set(taskId, group)
+    groups.add(group)
     return group
   })
 
-  /** An update without a version counts as the newest. */
-  const isNewest = (group: Group<A, E>, version: number | undefined): boolean => {
-    if (version === undefined) return true
-    const before = group.versions
-    group.versions = Versions.next(before, version, connections, restartAfter)
-    return Versions.isNewer(before, group.versions)
-  }
-
-  const hear = (group: Group<A, E>, event: A): void => {
-    touched.add(group)
-    const wasEnding = group.isEnding
-    if (event._tag === "Restated" && event.gone === true) {
-      group.isEnding = true
-    } else if (
-      (event._tag === "TaskUpdated" || event._tag === "Restated") &&
-      isNewest(group, event.version) &&
-      event.status !== undefined
-    ) {
-      group.isEnding = isTerminal(event.status)
-    }
-    if (group.isEnding && endedTimeToLive === 0) return end(group, done)
-    // Once for each batch and group, because all events of a batch have the same time.
-    if (group.heardAt === now && group.isEnding === wasEnding) return
-    group.heardAt = now
-    idle.members.delete(group)
-    ending.members.delete(group)
-    const queue = group.isEnding ? ending : idle
-    queue.members.add(group)
-    queue.filled.openUnsafe()
-  }
-
-  const dealBatch = Effect.fnUntraced(function* (batch: NonEmptyReadonlyArray<A>) {
+  return Effect.fnUntraced(function* (batch: NonEmptyReadonlyArray<A>) {
     now = monotonicMillis(clock)
     for (const event of batch) {
-      if (Versions.isNewConnection(event)) connections++
+      groups.observe(event)
       const taskId = "taskId" in event ? event.taskId : undefined
       if (taskId === undefined) {
-        for (const group of groups.values()) {
+        for (const group of groups.all()) {
           while (!group.box.offer(event)) yield* wait(group.box.room)
           touched.add(group)
         }
@@ -299,59 +248,31 @@ const deal = Effect.fnUntraced(function* <A extends MeshEvent, E>(
         // The group may have ended during the wait.
         group = groups.get(taskId) ?? (yield* start(taskId))
       }
-      hear(group, event)
+      touched.add(group)
+      groups.hear(group, event, now)
     }
     wakeAll()
   })
-
-  /** Ends the groups of a queue that were silent for its time to live. */
-  const sweep = (queue: Queue<A, E>): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const [first] = queue.members
-      if (first === undefined) {
-        queue.filled.closeUnsafe()
-        return queue.filled.await
-      }
-      const time = monotonicMillis(clock)
-      const left = first.heardAt + queue.timeToLive - time
-      // Whole milliseconds, so that a rounding error does not cause repeated sleeps of 0 ms.
-      if (left > 0) return Effect.sleep(Math.ceil(left))
-      return Effect.map(arrived, () => {
-        for (const group of queue.members) {
-          if (group.heardAt + queue.timeToLive > time) break
-          end(group, done)
-        }
-      })
-    })
-
-  for (const queue of [idle, ending]) {
-    if (Number.isFinite(queue.timeToLive)) {
-      yield* Effect.forkIn(Effect.forever(sweep(queue), { disableYield: true }), scope)
-    }
-  }
-  yield* upstream.pipe(
-    Effect.flatMap(dealBatch),
-    Effect.forever({ disableYield: true }),
-    Effect.onExit((exit) => Effect.sync(() => exit._tag === "Failure" && endAll(exit.cause))),
-    Effect.forkIn(scope)
-  )
-  return out.pull
-})
-
-const done: Cause.Cause<Cause.Done> = Cause.fail(Cause.Done())
-
-/** Groups that end after the same time of silence. The first one is the next to end. */
-interface Queue<A, E> {
-  readonly timeToLive: number
-  readonly members: Set<Group<A, E>>
-  readonly filled: Latch.Latch
 }
 
-const queueOf = <A, E>(timeToLive: number): Queue<A, E> => ({
-  timeToLive,
-  members: new Set(),
-  filled: Latch.makeUnsafe(false)
-})
+/** Waits until the first group of a queue may end, and ends those that were silent for its time to live. */
+const sweep = <A extends MeshEvent, E>(
+  groups: TaskGroups.TaskGroups<A, E>,
+  queue: TaskGroups.Queue<A, E>,
+  clock: Clock.Clock
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const [first] = queue.members
+    if (first === undefined) {
+      queue.filled.closeUnsafe()
+      return queue.filled.await
+    }
+    const time = monotonicMillis(clock)
+    const left = first.heardAt + queue.timeToLive - time
+    // Whole milliseconds, so that a rounding error does not cause repeated sleeps of 0 ms.
+    if (left > 0) return Effect.sleep(Math.ceil(left))
+    return Effect.map(arrived, () => groups.sweep(queue, time))
+  })
 
 const toStream = <A, E>(box: Mailbox.Mailbox<A, A, E>): Stream.Stream<A, E> =>
   Stream.fromChannel(

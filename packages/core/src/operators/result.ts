@@ -11,14 +11,13 @@ import type * as Pull from "effect/Pull"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import type { MeshEvent } from "../MeshEvent.ts"
-import type { TaskOutput } from "../ServerMessage.ts"
+import type { MeshEvent, Restated } from "../MeshEvent.ts"
+import type { TaskOutput, TaskUpdated } from "../ServerMessage.ts"
 import { TaskId } from "../TaskId.ts"
 import * as TaskStatus from "../TaskStatus.ts"
-import { arrived } from "../internal/arrived.ts"
 import { atLeast } from "../internal/bounds.ts"
 import * as Versions from "../internal/projection/versions.ts"
-import { monotonicMillis } from "../internal/time.ts"
+import { arrived, monotonicMillis } from "../internal/time.ts"
 import { isDataFirst, toPredicate } from "../internal/operators.ts"
 import type { RestartOptions, Selector } from "./options.ts"
 
@@ -121,6 +120,14 @@ export interface TakeResultOptions extends RestartOptions {
 
 type Verdict = Effect.Effect<TaskResult, TaskFailed | NoResult>
 
+/** The options with their defaults. `endedTimeToLive` is in milliseconds. */
+interface Settings {
+  readonly isTerminal: (status: string) => boolean
+  readonly isFailed: (status: string) => boolean
+  readonly endedTimeToLive: number
+  readonly restartAfter: number
+}
+
 /** The task has a terminal status, and its result has not arrived yet. */
 interface Ended {
   status: string
@@ -178,9 +185,9 @@ const toResult = ({ content, costUsd, durationMs, taskId }: TaskOutput): TaskRes
  * **Gotchas**
  *
  * A result that was lost in a gap never arrives. If the terminal status of the task
- * arrives after the gap, or a `Repair` restates it, the wait ends with `NoResult`. If it
- * was lost too, the wait does not end: limit it with `Effect.timeout`. A task that runs again has another
- * result; each call returns one.
+ * arrives after the gap, or a `Repair` restates it, the wait ends with `NoResult`. If the
+ * status was lost too, the wait does not end: limit it with `Effect.timeout`. A task
+ * that runs again has another result; each call returns one result.
  *
  * **Example** (Waiting for an answer)
  *
@@ -225,80 +232,112 @@ export const takeResult: {
     taskId: TaskId,
     options?: TakeResultOptions
   ): Effect.Effect<TaskResult, E | TaskFailed | NoResult, R> => {
-    const isTerminal = toPredicate(options?.terminal ?? TaskStatus.defaultTerminal)
-    const isFailed = toPredicate(options?.failed ?? TaskStatus.defaultFailed)
-    const endedTimeToLive = Duration.toMillis(options?.endedTimeToLive ?? defaultEndedTimeToLive)
-    const restartAfter = atLeast(1, options?.restartAfter ?? Versions.defaultRestartAfter)
+    const settings: Settings = {
+      isTerminal: toPredicate(options?.terminal ?? TaskStatus.defaultTerminal),
+      isFailed: toPredicate(options?.failed ?? TaskStatus.defaultFailed),
+      endedTimeToLive: Duration.toMillis(options?.endedTimeToLive ?? defaultEndedTimeToLive),
+      restartAfter: atLeast(1, options?.restartAfter ?? Versions.defaultRestartAfter)
+    }
     return Effect.suspend(() => {
-      let ended: Ended | undefined
-      let versions: Versions.Versions | undefined
-      let connections = 0
-
-      const isNewest = (version: number | undefined): boolean => {
-        if (version === undefined) return true
-        const before = versions
-        versions = Versions.next(before, version, connections, restartAfter)
-        return Versions.isNewer(before, versions)
-      }
-
-      const judge = (event: MeshEvent, clock: Clock.Clock): Verdict | undefined => {
-        if (Versions.isNewConnection(event)) connections++
-        if (event._tag === "TaskOutput" && event.taskId === taskId) {
-          if (event.messageType !== "result" || event.isPartial === true) return undefined
-          const result = toResult(event)
-          return event.isError === true ? Effect.fail(new TaskFailed({ taskId, result })) : Effect.succeed(result)
-        }
-        if (event._tag === "Restated" && event.taskId === taskId && event.gone === true) {
-          return Effect.fail(new NoResult({ taskId, status: ended?.status ?? "gone" }))
-        }
-        if (
-          (event._tag === "TaskUpdated" || event._tag === "Restated") &&
-          event.taskId === taskId &&
-          isNewest(event.version)
-        ) {
-          const { status } = event
-          if (status === undefined) return undefined
-          if (isFailed(status)) return Effect.fail(new TaskFailed({ taskId, status }))
-          if (!isTerminal(status)) ended = undefined
-          // An update that repeats the terminal status does not extend the wait.
-          else if (ended !== undefined) ended.status = status
-          else ended = { status, until: monotonicMillis(clock) + endedTimeToLive }
-        }
-        return undefined
-      }
-
-      const verdicts = Stream.transformPull(self, (pull) =>
-        Effect.map(Clock.Clock, (clock) => {
-          /** Reads until there is a verdict, or another state than `state`. */
-          const readWhile = (state: Ended | undefined): Pull.Pull<Verdict | undefined, E> =>
-            Effect.flatMap(pull, (batch) => {
-              for (const event of batch) {
-                const verdict = judge(event, clock)
-                if (verdict !== undefined) return Effect.succeed(verdict)
-              }
-              return ended === state ? readWhile(state) : Effect.succeed(undefined)
-            })
-
-          const loop: Pull.Pull<NonEmptyReadonlyArray<Verdict>, E> = Effect.suspend(() => {
-            const state = ended
-            const read = readWhile(state)
-            return Effect.flatMap(
-              state === undefined || state.until === Infinity ? read : Effect.raceFirst(read, waitOf(state, clock)),
-              (verdict) => (verdict === undefined ? loop : Effect.succeed([verdict] as const))
-            )
-          })
-          return loop
-        })
-      )
-
+      const task = new Task(taskId, settings)
       return Effect.flatMap(
-        Stream.runHead(verdicts),
+        Stream.runHead(verdictsOf(self, task)),
         Option.match({
-          onNone: (): Effect.Effect<TaskResult, TaskFailed | NoResult> =>
-            Effect.fail(new NoResult({ taskId, ...(ended === undefined ? {} : { status: ended.status }) })),
+          onNone: (): Verdict => Effect.fail(new NoResult({ taskId, ...task.status() })),
           onSome: (verdict) => verdict
         })
       )
     })
   }
 )
+
+/** What is known of the task, from the events so far. */
+class Task {
+  readonly #taskId: TaskId
+  readonly #settings: Settings
+  ended: Ended | undefined
+  #versions: Versions.Versions | undefined
+  /** The number of marks of a new connection so far. */
+  #connections = 0
+
+  constructor(taskId: TaskId, settings: Settings) {
+    this.#taskId = taskId
+    this.#settings = settings
+  }
+
+  /** The terminal status of the task, if it has one. */
+  status(): { readonly status?: string } {
+    return this.ended === undefined ? {} : { status: this.ended.status }
+  }
+
+  /** Returns the verdict, once an event decides it. */
+  judge(event: MeshEvent, clock: Clock.Clock): Verdict | undefined {
+    if (Versions.isNewConnection(event)) this.#connections++
+    if (!("taskId" in event) || event.taskId !== this.#taskId) return undefined
+    switch (event._tag) {
+      case "TaskOutput":
+        return this.#judgeOutput(event)
+      case "Restated":
+        return event.gone === true
+          ? Effect.fail(new NoResult({ taskId: this.#taskId, status: this.ended?.status ?? "gone" }))
+          : this.#judgeStatus(event, clock)
+      case "TaskUpdated":
+        return this.#judgeStatus(event, clock)
+      default:
+        return undefined
+    }
+  }
+
+  #judgeOutput(output: TaskOutput): Verdict | undefined {
+    if (output.messageType !== "result" || output.isPartial === true) return undefined
+    const result = toResult(output)
+    return output.isError === true
+      ? Effect.fail(new TaskFailed({ taskId: this.#taskId, result }))
+      : Effect.succeed(result)
+  }
+
+  #judgeStatus({ status, version }: TaskUpdated | Restated, clock: Clock.Clock): Verdict | undefined {
+    const { endedTimeToLive, isFailed, isTerminal } = this.#settings
+    if (!this.#isNewest(version) || status === undefined) return undefined
+    if (isFailed(status)) return Effect.fail(new TaskFailed({ taskId: this.#taskId, status }))
+    if (!isTerminal(status)) this.ended = undefined
+    // An update that repeats the terminal status does not extend the wait.
+    else if (this.ended !== undefined) this.ended.status = status
+    else this.ended = { status, until: monotonicMillis(clock) + endedTimeToLive }
+    return undefined
+  }
+
+  /** Whether an update is the newest. An update without a version counts as the newest. */
+  #isNewest(version: number | undefined): boolean {
+    if (version === undefined) return true
+    const before = this.#versions
+    this.#versions = Versions.next(before, version, this.#connections, this.#settings.restartAfter)
+    return Versions.isNewer(before, this.#versions)
+  }
+}
+
+/** Reads the feed until there is a verdict, or until the wait for a late result is over. */
+const verdictsOf = <E, R>(self: Stream.Stream<MeshEvent, E, R>, task: Task): Stream.Stream<Verdict, E, R> =>
+  Stream.transformPull(self, (pull) =>
+    Effect.map(Clock.Clock, (clock) => {
+      /** Reads until there is a verdict, or another state than `state`. */
+      const readWhile = (state: Ended | undefined): Pull.Pull<Verdict | undefined, E> =>
+        Effect.flatMap(pull, (batch) => {
+          for (const event of batch) {
+            const verdict = task.judge(event, clock)
+            if (verdict !== undefined) return Effect.succeed(verdict)
+          }
+          return task.ended === state ? readWhile(state) : Effect.succeed(undefined)
+        })
+
+      const loop: Pull.Pull<NonEmptyReadonlyArray<Verdict>, E> = Effect.suspend(() => {
+        const state = task.ended
+        const read = readWhile(state)
+        return Effect.flatMap(
+          state === undefined || state.until === Infinity ? read : Effect.raceFirst(read, waitOf(state, clock)),
+          (verdict) => (verdict === undefined ? loop : Effect.succeed([verdict] as const))
+        )
+      })
+      return loop
+    })
+  )

@@ -12,12 +12,12 @@ import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { Restated } from "../../MeshEvent.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
-import { arrived } from "../arrived.ts"
 import * as ReadingClock from "../session/readingClock.ts"
 import * as Discovery from "./discovery.ts"
 import * as Known from "./known.ts"
 import type { DiscoverySettings } from "./options.ts"
 import type { Timed } from "./timers.ts"
+import { arrived } from "../time.ts"
 
 /** Requests and releases the output of live tasks. */
 export interface Demand {

@@ -9,7 +9,7 @@
  * nothing: after the other inputs had delivered everything from before it, a boundary
  * of its own input has compared the places.
  */
-import { copyMillis } from "./copies.ts"
+import { copyMillis } from "./same.ts"
 import type { Kind } from "./sequence.ts"
 
 interface BadFrame {

@@ -4,7 +4,7 @@
  *
  * - `inputs.ts`: the state of each input, and which of them lead.
  * - `sequences.ts`: the sequences of all tasks; `sequence.ts` aligns the messages of one.
- * - `copies.ts`: messages that name no task.
+ * - `same.ts`: which messages are equal, and copies of messages that name no task.
  * - `badFrames.ts`: frames that an input could not decode.
  *
  * Invariants:
@@ -19,9 +19,8 @@ import type { Connected, Disconnected, MeshEvent, Resync } from "../../MeshEvent
 import type { ServerError, UnknownMessage } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import { BadFrames } from "./badFrames.ts"
-import { Copies } from "./copies.ts"
 import { Inputs, kinds } from "./inputs.ts"
-import type { Message } from "./same.ts"
+import { Copies, type Message } from "./same.ts"
 import type { Cause, Kind, Sequence, Shared } from "./sequence.ts"
 import { Sequences } from "./sequences.ts"
 

@@ -1,5 +1,5 @@
-/** Compares messages of two connections, and measures them. */
-import type { TaskOutput, TaskUpdated } from "../../ServerMessage.ts"
+/** Compares the messages of several connections, and measures them. */
+import type { ServerError, TaskOutput, TaskUpdated, UnknownMessage } from "../../ServerMessage.ts"
 
 /** A message of a sequence. */
 export type Message = TaskUpdated | TaskOutput
@@ -62,4 +62,39 @@ const sizeOfJson = (value: unknown, depth = 0): number => {
   let size = 16
   for (const [key, member] of Object.entries(value)) size += 16 + 2 * key.length + sizeOfJson(member, depth + 1)
   return size
+}
+
+/** For how long the copy of another input is recognised, and is waited for, in milliseconds. */
+export const copyMillis = 10_000
+
+/** How many messages are kept at most to recognise their copies. */
+const maxKept = 64
+
+interface Kept {
+  readonly input: number
+  readonly message: ServerError | UnknownMessage
+  readonly at: number
+}
+
+/**
+ * The errors and unknown messages of several inputs. They name no task, so they have
+ * no sequence that could align them: a message is emitted once for each time that one
+ * input delivers it, and an equal message of another input within `copyMillis` is its
+ * copy.
+ */
+export class Copies {
+  #kept: Array<Kept> = []
+
+  /** An input has delivered a message. Returns whether it is the copy of another input's message. */
+  receive(input: number, message: ServerError | UnknownMessage, now: number): boolean {
+    this.#kept = this.#kept.filter(({ at }) => now - at < copyMillis)
+    const copy = this.#kept.findIndex((kept) => kept.input !== input && isEqual(kept.message, message))
+    if (copy >= 0) {
+      this.#kept.splice(copy, 1)
+      return true
+    }
+    this.#kept.push({ input, message, at: now })
+    if (this.#kept.length > maxKept) this.#kept.shift()
+    return false
+  }
 }

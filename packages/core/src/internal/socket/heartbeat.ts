@@ -27,8 +27,7 @@ import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as MeshError from "../../MeshError.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
-import { arrived } from "../arrived.ts"
-import { monotonicMillis } from "../time.ts"
+import { arrived, monotonicMillis } from "../time.ts"
 
 export interface Settings {
   readonly intervalMillis: number

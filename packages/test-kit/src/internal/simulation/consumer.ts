@@ -5,11 +5,10 @@
  * There are two checks:
  *
  * - After each step, by the reference: the elements that are for the consumer, in
- *   order, each once, without a hole. A `Resync` for `Overflow` replaces at most as
- *   many of them as it counts. The check tracks every position in the reference that
- *   the consumer may have reached.
+ *   order, each once, without a hole (`progress.ts`).
  * - At the end, by `Audit`: the marks, against the server's log.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,6 +20,8 @@ import type { MeshError } from "@makima-stream/core/MeshError"
 import type { Data, MeshEvent } from "@makima-stream/core/MeshEvent"
 import * as Audit from "../../Audit.ts"
 import type { ServerLog } from "../../ServerLog.ts"
+import * as Backoff from "./backoff.ts"
+import * as Progress from "./progress.ts"
 import * as Reference from "./reference.ts"
 
 export interface Options {
@@ -71,7 +72,7 @@ export const maxPull = 8
 
 export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const { admits, joinsLate, name, reference } = options
+    const { joinsLate, name, reference } = options
     const events: Array<MeshEvent> = []
     const receivedAt: Array<number> = []
     const clock = yield* Clock.Clock
@@ -98,53 +99,18 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
     )
 
     let judged = 0
-    /** The next elements of the reference that the consumer may be waiting for. */
-    let positions: ReadonlySet<number> | undefined
-
-    const nextAdmitted = (from: number): number => {
-      let next = from
-      for (;;) {
-        const element = reference.elements[next]
-        if (element === undefined || admits(element)) return next
-        next++
-      }
-    }
-
-    const beginnings = (): ReadonlySet<number> =>
-      new Set(joinsLate ? Array.from({ length: startsBy + 1 }, (_, position) => position) : [startsBy])
-
-    /** The positions after at most `count` elements. */
-    const skip = (from: ReadonlySet<number>, count: number): ReadonlySet<number> => {
-      const reached = new Set(from)
-      for (let position of from) {
-        for (let n = 0; n < count; n++) {
-          position = nextAdmitted(position)
-          if (position >= reference.elements.length) break
-          reached.add(++position)
-        }
-      }
-      return reached
-    }
-
-    const see = (from: ReadonlySet<number>, event: MeshEvent): ReadonlySet<number> => {
-      if (event._tag === "Resync" && event.reason._tag === "Overflow") return skip(from, event.reason.dropped)
-      // Other marks are not part of the reference.
-      if (event._tag === "Resync" && event.reason._tag !== "BadFrame") return from
-      const after = new Set<number>()
-      for (const position of from) {
-        const next = nextAdmitted(position)
-        const element = reference.elements[next]
-        if (element !== undefined && Reference.matches(element, event)) after.add(next + 1)
-      }
-      return after
-    }
+    const progress = Progress.make({
+      reference,
+      admits: options.admits,
+      beginnings: () =>
+        new Set(joinsLate ? Array.from({ length: startsBy + 1 }, (_, position) => position) : [startsBy])
+    })
 
     /** Whether a mark of a confirmation comes before the first acknowledgement. */
-    const isTooEarly = (at: ReadonlySet<number>, event: MeshEvent): boolean => {
+    const isTooEarly = (event: MeshEvent): boolean => {
       if (event._tag !== "Resync" || event.unconfirmed !== undefined || options.isEmpty()) return false
       if (event.reason._tag !== "Started" && event.reason._tag !== "Reconnected") return false
-      const confirmedAt = reference.confirmedAt.get(event.epoch) ?? Number.POSITIVE_INFINITY
-      return [...at].every((position) => nextAdmitted(position) < confirmedAt)
+      return progress.isBefore(reference.confirmedAt.get(event.epoch) ?? Number.POSITIVE_INFINITY)
     }
 
     const judge = (): string | undefined => {
@@ -152,44 +118,15 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
         const event = events[judged]
         if (event === undefined) return undefined
         if (options.ignores?.(event) === true) continue
-        const before = positions ?? beginnings()
-        const after = see(before, event)
-        if (isTooEarly(before, event)) return `${name} saw ${showEvent(event)} before an acknowledgement`
-        if (after.size === 0) {
-          const expected = [...before].flatMap((position) => reference.elements[nextAdmitted(position)] ?? [])
-          return `${name} saw ${showEvent(event)} as its event ${judged + 1}, and not ${
-            expected.length === 0 ? "nothing yet" : [...new Set(expected.map(Reference.show))].slice(0, 3).join(", or ")
-          }`
-        }
-        positions = after
+        if (isTooEarly(event)) return `${name} saw ${showEvent(event)} before an acknowledgement`
+        const expected = progress.follow(event)
+        if (expected === undefined) continue
+        return `${name} saw ${showEvent(event)} as its event ${judged + 1}, and not ${
+          expected.length === 0 ? "nothing yet" : [...new Set(expected.map(Reference.show))].slice(0, 3).join(", or ")
+        }`
       }
       return undefined
     }
-
-    const judgeMarks = (log: ServerLog): string | undefined => {
-      // The audit cannot determine which of two equal messages a late consumer saw first, so it judges the others.
-      const repeated = joinsLate ? repeatsIn(log) : noRepeats
-      const isJudged = (message: Data | MeshEvent): boolean => !repeated.has(Reference.identity(message))
-      const judged = repeated.size === 0 ? events : events.filter(isJudged)
-      const { unmarkedConnections, unmarkedGaps } = Audit.compare(log, judged, {
-        connectionOf: (epoch) => reference.connectionOf.get(epoch),
-        // The reference already checks that every connection is reported.
-        connections: () => false,
-        only: (message) => isJudged(message) && options.only(message),
-        wants: options.discovers === true ? Audit.everything() : undefined
-      })
-      return unmarkedConnections + unmarkedGaps === 0
-        ? undefined
-        : `${name} has ${unmarkedConnections} connections and ${unmarkedGaps} missing messages without a mark`
-    }
-
-    const remaining = (position: number): number => {
-      let count = 0
-      for (let at = nextAdmitted(position); at < reference.elements.length; at = nextAdmitted(at + 1)) count++
-      return count
-    }
-
-    const behind = (): number => (positions === undefined ? 0 : Math.min(...[...positions].map(remaining)))
 
     return {
       name,
@@ -206,12 +143,59 @@ export const make = (options: Options): Effect.Effect<Consumer, never, Scope.Sco
       exit: () => fiber.pollUnsafe(),
       judge,
       judgeHealed: (log) => {
-        const unseen = behind()
-        return unseen > 0 ? `${name} never saw the last ${unseen} events` : judgeMarks(log)
+        const unseen = progress.behind()
+        return unseen > 0 ? `${name} never saw the last ${unseen} events` : judgeMarks(options, events, log)
       },
-      behind
+      behind: progress.behind
     }
   })
+
+/** Judges the marks of a consumer by the server's log. */
+const judgeMarks = (
+  { discovers, joinsLate, name, only, reference }: Options,
+  events: ReadonlyArray<MeshEvent>,
+  log: ServerLog
+): string | undefined => {
+  // The audit cannot determine which of two equal messages a late consumer saw first, so it judges the others.
+  const repeated = joinsLate ? repeatsIn(log) : noRepeats
+  const isJudged = (message: Data | MeshEvent): boolean => !repeated.has(Reference.identity(message))
+  const judged = repeated.size === 0 ? events : events.filter(isJudged)
+  const { unmarkedConnections, unmarkedGaps } = Audit.compare(log, judged, {
+    connectionOf: (epoch) => reference.connectionOf.get(epoch),
+    // The reference already checks that every connection is reported.
+    connections: () => false,
+    only: (message) => isJudged(message) && only(message),
+    wants: discovers === true ? Audit.everything() : undefined
+  })
+  return unmarkedConnections + unmarkedGaps === 0
+    ? undefined
+    : `${name} has ${unmarkedConnections} connections and ${unmarkedGaps} missing messages without a mark`
+}
+
+/** The failure of a consumer's stream; `undefined` if it has not failed, or if the schedule killed it. */
+export const failureOf = (consumer: Consumer): MeshError | undefined => {
+  const exit = consumer.exit()
+  if (exit === undefined || Exit.isSuccess(exit) || isKilled(consumer, exit.cause)) return undefined
+  return exit.cause.reasons.find(Cause.isFailReason)?.error
+}
+
+const isKilled = (consumer: Consumer, cause: Cause.Cause<unknown>): boolean =>
+  Cause.hasDies(cause) && consumer.isDying()
+
+/** Judges the end of a consumer's stream. Only an expected failure, or a death that the schedule caused, may end it. */
+export const judgeEnd = (
+  consumer: Consumer,
+  isExpected: (error: MeshError) => boolean = ({ reason }) => Backoff.isFatal(reason)
+): string | undefined => {
+  const exit = consumer.exit()
+  if (exit === undefined) return undefined
+  if (Exit.isFailure(exit)) {
+    if (isKilled(consumer, exit.cause)) return undefined
+    const failure = failureOf(consumer)
+    if (failure !== undefined && isExpected(failure)) return undefined
+  }
+  return `${consumer.name}'s stream ended by itself: ${Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "without a failure"}`
+}
 
 const noRepeats: ReadonlySet<string | undefined> = new Set()
 

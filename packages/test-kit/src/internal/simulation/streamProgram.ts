@@ -1,6 +1,5 @@
 /** A `MeshStream` with one consumer at a time, as a program under simulation. */
 import * as Arbitrary from "effect/Arbitrary"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
@@ -10,6 +9,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Interest from "@makima-stream/core/Interest"
 import * as MeshStream from "@makima-stream/core/MeshStream"
+import type { ScriptedMesh } from "../../ScriptedMesh.ts"
 import type { Moment, Program } from "./program.ts"
 import * as Backoff from "./backoff.ts"
 import * as Consumer from "./consumer.ts"
@@ -47,6 +47,8 @@ interface Following {
   readonly consumer: Consumer.Consumer
   readonly reference: Reference.Reference
   readonly interest: SubscriptionRef.SubscriptionRef<Interest.Interest>
+  /** Changes its interest. */
+  readonly want: (interest: Interest.Interest) => Effect.Effect<void>
   readonly scope: Scope.Closeable
   /** Returns what is wrong with the attempts since the last call. */
   readonly judgeBackoff: (dials: ReadonlyArray<number>) => string | undefined
@@ -60,32 +62,10 @@ export const program: Program<Action> = {
       const scope = yield* Effect.scope
       const socket = yield* Socket.Socket
       let following: Following | undefined
-      /** Whether the consumer's interest was ever empty. */
-      let wasEmpty = false
 
       const join = (wants: Interests.Wanted) =>
         Effect.gen(function* () {
-          wasEmpty = Interest.isEmpty(Interests.toInterest(wants))
-          const own = yield* Scope.fork(scope)
-          const interest = yield* SubscriptionRef.make(Interests.toInterest(wants))
-          const reference = yield* Reference.make(mesh)
-          const dialled = dials().length
-          const consumer = yield* Consumer.make({
-            name: "the consumer",
-            stream: MeshStream.connect({ interest }).pipe(Stream.provideService(Socket.Socket, socket)),
-            admits: () => true,
-            reference,
-            joinsLate: false,
-            only: () => true,
-            isEmpty: () => wasEmpty
-          }).pipe(Scope.provide(own))
-          following = {
-            consumer,
-            reference,
-            interest,
-            scope: own,
-            judgeBackoff: attempts(consumer, reference, dialled)
-          }
+          following = yield* follow({ mesh, socket, scope, dialled: dials().length }, Interests.toInterest(wants))
         })
 
       const leave = Effect.suspend(() => {
@@ -94,68 +74,100 @@ export const program: Program<Action> = {
         return leaving === undefined ? Effect.void : Scope.close(leaving.scope, Exit.void)
       })
 
-      const judge = (moment: Moment) =>
-        Effect.gen(function* () {
-          const connections = (yield* mesh.connections).filter(({ open }) => open)
-          if (following === undefined) {
-            return connections.length === 0 ? undefined : "a connection is open without a consumer"
-          }
-          const { consumer, interest, judgeBackoff, reference } = following
-          const wrong = (yield* reference.update) ?? consumer.judge() ?? judgeBackoff(dials()) ?? judgeEnd(consumer)
-          if (wrong !== undefined) return wrong
-          const exit = consumer.exit()
-          if (exit !== undefined) {
-            yield* leave
-            // After a fatal reason it subscribes again, as a program with `retry` does.
-            if (!Exit.hasDies(exit)) yield* join({ all: true, updates: "", output: "ab" })
-            return undefined
-          }
-          const behind = consumer.behind()
-          // The consumer handles one pull, and the end of the connection may follow it.
-          if (behind > Consumer.maxPull + 1) return `the consumer is ${behind} events behind, but there is no queue`
-          if (moment === "step") return undefined
-          const incomplete = consumer.judgeHealed(yield* mesh.log)
-          return incomplete ?? Interests.judgeWire(connections, SubscriptionRef.getUnsafe(interest))
-        })
+      const judge = Effect.fnUntraced(function* (moment: Moment) {
+        const connections = (yield* mesh.connections).filter(({ open }) => open)
+        if (following === undefined) {
+          return connections.length === 0 ? undefined : "a connection is open without a consumer"
+        }
+        const { consumer, interest, judgeBackoff, reference } = following
+        const wrong =
+          (yield* reference.update) ?? consumer.judge() ?? judgeBackoff(dials()) ?? Consumer.judgeEnd(consumer)
+        if (wrong !== undefined) return wrong
+        const exit = consumer.exit()
+        if (exit !== undefined) {
+          yield* leave
+          // After a fatal reason it subscribes again, as a program with `retry` does.
+          if (!Exit.hasDies(exit)) yield* join({ all: true, updates: "", output: "ab" })
+          return undefined
+        }
+        const behind = consumer.behind()
+        // The consumer handles one pull, and the end of the connection may follow it.
+        if (behind > Consumer.maxPull + 1) return `the consumer is ${behind} events behind, but there is no queue`
+        if (moment === "step") return undefined
+        const incomplete = consumer.judgeHealed(yield* mesh.log)
+        return incomplete ?? Interests.judgeWire(connections, SubscriptionRef.getUnsafe(interest))
+      })
+
+      const act = (action: Action): Effect.Effect<void> => {
+        if (action._tag === "Join") return following === undefined ? join(action.wants) : Effect.void
+        if (following === undefined) return Effect.void
+        const { consumer, want } = following
+        switch (action._tag) {
+          case "Want":
+            return want(Interests.toInterest(action.wants))
+          case "Stall":
+            return consumer.stall
+          case "Resume":
+            return consumer.resume
+          case "Leave":
+            return leave
+          case "Die":
+            return consumer.die
+        }
+      }
 
       yield* join({ all: true, updates: "", output: "" })
-
       return {
-        act: (action) =>
-          Effect.suspend(() => {
-            if (action._tag === "Join") return following === undefined ? join(action.wants) : Effect.void
-            if (following === undefined) return Effect.void
-            const { consumer, interest } = following
-            switch (action._tag) {
-              case "Want":
-                wasEmpty ||= Interest.isEmpty(Interests.toInterest(action.wants))
-                return SubscriptionRef.set(interest, Interests.toInterest(action.wants))
-              case "Stall":
-                return consumer.stall
-              case "Resume":
-                return consumer.resume
-              case "Leave":
-                return leave
-              case "Die":
-                return consumer.die
-            }
-          }),
+        act: (action) => Effect.suspend(() => act(action)),
         judge,
         release: Effect.suspend(() => following?.consumer.resume ?? Effect.void)
       }
     })
 }
 
-const judgeEnd = (consumer: Consumer.Consumer): string | undefined => {
-  const exit = consumer.exit()
-  if (exit === undefined) return undefined
-  if (Exit.isFailure(exit)) {
-    if (Cause.hasDies(exit.cause) && consumer.isDying()) return undefined
-    const failure = exit.cause.reasons.find(Cause.isFailReason)
-    if (failure !== undefined && Backoff.isFatal(failure.error.reason)) return undefined
+/** A consumer joins with its own stream. */
+const follow = Effect.fnUntraced(function* (
+  {
+    dialled,
+    mesh,
+    scope,
+    socket
+  }: {
+    readonly mesh: ScriptedMesh["Service"]
+    readonly socket: Socket.Socket
+    readonly scope: Scope.Scope
+    /** The number of dials before it. */
+    readonly dialled: number
+  },
+  wanted: Interest.Interest
+) {
+  let wasEmpty = Interest.isEmpty(wanted)
+  const own = yield* Scope.fork(scope)
+  const interest = yield* SubscriptionRef.make(wanted)
+  const reference = yield* Reference.make(mesh)
+  const consumer = yield* Consumer.make({
+    name: "the consumer",
+    stream: MeshStream.connect({ interest }).pipe(Stream.provideService(Socket.Socket, socket)),
+    admits: () => true,
+    reference,
+    joinsLate: false,
+    only: () => true,
+    isEmpty: () => wasEmpty
+  }).pipe(Scope.provide(own))
+  const following: Following = {
+    consumer,
+    reference,
+    interest,
+    want: (wanted) =>
+      Effect.suspend(() => {
+        wasEmpty ||= Interest.isEmpty(wanted)
+        return SubscriptionRef.set(interest, wanted)
+      }),
+    scope: own,
+    judgeBackoff: attempts(consumer, reference, dialled)
   }
-  return `${consumer.name}'s stream ended by itself: ${Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "without a failure"}`
-}
+  return following
+})
 
 /** Checks the attempts that the consumer saw, and the dials that followed. */
 const attempts = (consumer: Consumer.Consumer, reference: Reference.Reference, dialledBefore: number) => {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Copies, copyMillis } from "../../../src/internal/merge/copies.ts"
+import { Copies, copyMillis } from "../../../src/internal/merge/same.ts"
 import type { ServerError } from "../../../src/ServerMessage.ts"
 
 const error = (message: string): ServerError => ({ _tag: "ServerError", code: "ERROR", message })

@@ -369,17 +369,17 @@ export const connections = (options?: ConnectionsOptions): Connections => {
  * @since 0.2.0
  */
 export const merge: {
-  /** Returns a function that merges a stream with another one. */
-  <E2, R2>(
-    that: Stream.Stream<MeshEvent, E2, R2>,
-    options?: Options
-  ): <E, R>(self: Stream.Stream<MeshEvent, E, R>) => Stream.Stream<MeshEvent, E | E2, R | R2>
   /** Merges a stream with another one. */
   <E, R, E2, R2>(
     self: Stream.Stream<MeshEvent, E, R>,
     that: Stream.Stream<MeshEvent, E2, R2>,
     options?: Options
   ): Stream.Stream<MeshEvent, E | E2, R | R2>
+  /** Returns a function that merges a stream with another one. */
+  <E2, R2>(
+    that: Stream.Stream<MeshEvent, E2, R2>,
+    options?: Options
+  ): <E, R>(self: Stream.Stream<MeshEvent, E, R>) => Stream.Stream<MeshEvent, E | E2, R | R2>
 } = dual(
   (args) => Stream.isStream(args[1]),
   <E, R, E2, R2>(

@@ -224,16 +224,16 @@ export const elapsedMillis = (self: TaskState, now: number): number | undefined 
  */
 export const scan: {
   /** Emits the states of one task: see `scan`. */
-  (
-    taskId: TaskId,
-    options?: ResumeOptions
-  ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskState, E, R>
-  /** Emits the states of one task: see `scan`. */
   <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>,
     taskId: TaskId,
     options?: ResumeOptions
   ): Stream.Stream<TaskState, E, R>
+  /** Emits the states of one task: see `scan`. */
+  (
+    taskId: TaskId,
+    options?: ResumeOptions
+  ): <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskState, E, R>
 } = dual(
   isDataFirst,
   <A extends MeshEvent, E, R>(
@@ -274,18 +274,18 @@ export const scan: {
  */
 export const run: {
   /** Keeps the state of one task up to date in a fiber of the scope: see `run`. */
+  <A extends MeshEvent, E, R>(
+    self: Stream.Stream<A, E, R>,
+    taskId: TaskId,
+    options?: ResumeOptions
+  ): Effect.Effect<Projection.Projection<TaskState, E>, never, R | Scope.Scope>
+  /** Keeps the state of one task up to date in a fiber of the scope: see `run`. */
   (
     taskId: TaskId,
     options?: ResumeOptions
   ): <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>
   ) => Effect.Effect<Projection.Projection<TaskState, E>, never, R | Scope.Scope>
-  /** Keeps the state of one task up to date in a fiber of the scope: see `run`. */
-  <A extends MeshEvent, E, R>(
-    self: Stream.Stream<A, E, R>,
-    taskId: TaskId,
-    options?: ResumeOptions
-  ): Effect.Effect<Projection.Projection<TaskState, E>, never, R | Scope.Scope>
 } = dual(
   isDataFirst,
   <A extends MeshEvent, E, R>(

@@ -11,6 +11,32 @@ import type * as MeshConfig from "./MeshConfig.ts"
 import * as NodeMeshSocket from "./NodeMeshSocket.ts"
 
 /**
+ * Options of `layer`.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface Options {
+  /** The server, the key, and the options of the socket. */
+  readonly socket: NodeMeshSocket.Options
+  /** The options of the client. Defaults to those of `MeshClient.layer`. */
+  readonly client?: MeshClient.Options | undefined
+}
+
+/**
+ * Options of `layerConfig`, which reads the server and the key from the environment.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface ConfigOptions {
+  /** The options of the socket. Defaults to those of `NodeMeshSocket.layerConfig`. */
+  readonly socket?: NodeMeshSocket.ConnectionOptions | undefined
+  /** The options of the client. Defaults to those of `MeshClient.layer`. */
+  readonly client?: MeshClient.Options | undefined
+}
+
+/**
  * Provides a client of the server at `socket.url`.
  *
  * **Example** (A client of a local server)
@@ -29,12 +55,7 @@ import * as NodeMeshSocket from "./NodeMeshSocket.ts"
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: {
-  /** The server, the key, and the options of the socket. */
-  readonly socket: NodeMeshSocket.Options
-  /** The options of the client. */
-  readonly client?: MeshClient.Options
-}): Layer.Layer<MeshClient.MeshClient, NodeMeshSocket.SocketOptionsError> =>
+export const layer = (options: Options): Layer.Layer<MeshClient.MeshClient, NodeMeshSocket.SocketOptionsError> =>
   MeshClient.layer(options.client).pipe(Layer.provide(NodeMeshSocket.layer(options.socket)))
 
 /**
@@ -53,12 +74,9 @@ export const layer = (options: {
  * @category layers
  * @since 0.1.0
  */
-export const layerConfig = (options?: {
-  /** The options of the socket. */
-  readonly socket?: NodeMeshSocket.ConnectionOptions
-  /** How the client behaves. */
-  readonly client?: MeshClient.Options
-}): Layer.Layer<
+export const layerConfig = (
+  options?: ConfigOptions
+): Layer.Layer<
   MeshClient.MeshClient,
   MeshConfig.MeshConfigError | NodeMeshSocket.InvalidOption | NodeMeshSocket.UnsupportedRuntime
 > => MeshClient.layer(options?.client).pipe(Layer.provide(NodeMeshSocket.layerConfig(options?.socket)))

@@ -55,7 +55,7 @@ export class DecodeError extends Schema.TaggedError<DecodeError>("@makima-stream
   /** One line that says what was expected, and where. Contains no payload of the frame. */
   override get message(): string {
     const where = this.path.length === 0 ? "" : ` at ${this.path.join(".")}`
-    const what = this.messageType === undefined ? "frame" : `${this.messageType} frame`
-    return `Bad ${what} of size ${this.size}: expected ${this.expected}${where}`
+    const type = this.messageType === undefined ? "" : `${this.messageType} `
+    return `Bad ${type}frame of size ${this.size}: expected ${this.expected}${where}`
   }
 }

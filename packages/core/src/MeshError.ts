@@ -96,11 +96,10 @@ export class HandshakeRejected extends TaggedError<HandshakeRejected>()("Handsha
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    const text = this.statusText === undefined || this.statusText === "" ? "" : ` (${oneLine(this.statusText)})`
-    const meaning = statusMeaning(this.status)
-    const location = this.location === undefined ? "" : `. It redirects to ${oneLine(this.location)}`
-    const requestId = this.requestId === undefined ? "" : `. Request id: ${oneLine(this.requestId)}`
-    return `The server refused the connection with HTTP status ${this.status}${text}${meaning}${location}${requestId}`
+    const text = oneLine(" (", this.statusText, ")")
+    const location = oneLine(". It redirects to ", this.location)
+    const requestId = oneLine(". Request id: ", this.requestId)
+    return `The server refused the connection with HTTP status ${this.status}${text}${statusMeaning(this.status)}${location}${requestId}`
   }
 }
 
@@ -160,7 +159,7 @@ export class CredentialsFailed extends TaggedError<CredentialsFailed>()("Credent
 }) {
   /** What happened, in one line. Does not contain the text of the cause, which may contain the secret. */
   override get message(): string {
-    return `The credentials for the connection could not be read${this.detail === undefined ? "" : `: ${oneLine(this.detail)}`}`
+    return `The credentials for the connection could not be read${oneLine(": ", this.detail)}`
   }
 }
 
@@ -199,8 +198,7 @@ export class ConnectionClosed extends TaggedError<ConnectionClosed>()("Connectio
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    const text = this.closeReason === undefined || this.closeReason === "" ? "" : `: ${oneLine(this.closeReason)}`
-    return `The server closed the connection with code ${this.code}${text}`
+    return `The server closed the connection with code ${this.code}${oneLine(": ", this.closeReason)}`
   }
 }
 
@@ -484,13 +482,16 @@ export const fromSocketError = (error: Socket.SocketError): ConnectionReason => 
 
 /** The message of the platform's error: an `Error`, or the error event of a WebSocket. */
 function detail(cause: unknown): string {
-  return Predicate.hasProperty(cause, "message") && Predicate.isString(cause.message) && cause.message !== ""
-    ? `: ${oneLine(cause.message)}`
-    : ""
+  return Predicate.hasProperty(cause, "message") ? oneLine(": ", cause.message) : ""
 }
 
-/** Text from the network or the platform, with line breaks and control characters replaced by spaces. */
-function oneLine(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim()
+/**
+ * Text from the network or the platform, with line breaks and control characters replaced by spaces, between two other
+ * texts. Without such a text, returns nothing of them.
+ */
+function oneLine(before: string, text: unknown, after = ""): string {
+  return typeof text === "string" && text !== ""
+    ? // oxlint-disable-next-line no-control-regex
+      before + text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim() + after
+    : ""
 }

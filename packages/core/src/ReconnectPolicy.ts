@@ -143,26 +143,21 @@ export const schedule: Schedule.Schedule<Duration.Duration> = Schedule.exponenti
  * @category classification
  * @since 0.1.0
  */
-export const classify = (reason: ConnectionReason, context: ClassifyContext): Verdict => {
+export const classify = (reason: ConnectionReason, context: ClassifyContext): Verdict =>
+  isPermanent(reason, context.wasOnline) ? "fail" : "retry"
+
+const isPermanent = (reason: ConnectionReason, wasOnline: boolean): boolean => {
   switch (reason._tag) {
     case "HandshakeRejected":
-      return finalStatuses.has(reason.status) || (reason.status === 404 && !context.wasOnline) ? "fail" : "retry"
+      return finalStatuses.has(reason.status) || (reason.status === 404 && !wasOnline)
     case "ConnectionClosed":
-      return isFinalClose(reason.code) ? "fail" : "retry"
+      return isFinalClose(reason.code)
     case "TlsFailed":
-      return context.wasOnline ? "retry" : "fail"
+      return !wasOnline
     case "CredentialsFailed":
-      return reason.isFinal === true ? "fail" : "retry"
-    case "BadFrame":
-      return "fail"
-    case "DialFailed":
-    case "DialTimeout":
-    case "ConnectionLost":
-    case "HeartbeatTimeout":
-    case "FrameTooLarge":
-    case "TooManyBadFrames":
-    case "ReconnectRequested":
-      return "retry"
+      return reason.isFinal === true
+    default:
+      return reason._tag === "BadFrame"
   }
 }
 
@@ -243,20 +238,19 @@ export const defaults: ReconnectPolicy = {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options: Options = {}): ReconnectPolicy => ({
-  schedule: options.schedule ?? defaults.schedule,
-  minDelay: atLeast(1, options.minDelay, defaults.minDelay),
-  stableAfter: atLeast(0, options.stableAfter, defaults.stableAfter),
-  maxRetryAfter: atLeast(0, options.maxRetryAfter, defaults.maxRetryAfter),
-  classify: options.classify ?? defaults.classify
-})
-
-/**
- * Returns the option, its default if it is missing or `NaN`, or its minimum.
- *
- * `NaN` is checked before the conversion, since a `Duration` of `NaN` is zero.
- */
-const atLeast = (minMillis: number, input: Duration.Input | undefined, otherwise: Duration.Input): Duration.Input => {
-  if (input === undefined || Number.isNaN(input)) return otherwise
-  return Duration.toMillis(input) >= minMillis ? input : Duration.millis(minMillis)
+export const make = (options: Options = {}): ReconnectPolicy => {
+  /** Returns the option, its default if it is missing or `NaN`, or its minimum. */
+  const atLeast = (minMillis: number, option: "minDelay" | "stableAfter" | "maxRetryAfter"): Duration.Input => {
+    const input = options[option]
+    // `NaN` is checked before the conversion, since a `Duration` of `NaN` is zero.
+    if (input === undefined || Number.isNaN(input)) return defaults[option]
+    return Duration.toMillis(input) >= minMillis ? input : minMillis
+  }
+  return {
+    schedule: options.schedule ?? schedule,
+    minDelay: atLeast(1, "minDelay"),
+    stableAfter: atLeast(0, "stableAfter"),
+    maxRetryAfter: atLeast(0, "maxRetryAfter"),
+    classify: options.classify ?? classify
+  }
 }

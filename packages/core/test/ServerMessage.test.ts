@@ -134,11 +134,21 @@ const wishes: ReadonlyArray<MayBeWanted> = [
 /** Replaces each number by one beyond the range of a double. The text stays valid JSON. */
 const overflowing = (text: string): string => text.replaceAll(/-?\d+(?:\.\d+)?(?:e[+-]?\d+)?/g, "1e999")
 
+/** A parsed frame with exact integers in the places whose content the protocol does not define. */
+const withExactIntegers = (parsed: Frame.Parsed): Frame.JsonObject => {
+  const { object } = parsed
+  const exact = ExactIntegers.restore(parsed)
+  if (typeof object.type !== "string" || !serverMessages.has(object.type)) return exact
+  return object.type === "taskOutput" && exact.toolInput !== undefined
+    ? { ...object, toolInput: exact.toolInput }
+    : object
+}
+
 /** Every frame decodes to what the schema returns for it: the same message, or the same error. */
 const assertDecodeAgrees = (frame: string | Uint8Array): void => {
   const parsed = Frame.parse(frame)
   if ("_tag" in parsed) return assert.deepStrictEqual(decode(frame), Result.fail(parsed))
-  const object = ExactIntegers.restore(parsed.object, parsed.json)
+  const object = withExactIntegers(parsed)
   const { type } = object
   const messageType = typeof type === "string" && serverMessages.has(type) ? type : undefined
   const expected = Result.mapError(decodeBySchema(object), (error) => toDecodeError(error, frame.length, messageType))
@@ -434,8 +444,7 @@ describe("ServerMessage", () => {
           assert.deepStrictEqual<unknown>(input(frame.replace(`"type"`, `"extra":1,"type"`)), expected)
           const parsed = Frame.parse(frame)
           if ("_tag" in parsed) return assert.fail(parsed.message)
-          const { json: text, object } = parsed
-          const bySchema = Result.getOrThrow(decodeBySchema(ExactIntegers.restore(object, text)))
+          const bySchema = Result.getOrThrow(decodeBySchema(withExactIntegers(parsed)))
           assert.deepStrictEqual(bySchema, Result.getOrThrow(decode(frame)))
         }
         const unknown = Result.getOrThrow(decode(`{"type":"daemonJoined","x":${json}}`))
@@ -456,8 +465,8 @@ describe("ServerMessage", () => {
     it("is searched only in texts with sixteen digits in a row", () => {
       const json = `{"a":123456789012345,"b":"x"}`
       assert.strictEqual(ExactIntegers.quoteInexact(json), json)
-      const object = JSON.parse(`{"type":"taskOutput","toolInput":{"a":1}}`)
-      assert.strictEqual(ExactIntegers.restore(object, `{"type":"taskOutput","toolInput":{"a":1}}`), object)
+      const object = JSON.parse(json)
+      assert.strictEqual(ExactIntegers.restore({ json, object }), object)
     })
   })
 
@@ -703,7 +712,7 @@ function assertDecodeTextAgrees(text: string): void {
   assertSkipAgrees(text)
   const message = DecodeText.decode(text)
   if (message === undefined || typeof message === "string") return
-  const object = ExactIntegers.restore(JSON.parse(text), text)
+  const object = withExactIntegers({ json: text, object: JSON.parse(text) })
   assert.deepStrictEqual(decodeBySchema(object), Result.succeed(message))
 }
 

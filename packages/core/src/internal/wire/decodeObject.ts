@@ -9,102 +9,57 @@
  */
 import type * as Schema from "effect/Schema"
 import { DecodeError } from "../../DecodeError.ts"
-import type { JsonObject } from "./exactIntegers.ts"
-import type { Message, TaskAcknowledged, Unknown } from "./messages.ts"
-import {
-  errorMembers,
-  hasFiniteNumbers,
-  isString,
-  isTaskId,
-  type Member,
-  memberNames,
-  outputMembers,
-  serverMessages,
-  typeMember,
-  updateMembers
-} from "./protocol.ts"
+import * as ExactIntegers from "./exactIntegers.ts"
+import type { Parsed } from "./frame.ts"
+import type { Message, Unknown } from "./messages.ts"
+import { hasFiniteNumbers, isString, type Member, memberNames, serverMessages } from "./protocol.ts"
 
 /** Returns the message in a parsed frame of this size, or its first error. */
-export const decode = (object: JsonObject, size: number): Message | DecodeError =>
-  decodeValid(object) ?? errorOf(object, size)
-
-const decodeValid = (object: JsonObject): Message | undefined => {
-  const { content, messageType, taskId } = object
-  switch (object.type) {
-    case "taskOutput":
-      return isTaskId(taskId) && isString(messageType) && isString(content)
-        ? withMembers({ _tag: "TaskOutput", taskId, messageType, content }, object, outputMembers)
-        : undefined
-    case "taskUpdated":
-      return isTaskId(taskId) ? withMembers({ _tag: "TaskUpdated", taskId }, object, updateMembers) : undefined
-    case "error":
-      return withMembers({ _tag: "ServerError", code: "ERROR", message: "" }, object, errorMembers)
-    case "subscribedAll":
-      return { _tag: "SubscribedAll" }
-    case "unsubscribedAll":
-      return { _tag: "UnsubscribedAll" }
-    // A reconnect with 10,000 tasks brings as many of these at once.
-    case "subscribed":
-      return acknowledgement("Subscribed", taskId)
-    case "unsubscribed":
-      return acknowledgement("Unsubscribed", taskId)
-    case "outputSubscribed":
-      return acknowledgement("OutputSubscribed", taskId)
-    case "outputUnsubscribed":
-      return acknowledgement("OutputUnsubscribed", taskId)
-    default:
-      return isNamed(object) && hasFiniteNumbers(object) ? { _tag: "UnknownMessage", raw: object } : undefined
-  }
-}
-
-const isNamed = (object: JsonObject): object is Unknown["raw"] => isString(object.type)
-
-const acknowledgement = (
-  _tag: TaskAcknowledged["_tag"],
-  taskId: Schema.Json | undefined
-): TaskAcknowledged | undefined => {
-  if (taskId == null) return { _tag }
-  return isTaskId(taskId) ? { _tag, taskId } : undefined
-}
-
-/** Adds the optional members of a frame to its message. Returns `undefined` if one is invalid. */
-const withMembers = <M extends Message>(
-  message: M,
-  object: JsonObject,
-  members: ReadonlyArray<Member>
-): M | undefined => {
-  // The members are those of `M`, with valid values, which the type of a name does not say.
-  const writable = message as unknown as Record<string, Schema.Json>
-  for (const { isValid, name } of members) {
-    const value = object[name]
-    // `null` and missing mean the same.
-    if (value === undefined || value === null) continue
-    if (!isValid(value)) return undefined
-    writable[name] = value
-  }
-  return message
-}
-
-/** The first error of an object that is not a message. */
-const errorOf = (object: JsonObject, size: number): DecodeError => {
+export const decode = (parsed: Parsed, size: number): Message | DecodeError => {
+  const { object } = parsed
   const { type } = object
-  const members = isString(type) ? serverMessages.get(type) : [typeMember]
-  const invalid = (path: DecodeError["path"], expected: string) =>
-    invalidMessage(path, expected, size, isString(type) && members !== undefined ? type : undefined)
-
-  for (const { expected, isRequired, isValid, name, type } of members ?? []) {
-    const value = object[name]
-    if (value === undefined && isRequired) return invalid([name], "a value")
-    if (value === undefined || (value === null && !isRequired) || isValid(value)) continue
-    if (type === "array" && Array.isArray(value)) {
-      return invalid([name, value.findIndex((each) => !isString(each))], expected)
-    }
-    if (type === "JSON" || type === typeof value) return invalid([name], expected)
-    return invalid([name], isRequired ? type : `${type} | null`)
+  if (!isString(type)) return invalidMessage(["type"], type === undefined ? "a value" : "string", size)
+  const definition = serverMessages.get(type)
+  if (definition === undefined) return decodeUnknown(parsed, size)
+  const message: Record<string, Schema.Json> = { ...definition.initial }
+  for (const member of definition.members) {
+    const { isRequired, isValid, name } = member
+    let value = object[name]
+    // `null` and missing mean the same.
+    if (value == null && !isRequired) continue
+    if (member.type === "JSON") value = ExactIntegers.restore(parsed)[name]
+    if (value === undefined || !isValid(value)) return memberError(member, value, size, type)
+    message[name] = value
   }
-  // The type is unknown. The name of a member that the protocol does not define is payload, which must not reach an error.
-  const name = Object.keys(object).find((each) => !hasFiniteNumbers(object[each] ?? null)) ?? ""
-  return invalid(memberNames.has(name) ? [name] : [], "JSON value")
+  // Its members are those of the message, with valid values, which the type of a name does not say.
+  return message as unknown as Message
+}
+
+/** A message whose type the protocol does not define. */
+const decodeUnknown = (parsed: Parsed, size: number): Message | DecodeError => {
+  // Its type is a string, which was checked.
+  const raw = ExactIntegers.restore(parsed) as Unknown["raw"]
+  const name = Object.keys(raw).find((each) => !hasFiniteNumbers(raw[each] ?? null))
+  // The name of a member that the protocol does not define is payload, which must not reach an error.
+  return name === undefined
+    ? { _tag: "UnknownMessage", raw }
+    : invalidMessage(memberNames.has(name) ? [name] : [], "JSON value", size)
+}
+
+/** The error of a member that is missing or has an invalid value. */
+const memberError = (
+  member: Member,
+  value: Schema.Json | undefined,
+  size: number,
+  messageType: string
+): DecodeError => {
+  const { isRequired, name, type } = member
+  const path: Array<string | number> = [name]
+  let { expected } = member
+  if (value === undefined) expected = "a value"
+  else if (type === "array" && Array.isArray(value)) path.push(value.findIndex((each) => !isString(each)))
+  else if (type !== "JSON" && type !== typeof value) expected = isRequired ? type : `${type} | null`
+  return invalidMessage(path, expected, size, messageType)
 }
 
 /** The error of an object that is not a message. `messageType` is its `type`, if the protocol defines that. */
@@ -112,7 +67,7 @@ export const invalidMessage = (
   path: DecodeError["path"],
   expected: string,
   size: number,
-  messageType: string | undefined
+  messageType?: string
 ): DecodeError =>
   new DecodeError({
     problem: "InvalidMessage",

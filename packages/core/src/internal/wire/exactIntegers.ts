@@ -9,11 +9,7 @@
  * This works on the text, not in a reviver of `JSON.parse`: a reviver overflows
  * the stack on deep input, and not every runtime passes it the source text.
  */
-import type * as Schema from "effect/Schema"
-import { serverMessages } from "./protocol.ts"
-
-/** A parsed JSON object. */
-export type JsonObject = { readonly [key: string]: Schema.Json }
+import type { JsonObject, Parsed } from "./frame.ts"
 
 // An integer of at most 15 digits is always exact. Most texts have no longer sequence of digits, so only this test runs.
 const longDigits = /[0-9]{16}/
@@ -35,16 +31,6 @@ export const quoteInexact = (json: string): string =>
       isInexact(token) ? `"${token}"` : json.slice(index, index + token.length)
     )
 
-/**
- * Returns the parsed frame of a server with exact integers in the places whose content the protocol does not define:
- * `toolInput`, and all members of a message of an unknown type.
- */
-export const restore = (object: JsonObject, json: string): JsonObject => {
-  const { toolInput, type } = object
-  const isOutput = type === "taskOutput"
-  const isOpen = isOutput ? toolInput !== undefined : typeof type === "string" && !serverMessages.has(type)
-  if (!isOpen || !longDigits.test(json)) return object
-  const exact: JsonObject = JSON.parse(quoteInexact(json))
-  // The other members of an output stay numbers: a schema checks them.
-  return isOutput ? { ...object, toolInput: exact.toolInput ?? null } : exact
-}
+/** Returns the object of a parsed frame with exact integers. Used where the protocol does not define the content. */
+export const restore = ({ json, object }: Parsed): JsonObject =>
+  longDigits.test(json) ? JSON.parse(quoteInexact(json)) : object

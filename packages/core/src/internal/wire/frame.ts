@@ -1,6 +1,10 @@
 /** Parses a frame to its JSON object. Both directions of the wire share this. */
 import { DecodeError } from "../../DecodeError.ts"
-import type { JsonObject } from "./exactIntegers.ts"
+import * as Predicate from "effect/Predicate"
+import type * as Schema from "effect/Schema"
+
+/** A parsed JSON object. */
+export type JsonObject = { readonly [key: string]: Schema.Json }
 
 export type Frame = string | Uint8Array
 
@@ -13,33 +17,22 @@ export interface Parsed {
 // `fatal` turns damaged UTF-8 into an error instead of U+FFFD. The decoder drops a leading byte order mark.
 const utf8 = new TextDecoder("utf-8", { fatal: true })
 
-const byteOrderMark = 0xfeff
-
-const invalidFrame = (frame: Frame, problem: DecodeError["problem"], expected: string): DecodeError =>
-  new DecodeError({ problem, path: [], expected, size: frame.length })
-
 /**
  * Parses the JSON object in a frame. Ignores one leading byte order mark, as RFC 8259 allows, so that a frame means the
  * same as text and as bytes.
  */
 export const parse = (frame: Frame): Parsed | DecodeError => {
-  let json: string
-  if (typeof frame === "string") {
-    json = frame.charCodeAt(0) === byteOrderMark ? frame.slice(1) : frame
-  } else {
-    try {
-      json = utf8.decode(frame)
-    } catch {
-      return invalidFrame(frame, "InvalidUtf8", "bytes that are UTF-8")
-    }
-  }
-  let value: unknown
+  // What is wrong if the next step fails.
+  let problem: DecodeError["problem"] = "InvalidUtf8"
+  let expected = "bytes that are UTF-8"
   try {
-    value = JSON.parse(json)
-  } catch {
-    return invalidFrame(frame, "InvalidJson", "one JSON object")
-  }
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? { object: value as JsonObject, json }
-    : invalidFrame(frame, "NotAnObject", "one JSON object")
+    const json = typeof frame === "string" ? frame.replace(/^\ufeff/, "") : utf8.decode(frame)
+    expected = "one JSON object"
+    problem = "InvalidJson"
+    const object: unknown = JSON.parse(json)
+    problem = "NotAnObject"
+    // The values of a parsed object are JSON.
+    if (Predicate.isObject(object)) return { object: object as JsonObject, json }
+  } catch {}
+  return new DecodeError({ problem, path: [], expected, size: frame.length })
 }

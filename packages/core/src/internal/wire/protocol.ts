@@ -5,6 +5,7 @@
  */
 import type * as Schema from "effect/Schema"
 import type { TaskId } from "../../TaskId.ts"
+import type { Message } from "./messages.ts"
 import * as Patterns from "./patterns.ts"
 
 /** A member, and what its value must be. */
@@ -37,69 +38,68 @@ export const hasFiniteNumbers = (value: Schema.Json): boolean => {
   return true
 }
 
-/** What the value of a member must be. */
-type Rule = Omit<Member, "name" | "isRequired">
+/** Makes the members of one kind of value. The last argument is what an error expects of a value of the right type. */
+const member =
+  (type: Member["type"], isValid: Member["isValid"], pattern: string, expected: string = type) =>
+  (name: string, isRequired = false): Member => ({ name, type, isValid, expected, pattern, isRequired })
 
-const rule = (type: Rule["type"], isValid: Rule["isValid"], pattern: string, expected: string = type): Rule => ({
-  type,
-  isValid,
-  pattern,
-  expected
-})
-const string = rule("string", isString, Patterns.string)
-const id = rule("string", isTaskId, Patterns.string, "a value with a length of at least 1")
-const int = rule("number", Number.isSafeInteger, Patterns.int, "an integer")
-const finite = rule("number", Number.isFinite, Patterns.number, "a finite number")
-const boolean = rule("boolean", (value) => typeof value === "boolean", Patterns.boolean)
+const string = member("string", isString, Patterns.string)
+const id = member("string", isTaskId, Patterns.string, "a value with a length of at least 1")
+const int = member("number", Number.isSafeInteger, Patterns.int, "an integer")
+const finite = member("number", Number.isFinite, Patterns.number, "a finite number")
+const boolean = member("boolean", (value) => typeof value === "boolean", Patterns.boolean)
 // An array that is not valid has an element that is not a string.
 const areStrings = (value: Schema.Json): boolean => Array.isArray(value) && value.every(isString)
-const strings = rule("array", areStrings, Patterns.strings, "string")
-const json = rule("JSON", hasFiniteNumbers, Patterns.toolInput, "JSON value")
-
-const required = (name: string, rule: Rule): Member => ({ name, ...rule, isRequired: true })
-const optional = (name: string, rule: Rule): Member => ({ name, ...rule, isRequired: false })
+const strings = member("array", areStrings, Patterns.strings, "string")
+const json = member("JSON", hasFiniteNumbers, Patterns.toolInput, "JSON value")
 
 /** The optional members of an update, in the order in which servers write them and in which they are checked. */
 export const updateMembers: ReadonlyArray<Member> = [
-  optional("version", int),
-  optional("status", string),
-  optional("updatedFields", strings),
-  optional("updatedBy", string)
+  int("version"),
+  string("status"),
+  strings("updatedFields"),
+  string("updatedBy")
 ]
 
 /** The optional members of an output, in the same order. */
 export const outputMembers: ReadonlyArray<Member> = [
-  optional("toolName", string),
-  optional("toolInput", json),
-  optional("isError", boolean),
-  optional("costUsd", finite),
-  optional("durationMs", int),
-  optional("isPartial", boolean)
+  string("toolName"),
+  json("toolInput"),
+  boolean("isError"),
+  finite("costUsd"),
+  int("durationMs"),
+  boolean("isPartial")
 ]
 
-/** The members of an error. Both have a default. */
-export const errorMembers: ReadonlyArray<Member> = [optional("code", string), optional("message", string)]
+/** What a message consists of. */
+export interface Definition {
+  /** Its tag, and the members that have a default. */
+  readonly initial: Partial<Message>
+  readonly members: ReadonlyArray<Member>
+}
 
-/** The member that names the message. */
-export const typeMember = required("type", string)
+const define = (initial: Partial<Message>, ...members: ReadonlyArray<Member>): Definition => ({ initial, members })
 
-const taskId = required("taskId", id)
-const acknowledged = [optional("taskId", id)]
+const taskId = id("taskId", true)
+const acknowledged = id("taskId")
 
-/** All members of each message, by its `type`. */
-export const serverMessages: ReadonlyMap<string, ReadonlyArray<Member>> = new Map([
-  ["taskUpdated", [taskId, ...updateMembers]],
-  ["taskOutput", [taskId, required("messageType", string), required("content", string), ...outputMembers]],
-  ["error", errorMembers],
-  ["subscribedAll", []],
-  ["unsubscribedAll", []],
-  ["subscribed", acknowledged],
-  ["unsubscribed", acknowledged],
-  ["outputSubscribed", acknowledged],
-  ["outputUnsubscribed", acknowledged]
+/** The messages of the protocol, by their `type`. */
+export const serverMessages: ReadonlyMap<string, Definition> = new Map([
+  ["taskUpdated", define({ _tag: "TaskUpdated" }, taskId, ...updateMembers)],
+  [
+    "taskOutput",
+    define({ _tag: "TaskOutput" }, taskId, string("messageType", true), string("content", true), ...outputMembers)
+  ],
+  ["error", define({ _tag: "ServerError", code: "ERROR", message: "" }, string("code"), string("message"))],
+  ["subscribedAll", define({ _tag: "SubscribedAll" })],
+  ["unsubscribedAll", define({ _tag: "UnsubscribedAll" })],
+  ["subscribed", define({ _tag: "Subscribed" }, acknowledged)],
+  ["unsubscribed", define({ _tag: "Unsubscribed" }, acknowledged)],
+  ["outputSubscribed", define({ _tag: "OutputSubscribed" }, acknowledged)],
+  ["outputUnsubscribed", define({ _tag: "OutputUnsubscribed" }, acknowledged)]
 ])
 
 /** The members of all messages, in both directions. Only these names may appear in errors and logs. */
 export const memberNames: ReadonlySet<string> = new Set(
-  [typeMember, ...[...serverMessages.values()].flat()].map(({ name }) => name)
+  [...serverMessages.values()].flatMap(({ members }) => members.map(({ name }) => name)).concat("type")
 )

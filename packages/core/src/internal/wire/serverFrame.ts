@@ -3,7 +3,6 @@ import type { DecodeError } from "../../DecodeError.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as DecodeObject from "./decodeObject.ts"
 import * as DecodeText from "./decodeText.ts"
-import * as ExactIntegers from "./exactIntegers.ts"
 import * as Frame from "./frame.ts"
 import type { Message } from "./messages.ts"
 
@@ -26,5 +25,5 @@ export function decode(
   }
   const parsed = Frame.parse(frame)
   if ("_tag" in parsed) return parsed
-  return DecodeObject.decode(ExactIntegers.restore(parsed.object, parsed.json), frame.length)
+  return DecodeObject.decode(parsed, frame.length)
 }

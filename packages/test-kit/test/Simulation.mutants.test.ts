@@ -73,8 +73,13 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: "internal/session/subscriptions.ts",
-        from: "        touch(key)\n      }\n      replay++",
-        to: "        if (replay < 3) touch(key)\n      }\n      replay++"
+        from: "        touch(key)\n      }\n      confirmedCount = 0",
+        to: "        if (resets < 2) touch(key)\n      }\n      resets++\n      confirmedCount = 0"
+      },
+      {
+        file: "internal/session/subscriptions.ts",
+        from: "  let isReplaying = false\n",
+        to: "  let isReplaying = false\n  let resets = 0\n"
       }
     ],
     seen: {

@@ -77,7 +77,7 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
   }
 
   const isOverdue = (missing: ReadonlySet<Key>): boolean => {
-    for (const key of missing) if (!key.overdue) return false
+    for (const key of missing) if (key.overdue === 0) return false
     return true
   }
 

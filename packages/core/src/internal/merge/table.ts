@@ -125,7 +125,7 @@ export const make = (count: number, ackTimeout: number): Table => {
     overdue(kind, taskId) {
       if (taskId !== undefined && !self.isWanted(kind, taskId)) return
       const key = { kind: taskId === undefined ? "all" : kind, taskId } as const
-      for (const each of feed.keys(interestOf(key))) if (each.wanted && !each.confirmed) each.overdue = true
+      for (const each of feed.keys(interestOf(key))) if (each.wanted && !each.confirmed) each.overdue = 1
     },
     expire() {
       feed.expire(Infinity)

@@ -275,7 +275,7 @@ const makeRequester = (
     const waits: Array<Effect.Effect<void>> = [dirty.await]
     if (isPaced && pacer !== undefined) waits.push(Effect.sleep(Math.ceil(pacer.wait(now()))))
     const due = subscriptions.deadline()
-    if (due !== undefined) waits.push(reading.waitUntil(due))
+    if (due < Infinity) waits.push(reading.waitUntil(due))
     return waits.length === 1 ? dirty.await : Effect.raceAllFirst(waits)
   })
 
@@ -284,8 +284,7 @@ const makeRequester = (
       Effect.andThen(
         Effect.suspend(() => {
           dirty.closeUnsafe()
-          const due = subscriptions.deadline()
-          if (due !== undefined && due <= reading.now()) onExpired(subscriptions.expire(reading.now()))
+          if (subscriptions.deadline() <= reading.now()) onExpired(subscriptions.expire(reading.now()))
           return write(take())
         })
       ),

@@ -39,7 +39,6 @@ interface Request {
   readonly key: Key
   /** The acknowledgement that it waits for. */
   readonly acknowledgement: Acknowledgement["_tag"]
-  readonly sentAt: number
 }
 
 export interface Key {
@@ -56,18 +55,12 @@ export interface Key {
   requested: boolean
   /** Whether the server has confirmed that subscribe. */
   confirmed: boolean
-  /** Whether the acknowledgement of the last subscribe did not arrive within the timeout. */
-  overdue: boolean
-  /** The request that blocks the next one of this key. */
-  waiting: Request | undefined
-  /** Requests without their acknowledgement, oldest first, including those that timed out. */
-  readonly unanswered: Array<Request>
-  /** The number of consecutive subscribes that timed out. */
-  timeouts: number
+  /** The number of consecutive subscribes whose acknowledgement did not arrive within the timeout. */
+  overdue: number
   /** Whether the subscribe must be sent again. */
   resend: boolean
-  /** The number of the replay that it belongs to. */
-  replay: number
+  /** Requests without their acknowledgement, oldest first, including those that timed out. */
+  readonly unanswered: Array<Request>
 }
 
 const makeKey = (kind: Kind, taskId: TaskId | undefined): Key => ({
@@ -79,12 +72,9 @@ const makeKey = (kind: Kind, taskId: TaskId | undefined): Key => ({
   continuedIn: 0,
   requested: false,
   confirmed: false,
-  overdue: false,
-  waiting: undefined,
-  unanswered: [],
-  timeouts: 0,
+  overdue: 0,
   resend: false,
-  replay: 0
+  unanswered: []
 })
 
 /** The requested subscriptions of the connection, and their results. */
@@ -122,8 +112,8 @@ export interface Subscriptions {
    * first time.
    */
   readonly expire: (now: number) => ReadonlyArray<Key>
-  /** The time at which `expire` must run next; `undefined` if it has nothing to do. */
-  readonly deadline: () => number | undefined
+  /** The time at which `expire` must run next; `Infinity` if it has nothing to do. */
+  readonly deadline: () => number
   /**
    * Returns the number of unconfirmed keys of the replay, once for each connection,
    * as soon as every key is confirmed or overdue. Otherwise returns `undefined`.
@@ -158,39 +148,27 @@ export const make = (ackTimeout = 5000): Subscriptions => {
   const all = makeKey("all", undefined)
   const updates = new Map<TaskId, Key>()
   const output = new Map<TaskId, Key>()
+  // Keys with a request to send.
   const dirty = new Set<Key>()
-  // Requests that block the next one of their key, oldest first.
-  const waiting = new Set<Request>()
+  // Keys whose last request blocks the next one, with the time until which it does.
+  const waiting = new Map<Key, number>()
+  // The n-th of the others are the keys that are requested again because their last n subscribes are overdue. The keys of a
+  // map wait for the same time, so each map is in the order in which its keys are due.
+  const timers = [waiting]
   // All requests without their acknowledgement, oldest first, by the acknowledgement's type.
-  const unanswered: Record<Acknowledgement["_tag"], Set<Request>> = {
-    SubscribedAll: new Set(),
-    UnsubscribedAll: new Set(),
-    Subscribed: new Set(),
-    Unsubscribed: new Set(),
-    OutputSubscribed: new Set(),
-    OutputUnsubscribed: new Set()
-  }
-  // Keys that must be requested again, in one list for each number of timeouts. The keys of a list wait for the same time,
-  // so each list is in the order in which its keys are due.
-  const repeats: Array<Map<Key, number>> = []
+  let unanswered: { [Tag in Acknowledgement["_tag"]]?: Set<Request> } = {}
+  // Keys that are kept because of their unanswered requests only.
   const forgotten = new Set<Key>()
 
-  // The replay: its number, how many of its keys are neither confirmed nor overdue, and how many are overdue.
-  let replay = 1
-  let replayOpen = 0
-  let replayOverdue = 0
-  let replayConfirmed = 0
   let isReplaying = false
+  // The keys of the replay that are not confirmed, how many of them are overdue, and whether another one was confirmed.
+  const replay = new Set<Key>()
+  let replayOverdue = 0
+  let replayConfirmed = false
 
   let wantedCount = 0
   let confirmedCount = 0
   let revision = 0
-
-  const setConfirmed = (key: Key, confirmed: boolean): void => {
-    if (key.confirmed === confirmed) return
-    confirmedCount += confirmed ? 1 : -1
-    key.confirmed = confirmed
-  }
 
   const isWanted = (key: Key): boolean => key.wanted && !(key.kind === "updates" && all.wanted)
 
@@ -198,17 +176,14 @@ export const make = (ackTimeout = 5000): Subscriptions => {
   const isCover = (key: Key): boolean =>
     key.kind === "updates"
       ? all.wanted && !all.requested
-      : key === all && Array.from(dirty).some(({ kind, wanted }) => kind === "updates" && wanted)
+      : key === all && !all.wanted && Array.from(dirty).some(({ kind, wanted }) => kind === "updates" && wanted)
 
-  const mapOf = (kind: Kind): Map<TaskId, Key> => (kind === "output" ? output : updates)
+  const mapOf = (kind: Kind): Map<TaskId | undefined, Key> => (kind === "output" ? output : updates)
 
   const obtain = (kind: Kind, taskId: TaskId): Key => {
     const map = mapOf(kind)
-    let key = map.get(taskId)
-    if (key === undefined) {
-      key = makeKey(kind, taskId)
-      map.set(taskId, key)
-    }
+    const key = map.get(taskId) ?? makeKey(kind, taskId)
+    map.set(taskId, key)
     return key
   }
 
@@ -220,97 +195,55 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     for (const taskId of interest.output) yield obtain("output", taskId)
   }
 
-  const answer = (request: Request): void => {
-    const { key } = request
-    unanswered[request.acknowledgement].delete(request)
-    if (key.unanswered.length === 1) key.unanswered.pop()
-    else key.unanswered.splice(key.unanswered.indexOf(request), 1)
-    if (key.waiting === request) stopWaiting(request)
-  }
-
-  const stopWaiting = (request: Request): void => {
-    waiting.delete(request)
-    request.key.waiting = undefined
-  }
-
-  const cancelRepeat = (key: Key): void => {
-    key.resend = false
-    for (const due of repeats) due.delete(key)
-  }
-
-  const isUnused = (key: Key): boolean =>
-    key.taskId !== undefined && !key.wanted && !key.requested && key.waiting === undefined
-
   const remove = (key: Key): void => {
-    if (key.taskId === undefined) return
-    for (const request of key.unanswered) unanswered[request.acknowledgement].delete(request)
+    for (const request of key.unanswered) unanswered[request.acknowledgement]?.delete(request)
     forgotten.delete(key)
-    dirty.delete(key)
     mapOf(key.kind).delete(key.taskId)
   }
 
-  const forget = (key: Key): void => {
-    if (!isUnused(key)) {
-      forgotten.delete(key)
-      return
-    }
+  /** Decides whether there is a request to send for a key, and whether to keep it. */
+  const touch = (key: Key): void => {
+    if (isWanted(key) !== key.requested || key.resend) dirty.add(key)
+    else dirty.delete(key)
+    forgotten.delete(key)
+    if (key === all || key.wanted || key.requested || waiting.has(key)) return
     // The acknowledgement of an earlier request must not be counted for a later request.
     if (key.unanswered.length === 0) return remove(key)
     forgotten.add(key)
-    const [oldest] = forgotten
-    if (forgotten.size > maxForgotten && oldest !== undefined) remove(oldest)
-  }
-
-  const touch = (key: Key): void => {
-    if (isWanted(key) === key.requested && !key.resend) {
-      dirty.delete(key)
-      forget(key)
-    } else {
-      dirty.add(key)
-      forgotten.delete(key)
-    }
+    const [oldest = key] = forgotten
+    if (forgotten.size > maxForgotten) remove(oldest)
   }
 
   const setWanted = (key: Key, wanted: boolean): void => {
     if (key.wanted === wanted) return
     key.wanted = wanted
     wantedCount += wanted ? 1 : -1
-    if (!wanted) abandon(key)
-    touch(key)
-    if (key === all) {
-      // All updates cover the updates of every single task.
-      updates.forEach((each) => {
-        if (wanted) abandon(each)
-        touch(each)
-      })
+    // All updates cover the updates of every single task.
+    for (const each of key === all ? known() : [key]) {
+      if (!isWanted(each)) leaveReplay(each)
+      touch(each)
     }
     self.onDirty()
   }
 
-  const isInReplay = (key: Key): boolean => isReplaying && key.replay === replay
-
   /** Removes a key from the replay, because it is confirmed or no longer wanted. */
   const leaveReplay = (key: Key): void => {
-    if (!isInReplay(key)) return
-    key.replay = 0
-    if (key.overdue) replayOverdue--
-    else replayOpen--
+    if (replay.delete(key) && key.overdue > 0) replayOverdue--
   }
 
   /** Replaces a replay of which no key is wanted any more by the keys that are wanted now. */
   const replaceReplay = (): void => {
     for (const key of known()) {
       if (!isWanted(key) || key.confirmed) continue
-      key.replay = replay
-      if (key.overdue) replayOverdue++
-      else replayOpen++
+      replay.add(key)
+      if (key.overdue > 0) replayOverdue++
     }
   }
 
-  /** Stops expecting a confirmation of a key. */
-  const abandon = (key: Key): void => {
-    leaveReplay(key)
-    if (key.overdue) cancelRepeat(key)
+  const stopRepeating = (key: Key): void => {
+    timers[key.overdue]?.delete(key)
+    key.overdue = 0
+    key.resend = false
   }
 
   const isSettled = (): boolean => dirty.size === 0 && waiting.size === 0
@@ -322,22 +255,6 @@ export const make = (ackTimeout = 5000): Subscriptions => {
       return set
     }
     return { all: holds(all), updates: ids(updates), output: ids(output) }
-  }
-
-  const clear = (): void => {
-    dirty.clear()
-    waiting.clear()
-    for (const requests of Object.values(unanswered)) requests.clear()
-    for (const due of repeats) due.clear()
-    for (const key of forgotten) if (key.taskId !== undefined) mapOf(key.kind).delete(key.taskId)
-    forgotten.clear()
-  }
-
-  const scheduleRepeat = (key: Key, now: number): void => {
-    const wait = ackTimeout * 2 ** key.timeouts
-    const due = (repeats[key.timeouts] ??= new Map())
-    key.timeouts++
-    due.set(key, now + wait)
   }
 
   const self: Subscriptions = {
@@ -356,135 +273,111 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     },
     reset() {
       revision++
-      clear()
+      waiting.clear()
+      unanswered = {}
       for (const key of known()) {
-        key.requested = false
-        setConfirmed(key, false)
-        key.overdue = false
-        key.waiting = undefined
+        stopRepeating(key)
+        key.requested = key.confirmed = false
         key.unanswered.length = 0
-        key.timeouts = 0
-        key.resend = false
         touch(key)
       }
-      replay++
-      replayOpen = dirty.size
+      confirmedCount = 0
+      replay.clear()
+      for (const key of dirty) replay.add(key)
       replayOverdue = 0
-      replayConfirmed = 0
+      replayConfirmed = false
       isReplaying = true
-      for (const key of dirty) key.replay = replay
       if (isSettled()) self.onSettled()
     },
     isSettled,
     take(now, limit = Infinity) {
       const messages: Array<ClientMessage> = []
-      const send = (key: Key): void => {
-        dirty.delete(key)
-        key.resend = false
-        const subscribes = isWanted(key)
-        if (!key.requested || !subscribes) {
-          key.timeouts = 0
-          key.overdue = false
+      for (const subscribes of [true, false]) {
+        for (const key of dirty) {
+          if (messages.length >= limit) break
+          if (waiting.has(key) || isWanted(key) !== subscribes || isCover(key)) continue
+          dirty.delete(key)
+          if (!key.requested || !subscribes) stopRepeating(key)
+          if (key.confirmed) confirmedCount--
+          key.requested = subscribes
+          key.resend = key.confirmed = false
+          const [_tag, acknowledgement] = words[key.kind][subscribes ? 1 : 0]
+          const request: Request = { key, acknowledgement }
+          key.unanswered.push(request)
+          ;(unanswered[acknowledgement] ??= new Set()).add(request)
+          waiting.set(key, now + ackTimeout)
+          revision++
+          // The messages of all updates have no task id, the others have one.
+          messages.push((key === all ? { _tag } : { _tag, taskId: key.taskId }) as ClientMessage)
         }
-        key.requested = subscribes
-        setConfirmed(key, false)
-        const sent: Request = { key, acknowledgement: acknowledgementOf(key), sentAt: now }
-        key.waiting = sent
-        key.unanswered.push(sent)
-        waiting.add(sent)
-        unanswered[sent.acknowledgement].add(sent)
-        messages.push(request(key))
       }
-      for (const key of dirty) {
-        if (messages.length >= limit) break
-        if (key.waiting === undefined && isWanted(key)) send(key)
-      }
-      for (const key of dirty) {
-        if (messages.length >= limit) break
-        if (key.waiting === undefined && !isCover(key)) send(key)
-      }
-      if (messages.length > 0) revision++
       return messages
     },
     acknowledge(message) {
+      const { _tag } = message
       const named = "taskId" in message ? message.taskId : undefined
-      const answered =
+      const request =
         named === undefined
-          ? unanswered[message._tag].values().next().value
-          : mapOf(message._tag.startsWith("Output") ? "output" : "updates")
+          ? unanswered[_tag]?.values().next().value
+          : mapOf(_tag.startsWith("Output") ? "output" : "updates")
               .get(named)
-              ?.unanswered.find(({ acknowledgement }) => acknowledgement === message._tag)
-      if (answered === undefined) return undefined
-      const { key } = answered
-      const index = key.unanswered.indexOf(answered)
-      answer(answered)
+              ?.unanswered.find(({ acknowledgement }) => acknowledgement === _tag)
+      if (request === undefined) return undefined
+      const { key } = request
+      const index = key.unanswered.indexOf(request)
+      key.unanswered.splice(index, 1)
+      unanswered[_tag]?.delete(request)
+      if (index === key.unanswered.length) waiting.delete(key)
       revision++
-      let confirmed: Confirmation | undefined
-      const isLast = key.unanswered.every((later, i) => i < index || later.acknowledgement === message._tag)
-      if (key.requested && message._tag === acknowledgementOf(key) && isLast) {
-        if (!key.confirmed) confirmed = { key, inReplay: isInReplay(key) }
-        setConfirmed(key, true)
-        if (isInReplay(key)) replayConfirmed++
+      let confirmation: Confirmation | undefined
+      if (
+        key.requested &&
+        !key.confirmed &&
+        _tag === words[key.kind][1][1] &&
+        key.unanswered.every((later, i) => i < index || later.acknowledgement === _tag)
+      ) {
+        confirmation = { key, inReplay: replay.has(key) }
+        replayConfirmed ||= confirmation.inReplay
         leaveReplay(key)
-        key.overdue = false
-        key.timeouts = 0
-        cancelRepeat(key)
+        stopRepeating(key)
+        key.confirmed = true
+        confirmedCount++
       }
       touch(key)
-      forget(key)
       if (dirty.size > 0) self.onDirty()
-      return confirmed
+      return confirmation
     },
     expire(now) {
       const overdue: Array<Key> = []
-      for (const sent of waiting) {
-        // Oldest first.
-        if (sent.sentAt + ackTimeout > now) break
-        const { key } = sent
-        stopWaiting(sent)
-        if (key.requested && !key.confirmed && isWanted(key)) {
-          if (!key.overdue) {
-            if (isInReplay(key)) {
-              replayOpen--
-              replayOverdue++
-            } else {
-              overdue.push(key)
-            }
-            key.overdue = true
-          }
-          scheduleRepeat(key, now)
-        }
-        revision++
-        touch(key)
-        forget(key)
-      }
-      for (const due of repeats) {
-        for (const [key, at] of due) {
+      timers.forEach((timer) => {
+        for (const [key, at] of timer) {
           if (at > now) break
-          due.delete(key)
-          key.resend = true
+          timer.delete(key)
+          if (timer !== waiting) {
+            key.resend = true
+          } else if (key.requested && !key.confirmed && isWanted(key)) {
+            if (key.overdue === 0) {
+              if (replay.has(key)) replayOverdue++
+              else overdue.push(key)
+            }
+            const wait = ackTimeout * 2 ** key.overdue++
+            ;(timers[key.overdue] ??= new Map()).set(key, now + wait)
+          }
+          revision++
           touch(key)
         }
-      }
+      })
       if (dirty.size > 0) self.onDirty()
       if (isSettled()) self.onSettled()
       return overdue
     },
-    deadline() {
-      let next: number | undefined
-      const [oldest] = waiting
-      if (oldest !== undefined) next = oldest.sentAt + ackTimeout
-      for (const due of repeats) {
-        const [first] = due.values()
-        if (first !== undefined && (next === undefined || first < next)) next = first
-      }
-      return next
-    },
+    deadline: () => timers.reduce((next, timer) => Math.min(next, timer.values().next().value ?? next), Infinity),
     takeReplayEnd() {
-      if (!isReplaying || replayOpen > 0) return undefined
-      if (replayConfirmed + replayOverdue === 0) replaceReplay()
-      if (replayOpen > 0) return undefined
+      if (!isReplaying) return undefined
+      if (replay.size === 0 && !replayConfirmed) replaceReplay()
+      if (replay.size > replayOverdue) return undefined
       isReplaying = false
+      replay.clear()
       return replayOverdue
     },
     isReplaying: () => isReplaying,
@@ -499,22 +392,25 @@ export const make = (ackTimeout = 5000): Subscriptions => {
         // Usually all of them, so ten thousand keys are not collected twice.
         confirmed:
           confirmedCount === Number(all) + updates.size + output.size ? requested : collect((key) => key.confirmed),
-        unconfirmed: collect((key) => key.overdue && key.requested && !key.confirmed)
+        unconfirmed: collect((key) => key.overdue > 0 && key.requested && !key.confirmed)
       }
     }
   }
   return self
 }
 
-/** How a key is subscribed and unsubscribed, and how the server acknowledges it. */
+/** How a key is unsubscribed and subscribed, and how the server acknowledges both. */
 const words = {
-  all: ["SubscribeAll", "SubscribedAll", "UnsubscribeAll", "UnsubscribedAll"],
-  updates: ["Subscribe", "Subscribed", "Unsubscribe", "Unsubscribed"],
-  output: ["SubscribeOutput", "OutputSubscribed", "UnsubscribeOutput", "OutputUnsubscribed"]
+  all: [
+    ["UnsubscribeAll", "UnsubscribedAll"],
+    ["SubscribeAll", "SubscribedAll"]
+  ],
+  updates: [
+    ["Unsubscribe", "Unsubscribed"],
+    ["Subscribe", "Subscribed"]
+  ],
+  output: [
+    ["UnsubscribeOutput", "OutputUnsubscribed"],
+    ["SubscribeOutput", "OutputSubscribed"]
+  ]
 } as const
-
-const acknowledgementOf = ({ kind, requested }: Key): Acknowledgement["_tag"] => words[kind][requested ? 1 : 3]
-
-const request = ({ kind, requested, taskId }: Key): ClientMessage =>
-  // The messages of all updates have no task id, the others have one.
-  ({ _tag: words[kind][requested ? 0 : 2], ...(taskId === undefined ? {} : { taskId }) }) as ClientMessage

@@ -178,6 +178,24 @@ describe("subscriptions", () => {
     assert.deepStrictEqual(table.take(100_000), [])
   })
 
+  it("repeats the request of an overdue key that was not wanted for a moment", () => {
+    const table = Subscriptions.make(100)
+    want(table, Interest.output(a), true)
+    table.take(0)
+    table.expire(100)
+    want(table, Interest.output(a), false)
+    want(table, Interest.output(a), true)
+    assert.deepStrictEqual(table.take(100), [])
+    table.expire(200)
+    want(table, Interest.output(a), false)
+    want(table, Interest.output(a), true)
+    assert.deepStrictEqual(tags(table.take(200)), ["SubscribeOutput a"])
+  })
+
+  it("has nothing to wait for before the first request", () => {
+    assert.strictEqual(Subscriptions.make(100).deadline(), Infinity)
+  })
+
   it("ends the replay when each of its keys is confirmed, once", () => {
     const table = Subscriptions.make(100)
     table.setInterest(Interest.output([a, b]))

@@ -307,6 +307,19 @@ export const recordGap = (reason: GapReason, context: Context.Context<never>, co
   Metric.withAttributes(gaps, { reason }).updateUnsafe(count, context)
 
 /**
+ * Records the number of subscriptions.
+ *
+ * @internal
+ */
+export const recordSubscriptions = (
+  { confirmed, wanted }: { readonly confirmed: number; readonly wanted: number },
+  context: Context.Context<never>
+): void => {
+  subscriptionsWanted.updateUnsafe(wanted, context)
+  subscriptionsConfirmed.updateUnsafe(confirmed, context)
+}
+
+/**
  * Records a live task that is no longer followed.
  *
  * @internal

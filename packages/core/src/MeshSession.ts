@@ -15,7 +15,6 @@ import type { DecodeError } from "./DecodeError.ts"
 import type * as Interest from "./Interest.ts"
 import * as Settings from "./internal/session/options.ts"
 import * as Session from "./internal/session/session.ts"
-import { resync } from "./internal/resync.ts"
 import * as Subscriptions from "./internal/session/subscriptions.ts"
 import type * as MeshError from "./MeshError.ts"
 import type { Data, Resync } from "./MeshEvent.ts"
@@ -122,12 +121,12 @@ export const make = Effect.fnUntraced(function* (
     subscriptions,
     epoch: 1,
     toBad: (error) => error,
-    toReplayMark: (unconfirmed) => resync(1, { _tag: "Started" }, unconfirmed)
+    onReplayEnd: () => ({ _tag: "Started" })
   })
   return {
     pull: session.pull,
-    setInterest: session.setInterest,
-    subscriptions: Effect.map(session.subscriptions, (snapshot) => ({ epoch: 1, ...snapshot })),
-    received: session.received
+    setInterest: (wanted) => Effect.sync(() => subscriptions.setInterest(wanted)),
+    subscriptions: Effect.sync(() => ({ epoch: 1, ...subscriptions.current() })),
+    received: Effect.sync(session.received)
   }
 })

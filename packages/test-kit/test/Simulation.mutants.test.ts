@@ -89,9 +89,7 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "resets its backoff as soon as a connection opens",
-    patches: [
-      { file: connection, from: "      this.#epoch++\n", to: "      this.#epoch++\n      yield* this.resetSchedule\n" }
-    ],
+    patches: [{ file: connection, from: "    epoch++\n", to: "    epoch++\n    yield* backoff.received(Infinity)\n" }],
     seen: { meshStream: { from: 226, by: /attempt/ }, meshClient: { from: 51, by: /attempt/ } }
   },
   {
@@ -99,8 +97,8 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: session,
-        from: "  const replayed = yield* Effect.result(requester.replay)\n",
-        to: "  yield* Effect.result(requester.replay)\n  subscriptions.reset()\n  const replayed = yield* Effect.result(requester.replay)\n"
+        from: "  const replayed = yield* Effect.exit(requester.replay)\n",
+        to: "  yield* Effect.exit(requester.replay)\n  subscriptions.reset()\n  const replayed = yield* Effect.exit(requester.replay)\n"
       }
     ],
     seen: { meshStream: { from: 3, by: /twice/ }, meshClient: { from: 2, by: /twice/ } }
@@ -120,7 +118,7 @@ const mutants: ReadonlyArray<Mutant> = [
     name: "puts its marks where the request was sent",
     patches: [
       { file: session, from: "if (unconfirmed !== undefined) out.push", to: "if (unconfirmed === -1) out.push" },
-      { file: session, from: "  appendReplayMark(first)\n", to: "  first.push(options.toReplayMark(0))\n" }
+      { file: session, from: "  onExpired([])\n", to: "  handoff.offer([resync(epoch, options.onReplayEnd(), 0)])\n" }
     ],
     seen: {
       meshStream: { from: 60, by: /before an acknowledgement/ },
@@ -192,8 +190,8 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: connection,
-        from: "      yield* Scope.close(scope, Exit.void)\n      yield* this.#closing.await\n",
-        to: "      yield* this.#closing.await\n"
+        from: "      yield* Scope.close(scope, Exit.void)\n      yield* closing.await\n",
+        to: "      yield* closing.await\n"
       }
     ],
     seen: { meshStream: { from: 6, by: /./ }, meshClient: { from: 6, by: /./ } }
@@ -205,7 +203,7 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "dials again too soon",
-    patches: [{ file: connection, from: "dialAt: now + decision,", to: "dialAt: now + decision / 4," }],
+    patches: [{ file: connection, from: "dialAt: at + decision,", to: "dialAt: at + decision / 4," }],
     seen: {
       meshStream: { from: 2, by: /but not allowed before/ },
       meshClient: { from: 6, by: /but not allowed before/ }
@@ -213,9 +211,7 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "takes a connection for stable before it has sent anything",
-    patches: [
-      { file: connection, from: "if ((yield* session.received) > 0) {", to: "if ((yield* session.received) >= 0) {" }
-    ],
+    patches: [{ file: connection, from: "if (session.received() > 0)", to: "if (session.received() >= 0)" }],
     seen: { meshStream: { from: 168, by: /attempt/ }, meshClient: { from: 150, by: /attempt/ } }
   },
   {

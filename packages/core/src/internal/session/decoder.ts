@@ -10,91 +10,70 @@ import * as MeshError from "../../MeshError.ts"
 import type { Data } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type * as ServerMessage from "../../ServerMessage.ts"
-import type { MayBeWanted } from "../wire/decodeText.ts"
 import * as ServerFrame from "../wire/serverFrame.ts"
 import * as TaskIds from "../wire/taskIds.ts"
-import type { Settings } from "./options.ts"
+import type * as Session from "./session.ts"
 
-export interface Options<A> {
-  readonly settings: Settings
-  readonly context: Context.Context<never>
-  /** Which messages must be decoded. Defaults to all. The others are only validated and counted. */
-  readonly mayBeWanted: MayBeWanted | undefined
-  /** Returns the element that replaces a frame that cannot be decoded. */
-  readonly toBad: (error: DecodeError) => A
-  /** Decodes a message of a type that the protocol does not define; `undefined` keeps it as it is. */
-  readonly extend?: ((message: ServerMessage.UnknownMessage, size: number) => A | DecodeError | undefined) | undefined
-  /** Handles an acknowledgement, and appends what it causes to `out`. */
-  readonly onAcknowledgement: (message: ServerMessage.Acknowledgement, out: Array<A | Data>) => void
-}
+/** The options of a session that its decoder uses. */
+type Options<Bad, Extra> = Pick<
+  Session.Options<Bad, Extra>,
+  "epoch" | "extension" | "mayBeWanted" | "settings" | "toBad"
+>
 
 export interface Decoder<A> {
-  readonly decode: (frames: NonEmptyReadonlyArray<string | Uint8Array>) => Array<A | Data>
+  readonly decode: (frames: NonEmptyReadonlyArray<string | Uint8Array>) => Array<A>
   /** How many messages were decoded or skipped, acknowledgements included. */
   readonly received: () => number
   /** The reason for which the connection must end after the decoded elements, if there is one. */
   readonly failure: () => MeshError.MeshError | undefined
 }
 
-export const make = <A>(options: Options<A>): Decoder<A> => {
-  const { context, extend, mayBeWanted, onAcknowledgement, toBad } = options
-  const { failOnBadFrame, maxBadFrames } = options.settings
+/** `onAcknowledgement` handles an acknowledgement, and appends what it causes to `out`. */
+export const make = <Bad, Extra, Mark>(
+  { epoch, extension, mayBeWanted, settings, toBad }: Options<Bad, Extra>,
+  context: Context.Context<never>,
+  onAcknowledgement: (message: ServerMessage.Acknowledgement, out: Array<Data | Bad | Extra | Mark>) => void
+): Decoder<Data | Bad | Extra | Mark> => {
   // Without a filter, nothing looks up a task here.
   const intern = mayBeWanted === undefined ? undefined : TaskIds.make()
-  let received = 0
+  let frameCount = 0
+  // The frames that could not be decoded: all, those in a row at the end, and the number of the last one.
+  let bad = 0
   let consecutiveBad = 0
+  let lastBad = 0
   let failure: MeshError.MeshError | undefined
 
-  /** Counts a frame that cannot be decoded. Returns the element for its place, unless it ends the connection at once. */
-  const onBad = (error: DecodeError, out: Array<A | Data>): void => {
-    consecutiveBad++
-    if (failOnBadFrame) {
-      failure = new MeshError.MeshError({ reason: new MeshError.BadFrame({ error }) })
-      return
-    }
+  const fail = (reason: MeshError.MeshErrorReason): void => {
+    failure = new MeshError.MeshError({ reason })
+  }
+
+  /** Counts a frame that cannot be decoded, and appends the element for its place, unless it ends the connection at once. */
+  const onBad = (error: DecodeError, out: Array<Data | Bad | Extra | Mark>): void => {
+    bad++
+    consecutiveBad = lastBad === frameCount - 1 ? consecutiveBad + 1 : 1
+    lastBad = frameCount
+    if (settings.failOnBadFrame) return fail(new MeshError.BadFrame({ error }))
     out.push(toBad(error))
-    if (consecutiveBad >= maxBadFrames) {
-      failure = new MeshError.MeshError({
-        reason: new MeshError.TooManyBadFrames({ count: consecutiveBad, last: error })
-      })
+    if (consecutiveBad >= settings.maxBadFrames) {
+      fail(new MeshError.TooManyBadFrames({ count: consecutiveBad, last: error }))
     }
   }
 
-  const decode = (frames: NonEmptyReadonlyArray<string | Uint8Array>): Array<A | Data> => {
-    const out: Array<A | Data> = []
+  const decode = (frames: NonEmptyReadonlyArray<string | Uint8Array>): Array<Data | Bad | Extra | Mark> => {
+    const out: Array<Data | Bad | Extra | Mark> = []
+    const badBefore = bad
     let bytes = 0
-    let bad = 0
     let updates = 0
     let outputs = 0
     for (const frame of frames) {
+      frameCount++
       bytes += frame.length
-      const decoded = ServerFrame.decode(frame, mayBeWanted, intern)
-      if (typeof decoded === "string") {
-        received++
-        consecutiveBad = 0
-        if (decoded === "TaskOutput") outputs++
+      const message = ServerFrame.decode(frame, mayBeWanted, intern)
+      if (typeof message === "string") {
+        if (message === "TaskOutput") outputs++
         else updates++
         continue
       }
-      let message: ServerMessage.ServerMessage | DecodeError = decoded
-      if (extend !== undefined && message._tag === "UnknownMessage") {
-        const extended = extend(message, frame.length)
-        if (extended instanceof DecodeError) message = extended
-        else if (extended !== undefined) {
-          received++
-          consecutiveBad = 0
-          out.push(extended)
-          continue
-        }
-      }
-      if (message._tag === "DecodeError") {
-        bad++
-        onBad(message, out)
-        if (failure !== undefined) break
-        continue
-      }
-      received++
-      consecutiveBad = 0
       switch (message._tag) {
         case "TaskUpdated":
           updates++
@@ -104,26 +83,34 @@ export const make = <A>(options: Options<A>): Decoder<A> => {
           outputs++
           out.push(message)
           break
-        case "ServerError":
-        case "UnknownMessage":
-          MeshMetrics.recordEvents(message._tag, 1, context)
-          out.push(message)
+        case "DecodeError":
+          onBad(message, out)
           break
+        case "ServerError":
+        case "UnknownMessage": {
+          const extended =
+            message._tag === "UnknownMessage" ? extension?.decode(message.raw, epoch, frame.length) : undefined
+          if (extended instanceof DecodeError) onBad(extended, out)
+          else out.push(extended ?? message)
+          if (extended === undefined) MeshMetrics.recordEvents(message._tag, 1, context)
+          break
+        }
         default:
           onAcknowledgement(message, out)
       }
+      if (failure !== undefined) break
     }
     // Once for each batch, so that metrics cost nothing for each message.
     MeshMetrics.framesReceived.updateUnsafe(frames.length, context)
     MeshMetrics.bytesReceived.updateUnsafe(bytes, context)
     MeshMetrics.recordEvents("TaskUpdated", updates, context)
     MeshMetrics.recordEvents("TaskOutput", outputs, context)
-    if (bad > 0) {
-      MeshMetrics.decodeFailures.updateUnsafe(bad, context)
-      MeshMetrics.recordGap("BadFrame", context, bad)
+    if (bad > badBefore) {
+      MeshMetrics.decodeFailures.updateUnsafe(bad - badBefore, context)
+      MeshMetrics.recordGap("BadFrame", context, bad - badBefore)
     }
     return out
   }
 
-  return { decode, received: () => received, failure: () => failure }
+  return { decode, received: () => frameCount - bad, failure: () => failure }
 }

@@ -15,11 +15,11 @@ export type Extended = Restated | Lifecycle
  * @category options
  * @since 0.2.0
  */
-export interface Extension {
+export interface Extension<A = Extended> {
   /**
    * Decodes a message whose type the protocol does not define. `epoch` is the
    * connection, `size` is the size of the frame. Returns `undefined` for a type that it does
    * not know, and a `DecodeError` if a member of a type that it knows is invalid.
    */
-  readonly decode: (message: UnknownMessage["raw"], epoch: number, size: number) => Extended | DecodeError | undefined
+  readonly decode: (message: UnknownMessage["raw"], epoch: number, size: number) => A | DecodeError | undefined
 }

@@ -13,7 +13,10 @@ export interface Pacer {
   readonly wait: (now: number) => number
 }
 
-export const make = ({ burst, requestsPerSecond }: PaceSettings, start: number): Pacer => {
+const unlimited: PaceSettings = { burst: Infinity, requestsPerSecond: 0 }
+
+/** Without a pace, there is no limit. */
+export const make = ({ burst, requestsPerSecond }: PaceSettings = unlimited, start: number): Pacer => {
   let tokens = burst
   let filledAt = start
 

@@ -9,6 +9,8 @@ import * as Latch from "effect/Latch"
 export interface ReadingClock {
   /** The milliseconds during which the consumer has waited. */
   readonly now: () => number
+  /** Waits until the consumer waits. */
+  readonly started: Effect.Effect<void>
   /** Called when the consumer begins to wait. */
   readonly start: () => void
   /** Called when the consumer no longer waits. */
@@ -26,6 +28,7 @@ export const make = (monotonic: () => number): ReadingClock => {
 
   return {
     now,
+    started: started.await,
     start() {
       startedAt = monotonic()
       started.openUnsafe()

@@ -21,23 +21,21 @@ import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
-import type { ClientMessage } from "../../ClientMessage.ts"
 import type { DecodeError } from "../../DecodeError.ts"
-import type { Interest } from "../../Interest.ts"
 import * as MeshError from "../../MeshError.ts"
 import type { Data, Resync } from "../../MeshEvent.ts"
-import type { UnknownMessage } from "../../ServerMessage.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { MayBeWanted } from "../wire/decodeText.ts"
 import { resync } from "../resync.ts"
 import { monotonicMillis } from "../time.ts"
 import * as Request from "../wire/encodeRequest.ts"
 import * as Decoder from "./decoder.ts"
+import type { Extension } from "./extension.ts"
 import * as Handoff from "./handoff.ts"
 import type { Settings } from "./options.ts"
 import * as Pacer from "./pacer.ts"
 import * as ReadingClock from "./readingClock.ts"
-import type { Key, Snapshot, Subscriptions } from "./subscriptions.ts"
+import type { Key, Subscriptions } from "./subscriptions.ts"
 
 export interface Options<Bad, Extra> {
   readonly settings: Settings
@@ -46,25 +44,24 @@ export interface Options<Bad, Extra> {
   readonly epoch: number
   /** Returns the element that replaces a frame that cannot be decoded. */
   readonly toBad: (error: DecodeError) => Bad
-  /** Returns the mark at the end of the replay. `unconfirmed` is the number of keys that were not confirmed. */
-  readonly toReplayMark: (unconfirmed: number) => Resync
+  /** Returns the reason of the mark at the end of the replay. Called when it ends. */
+  readonly onReplayEnd: () => Resync["reason"]
   /** Returns an element for the place of a key's confirmation. Emitted before the mark of the confirmation. */
-  readonly onConfirmed?: ((key: Key) => Extra) | undefined
+  readonly onConfirmed?: ((key: Key, epoch: number) => Extra) | undefined
   /** Called when the replay has been taken from the table, before it is written. */
   readonly onReplay?: (() => void) | undefined
   /** Runs when requests were sent, or acknowledgements have arrived that cause no element. */
   readonly onChanged?: Effect.Effect<void> | undefined
   /** Which messages must be decoded. Defaults to all. */
   readonly mayBeWanted?: MayBeWanted | undefined
-  /** Decodes a message of a type that the protocol does not define; `undefined` keeps it as it is. */
-  readonly extend?: ((message: UnknownMessage, size: number) => Extra | DecodeError | undefined) | undefined
+  /** Decodes messages that the protocol does not define. Defaults to none. */
+  readonly extension?: Extension<Extra> | undefined
 }
 
 export interface Session<A> {
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError>
-  readonly setInterest: (interest: Interest) => Effect.Effect<void>
-  readonly subscriptions: Effect.Effect<Snapshot>
-  readonly received: Effect.Effect<number>
+  /** The number of received messages, including acknowledgements. */
+  readonly received: () => number
   /** The number of sent requests, and the time of the last one in monotonic milliseconds. */
   readonly requests: () => { readonly sent: number; readonly lastAt: number }
 }
@@ -74,11 +71,12 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   options: Options<Bad, Extra>
 ): Effect.fn.Return<Session<Data | Bad | Resync | Extra>, MeshError.MeshError, Socket.Socket | Scope.Scope> {
   type Element = Data | Bad | Resync | Extra
-  const { onChanged = Effect.void, subscriptions } = options
+  const { epoch, onChanged = Effect.void, subscriptions } = options
   const socket = yield* Socket.Socket
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
+  const now = () => monotonicMillis(clock)
 
   // The reader's socket has its own scope. When a write fails, closing that scope fails a suspended pull, which ends the
   // session.
@@ -88,60 +86,56 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   // service cannot write into each other.
   const writer = yield* Scope.provide(socket.writer, readScope)
 
-  const reading = ReadingClock.make(() => monotonicMillis(clock))
-  const handoff = Handoff.make<Element, MeshError.MeshError>({ onWait: reading.start, onDone: reading.stop })
-  const record = recordSubscriptions(subscriptions, context)
-  const requester = makeRequester(options, { clock, reading, writer, record })
+  const reading = ReadingClock.make(now)
+  const handoff = Handoff.make<Element, MeshError.MeshError>(reading)
+  const record = (): void => MeshMetrics.recordSubscriptions(subscriptions.counts(), context)
+  const requester = makeRequester(options, writer, now, reading, record)
 
   // Whether an acknowledgement arrived since `settle` was called.
   let acknowledged = false
   let writeFailure: MeshError.MeshError | undefined
 
+  const subscribedMark = ({ kind, taskId }: Key, unconfirmed: number): Resync =>
+    resync(epoch, { _tag: "Subscribed", kind: kind === "output" ? kind : "updates" }, unconfirmed, taskId)
+
   /** Appends the mark of the replay, if it has ended. */
   const appendReplayMark = (out: Array<Element>): void => {
     const unconfirmed = subscriptions.takeReplayEnd()
-    if (unconfirmed !== undefined) out.push(options.toReplayMark(unconfirmed))
+    if (unconfirmed !== undefined) out.push(resync(epoch, options.onReplayEnd(), unconfirmed))
   }
 
-  const decoder = Decoder.make<Bad | Resync | Extra>({
-    settings: options.settings,
-    context,
-    mayBeWanted: options.mayBeWanted,
-    extend: options.extend,
-    toBad: options.toBad,
-    onAcknowledgement(message, out) {
-      acknowledged = true
-      const confirmation = subscriptions.acknowledge(message)
-      if (confirmation !== undefined) {
-        const { inReplay, key } = confirmation
-        if (options.onConfirmed !== undefined) out.push(options.onConfirmed(key))
-        if (!inReplay) out.push(subscribedMark(options.epoch, key, 0))
-      }
-      // Even without a confirmation, because the remaining keys of the replay may not be wanted any more.
-      appendReplayMark(out)
+  const decoder = Decoder.make<Bad, Extra, Resync>(options, context, (message, out) => {
+    acknowledged = true
+    const confirmation = subscriptions.acknowledge(message)
+    if (confirmation !== undefined) {
+      const { inReplay, key } = confirmation
+      if (options.onConfirmed !== undefined) out.push(options.onConfirmed(key, epoch))
+      if (!inReplay) out.push(subscribedMark(key, 0))
     }
+    // Even without a confirmation, because the remaining keys of the replay may not be wanted any more.
+    appendReplayMark(out)
   })
 
   /** Reports that every request was acknowledged, after everything before it was pulled. */
   const settle = (): void => {
-    if (!acknowledged) return
+    if (acknowledged && subscriptions.isSettled()) subscriptions.onSettled()
     acknowledged = false
-    if (subscriptions.isSettled()) subscriptions.onSettled()
   }
 
   const deliver = (frames: NonEmptyReadonlyArray<string | Uint8Array>): Effect.Effect<void, MeshError.MeshError> => {
     const elements = decoder.decode(frames)
     if (acknowledged) record()
-    if (elements.length === 0) settle()
+    const isSilent = elements.length === 0
+    if (isSilent) settle()
     handoff.offer(elements)
     const failure = decoder.failure()
     if (failure !== undefined) return Effect.fail(failure)
-    return elements.length === 0 ? onChanged : Effect.void
+    return isSilent ? onChanged : Effect.void
   }
 
-  /** Emits the marks of overdue keys, after everything that has arrived was read. */
+  /** Emits the mark of the replay, if it has ended, and those of overdue keys, after everything that has arrived was read. */
   const onExpired = (keys: ReadonlyArray<Key>): void => {
-    const marks: Array<Element> = keys.map((key) => subscribedMark(options.epoch, key, 1))
+    const marks: Array<Element> = keys.map((key) => subscribedMark(key, 1))
     appendReplayMark(marks)
     handoff.offer(marks)
   }
@@ -161,13 +155,11 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   )
   // A server may close the connection while the replay is written. The session then opens, and the reader ends it with the
   // reason.
-  const replayed = yield* Effect.result(requester.replay)
+  const replayed = yield* Effect.exit(requester.replay)
   // An empty interest is confirmed at once.
-  const first: Array<Element> = []
-  appendReplayMark(first)
-  handoff.offer(first)
+  onExpired([])
 
-  yield* Effect.andThen(Effect.fromResult(replayed), requester.run(onExpired)).pipe(
+  yield* Effect.andThen(replayed, requester.run(onExpired)).pipe(
     // A transport defect also ends the session, since it can no longer subscribe.
     Effect.catchDefect((cause) =>
       Effect.fail(new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause }) }))
@@ -186,10 +178,9 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     Effect.forkIn(scope)
   )
 
-  const read = Effect.mapError(reader.pull, (error) => writeFailure ?? fromSocketError(error))
-
-  yield* handoff.demand.pipe(
-    Effect.andThen(Effect.flatMap(read, deliver)),
+  yield* Effect.andThen(reading.started, reader.pull).pipe(
+    Effect.mapError((error) => writeFailure ?? fromSocketError(error)),
+    Effect.flatMap(deliver),
     Effect.forever({ disableYield: true }),
     Effect.onExit((exit) =>
       Effect.sync(() => {
@@ -200,16 +191,12 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     Effect.forkIn(scope)
   )
 
-  const pull = Effect.suspend(() => {
-    settle()
-    return handoff.pull
-  })
-
   return {
-    pull,
-    setInterest: (interest) => Effect.sync(() => subscriptions.setInterest(interest)),
-    subscriptions: Effect.sync(subscriptions.current),
-    received: Effect.sync(decoder.received),
+    pull: Effect.suspend(() => {
+      settle()
+      return handoff.pull
+    }),
+    received: decoder.received,
     requests: requester.requests
   }
 })
@@ -220,13 +207,6 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
  */
 const restTimeout = 1000
 
-interface RequesterParts {
-  readonly clock: Clock.Clock
-  readonly reading: ReadingClock.ReadingClock
-  readonly writer: Socket.Writer
-  readonly record: () => void
-}
-
 /** Sends the requests of the table, at the pace of the settings, and expires unacknowledged ones. */
 const makeRequester = (
   {
@@ -235,48 +215,43 @@ const makeRequester = (
     settings,
     subscriptions
   }: Pick<Options<never, never>, "onChanged" | "onReplay" | "settings" | "subscriptions">,
-  { clock, reading, record, writer }: RequesterParts
+  writer: Socket.Writer,
+  now: () => number,
+  reading: ReadingClock.ReadingClock,
+  record: () => void
 ) => {
-  const now = () => monotonicMillis(clock)
-  const pacer = settings.pace === undefined ? undefined : Pacer.make(settings.pace, now())
+  const pacer = Pacer.make(settings.pace, now())
   const dirty = Latch.makeUnsafe(false)
   let sent = 0
   let lastAt = now()
   // Whether requests wait because of the pace.
   let isPaced = false
 
-  const take = () => {
-    const limit = pacer?.available(now()) ?? Infinity
+  /** Takes requests from the table, as far as the pace allows. Returns how to write them. */
+  const take = (): Effect.Effect<void, Socket.SocketError> => {
+    const limit = pacer.available(now())
     const messages = subscriptions.take(reading.now(), limit)
-    pacer?.spend(messages.length)
-    isPaced = messages.length >= limit
-    if (messages.length > 0) {
-      sent += messages.length
-      lastAt = now()
-    }
+    const [first, ...rest] = messages.map(Request.encode)
+    const count = messages.length
+    pacer.spend(count)
+    isPaced = count >= limit
     record()
-    return messages
-  }
-
-  const write = (messages: ReadonlyArray<ClientMessage>) => {
-    const [first, ...rest] = messages
-    return first === undefined
-      ? Effect.void
-      : writer.writeAll([Request.encode(first), ...rest.map(Request.encode)]).pipe(
-          Effect.withSpan("makima.subscribe", {
-            kind: "client",
-            attributes: { "makima.requests": messages.length }
-          })
-        )
+    if (first === undefined) return Effect.void
+    sent += count
+    lastAt = now()
+    return Effect.withSpan(writer.writeAll([first, ...rest]), "makima.subscribe", {
+      kind: "client",
+      attributes: { "makima.requests": count }
+    })
   }
 
   /** Waits for a request to send, or for the next timeout. */
   const awaitWork = Effect.suspend(() => {
-    const waits: Array<Effect.Effect<void>> = [dirty.await]
-    if (isPaced && pacer !== undefined) waits.push(Effect.sleep(Math.ceil(pacer.wait(now()))))
+    const waits = [dirty.await]
+    if (isPaced) waits.push(Effect.sleep(Math.ceil(pacer.wait(now()))))
     const due = subscriptions.deadline()
     if (due < Infinity) waits.push(reading.waitUntil(due))
-    return waits.length === 1 ? dirty.await : Effect.raceAllFirst(waits)
+    return Effect.raceAllFirst(waits)
   })
 
   const run = (onExpired: (keys: ReadonlyArray<Key>) => void) =>
@@ -285,7 +260,7 @@ const makeRequester = (
         Effect.suspend(() => {
           dirty.closeUnsafe()
           if (subscriptions.deadline() <= reading.now()) onExpired(subscriptions.expire(reading.now()))
-          return write(take())
+          return take()
         })
       ),
       Effect.andThen(onChanged),
@@ -299,24 +274,14 @@ const makeRequester = (
     replay: Effect.suspend(() => {
       // In one step: otherwise a key that becomes wanted in between would be sent with the replay without being part of it.
       subscriptions.reset()
-      const messages = take()
+      const write = take()
       onReplay?.()
-      return write(messages)
+      return write
     }),
     run,
     requests: () => ({ sent, lastAt })
   }
 }
-
-const recordSubscriptions = (subscriptions: Subscriptions, context: Decoder.Options<never>["context"]) => (): void => {
-  const { confirmed, wanted } = subscriptions.counts()
-  MeshMetrics.subscriptionsWanted.updateUnsafe(wanted, context)
-  MeshMetrics.subscriptionsConfirmed.updateUnsafe(confirmed, context)
-}
-
-/** The mark of one key that is confirmed or overdue. */
-const subscribedMark = (epoch: number, { kind, taskId }: Key, unconfirmed: number): Resync =>
-  resync(epoch, { _tag: "Subscribed", kind: kind === "output" ? "output" : "updates" }, unconfirmed, taskId)
 
 /** The error of a pull whose own session was closed. */
 const closedHere = (): MeshError.MeshError => new MeshError.MeshError({ reason: new MeshError.ConnectionLost({}) })

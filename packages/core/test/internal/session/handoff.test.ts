@@ -7,26 +7,21 @@ import { settle } from "../../support/follow.ts"
 
 const make = () => {
   const log: Array<string> = []
-  const handoff = Handoff.make<number, string>({ onWait: () => log.push("wait"), onDone: () => log.push("done") })
+  const handoff = Handoff.make<number, string>({ start: () => log.push("wait"), stop: () => log.push("done") })
   return { log, handoff }
 }
 
 describe("Handoff", () => {
-  it.effect("lets the reader pull only while the consumer waits", () =>
+  it.effect("starts the reader when the consumer begins to wait, and stops it when there are elements", () =>
     Effect.gen(function* () {
       const { handoff, log } = make()
-      let demands = 0
-      const reader = yield* Effect.forkChild(Effect.map(handoff.demand, () => demands++))
-      yield* settle
-      assert.strictEqual(demands, 0)
       const consumer = yield* Effect.forkChild(handoff.pull)
       yield* settle
-      assert.strictEqual(demands, 1)
+      assert.deepStrictEqual(log, ["wait"])
       handoff.offer([1, 2])
+      assert.deepStrictEqual(log, ["wait", "done"])
       assert.deepStrictEqual(yield* Fiber.join(consumer), [1, 2])
       assert.deepStrictEqual(log, ["wait", "done"])
-      assert.isFalse(handoff.isWaiting())
-      yield* Fiber.join(reader)
     })
   )
 
@@ -56,13 +51,13 @@ describe("Handoff", () => {
 
   it.effect("does not wake a consumer without elements", () =>
     Effect.gen(function* () {
-      const { handoff } = make()
+      const { handoff, log } = make()
       const consumer = yield* Effect.forkChild(handoff.pull)
       yield* settle
       handoff.offer([])
       yield* settle
       assert.isUndefined(consumer.pollUnsafe())
-      assert.isTrue(handoff.isWaiting())
+      assert.deepStrictEqual(log, ["wait"])
       yield* Fiber.interrupt(consumer)
     })
   )

@@ -461,22 +461,19 @@ export const isConnectionReason = Schema.is(ConnectionReason)
 export const fromSocketError = (error: Socket.SocketError): ConnectionReason => {
   const { reason } = error
   if (reason._tag === "SocketCloseError") {
-    return reason.code === 1006
+    const { closeReason, code } = reason
+    return code === 1006
       ? new ConnectionLost({})
-      : new ConnectionClosed({
-          code: reason.code,
-          ...(reason.closeReason === undefined ? {} : { closeReason: reason.closeReason })
-        })
+      : new ConnectionClosed({ code, ...(closeReason === undefined ? {} : { closeReason }) })
   }
-  if (isConnectionReason(reason.cause)) return reason.cause
+  const { cause } = reason
+  if (isConnectionReason(cause)) return cause
   switch (reason._tag) {
-    case "SocketOpenError":
-      return reason.kind === "Timeout" ? new DialTimeout({}) : new DialFailed({ cause: reason.cause })
-    case "SocketUpgradeError":
-      return new DialFailed({ cause: reason.cause })
     case "SocketReadError":
     case "SocketWriteError":
-      return new ConnectionLost({ cause: reason.cause })
+      return new ConnectionLost({ cause })
+    default:
+      return "kind" in reason && reason.kind === "Timeout" ? new DialTimeout({}) : new DialFailed({ cause })
   }
 }
 

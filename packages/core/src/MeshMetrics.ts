@@ -279,11 +279,13 @@ export const subscriptionsConfirmed: Metric.Gauge<number> = /*#__PURE__*/ Metric
   }
 )
 
+const eventsOf = (kind: Data["_tag"]): Metric.Counter<number> => Metric.withAttributes(events, { kind })
+
 const kinds = {
-  TaskUpdated: Metric.withAttributes(events, { kind: "TaskUpdated" }),
-  TaskOutput: Metric.withAttributes(events, { kind: "TaskOutput" }),
-  ServerError: Metric.withAttributes(events, { kind: "ServerError" }),
-  UnknownMessage: Metric.withAttributes(events, { kind: "UnknownMessage" })
+  TaskUpdated: eventsOf("TaskUpdated"),
+  TaskOutput: eventsOf("TaskOutput"),
+  ServerError: eventsOf("ServerError"),
+  UnknownMessage: eventsOf("UnknownMessage")
 } satisfies Record<Data["_tag"], unknown>
 
 /** The marks that count as gaps. `Started` and `Subscribed` only mark where the feed becomes complete. */

@@ -16,7 +16,7 @@ import type * as Interest from "./Interest.ts"
 import * as Settings from "./internal/session/options.ts"
 import * as Session from "./internal/session/session.ts"
 import * as Subscriptions from "./internal/session/subscriptions.ts"
-import type * as MeshError from "./MeshError.ts"
+import * as MeshError from "./MeshError.ts"
 import type { Data, Resync } from "./MeshEvent.ts"
 
 export type {
@@ -122,11 +122,13 @@ export const make = Effect.fnUntraced(function* (
     epoch: 1,
     toBad: (error) => error,
     onReplayEnd: () => ({ _tag: "Started" })
-  })
+  }).pipe(Effect.mapError(fail))
   return {
-    pull: session.pull,
+    pull: Effect.mapError(session.pull, fail),
     setInterest: (wanted) => Effect.sync(() => subscriptions.setInterest(wanted)),
     subscriptions: Effect.sync(() => ({ epoch: 1, ...subscriptions.current() })),
     received: Effect.sync(session.received)
   }
 })
+
+const fail = (reason: MeshError.ConnectionReason): MeshError.MeshError => new MeshError.MeshError({ reason })

@@ -131,10 +131,9 @@ const feed = (
         }
         yield* follow(options.interest, subscriptions, scope)
         const { pull } = yield* make({
+          ...options,
           settings,
           subscriptions,
-          extension: options.extension,
-          policy: options.policy,
           mayBeWanted,
           subscriptionState: options.subscriptions
         })

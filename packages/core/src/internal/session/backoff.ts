@@ -32,8 +32,6 @@ export const make = Effect.fnUntraced(function* (options: ReconnectPolicy.Option
     /** The number of consecutive failures. */
     attempt: () => attempt,
     retryAfter,
-    /** Counts a connection that the program ended. There is neither a scheduled delay nor a step of the schedule. */
-    requested: (wait: number) => Effect.sync(() => (attempt++, wait)),
     /** Notes that a connection that has ended had received messages. */
     received: (uptime: number): Effect.Effect<void> => {
       wasOnline = true
@@ -45,13 +43,18 @@ export const make = Effect.fnUntraced(function* (options: ReconnectPolicy.Option
         attempt = 0
       })
     },
-    /** Counts a failure. Returns how many milliseconds to wait, or the error to give up with. */
+    /**
+     * Counts the end of a connection, or of an attempt. Returns how many milliseconds to wait, or the error to give up with.
+     * After `ReconnectRequested`, that is until `earliest`, without a step of the schedule.
+     */
     next: (
       reason: MeshError.ConnectionReason,
       now: number,
-      isTooFast: boolean
+      isTooFast: boolean,
+      earliest: number
     ): Effect.Effect<number | MeshError.MeshError> => {
       attempt++
+      if (reason._tag === "ReconnectRequested") return Effect.succeed(Math.max(0, earliest - now))
       if (!isTooFast && classify(reason, { wasOnline }) === "fail") {
         if (!ReconnectPolicy.mayNeedFreshCredentials(reason) || triedFreshCredentials) {
           return Effect.succeed(new MeshError.MeshError({ reason }))

@@ -151,10 +151,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
   const onEnd = Effect.fnUntraced(function* (reason: MeshError.ConnectionReason, opened: boolean, isTooFast: boolean) {
     const at = now()
     const retryAfter = backoff.retryAfter(reason)
-    const decision =
-      reason._tag === "ReconnectRequested"
-        ? yield* backoff.requested(Math.max(0, earliestReconnect() - at))
-        : yield* backoff.next(reason, at, isTooFast)
+    const decision = yield* backoff.next(reason, at, isTooFast, earliestReconnect())
     const attempt = backoff.attempt()
     const retries = typeof decision === "number"
     state = retries
@@ -224,7 +221,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
       scope,
       pull: session.pull.pipe(
         Effect.flatMap((batch) => (hasChanges() ? Effect.as(publish(epoch), batch) : Effect.succeed(batch))),
-        Effect.catch((error) => onSessionEnd(session, scope, openedAt, error))
+        Effect.catch((end) => onSessionEnd(session, scope, openedAt, end))
       )
     }
     yield* Scope.provide(
@@ -246,7 +243,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
       session: Session.Session<MeshEvent | Extra>,
       scope: Scope.Closeable,
       openedAt: number,
-      error: MeshError.MeshError
+      end: MeshError.ConnectionReason
     ) {
       yield* Scope.close(scope, Exit.void)
       yield* closing.await
@@ -255,7 +252,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
       incompleteSince ??= at
       if (session.received() > 0) yield* backoff.received(at - openedAt)
       yield* publish(epoch)
-      const reason = isRequested ? new MeshError.ReconnectRequested() : connectionReason(error)
+      const reason = isRequested ? new MeshError.ReconnectRequested() : end
       // Whether the server closed it because of the requests that were just sent.
       const slower =
         isRateLimit(reason) && at - requests.lastAt <= paceWindow ? halvePace(pace, requests.sent) : undefined
@@ -277,10 +274,10 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
       if (exit._tag === "Success") return yield* onOpen(exit.value, scope)
       yield* Scope.close(scope, exit)
       const failure = Cause.findError(exit.cause)
-      if (failure._tag === "Success") return yield* onEnd(connectionReason(failure.success), false, false)
+      if (failure._tag === "Success") return yield* onEnd(failure.success, false, false)
       // A dial that was interrupted is a failed attempt. Its `Disconnected` waits for the next pull.
       queued = yield* onEnd(new MeshError.DialTimeout({}), false, false)
-      return yield* Effect.failCause(exit.cause)
+      return yield* Effect.failCause(failure.failure)
     })
   )
 
@@ -317,7 +314,3 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
 /** Whether a close code means that the client sent too many requests. */
 const isRateLimit = (reason: MeshError.ConnectionReason): boolean =>
   reason._tag === "ConnectionClosed" && (reason.code === 1008 || reason.code === 4429)
-
-/** The reason of a failed session, which always belongs to its own connection. */
-const connectionReason = ({ reason }: MeshError.MeshError): MeshError.ConnectionReason =>
-  MeshError.isConnectionReason(reason) ? reason : new MeshError.ConnectionLost({ cause: reason })

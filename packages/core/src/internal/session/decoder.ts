@@ -25,7 +25,7 @@ export interface Decoder<A> {
   /** How many messages were decoded or skipped, acknowledgements included. */
   readonly received: () => number
   /** The reason for which the connection must end after the decoded elements, if there is one. */
-  readonly failure: () => MeshError.MeshError | undefined
+  readonly failure: () => MeshError.ConnectionReason | undefined
 }
 
 /** `onAcknowledgement` handles an acknowledgement, and appends what it causes to `out`. */
@@ -41,21 +41,20 @@ export const make = <Bad, Extra, Mark>(
   let bad = 0
   let consecutiveBad = 0
   let lastBad = 0
-  let failure: MeshError.MeshError | undefined
-
-  const fail = (reason: MeshError.MeshErrorReason): void => {
-    failure = new MeshError.MeshError({ reason })
-  }
+  let failure: MeshError.ConnectionReason | undefined
 
   /** Counts a frame that cannot be decoded, and appends the element for its place, unless it ends the connection at once. */
   const onBad = (error: DecodeError, out: Array<Data | Bad | Extra | Mark>): void => {
     bad++
     consecutiveBad = lastBad === frameCount - 1 ? consecutiveBad + 1 : 1
     lastBad = frameCount
-    if (settings.failOnBadFrame) return fail(new MeshError.BadFrame({ error }))
+    if (settings.failOnBadFrame) {
+      failure = new MeshError.BadFrame({ error })
+      return
+    }
     out.push(toBad(error))
     if (consecutiveBad >= settings.maxBadFrames) {
-      fail(new MeshError.TooManyBadFrames({ count: consecutiveBad, last: error }))
+      failure = new MeshError.TooManyBadFrames({ count: consecutiveBad, last: error })
     }
   }
 

@@ -59,7 +59,7 @@ export interface Options<Bad, Extra> {
 }
 
 export interface Session<A> {
-  readonly pull: Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError>
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.ConnectionReason>
   /** The number of received messages, including acknowledgements. */
   readonly received: () => number
   /** The number of sent requests, and the time of the last one in monotonic milliseconds. */
@@ -69,7 +69,7 @@ export interface Session<A> {
 /** Dials and sends the interest. Fails if the connection cannot be made. */
 export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   options: Options<Bad, Extra>
-): Effect.fn.Return<Session<Data | Bad | Resync | Extra>, MeshError.MeshError, Socket.Socket | Scope.Scope> {
+): Effect.fn.Return<Session<Data | Bad | Resync | Extra>, MeshError.ConnectionReason, Socket.Socket | Scope.Scope> {
   type Element = Data | Bad | Resync | Extra
   const { epoch, onChanged = Effect.void, subscriptions } = options
   const socket = yield* Socket.Socket
@@ -81,19 +81,19 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   // The reader's socket has its own scope. When a write fails, closing that scope fails a suspended pull, which ends the
   // session.
   const readScope = yield* Scope.fork(scope)
-  const reader = yield* Effect.mapError(Scope.provide(socket.reader, readScope), fromSocketError)
+  const reader = yield* Effect.mapError(Scope.provide(socket.reader, readScope), MeshError.fromSocketError)
   // A transport binds a writer to the reader that was acquired in the same scope, so two connections of one Socket
   // service cannot write into each other.
   const writer = yield* Scope.provide(socket.writer, readScope)
 
   const reading = ReadingClock.make(now)
-  const handoff = Handoff.make<Element, MeshError.MeshError>(reading)
+  const handoff = Handoff.make<Element, MeshError.ConnectionReason>(reading)
   const record = (): void => MeshMetrics.recordSubscriptions(subscriptions.counts(), context)
   const requester = makeRequester(options, writer, now, reading, record)
 
   // Whether an acknowledgement arrived since `settle` was called.
   let acknowledged = false
-  let writeFailure: MeshError.MeshError | undefined
+  let writeFailure: MeshError.ConnectionReason | undefined
 
   const subscribedMark = ({ kind, taskId }: Key, unconfirmed: number): Resync =>
     resync(epoch, { _tag: "Subscribed", kind: kind === "output" ? kind : "updates" }, unconfirmed, taskId)
@@ -122,7 +122,9 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     acknowledged = false
   }
 
-  const deliver = (frames: NonEmptyReadonlyArray<string | Uint8Array>): Effect.Effect<void, MeshError.MeshError> => {
+  const deliver = (
+    frames: NonEmptyReadonlyArray<string | Uint8Array>
+  ): Effect.Effect<void, MeshError.ConnectionReason> => {
     const elements = decoder.decode(frames)
     if (acknowledged) record()
     const isSilent = elements.length === 0
@@ -160,17 +162,16 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   onExpired([])
 
   yield* Effect.andThen(replayed, requester.run(onExpired)).pipe(
+    Effect.mapError(MeshError.fromSocketError),
     // A transport defect also ends the session, since it can no longer subscribe.
-    Effect.catchDefect((cause) =>
-      Effect.fail(new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause }) }))
-    ),
+    Effect.catchDefect((cause) => Effect.fail(new MeshError.ConnectionLost({ cause }))),
     // Frames that have arrived are still read, and the session ends with the reason that the reader finds, such as the
     // code of a close frame. The error of the write says less.
-    Effect.catch((error: Socket.SocketError) =>
+    Effect.catch((reason) =>
       Effect.andThen(
         reading.waitUntil(reading.now() + restTimeout),
         Effect.suspend(() => {
-          writeFailure = fromSocketError(error)
+          writeFailure = reason
           return Scope.close(readScope, Exit.void)
         })
       )
@@ -179,13 +180,14 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   )
 
   yield* Effect.andThen(reading.started, reader.pull).pipe(
-    Effect.mapError((error) => writeFailure ?? fromSocketError(error)),
+    Effect.mapError((error) => writeFailure ?? MeshError.fromSocketError(error)),
     Effect.flatMap(deliver),
     Effect.forever({ disableYield: true }),
     Effect.onExit((exit) =>
       Effect.sync(() => {
         if (exit._tag === "Success") return
-        handoff.end(Cause.hasInterruptsOnly(exit.cause) ? Cause.fail(closedHere()) : exit.cause)
+        // An interrupted reader means that the session was closed.
+        handoff.end(Cause.hasInterruptsOnly(exit.cause) ? Cause.fail(new MeshError.ConnectionLost({})) : exit.cause)
       })
     ),
     Effect.forkIn(scope)
@@ -282,9 +284,3 @@ const makeRequester = (
     requests: () => ({ sent, lastAt })
   }
 }
-
-/** The error of a pull whose own session was closed. */
-const closedHere = (): MeshError.MeshError => new MeshError.MeshError({ reason: new MeshError.ConnectionLost({}) })
-
-const fromSocketError = (error: Socket.SocketError): MeshError.MeshError =>
-  new MeshError.MeshError({ reason: MeshError.fromSocketError(error) })

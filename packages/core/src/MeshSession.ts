@@ -121,7 +121,8 @@ export const make = Effect.fnUntraced(function* (
     subscriptions,
     epoch: 1,
     toBad: (error) => error,
-    onReplayEnd: () => ({ _tag: "Started" })
+    onReplayEnd: () => ({ _tag: "Started" }),
+    onChanged: Effect.void
   }).pipe(Effect.mapError(fail))
   return {
     pull: Effect.mapError(session.pull, fail),

@@ -13,6 +13,5 @@ export const oneOf = <A extends string>(option: string, value: A | undefined, va
   if (value === undefined) return values[0]
   if (values.includes(value)) return value
   const expected = values.map((each) => `"${each}"`).join(" or ")
-  const given = typeof value === "string" ? JSON.stringify(value) : typeof value
-  throw new TypeError(`The option "${option}" must be ${expected}, and is ${given}`)
+  throw new TypeError(`The option "${option}" must be ${expected}, and is ${JSON.stringify(value)}`)
 }

@@ -107,7 +107,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
   const backoff = yield* Backoff.make(options.policy)
-  const { onDial, subscriptionState, subscriptions } = options
+  const { onDial = () => Effect.void, subscriptionState, subscriptions } = options
   const now = () => monotonicMillis(clock)
 
   let state: LoopState<Extra> = { _tag: "Offline", dialAt: -Infinity, retryAfterUntil: -Infinity }
@@ -267,7 +267,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
       yield* restore(awaitDial)
       isRequested = false
       lastDialAt = now()
-      if (onDial !== undefined) yield* onDial(backoff.attempt())
+      yield* onDial(backoff.attempt())
       const scope = yield* Scope.fork(feedScope)
       MeshMetrics.dials.updateUnsafe(1, context)
       const exit = yield* Effect.exit(restore(Scope.provide(openSession(epoch + 1), scope)))

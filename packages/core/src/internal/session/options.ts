@@ -80,11 +80,16 @@ const paceSettings = ({ burst, requestsPerSecond }: Pace): PaceSettings => {
   return { requestsPerSecond: rate, burst: atLeast(1, burst ?? rate) }
 }
 
-export const settings = (options: Options | undefined): Settings => ({
-  failOnBadFrame: oneOf("onBadFrame", options?.onBadFrame, ["mark", "fail"]) === "fail",
-  maxBadFrames: atLeast(1, options?.maxBadFrames ?? 100),
-  ackTimeout: atLeast(1, Duration.toMillis(options?.ackTimeout ?? "5 seconds")),
-  pace: options?.pace === undefined ? undefined : paceSettings(options.pace)
+export const settings = ({
+  ackTimeout = "5 seconds",
+  maxBadFrames = 100,
+  onBadFrame,
+  pace
+}: Options = {}): Settings => ({
+  failOnBadFrame: oneOf("onBadFrame", onBadFrame, ["mark", "fail"]) === "fail",
+  maxBadFrames: atLeast(1, maxBadFrames),
+  ackTimeout: atLeast(1, Duration.toMillis(ackTimeout)),
+  pace: pace && paceSettings(pace)
 })
 
 /** The smallest burst that is halved. A close after fewer requests has another cause. */

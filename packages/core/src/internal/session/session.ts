@@ -51,7 +51,7 @@ export interface Options<Bad, Extra> {
   /** Called when the replay has been taken from the table, before it is written. */
   readonly onReplay?: (() => void) | undefined
   /** Runs when requests were sent, or acknowledgements have arrived that cause no element. */
-  readonly onChanged?: Effect.Effect<void> | undefined
+  readonly onChanged: Effect.Effect<void>
   /** Which messages must be decoded. Defaults to all. */
   readonly mayBeWanted?: MayBeWanted | undefined
   /** Decodes messages that the protocol does not define. Defaults to none. */
@@ -71,7 +71,7 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   options: Options<Bad, Extra>
 ): Effect.fn.Return<Session<Data | Bad | Resync | Extra>, MeshError.ConnectionReason, Socket.Socket | Scope.Scope> {
   type Element = Data | Bad | Resync | Extra
-  const { epoch, onChanged = Effect.void, subscriptions } = options
+  const { epoch, onChanged, subscriptions } = options
   const socket = yield* Socket.Socket
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
@@ -212,7 +212,7 @@ const restTimeout = 1000
 /** Sends the requests of the table, at the pace of the settings, and expires unacknowledged ones. */
 const makeRequester = (
   {
-    onChanged = Effect.void,
+    onChanged,
     onReplay,
     settings,
     subscriptions

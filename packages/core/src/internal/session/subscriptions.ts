@@ -231,15 +231,6 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     if (replay.delete(key) && key.overdue > 0) replayOverdue--
   }
 
-  /** Replaces a replay of which no key is wanted any more by the keys that are wanted now. */
-  const replaceReplay = (): void => {
-    for (const key of known()) {
-      if (!isWanted(key) || key.confirmed) continue
-      replay.add(key)
-      if (key.overdue > 0) replayOverdue++
-    }
-  }
-
   const stopRepeating = (key: Key): void => {
     timers[key.overdue]?.delete(key)
     key.overdue = 0
@@ -374,7 +365,14 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     deadline: () => timers.reduce((next, timer) => Math.min(next, timer.values().next().value ?? next), Infinity),
     takeReplayEnd() {
       if (!isReplaying) return undefined
-      if (replay.size === 0 && !replayConfirmed) replaceReplay()
+      if (replay.size === 0 && !replayConfirmed) {
+        // None of its keys is wanted any more. Those that are wanted now replace them.
+        for (const key of known()) {
+          if (!isWanted(key) || key.confirmed) continue
+          replay.add(key)
+          if (key.overdue > 0) replayOverdue++
+        }
+      }
       if (replay.size > replayOverdue) return undefined
       isReplaying = false
       replay.clear()

@@ -59,16 +59,17 @@ export const decode = (
     const taskId = outputSubscribedFrame.exec(frame)?.[1]
     return taskId === undefined ? undefined : { _tag: "OutputSubscribed", taskId: taskId as TaskId }
   }
-  const type = letter === 79 ? "TaskOutput" : "TaskUpdated"
+  const isOutput = letter === 79
+  const type = isOutput ? "TaskOutput" : "TaskUpdated"
   // In a frame that matches the expression, this is the id. The id of every other frame is not used.
   const start = `{"type":"${type}","taskId":"`.length
   const cut = frame.slice(start, frame.indexOf(`"`, start)) as TaskId
-  const taskId = intern === undefined ? cut : intern(cut)
+  const taskId = intern?.(cut) ?? cut
   if (mayBeWanted?.(type, taskId) === false) {
-    return (type === "TaskOutput" ? outputFrame : updateFrame).test(frame) ? type : undefined
+    return (isOutput ? outputFrame : updateFrame).test(frame) ? type : undefined
   }
   // The same string, so that its hash is computed once.
-  return type === "TaskOutput" ? decodeOutputText(frame, taskId) : decodeUpdateText(frame, taskId)
+  return isOutput ? decodeOutputText(frame, taskId) : decodeUpdateText(frame, taskId)
 }
 
 const decodeOutputText = (frame: string, taskId: TaskId): Output | undefined => {

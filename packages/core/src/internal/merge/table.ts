@@ -50,18 +50,18 @@ export const make = (count: number, ackTimeout: number): Table => {
   /** Drops the requests of the feed's table, and acknowledges its unsubscribes at once. */
   const drain = (): void => {
     if (!isStarted) return
-    for (const message of feed.take(0)) {
-      switch (message._tag) {
-        case "UnsubscribeAll":
+    for (const request of feed.take(0)) {
+      switch (request.type) {
+        case "unsubscribeAll":
           feed.acknowledge({ _tag: "UnsubscribedAll" })
           break
-        case "Unsubscribe":
-          feed.acknowledge({ _tag: "Unsubscribed", taskId: message.taskId })
-          self.onUnwanted("updates", message.taskId)
+        case "unsubscribe":
+          feed.acknowledge({ _tag: "Unsubscribed", taskId: request.taskId })
+          self.onUnwanted("updates", request.taskId)
           break
-        case "UnsubscribeOutput":
-          feed.acknowledge({ _tag: "OutputUnsubscribed", taskId: message.taskId })
-          self.onUnwanted("output", message.taskId)
+        case "unsubscribeOutput":
+          feed.acknowledge({ _tag: "OutputUnsubscribed", taskId: request.taskId })
+          self.onUnwanted("output", request.taskId)
       }
     }
   }

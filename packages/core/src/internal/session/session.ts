@@ -28,7 +28,6 @@ import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { MayBeWanted } from "../wire/decodeText.ts"
 import { resync } from "../resync.ts"
 import { monotonicMillis } from "../time.ts"
-import * as Request from "../wire/encodeRequest.ts"
 import * as Decoder from "./decoder.ts"
 import type { Extension } from "./extension.ts"
 import * as Handoff from "./handoff.ts"
@@ -232,9 +231,10 @@ const makeRequester = (
   /** Takes requests from the table, as far as the pace allows. Returns how to write them. */
   const take = (): Effect.Effect<void, Socket.SocketError> => {
     const limit = pacer.available(now())
-    const messages = subscriptions.take(reading.now(), limit)
-    const [first, ...rest] = messages.map(Request.encode)
-    const count = messages.length
+    const requests = subscriptions.take(reading.now(), limit)
+    // An undefined member is left out.
+    const [first, ...rest] = requests.map((request) => JSON.stringify(request))
+    const count = requests.length
     pacer.spend(count)
     isPaced = count >= limit
     record()

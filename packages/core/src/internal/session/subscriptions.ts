@@ -2,7 +2,7 @@
  * The table of subscriptions: the keys that are wanted, those that were requested on
  * this connection, and those that the server has confirmed. `MeshSession`,
  * `MeshStream` and `MeshClient` use it. No Effect, no clock, no socket: callers pass
- * the time in and send the messages that `take` returns.
+ * the time in and send the requests that `take` returns.
  *
  * A *key* is one thing that can be subscribed: all updates, the updates of a
  * task, the output of a task.
@@ -27,12 +27,19 @@
  *    acknowledgement without a task id confirms at most the n-th request of its
  *    type, even if acknowledgements are lost.
  */
-import type { ClientMessage } from "../../ClientMessage.ts"
 import type { Interest } from "../../Interest.ts"
 import type { Acknowledgement } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 
 type Kind = "all" | "updates" | "output"
+
+/** A `ClientMessage` as it is encoded on the wire. */
+export type WireRequest =
+  | { readonly type: "subscribeAll" | "unsubscribeAll"; readonly taskId: undefined }
+  | {
+      readonly type: "subscribe" | "unsubscribe" | "subscribeOutput" | "unsubscribeOutput"
+      readonly taskId: TaskId
+    }
 
 /** A request without its acknowledgement. */
 interface Request {
@@ -102,10 +109,12 @@ export interface Subscriptions {
   readonly setInterest: (interest: Interest) => void
   /** Starts a new connection, on which nothing was requested. The keys that are wanted now are its replay. */
   readonly reset: () => void
-  /** Returns the messages to send now, in order, at most `limit`. They count as sent. */
-  readonly take: (now: number, limit?: number) => ReadonlyArray<ClientMessage>
+  /** Returns the requests to send now, in order, at most `limit`. They count as sent. */
+  readonly take: (now: number, limit?: number) => ReadonlyArray<WireRequest>
   /** Handles an acknowledgement. Returns the key that is confirmed by it, if it was not before. */
-  readonly acknowledge: (message: Acknowledgement) => Confirmation | undefined
+  readonly acknowledge: (
+    message: Pick<Acknowledgement, "_tag"> & { readonly taskId?: TaskId }
+  ) => Confirmation | undefined
   /**
    * Stops waiting for acknowledgements that are overdue at `now`, and schedules their
    * requests again. Returns the keys outside the replay that are overdue for the
@@ -282,36 +291,34 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     },
     isSettled,
     take(now, limit = Infinity) {
-      const messages: Array<ClientMessage> = []
+      const requests: Array<WireRequest> = []
       for (const subscribes of [true, false]) {
         for (const key of dirty) {
-          if (messages.length >= limit) break
+          if (requests.length >= limit) break
           if (waiting.has(key) || isWanted(key) !== subscribes || isCover(key)) continue
           dirty.delete(key)
           if (!key.requested || !subscribes) stopRepeating(key)
           if (key.confirmed) confirmedCount--
           key.requested = subscribes
           key.resend = key.confirmed = false
-          const [_tag, acknowledgement] = words[key.kind][subscribes ? 1 : 0]
+          const [type, acknowledgement] = words[key.kind][subscribes ? 1 : 0]
           const request: Request = { key, acknowledgement }
           key.unanswered.push(request)
           ;(unanswered[acknowledgement] ??= new Set()).add(request)
           waiting.set(key, now + ackTimeout)
           revision++
-          // The messages of all updates have no task id, the others have one.
-          messages.push((key === all ? { _tag } : { _tag, taskId: key.taskId }) as ClientMessage)
+          // Only the key of all updates has no task id.
+          requests.push({ type, taskId: key.taskId } as WireRequest)
         }
       }
-      return messages
+      return requests
     },
-    acknowledge(message) {
-      const { _tag } = message
-      const named = "taskId" in message ? message.taskId : undefined
+    acknowledge({ _tag, taskId }) {
       const request =
-        named === undefined
+        taskId === undefined
           ? unanswered[_tag]?.values().next().value
           : mapOf(_tag.startsWith("Output") ? "output" : "updates")
-              .get(named)
+              .get(taskId)
               ?.unanswered.find(({ acknowledgement }) => acknowledgement === _tag)
       if (request === undefined) return undefined
       const { key } = request
@@ -400,15 +407,15 @@ export const make = (ackTimeout = 5000): Subscriptions => {
 /** How a key is unsubscribed and subscribed, and how the server acknowledges both. */
 const words = {
   all: [
-    ["UnsubscribeAll", "UnsubscribedAll"],
-    ["SubscribeAll", "SubscribedAll"]
+    ["unsubscribeAll", "UnsubscribedAll"],
+    ["subscribeAll", "SubscribedAll"]
   ],
   updates: [
-    ["Unsubscribe", "Unsubscribed"],
-    ["Subscribe", "Subscribed"]
+    ["unsubscribe", "Unsubscribed"],
+    ["subscribe", "Subscribed"]
   ],
   output: [
-    ["UnsubscribeOutput", "OutputUnsubscribed"],
-    ["SubscribeOutput", "OutputSubscribed"]
+    ["unsubscribeOutput", "OutputUnsubscribed"],
+    ["subscribeOutput", "OutputSubscribed"]
   ]
 } as const

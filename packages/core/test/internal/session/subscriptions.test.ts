@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { ClientMessage } from "../../../src/ClientMessage.ts"
+import * as ClientMessage from "../../../src/ClientMessage.ts"
 import * as Interest from "../../../src/Interest.ts"
 import * as Subscriptions from "../../../src/internal/session/subscriptions.ts"
 import type { Acknowledgement } from "../../../src/ServerMessage.ts"
@@ -10,7 +11,15 @@ import { TaskId } from "../../../src/TaskId.ts"
 const a = TaskId.make("a")
 const b = TaskId.make("b")
 
-const tags = (messages: ReadonlyArray<ClientMessage>) =>
+/** The requests of a table, decoded by their schema. */
+const take = (
+  table: Subscriptions.Subscriptions,
+  now: number,
+  limit?: number
+): ReadonlyArray<ClientMessage.ClientMessage> =>
+  table.take(now, limit).map((request) => Result.getOrThrow(ClientMessage.decodeFrame(JSON.stringify(request))))
+
+const tags = (messages: ReadonlyArray<ClientMessage.ClientMessage>) =>
   messages.map((message) => ("taskId" in message ? `${message._tag} ${message.taskId}` : message._tag))
 
 /** Makes every key of an interest wanted, or not. */
@@ -36,7 +45,7 @@ const turn = (
 const covers = ({ all, updates }: Interest.Interest, taskId: TaskId): boolean => all || updates.has(taskId)
 
 /** The server's acknowledgement, with or without the name of the task. */
-const answer = (message: ClientMessage, named = true): Acknowledgement => {
+const answer = (message: ClientMessage.ClientMessage, named = true): Acknowledgement => {
   switch (message._tag) {
     case "SubscribeAll":
       return { _tag: "SubscribedAll" }
@@ -61,9 +70,9 @@ describe("subscriptions", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.output(a))
     table.reset()
-    const [first] = table.take(0)
+    const [first] = take(table, 0)
     table.setInterest(Interest.output(b))
-    const [second] = table.take(0).filter(({ _tag }) => _tag === "SubscribeOutput")
+    const [second] = take(table, 0).filter(({ _tag }) => _tag === "SubscribeOutput")
     assert(first !== undefined && second !== undefined)
     table.acknowledge(answer(first))
     assert.isUndefined(table.takeReplayEnd())
@@ -74,14 +83,14 @@ describe("subscriptions", () => {
   it("requests each wanted key once", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.union(Interest.all, Interest.output([a, b])))
-    assert.deepStrictEqual(tags(table.take(0)), ["SubscribeAll", "SubscribeOutput a", "SubscribeOutput b"])
-    assert.deepStrictEqual(table.take(0), [])
+    assert.deepStrictEqual(tags(take(table, 0)), ["SubscribeAll", "SubscribeOutput a", "SubscribeOutput b"])
+    assert.deepStrictEqual(take(table, 0), [])
   })
 
   it("distinguishes requested keys from confirmed ones", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.output([a, b]))
-    table.take(0)
+    take(table, 0)
     table.acknowledge({ _tag: "OutputSubscribed", taskId: b })
     assert.deepStrictEqual(table.current().requested, Interest.output([a, b]))
     assert.deepStrictEqual(table.current().confirmed, Interest.output(b))
@@ -90,7 +99,7 @@ describe("subscriptions", () => {
   it("matches an acknowledgement without a task to the oldest request of its kind", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.output([a, b]))
-    table.take(0)
+    take(table, 0)
     table.acknowledge({ _tag: "OutputSubscribed" })
     assert.deepStrictEqual(table.current().confirmed, Interest.output(a))
     table.acknowledge({ _tag: "OutputSubscribed" })
@@ -102,7 +111,7 @@ describe("subscriptions", () => {
     table.acknowledge({ _tag: "OutputSubscribed" })
     table.acknowledge({ _tag: "Subscribed", taskId: a })
     table.setInterest(Interest.output(a))
-    table.take(0)
+    take(table, 0)
     table.acknowledge({ _tag: "OutputUnsubscribed", taskId: a })
     table.acknowledge({ _tag: "Subscribed", taskId: a })
     assert.deepStrictEqual(table.current().confirmed, Interest.empty)
@@ -111,85 +120,85 @@ describe("subscriptions", () => {
   it("delays a request until the previous request of the same key is acknowledged", () => {
     const table = Subscriptions.make()
     want(table, Interest.output(a), true)
-    assert.deepStrictEqual(tags(table.take(0)), ["SubscribeOutput a"])
+    assert.deepStrictEqual(tags(take(table, 0)), ["SubscribeOutput a"])
     want(table, Interest.output(a), false)
-    assert.deepStrictEqual(table.take(1), [])
+    assert.deepStrictEqual(take(table, 1), [])
     table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
-    assert.deepStrictEqual(tags(table.take(2)), ["UnsubscribeOutput a"])
+    assert.deepStrictEqual(tags(take(table, 2)), ["UnsubscribeOutput a"])
   })
 
   it("sends nothing for a change that was undone before the acknowledgement", () => {
     const table = Subscriptions.make()
     want(table, Interest.output(a), true)
-    table.take(0)
+    take(table, 0)
     want(table, Interest.output(a), false)
     want(table, Interest.output(a), true)
     table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
-    assert.deepStrictEqual(table.take(1), [])
+    assert.deepStrictEqual(take(table, 1), [])
     assert.deepStrictEqual(table.current().confirmed, Interest.output(a))
   })
 
   it("sends the opposite request once an acknowledgement is overdue", () => {
     const table = Subscriptions.make(100)
     want(table, Interest.output(a), true)
-    table.take(5)
+    take(table, 5)
     want(table, Interest.output(a), false)
     assert.strictEqual(table.deadline(), 105)
     table.expire(104)
-    assert.deepStrictEqual(table.take(104), [])
+    assert.deepStrictEqual(take(table, 104), [])
     table.expire(105)
-    assert.deepStrictEqual(tags(table.take(105)), ["UnsubscribeOutput a"])
+    assert.deepStrictEqual(tags(take(table, 105)), ["UnsubscribeOutput a"])
   })
 
   it("requests an overdue key again after the timeout, then after twice as long, until it is confirmed", () => {
     const table = Subscriptions.make(100)
     table.reset()
     want(table, Interest.output(a), true)
-    table.take(0)
+    take(table, 0)
     assert.deepStrictEqual(
       table.expire(100).map(({ taskId }) => taskId),
       [a]
     )
     assert.deepStrictEqual(table.current().unconfirmed, Interest.output(a))
-    assert.deepStrictEqual(table.take(100), [])
+    assert.deepStrictEqual(take(table, 100), [])
     assert.strictEqual(table.deadline(), 200)
     assert.deepStrictEqual(table.expire(200), [])
-    assert.deepStrictEqual(tags(table.take(200)), ["SubscribeOutput a"])
+    assert.deepStrictEqual(tags(take(table, 200)), ["SubscribeOutput a"])
     // It is reported once.
     assert.deepStrictEqual(table.expire(300), [])
     assert.strictEqual(table.deadline(), 500)
     table.expire(500)
-    assert.deepStrictEqual(tags(table.take(500)), ["SubscribeOutput a"])
+    assert.deepStrictEqual(tags(take(table, 500)), ["SubscribeOutput a"])
     assert.strictEqual(table.acknowledge({ _tag: "OutputSubscribed", taskId: a })?.key.taskId, a)
     assert.deepStrictEqual(table.current().confirmed, Interest.output(a))
     assert.deepStrictEqual(table.current().unconfirmed, Interest.empty)
     table.expire(10_000)
-    assert.deepStrictEqual(table.take(10_000), [])
+    assert.deepStrictEqual(take(table, 10_000), [])
   })
 
   it("does not repeat the request of a key that is no longer wanted", () => {
     const table = Subscriptions.make(100)
     want(table, Interest.output(a), true)
-    table.take(0)
+    take(table, 0)
     table.expire(100)
     want(table, Interest.output(a), false)
-    assert.deepStrictEqual(tags(table.take(100)), ["UnsubscribeOutput a"])
+    assert.deepStrictEqual(tags(take(table, 100)), ["UnsubscribeOutput a"])
     table.expire(100_000)
-    assert.deepStrictEqual(table.take(100_000), [])
+    assert.deepStrictEqual(take(table, 100_000), [])
   })
 
   it("repeats the request of an overdue key that was not wanted for a moment", () => {
     const table = Subscriptions.make(100)
     want(table, Interest.output(a), true)
-    table.take(0)
+    take(table, 0)
     table.expire(100)
     want(table, Interest.output(a), false)
     want(table, Interest.output(a), true)
-    assert.deepStrictEqual(table.take(100), [])
+    assert.deepStrictEqual(take(table, 100), [])
     table.expire(200)
     want(table, Interest.output(a), false)
     want(table, Interest.output(a), true)
-    assert.deepStrictEqual(tags(table.take(200)), ["SubscribeOutput a"])
+    assert.deepStrictEqual(tags(take(table, 200)), ["SubscribeOutput a"])
   })
 
   it("has nothing to wait for before the first request", () => {
@@ -200,7 +209,7 @@ describe("subscriptions", () => {
     const table = Subscriptions.make(100)
     table.setInterest(Interest.output([a, b]))
     table.reset()
-    table.take(0)
+    take(table, 0)
     assert.deepStrictEqual(table.acknowledge({ _tag: "OutputSubscribed", taskId: b })?.inReplay, true)
     assert.isUndefined(table.takeReplayEnd())
     table.acknowledge({ _tag: "OutputSubscribed", taskId: a })
@@ -212,7 +221,7 @@ describe("subscriptions", () => {
     const table = Subscriptions.make(100)
     table.setInterest(Interest.output([a, b]))
     table.reset()
-    table.take(0)
+    take(table, 0)
     table.acknowledge({ _tag: "OutputSubscribed", taskId: b })
     assert.deepStrictEqual(table.expire(100), [])
     assert.strictEqual(table.takeReplayEnd(), 1)
@@ -223,7 +232,7 @@ describe("subscriptions", () => {
     const table = Subscriptions.make(100)
     table.setInterest(Interest.output([a, b]))
     table.reset()
-    table.take(0)
+    take(table, 0)
     table.acknowledge({ _tag: "OutputSubscribed", taskId: b })
     want(table, Interest.output(a), false)
     assert.strictEqual(table.takeReplayEnd(), 0)
@@ -232,13 +241,13 @@ describe("subscriptions", () => {
   it("does not confirm a key by the acknowledgement of a subscribe that an unsubscribe has followed", () => {
     const table = Subscriptions.make(100)
     want(table, Interest.output(a), true)
-    table.take(0)
+    take(table, 0)
     want(table, Interest.output(a), false)
     table.expire(100)
-    table.take(100)
+    take(table, 100)
     want(table, Interest.output(a), true)
     table.expire(200)
-    assert.deepStrictEqual(tags(table.take(200)), ["SubscribeOutput a"])
+    assert.deepStrictEqual(tags(take(table, 200)), ["SubscribeOutput a"])
     // Those of the first subscribe and of the unsubscribe arrive late.
     assert.isUndefined(table.acknowledge({ _tag: "OutputSubscribed", taskId: a }))
     table.acknowledge({ _tag: "OutputUnsubscribed", taskId: a })
@@ -250,23 +259,23 @@ describe("subscriptions", () => {
   it("returns no more messages than the limit, and the rest later", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.union(Interest.all, Interest.output([a, b])))
-    assert.deepStrictEqual(tags(table.take(0, 2)), ["SubscribeAll", "SubscribeOutput a"])
-    assert.deepStrictEqual(tags(table.take(0, 2)), ["SubscribeOutput b"])
+    assert.deepStrictEqual(tags(take(table, 0, 2)), ["SubscribeAll", "SubscribeOutput a"])
+    assert.deepStrictEqual(tags(take(table, 0, 2)), ["SubscribeOutput b"])
   })
 
   it("requests exactly the wanted keys after a reset", () => {
     const table = Subscriptions.make()
     table.setInterest(Interest.union(Interest.updates([a, b]), Interest.output(a)))
-    table.take(0)
+    take(table, 0)
     want(table, Interest.updates(b), false)
     table.reset()
-    assert.deepStrictEqual(tags(table.take(1)), ["Subscribe a", "SubscribeOutput a"])
+    assert.deepStrictEqual(tags(take(table, 1)), ["Subscribe a", "SubscribeOutput a"])
     assert.deepStrictEqual(table.current().confirmed, Interest.empty)
   })
 
   it("does not request the updates of single tasks while all are wanted, and does so again afterwards", () => {
     const table = Subscriptions.make()
-    const settle = () => table.take(0).map((message) => (table.acknowledge(answer(message)), message))
+    const settle = () => take(table, 0).map((message) => (table.acknowledge(answer(message)), message))
     table.setInterest(Interest.updates([a, b]))
     assert.deepStrictEqual(tags(settle()), ["Subscribe a", "Subscribe b"])
     want(table, Interest.all, true)
@@ -278,31 +287,31 @@ describe("subscriptions", () => {
   it("does not unsubscribe from all updates before those of a single task are requested again", () => {
     const table = Subscriptions.make()
     want(table, Interest.updates(a), true)
-    table.take(0)
+    take(table, 0)
     table.acknowledge({ _tag: "Subscribed", taskId: a })
     want(table, Interest.all, true)
-    assert.deepStrictEqual(tags(table.take(1)), ["SubscribeAll", "Unsubscribe a"])
+    assert.deepStrictEqual(tags(take(table, 1)), ["SubscribeAll", "Unsubscribe a"])
     want(table, Interest.all, false)
     table.acknowledge({ _tag: "SubscribedAll" })
     // The request for the task waits for the acknowledgement of its unsubscribe.
-    assert.deepStrictEqual(tags(table.take(2)), [])
+    assert.deepStrictEqual(tags(take(table, 2)), [])
     table.acknowledge({ _tag: "Unsubscribed", taskId: a })
-    assert.deepStrictEqual(tags(table.take(3)), ["Subscribe a", "UnsubscribeAll"])
+    assert.deepStrictEqual(tags(take(table, 3)), ["Subscribe a", "UnsubscribeAll"])
   })
 
   it("does not unsubscribe from a single task's updates before all are requested again", () => {
     const table = Subscriptions.make()
     want(table, Interest.all, true)
-    table.take(0)
+    take(table, 0)
     table.acknowledge({ _tag: "SubscribedAll" })
     table.setInterest(Interest.updates(a))
-    assert.deepStrictEqual(tags(table.take(1)), ["Subscribe a", "UnsubscribeAll"])
+    assert.deepStrictEqual(tags(take(table, 1)), ["Subscribe a", "UnsubscribeAll"])
     table.setInterest(Interest.all)
     table.acknowledge({ _tag: "Subscribed", taskId: a })
     // The task is no longer wanted by itself, but only its own subscription covers it.
-    assert.deepStrictEqual(tags(table.take(2)), [])
+    assert.deepStrictEqual(tags(take(table, 2)), [])
     table.acknowledge({ _tag: "UnsubscribedAll" })
-    assert.deepStrictEqual(tags(table.take(3)), ["SubscribeAll", "Unsubscribe a"])
+    assert.deepStrictEqual(tags(take(table, 3)), ["SubscribeAll", "Unsubscribe a"])
   })
 
   const Step = Schema.Union([
@@ -348,7 +357,7 @@ describe("subscriptions", () => {
     [Arbitrary.array(Arbitrary.schema(Late), { minLength: 10, maxLength: 60 }), Schema.Boolean],
     ([steps, named]) => {
       const table = Subscriptions.make(2)
-      const requests: Array<ClientMessage> = []
+      const requests: Array<ClientMessage.ClientMessage> = []
       const acknowledgements: Array<{ readonly message: Acknowledgement; readonly at: number }> = []
       const states = [Interest.empty]
       let now = 0
@@ -359,7 +368,7 @@ describe("subscriptions", () => {
             want(table, turn(Interest.empty, step.kind, TaskId.make(step.task), true), step.wanted)
             break
           case "Take":
-            requests.push(...table.take(now))
+            requests.push(...take(table, now))
             break
           case "Handle": {
             const message = requests.shift()
@@ -398,11 +407,11 @@ describe("subscriptions", () => {
       const table = Subscriptions.make(0)
       let wanted = Interest.empty
       let server = Interest.empty
-      let underWay: Array<ClientMessage> = []
+      let underWay: Array<ClientMessage.ClientMessage> = []
       let now = 0
-      const key = (message: ClientMessage) =>
+      const key = (message: ClientMessage.ClientMessage) =>
         `${message._tag.replace(/^Uns/, "S")} ${"taskId" in message ? message.taskId : ""}`
-      const apply = (message: ClientMessage) => {
+      const apply = (message: ClientMessage.ClientMessage) => {
         const kind = message._tag.endsWith("All") ? "all" : message._tag.endsWith("Output") ? "output" : "updates"
         const before = server
         server = turn(server, kind, "taskId" in message ? message.taskId : undefined, !message._tag.startsWith("Uns"))
@@ -412,8 +421,8 @@ describe("subscriptions", () => {
           }
         }
       }
-      const take = () => {
-        for (const message of table.take(now++)) {
+      const takeAll = () => {
+        for (const message of take(table, now++)) {
           assert.isFalse(
             underWay.some((other) => key(other) === key(message)),
             "two requests of one key under way"
@@ -441,7 +450,7 @@ describe("subscriptions", () => {
             table.setInterest(wanted)
             break
           case "Take":
-            take()
+            takeAll()
             break
           case "Acknowledge":
             acknowledge(step.named)
@@ -461,7 +470,7 @@ describe("subscriptions", () => {
         while (underWay.length > 0) acknowledge(true)
         // A bare acknowledgement counts for the oldest request, so a later one may be overdue.
         if (steps.some((step) => step._tag === "Expire")) table.expire(now)
-        take()
+        takeAll()
       }
       while (underWay.length > 0) acknowledge(true)
       const effective = wanted.all ? { ...wanted, updates: new Set<TaskId>() } : wanted

@@ -112,7 +112,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
 
   let state: LoopState<Extra> = { _tag: "Offline", dialAt: -Infinity, retryAfterUntil: -Infinity }
   let epoch = options.epoch ?? 0
-  let { pace } = options.settings
+  let { settings } = options
   let lastDialAt = -Infinity
   // When the last complete stretch ended. `undefined` before the first connection and during a complete stretch.
   let incompleteSince: number | undefined
@@ -190,7 +190,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
   const openSession = (next: number) =>
     Session.make<Resync, MeshEvent | Extra>({
       ...options,
-      settings: { ...options.settings, pace },
+      settings,
       epoch: next,
       onChanged: Effect.suspend(() => (hasChanges() ? publish(next) : Effect.void)),
       toBad: (error) => resync(next, { _tag: "BadFrame", error }),
@@ -255,8 +255,8 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
       const reason = isRequested ? new MeshError.ReconnectRequested() : end
       // Whether the server closed it because of the requests that were just sent.
       const slower =
-        isRateLimit(reason) && at - requests.lastAt <= paceWindow ? halvePace(pace, requests.sent) : undefined
-      pace = slower ?? pace
+        isRateLimit(reason) && at - requests.lastAt <= paceWindow ? halvePace(settings.pace, requests.sent) : undefined
+      if (slower !== undefined) settings = { ...settings, pace: slower }
       return yield* onEnd(reason, true, slower !== undefined)
     },
     (effect) => Effect.uninterruptible(effect)

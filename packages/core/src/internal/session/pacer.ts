@@ -38,7 +38,7 @@ export const make = ({ burst, requestsPerSecond }: PaceSettings = unlimited, sta
     },
     wait(now) {
       fill(now)
-      return whole() >= 1 ? 0 : ((1 - tokens) / requestsPerSecond) * 1000
+      return Math.max(0, ((1 - tokens) / requestsPerSecond) * 1000)
     }
   }
 }

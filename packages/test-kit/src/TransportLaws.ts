@@ -223,21 +223,28 @@ export const laws = {
     check: Effect.gen(function* () {
       const { advance, server } = yield* Harness
       const connection = yield* dial
-      const frames = 1024
+      const batches = 64
+      const batch = 16
       const payload = frameOfBytes(64 * 1024)
-      for (let n = 0; n < frames; n++) yield* server.send(payload, "text")
       // A socket that keeps reading drains the server. A socket that pauses does not, except for its pongs. The pause is
-      // longer than the heartbeat allows for silence, and must not end the connection.
-      let last = Number.POSITIVE_INFINITY
+      // longer than the heartbeat allows for silence, and must not end the connection. The server sends the next batch when
+      // it has delivered the last one: it counts a write as undelivered until all of the write is delivered, so one write
+      // of 64 MiB to a busy process that reads would look like a pause.
+      let sent = 0
       let still = 0
-      while (still < 20) {
-        const now = yield* server.undelivered
-        if (now === 0) return yield* broken(`${frames} frames of 64 KiB were read without a pull`)
-        still = now >= last ? still + 1 : 0
-        last = now
-        yield* advance("20 millis")
+      while (still < 80) {
+        if (sent === batches * batch) return yield* broken(`${sent} frames of 64 KiB were read without a pull`)
+        for (let n = 0; n < batch; n++) yield* server.send(payload, "text")
+        sent += batch
+        let last = Number.POSITIVE_INFINITY
+        let now = yield* server.undelivered
+        for (still = 0; now > 0 && still < 80; now = yield* server.undelivered) {
+          still = now >= last ? still + 1 : 0
+          last = now
+          yield* advance("5 millis")
+        }
       }
-      yield* take(connection, frames)
+      yield* take(connection, sent)
     })
   },
   interruptedPull: {

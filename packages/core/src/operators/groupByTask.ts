@@ -62,6 +62,16 @@ export interface GroupByTaskOptions extends RestartOptions {
   readonly terminal?: Selector<string> | undefined
 }
 
+/** The type of `groupByTask`, which can be used without a call in a pipe, called with options, or called data-first. */
+interface GroupByTask {
+  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | GroupByTaskOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, GroupByTaskOptions>,
+    options?: GroupByTaskOptions
+  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+    ? Stream.Stream<TaskEvents<A, E>, E, R>
+    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskEvents<A, E>, E, R>
+}
+
 /**
  * Splits the feed into a substream for each task.
  *
@@ -136,15 +146,7 @@ export interface GroupByTaskOptions extends RestartOptions {
  * @category shape
  * @since 0.1.0
  */
-export const groupByTask: {
-  /** Splits the feed into a substream for each task: see `groupByTask`. */
-  <Arg extends Stream.Stream<MeshEvent, unknown, unknown> | GroupByTaskOptions = {}>(
-    selfOrOptions?: Arg & NoUnknownOptions<Arg, GroupByTaskOptions>,
-    options?: GroupByTaskOptions
-  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-    ? Stream.Stream<TaskEvents<A, E>, E, R>
-    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<TaskEvents<A, E>, E, R>
-} = dual(
+export const groupByTask: GroupByTask = dual(
   isDataFirst,
   <A extends MeshEvent, E, R>(
     self: Stream.Stream<A, E, R>,

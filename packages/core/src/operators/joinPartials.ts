@@ -213,6 +213,16 @@ class Joiner {
   }
 }
 
+/** The type of `joinPartials`, which can be used without a call in a pipe, called with options, or called data-first. */
+interface JoinPartials {
+  <Arg extends Events | JoinPartialsOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, JoinPartialsOptions>,
+    options?: JoinPartialsOptions
+  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+    ? Stream.Stream<Joined<A>, E, R>
+    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Joined<A>, E, R>
+}
+
 /**
  * Joins the pieces of messages (output with `isPartial`) into whole messages.
  *
@@ -278,12 +288,7 @@ class Joiner {
  * @category text
  * @since 0.1.0
  */
-export const joinPartials: <Arg extends Events | JoinPartialsOptions = {}>(
-  selfOrOptions?: Arg & NoUnknownOptions<Arg, JoinPartialsOptions>,
-  options?: JoinPartialsOptions
-) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-  ? Stream.Stream<Joined<A>, E, R>
-  : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Joined<A>, E, R> = dual(
+export const joinPartials: JoinPartials = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: JoinPartialsOptions): Stream.Stream<MeshEvent, E, R> => {
     const settings = settingsOf(options)

@@ -267,6 +267,18 @@ const releaseOldest = (kinds: Map<string, Open>, out: Out): number => {
   return 0
 }
 
+/** The type of `lines`, which can be used without a call in a pipe, called with options, or called data-first. */
+interface LinesOperator {
+  <Arg extends Events | LinesOptions = {}, O extends LinesOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, LinesOptions>,
+    options?: O & NoUnknownOptions<O, LinesOptions>
+  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+    ? Stream.Stream<From<A, TaskOutput, TaskLine> | Extract<A, Kept<O>>, E, R>
+    : <A extends MeshEvent, E, R>(
+        self: Stream.Stream<A, E, R>
+      ) => Stream.Stream<From<A, TaskOutput, TaskLine> | Extract<A, Kept<Arg>>, E, R>
+}
+
 /**
  * Returns the text of each task, line by line.
  *
@@ -326,14 +338,7 @@ const releaseOldest = (kinds: Map<string, Open>, out: Out): number => {
  * @category text
  * @since 0.1.0
  */
-export const lines: <Arg extends Events | LinesOptions = {}, O extends LinesOptions = {}>(
-  selfOrOptions?: Arg & NoUnknownOptions<Arg, LinesOptions>,
-  options?: O & NoUnknownOptions<O, LinesOptions>
-) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-  ? Stream.Stream<From<A, TaskOutput, TaskLine> | Extract<A, Kept<O>>, E, R>
-  : <A extends MeshEvent, E, R>(
-      self: Stream.Stream<A, E, R>
-    ) => Stream.Stream<From<A, TaskOutput, TaskLine> | Extract<A, Kept<Arg>>, E, R> = dual(
+export const lines: LinesOperator = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: LinesOptions): Stream.Stream<TaskLine | Lifecycle, E, R> => {
     const settings = settingsOf(options)

@@ -49,6 +49,16 @@ const restartAfterOf = (options: RestartOptions | undefined): number =>
  */
 export interface OrderOptions extends MaxTasksOptions, RestartOptions {}
 
+/** The type of `dedupeUpdates`, which can be used without a call in a pipe, called with options, or called data-first. */
+interface DedupeUpdates {
+  <Arg extends Events | OrderOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, OrderOptions>,
+    options?: OrderOptions
+  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+    ? Stream.Stream<A, E, R>
+    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
+}
+
 /**
  * Drops updates that are not newer than an earlier update of the same task.
  *
@@ -98,12 +108,7 @@ export interface OrderOptions extends MaxTasksOptions, RestartOptions {}
  * @category order
  * @since 0.1.0
  */
-export const dedupeUpdates: <Arg extends Events | OrderOptions = {}>(
-  selfOrOptions?: Arg & NoUnknownOptions<Arg, OrderOptions>,
-  options?: OrderOptions
-) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-  ? Stream.Stream<A, E, R>
-  : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R> = dual(
+export const dedupeUpdates: DedupeUpdates = dual(
   isDataFirst,
   <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: OrderOptions): Stream.Stream<A, E, R> =>
     Stream.suspend(() => {
@@ -139,6 +144,16 @@ const marked = -1
  */
 const isGapOfUpdates = ({ reason }: Resync): boolean =>
   reason._tag === "Subscribed" ? reason.kind === "updates" : reason._tag !== "Started"
+
+/** The type of `markGaps`, which can be used without a call in a pipe, called with options, or called data-first. */
+interface MarkGaps {
+  <Arg extends Events | OrderOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, OrderOptions>,
+    options?: OrderOptions
+  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+    ? Stream.Stream<A | Resync, E, R>
+    : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A | Resync, E, R>
+}
 
 /**
  * Emits a `Resync` with the reason `VersionGap` before an update whose `version`
@@ -196,12 +211,7 @@ const isGapOfUpdates = ({ reason }: Resync): boolean =>
  * @category order
  * @since 0.1.0
  */
-export const markGaps: <Arg extends Events | OrderOptions = {}>(
-  selfOrOptions?: Arg & NoUnknownOptions<Arg, OrderOptions>,
-  options?: OrderOptions
-) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-  ? Stream.Stream<A | Resync, E, R>
-  : <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A | Resync, E, R> = dual(
+export const markGaps: MarkGaps = dual(
   isDataFirst,
   <A extends MeshEvent, E, R>(self: Stream.Stream<A, E, R>, options?: OrderOptions): Stream.Stream<A | Resync, E, R> =>
     Stream.unwrap(
@@ -279,6 +289,22 @@ interface Known {
   status: string | undefined
 }
 
+/** The type of `statusChanges`, which can be used without a call in a pipe, called with options, or called data-first. */
+interface StatusChanges {
+  <Arg extends Events | StatusChangesOptions = {}, O extends StatusChangesOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, StatusChangesOptions>,
+    options?: O & NoUnknownOptions<O, StatusChangesOptions>
+  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+    ? Stream.Stream<From<A, TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<O>>, E, R>
+    : <A extends MeshEvent, E, R>(
+        self: Stream.Stream<A, E, R>
+      ) => Stream.Stream<
+        From<A, TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<Arg>>,
+        E,
+        R
+      >
+}
+
 /**
  * Keeps the updates that change their task's status. Consecutive updates of a task
  * with the same status pass once.
@@ -330,39 +356,30 @@ interface Known {
  * @category order
  * @since 0.1.0
  */
-export const statusChanges: <Arg extends Events | StatusChangesOptions = {}, O extends StatusChangesOptions = {}>(
-  selfOrOptions?: Arg & NoUnknownOptions<Arg, StatusChangesOptions>,
-  options?: O & NoUnknownOptions<O, StatusChangesOptions>
-) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-  ? Stream.Stream<From<A, TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<O>>, E, R>
-  : <A extends MeshEvent, E, R>(
-      self: Stream.Stream<A, E, R>
-    ) => Stream.Stream<
-      From<A, TaskUpdated, StatusUpdated> | From<A, Restated, StatusRestated> | Extract<A, Kept<Arg>>,
-      E,
-      R
-    > = dual(isDataFirst, <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: StatusChangesOptions) =>
-  Stream.suspend(() => {
-    const tasks = recent<Known>(options)
-    const restartAfter = restartAfterOf(options)
-    let connections = 0
-    const isKept = keptBy(options)
-    return Stream.filter(self, (event) => {
-      if (event._tag !== "TaskUpdated" && event._tag !== "Restated") {
-        if (Versions.isNewConnection(event)) connections++
-        return isKept?.(event) === true
-      }
-      const { status, taskId, version } = event
-      const known = tasks.get(taskId) ?? { versions: undefined, status: undefined }
-      const before = known.versions
-      if (version !== undefined) known.versions = Versions.next(before, version, connections, restartAfter)
-      tasks.set(taskId, known)
-      if (version !== undefined && known.versions !== undefined && !Versions.isNewer(before, known.versions)) {
-        return false
-      }
-      if (status === undefined || status === known.status) return false
-      known.status = status
-      return true
+export const statusChanges: StatusChanges = dual(
+  isDataFirst,
+  <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: StatusChangesOptions) =>
+    Stream.suspend(() => {
+      const tasks = recent<Known>(options)
+      const restartAfter = restartAfterOf(options)
+      let connections = 0
+      const isKept = keptBy(options)
+      return Stream.filter(self, (event) => {
+        if (event._tag !== "TaskUpdated" && event._tag !== "Restated") {
+          if (Versions.isNewConnection(event)) connections++
+          return isKept?.(event) === true
+        }
+        const { status, taskId, version } = event
+        const known = tasks.get(taskId) ?? { versions: undefined, status: undefined }
+        const before = known.versions
+        if (version !== undefined) known.versions = Versions.next(before, version, connections, restartAfter)
+        tasks.set(taskId, known)
+        if (version !== undefined && known.versions !== undefined && !Versions.isNewer(before, known.versions)) {
+          return false
+        }
+        if (status === undefined || status === known.status) return false
+        known.status = status
+        return true
+      })
     })
-  })
 )

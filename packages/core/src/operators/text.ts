@@ -20,6 +20,18 @@ export interface TextOptions extends KeepOptions {
   readonly messageType?: Selector<string> | undefined
 }
 
+/** The type of `text`, which can be used without a call in a pipe, called with options, or called data-first. */
+interface TextOperator {
+  <Arg extends Events | TextOptions = {}, O extends TextOptions = {}>(
+    selfOrOptions?: Arg & NoUnknownOptions<Arg, TextOptions>,
+    options?: O & NoUnknownOptions<O, TextOptions>
+  ): [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
+    ? Stream.Stream<From<A, TaskOutput, string> | Extract<A, Kept<O>>, E, R>
+    : <A extends MeshEvent, E, R>(
+        self: Stream.Stream<A, E, R>
+      ) => Stream.Stream<From<A, TaskOutput, string> | Extract<A, Kept<Arg>>, E, R>
+}
+
 /**
  * Returns the text of the agents' messages.
  *
@@ -61,14 +73,7 @@ export interface TextOptions extends KeepOptions {
  * @category text
  * @since 0.1.0
  */
-export const text: <Arg extends Events | TextOptions = {}, O extends TextOptions = {}>(
-  selfOrOptions?: Arg & NoUnknownOptions<Arg, TextOptions>,
-  options?: O & NoUnknownOptions<O, TextOptions>
-) => [Arg] extends [Stream.Stream<infer A, infer E, infer R>]
-  ? Stream.Stream<From<A, TaskOutput, string> | Extract<A, Kept<O>>, E, R>
-  : <A extends MeshEvent, E, R>(
-      self: Stream.Stream<A, E, R>
-    ) => Stream.Stream<From<A, TaskOutput, string> | Extract<A, Kept<Arg>>, E, R> = dual(
+export const text: TextOperator = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: TextOptions) => {
     const isMeant = toPredicate(options?.messageType ?? "assistant")

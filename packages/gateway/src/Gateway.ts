@@ -12,6 +12,7 @@
  * @since 0.2.0
  */
 import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -36,7 +37,14 @@ import * as Sse from "./internal/sse.ts"
 import { monotonicMillis, timers } from "./internal/time.ts"
 import * as Upstream from "./internal/upstream.ts"
 
-export { InvalidPublicUrl, InvalidTls, ListenError, UnsafeOptions, type GatewayError } from "./GatewayError.ts"
+export {
+  InvalidOption,
+  InvalidPublicUrl,
+  InvalidTls,
+  ListenError,
+  UnsafeOptions,
+  type GatewayError
+} from "./GatewayError.ts"
 
 /**
  * Options of the connection to the server.
@@ -81,7 +89,7 @@ export interface Options extends Limits {
    * `allowPlaintextBeyondLoopback`. Defaults to `127.0.0.1`.
    */
   readonly host?: string | undefined
-  /** The port to listen on; 0 takes a free port. Defaults to 8787. */
+  /** The port to listen on, from 0 to 65535; 0 takes a free port. Defaults to 8787. */
   readonly port?: number | undefined
   /**
    * Further values of `Host` that are accepted, such as the name of a tunnel or of a proxy. A name
@@ -115,7 +123,8 @@ export interface Options extends Limits {
   readonly followAll?: boolean | undefined
   /**
    * A log of the same feed, which a `Relay` writes. With it, a client with `?since=<position>` receives everything
-   * after that position of the log, history first, without a seam: each frame has a `position`. The events at
+   * after that position of the log, history first, without a seam: each frame has a `position`. A position after the last
+   * entry is of another log: the client receives a `Resync` with reason `JoinedLate`, and continues with new entries. The events at
    * `/api/v1/mesh/tasks/events` come from the log too, and `Last-Event-ID` is a position; their header `x-makima-log: 1`
    * says so, and the dashboard then shows the history of a task. The board begins with the
    * newest update of each task in the log. Defaults to none.
@@ -126,6 +135,14 @@ export interface Options extends Limits {
   /** The page: files by their path. `/` is its start. Defaults to none. */
   readonly assets?: ReadonlyMap<string, Asset> | undefined
 }
+
+/**
+ * Options of a gateway that are read from configuration: a `Config` for each option.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface ConfigOptions extends Readonly<{ [K in keyof Options]?: Config.Config<Options[K]> }> {}
 
 /**
  * What the gateway counts.
@@ -213,6 +230,7 @@ export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Service, GatewayError.GatewayError, Socket.Socket | Scope.Scope> {
   const host = options.host ?? "127.0.0.1"
+  const requestedPort = yield* checkPort(options.port ?? 8787)
   yield* checkExposure(host, options)
   const publicUrl = yield* publicUrlOf(options.publicUrl)
   const settings = limits(options)
@@ -234,7 +252,7 @@ export const make = Effect.fnUntraced(function* (
     try: () => Server.make(options.tls),
     catch: (cause) => new GatewayError.InvalidTls({ cause })
   })
-  const port = yield* listen(server, host, options.port ?? 8787)
+  const port = yield* listen(server, host, requestedPort)
   const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`
   const access = Access.make({
     scheme,
@@ -332,6 +350,41 @@ export const make = Effect.fnUntraced(function* (
  */
 export const layer = (options?: Options): Layer.Layer<Gateway, GatewayError.GatewayError, Socket.Socket> =>
   Layer.effect(Gateway, make(options))
+
+/**
+ * Provides a gateway as a layer, with options from configuration. Requires the `Socket` of the server.
+ *
+ * **Example** (The port and the token from the environment)
+ *
+ * ```ts
+ * import * as Config from "effect/Config"
+ * import * as Layer from "effect/Layer"
+ * import * as Gateway from "@makima-stream/gateway/Gateway"
+ *
+ * const layer = Gateway.layerConfig({
+ *   port: Config.Int("GATEWAY_PORT"),
+ *   token: Config.Redacted("GATEWAY_TOKEN")
+ * })
+ * console.log(Layer.isLayer(layer)) // true
+ * ```
+ *
+ * @category layers
+ * @since 0.2.0
+ */
+export const layerConfig = (
+  options: ConfigOptions
+): Layer.Layer<Gateway, GatewayError.GatewayError | Config.ConfigError, Socket.Socket> =>
+  Layer.effect(
+    Gateway,
+    Effect.flatMap(Config.unwrap<Options>(options), (unwrapped) => make(unwrapped))
+  )
+
+const checkPort = (port: number): Effect.Effect<number, GatewayError.InvalidOption> =>
+  Number.isInteger(port) && port >= 0 && port <= 65_535
+    ? Effect.succeed(port)
+    : Effect.fail(
+        new GatewayError.InvalidOption({ option: "port", detail: `must be an integer from 0 to 65535, not ${port}` })
+      )
 
 /** A shorter token can be guessed. An empty one would match a header without a value. */
 const minTokenLength = 16

@@ -83,9 +83,29 @@ export class InvalidPublicUrl extends Schema.TaggedError<InvalidPublicUrl>(
 }
 
 /**
+ * An option has a value that makes no sense. The gateway was not started.
+ *
+ * @category errors
+ * @since 0.2.0
+ */
+export class InvalidOption extends Schema.TaggedError<InvalidOption>(
+  "@makima-stream/gateway/GatewayError/InvalidOption"
+)("InvalidOption", {
+  /** The name of the option. */
+  option: Schema.String,
+  /** What it must be. */
+  detail: Schema.String
+}) {
+  /** One line that names the option. */
+  override get message(): string {
+    return `The option "${this.option}" ${this.detail}`
+  }
+}
+
+/**
  * Every error of the gateway.
  *
  * @category errors
  * @since 0.2.0
  */
-export type GatewayError = ListenError | UnsafeOptions | InvalidTls | InvalidPublicUrl
+export type GatewayError = ListenError | UnsafeOptions | InvalidTls | InvalidPublicUrl | InvalidOption

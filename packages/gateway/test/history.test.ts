@@ -118,6 +118,21 @@ describe("a client with a position", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("receives a mark, and continues with new events, if its position is of another log", () =>
+    Effect.gen(function* () {
+      const { append, connect } = yield* setup()
+      for (let n = 1; n <= 3; n++) yield* append(updated("a", n))
+      const last = yield* connect("?since=3")
+      const other = yield* connect("?since=4")
+      yield* until(() => other.frames.length === 1)
+      yield* append(updated("a", 4))
+      yield* until(() => last.frames.length === 1 && other.frames.length === 2)
+      assert.deepInclude(other.frames[0], { type: "resync", position: 3, reason: { _tag: "JoinedLate" } } as never)
+      assert.deepInclude(other.frames[1], { type: "taskUpdated", position: 4 })
+      assert.deepInclude(last.frames[0], { type: "taskUpdated", position: 4 })
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("loses nothing when it is slow, and delays no other", () =>
     Effect.gen(function* () {
       const { append, connect, gateway } = yield* setup({ maxBufferedBytes: 100_000 })

@@ -17,6 +17,7 @@ export { decodeEvent, encodeEvent } from "./internal/codec.ts"
 export { isNewerUpdate, truncated } from "./internal/entries.ts"
 export { toWanted, type Wanted } from "./internal/filter.ts"
 export { fromRetention, type Limits } from "./internal/limits.ts"
+export { checkOptions, refuseOption } from "./internal/engineOptions.ts"
 export { read as readPages, type Page, type Pages } from "./internal/pages.ts"
 export { token } from "./internal/token.ts"
 

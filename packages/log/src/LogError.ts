@@ -127,12 +127,38 @@ export class TooLarge extends TaggedError<TooLarge>()("TooLarge", {
 }
 
 /**
+ * An option has a value that makes no sense. Nothing was opened or changed.
+ *
+ * @category reasons
+ * @since 0.2.0
+ */
+export class InvalidOption extends TaggedError<InvalidOption>()("InvalidOption", {
+  /** The name of the option. */
+  option: Schema.String,
+  /** What it must be. */
+  detail: Schema.String
+}) {
+  /** One line that names the option. */
+  override get message(): string {
+    return `The option "${this.option}" ${this.detail}`
+  }
+}
+
+/**
  * Every reason of a `LogError`.
  *
  * @category reasons
  * @since 0.2.0
  */
-export const LogErrorReason = Schema.Union([Unavailable, Full, Damaged, Fenced, UnsupportedVersion, TooLarge])
+export const LogErrorReason = Schema.Union([
+  Unavailable,
+  Full,
+  Damaged,
+  Fenced,
+  UnsupportedVersion,
+  TooLarge,
+  InvalidOption
+])
 
 /**
  * Every reason of a `LogError`.

@@ -13,7 +13,7 @@ import type * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import { randomName } from "./internal/lease.ts"
-import * as Bounds from "./internal/options.ts"
+import * as OptionsOf from "./internal/options.ts"
 import * as Runner from "./internal/relay/relay.ts"
 import type { LogError } from "./LogError.ts"
 import { MeshLog } from "./MeshLog.ts"
@@ -127,14 +127,14 @@ export const run = Effect.fnUntraced(function* <E, R>(
   options?: Options
 ): Effect.fn.Return<void, E | LogError, R | MeshLog> {
   const log = yield* MeshLog
-  const timeToLive = Bounds.millis("timeToLive", options?.timeToLive, { fallback: 10_000, min: 1000 })
-  const skew = Bounds.millis("skew", options?.skew, { fallback: 1000, min: 0 })
-  return yield* Runner.run(log, feed, {
-    lease: Bounds.name("lease", options?.lease ?? "relay"),
-    relay: options?.relay === undefined ? yield* randomName : Bounds.name("relay", options.relay),
-    timeToLive,
-    skew,
-    capacity: Bounds.count("capacity", options?.capacity, { fallback: 16_384, min: 1 }),
+  const random = yield* randomName
+  const settings = yield* OptionsOf.checked(() => ({
+    lease: OptionsOf.name("lease", options?.lease ?? "relay"),
+    relay: OptionsOf.name("relay", options?.relay ?? random),
+    timeToLive: OptionsOf.millis("timeToLive", options?.timeToLive, { fallback: 10_000, min: 1000 }),
+    skew: OptionsOf.millis("skew", options?.skew, { fallback: 1000, min: 0 }),
+    capacity: OptionsOf.count("capacity", options?.capacity, { fallback: 16_384, min: 1 }),
     status: options?.status
-  })
+  }))
+  return yield* Runner.run(log, feed, settings)
 })

@@ -138,9 +138,12 @@ export const make = (options: Options): Effect.Effect<Service, LogError, Scope.S
 export const makeEngine = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<LogEngine.LogEngine, LogError, Scope.Scope> {
-  const poll = OptionsOf.millis("pollInterval", options.pollInterval, { fallback: 50, min: 1 })
-  const busy = OptionsOf.millis("busyTimeout", options.busyTimeout, { fallback: 10_000, min: 1 })
-  const limits = Limits.fromRetention(options.retention)
+  const { busy, filename, limits, poll } = yield* OptionsOf.checked(() => ({
+    filename: OptionsOf.name("filename", options.filename),
+    poll: OptionsOf.millis("pollInterval", options.pollInterval, { fallback: 50, min: 1 }),
+    busy: OptionsOf.millis("busyTimeout", options.busyTimeout, { fallback: 10_000, min: 1 }),
+    limits: Limits.fromRetention(options.retention)
+  }))
   const faults = yield* Faults
   const clock = yield* Clock.Clock
   const now = () => clock.currentTimeMillisUnsafe()
@@ -162,10 +165,10 @@ export const makeEngine = Effect.fnUntraced(function* (
   const db = yield* Effect.acquireRelease(
     attempt(() =>
       Database.open({
-        filename: OptionsOf.name("file", options.filename),
+        filename,
         synchronous: options.synchronous === "normal" ? "normal" : "full",
         limits,
-        head: options.filename === ":memory:" ? Head.none : Head.make(options.filename),
+        head: filename === ":memory:" ? Head.none : Head.make(filename),
         markLoss: options.onLoss === "mark",
         maxPageCount: faults?.maxPageCount,
         at: faults?.at ?? (() => {})

@@ -383,7 +383,7 @@ describe("SqliteLog", () => {
           if (Exit.isFailure(exit)) {
             const [reason] = exit.cause.reasons
             assert.strictEqual(
-              reason?._tag === "Die" && reason.defect instanceof RangeError ? reason.defect.message : "",
+              reason?._tag === "Fail" && reason.error.reason._tag === "InvalidOption" ? reason.error.message : "",
               message
             )
           }

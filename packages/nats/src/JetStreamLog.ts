@@ -8,6 +8,7 @@
  * @since 0.2.0
  */
 import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -81,6 +82,14 @@ export interface Options {
 }
 
 /**
+ * Options of a log on JetStream that are read from configuration: a `Config` for each option.
+ *
+ * @category options
+ * @since 0.2.0
+ */
+export interface ConfigOptions extends Readonly<{ [K in keyof Options]?: Config.Config<Options[K]> }> {}
+
+/**
  * Opens a log on JetStream. The connection closes with the scope.
  *
  * **Details**
@@ -120,7 +129,7 @@ export interface Options {
  * @since 0.2.0
  */
 export const make = Effect.fnUntraced(function* (options?: Options): Effect.fn.Return<Service, LogError, Scope.Scope> {
-  const settings = normalise(options ?? {})
+  const settings = yield* LogEngine.checkOptions(() => normalise(options ?? {}))
   const nc = yield* Effect.acquireRelease(
     attempt(() => connect(settings.connection)),
     (nc) => Effect.promise(() => nc.close().catch(() => undefined))
@@ -174,12 +183,52 @@ export const make = Effect.fnUntraced(function* (options?: Options): Effect.fn.R
 })
 
 /**
- * Provides a log on JetStream.
+ * Provides a log on JetStream as a layer.
+ *
+ * **Example** (A week of the feed, on a cluster)
+ *
+ * ```ts
+ * import * as Layer from "effect/Layer"
+ * import * as JetStreamLog from "@makima-stream/nats/JetStreamLog"
+ *
+ * const layer = JetStreamLog.layer({
+ *   servers: ["nats://one:4222", "nats://two:4222", "nats://three:4222"],
+ *   replicas: 3,
+ *   retention: { maxAge: "7 days" }
+ * })
+ * console.log(Layer.isLayer(layer)) // true
+ * ```
  *
  * @category layers
  * @since 0.2.0
  */
 export const layer = (options?: Options): Layer.Layer<MeshLog, LogError> => Layer.effect(MeshLog, make(options))
+
+/**
+ * Provides a log on JetStream as a layer, with options from configuration.
+ *
+ * **Example** (The servers and the token from the environment)
+ *
+ * ```ts
+ * import * as Config from "effect/Config"
+ * import * as Layer from "effect/Layer"
+ * import * as JetStreamLog from "@makima-stream/nats/JetStreamLog"
+ *
+ * const layer = JetStreamLog.layerConfig({
+ *   servers: Config.String("NATS_URL"),
+ *   token: Config.Redacted("NATS_TOKEN")
+ * })
+ * console.log(Layer.isLayer(layer)) // true
+ * ```
+ *
+ * @category layers
+ * @since 0.2.0
+ */
+export const layerConfig = (options: ConfigOptions): Layer.Layer<MeshLog, LogError | Config.ConfigError> =>
+  Layer.effect(
+    MeshLog,
+    Effect.flatMap(Config.unwrap<Options>(options), (unwrapped) => make(unwrapped))
+  )
 
 // ---------------------------------------------------------------------------
 // settings
@@ -201,15 +250,13 @@ interface Settings {
 const millis = (name: string, input: Duration.Input | undefined, fallback: number): number => {
   if (input === undefined) return fallback
   const value = Duration.toMillis(Duration.fromInputUnsafe(input))
-  if (!(value > 0)) throw new RangeError(`The option "${name}" must be a time above 0, not ${value} ms`)
-  return value
+  return value > 0 ? value : LogEngine.refuseOption(name, `must be a time above 0, not ${value} ms`)
 }
 
 const normalise = (options: Options): Settings => {
   const { feed = "tasks", replicas = 1, servers } = options
-  if (feed === "") throw new TypeError('The option "feed" must not be empty')
-  if (replicas !== 1 && replicas !== 3 && replicas !== 5)
-    throw new RangeError('The option "replicas" must be 1, 3 or 5')
+  if (feed === "") return LogEngine.refuseOption("feed", "must be a non-empty string")
+  if (replicas !== 1 && replicas !== 3 && replicas !== 5) return LogEngine.refuseOption("replicas", "must be 1, 3 or 5")
   const limits = LogEngine.fromRetention(options.retention)
   const token = LogEngine.token(feed)
   return {

@@ -163,6 +163,7 @@ const toFailure = (error: Gateway.GatewayError): Failure => {
       )
     case "InvalidTls":
     case "InvalidPublicUrl":
+    case "InvalidOption":
       return usage(error.message)
   }
 }
@@ -218,6 +219,7 @@ export const run = Effect.fnUntraced(function* (given: Input) {
   const input = given.mock ? yield* mocked(given) : given
   const log = yield* openLog(input)
   const gateway = yield* start(input, log)
+  if (Option.isSome(input.replay) && !input.quiet) yield* Output.err("The gateway ends when the recording is over\n")
   yield* Effect.forkScoped(printLogins(gateway, input))
   const served = Stream.runDrain(Feed.untilOver(Stream.fromEffect(gateway.awaitFailure)))
   yield* log === undefined || Option.isNone(input.keep) ? served : Effect.raceFirst(served, relay(input, log))

@@ -57,14 +57,17 @@ export const make = Effect.fnUntraced(function* (
   name: string,
   options: ConsumerOptions | undefined
 ): Effect.fn.Return<Consumer, LogError, Scope.Scope> {
-  const partitions = Options.count("partitions", options?.partitions, { fallback: 16, min: 1, max: 256 })
-  const settings: Settings = {
-    prefix: `c/${token(Options.name("consumer", name))}/`,
-    member: options?.member === undefined ? yield* randomName : Options.name("member", options.member),
-    ttl: Options.millis("timeToLive", options?.timeToLive, { fallback: 10_000, min: 1000 }),
-    capacity: Options.count("capacity", options?.capacity, { fallback: 1024, min: 1 }),
-    filter: options?.filter
-  }
+  const random = yield* randomName
+  const { partitions, settings } = yield* Options.checked(() => ({
+    partitions: Options.count("partitions", options?.partitions, { fallback: 16, min: 1, max: 256 }),
+    settings: {
+      prefix: `c/${token(Options.name("name", name))}/`,
+      member: Options.name("member", options?.member ?? random),
+      ttl: Options.millis("timeToLive", options?.timeToLive, { fallback: 10_000, min: 1000 }),
+      capacity: Options.count("capacity", options?.capacity, { fallback: 1024, min: 1 }),
+      filter: options?.filter
+    }
+  }))
   const meta = yield* metaOf(engine, settings, { partitions, from: options?.from ?? { _tag: "Beginning" } })
   const membership = makeMembership(engine, settings, meta)
   yield* Effect.acquireRelease(membership.tick, () => Effect.ignore(membership.leave))

@@ -97,8 +97,10 @@ export const acquire = Effect.fnUntraced(function* (
   name: string,
   options: LeaseOptions | undefined
 ): Effect.fn.Return<Lease, LogError, Scope.Scope> {
-  const key = keyOf(Options.name("lease", name))
-  const ttl = Options.millis("timeToLive", options?.timeToLive, { fallback: 10_000, min: 1000 })
+  const { key, ttl } = yield* Options.checked(() => ({
+    key: keyOf(Options.name("name", name)),
+    ttl: Options.millis("timeToLive", options?.timeToLive, { fallback: 10_000, min: 1000 })
+  }))
   const poll = Math.min(100, ttl / 8)
   const delay = options?.delay ?? (() => 0)
   let freeSince: number | undefined

@@ -20,7 +20,8 @@ export interface Limits {
 }
 
 /**
- * Normalises a retention. Throws a `RangeError` for a limit that would keep nothing.
+ * Normalises a retention. Throws a `RangeError` that names the option for a limit that would keep
+ * nothing.
  *
  * **Example** (No limit but the age)
  *

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import * as Gateway from "../src/Gateway.ts"
 
@@ -21,8 +22,7 @@ describe("the options of a gateway", () => {
       const { url } = yield* Gateway.Gateway
       assert.match(url, /^http:\/\/127\.0\.0\.1:\d+$/)
     }).pipe(
-      Effect.provide(Gateway.layerConfig({ port: Config.Int("PORT") })),
-      Effect.provide(ScriptedMesh.layer()),
+      Effect.provide(Layer.provide(Gateway.layerConfig({ port: Config.Int("PORT") }), ScriptedMesh.layer())),
       Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({ PORT: 0 }))
     )
   )

@@ -53,7 +53,8 @@ export const millis = (
   range: { readonly fallback: number; readonly min: number }
 ): number => {
   if (value === undefined) return range.fallback
-  const time = Duration.toMillis(value)
+  // `Duration` takes `NaN` for zero.
+  const time = Number.isNaN(value) ? Number.NaN : Duration.toMillis(value)
   if (Number.isFinite(time) && time >= range.min) return time
   return refuse(option, `must be a finite time of at least ${range.min} ms, not ${time} ms`)
 }

@@ -1,10 +1,9 @@
 /**
  * Builds the JavaScript of the published package. `tsc` writes only the declarations.
  *
- * The time of an import grows with the number of files, so the modules are bundled into few: one chunk with what needs no
- * streams, one with the rest of what the root exports, and a file of a few lines for each public module, which exports from
- * the chunks. So each class and each service exists once, whatever a program imports. `RepairHttp` is not in the root, and
- * loads the HTTP modules of Effect, so it is a file of its own. See `docs/decisions/005-cost-of-an-import.md`.
+ * The time of an import grows with the number of files, so the modules are bundled into few: three chunks, and a file of a
+ * few lines for each public module, which exports from the chunks. Each class and each service exists once, whatever a program
+ * imports. See `docs/decisions/005-cost-of-an-import.md`.
  *
  * Run by `pnpm run build`.
  */
@@ -17,15 +16,28 @@ const core = resolve(import.meta.dirname, "..")
 const source = join(core, "src")
 const index = join(source, "index.ts")
 
-/** The modules that need no streams. A program that imports only these does not load the modules of Effect for streams. */
-const base = new Set(
-  ["ClientMessage", "DecodeError", "Endpoint", "Interest", "MeshError", "MeshEvent", "ServerMessage"]
-    .concat("TaskId", "TaskStatus", "internal/bounds")
-    .map((name) => join(source, `${name}.ts`))
-)
+/**
+ * The chunks, and the public modules in each: those that load the same modules of Effect, so that an import of one loads
+ * no others. A chunk contains what its modules import, too. A chunk of one public module is the file of that module.
+ * All other modules are in `feed`.
+ */
+const chunks: Readonly<Record<string, ReadonlyArray<string>>> = {
+  plain: ["Interest", "TaskStatus", "internal/bounds"],
+  MeshMetrics: ["MeshMetrics"],
+  ReconnectPolicy: ["ReconnectPolicy"],
+  schemas: ["ClientMessage", "DecodeError", "Endpoint", "MeshError", "MeshEvent", "ServerMessage", "TaskId"]
+}
 
-/** The modules that the root does not export. */
+/** The root, and what it does not export: `RepairHttp` loads the HTTP modules of Effect. Each is a file of its own. */
 const apart = new Set([index, join(source, "RepairHttp.ts")])
+
+const groups = [
+  ...Object.entries(chunks).map(([name, modules], i) => {
+    const files = new Set(modules.map((module) => join(source, `${module}.ts`)))
+    return { name, test: (id: string) => files.has(id), priority: 10 - i }
+  }),
+  { name: "feed", test: (id: string) => id.startsWith(source) && !apart.has(id) }
+]
 
 /** The root exports from the files of the public modules: a namespace of a chunk would keep the whole module in a bundle. */
 const root: Plugin = {
@@ -54,13 +66,7 @@ export const build = async (directory: string = join(core, "dist")): Promise<voi
     comments: { annotation: true, jsdoc: false, legal: false },
     minifyInternalExports: false,
     chunkFileNames: "chunks/[name].js",
-    codeSplitting: {
-      // A group takes the modules that its modules import, too.
-      groups: [
-        { name: "base", test: (id) => base.has(id), priority: 1 },
-        { name: "feed", test: (id) => id.startsWith(source) && !apart.has(id) }
-      ]
-    }
+    codeSplitting: { groups }
   })
   await bundle.close()
   for (const file of globSync("**/*.js{,.map}", { cwd: directory })) rmSync(join(directory, file))

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
-import { globSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, globSync, readFileSync, rmSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { promisify } from "node:util"
@@ -20,6 +20,8 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
 const prefix = pathToFileURL(`${directory}/`).href
 const published = (module: string): string => `${prefix}${module}.js`
+
+const chunks = ["plain", "schemas", "feed"].map((name) => `chunks/${name}`)
 
 /** The public modules, such as `MeshStream`. */
 const publicModules = (): ReadonlyArray<string> =>
@@ -89,21 +91,25 @@ describe("import of @makima-stream/core", () => {
     })
   )
 
-  it.live("loads the root, a file for each of its modules, and two chunks", () =>
+  it.live("loads the root, a file for each of its modules, and three chunks", () =>
     Effect.gen(function* () {
       const [core = []] = yield* modules(published("index"))
       const exported = publicModules().filter((name) => name !== "RepairHttp")
       // The time of an import grows with the number of files. `bench/` measures the time.
-      assert.sameMembers([...ofCore(core)], ["index", ...exported, "chunks/feed", "chunks/base"])
+      assert.sameMembers([...ofCore(core)], ["index", ...exported, ...chunks])
     })
   )
 
-  it.live("loads no streams for a module of codecs", () =>
+  it.live("loads for a module that needs no streams only its chunk and those before it", () =>
     Effect.gen(function* () {
-      const names = ["ClientMessage", "DecodeError", "Endpoint", "Interest", "MeshError", "MeshEvent", "ServerMessage"]
-      const loaded = (yield* modules("effect/Schema", ...names.map(published))).slice(1).flat()
-      assert.notInclude(ofCore(loaded), "chunks/feed")
-      assert.notInclude(ofEffect(loaded), "Stream")
+      const loaded = yield* modules(...["TaskStatus", "MeshMetrics", "ReconnectPolicy", "MeshEvent"].map(published))
+      const [status = [], metrics = [], policy = [], event = []] = loaded
+      assert.deepStrictEqual([...ofEffect(status)], ["Predicate", "Function", "Pipeable"])
+      assert.deepStrictEqual([...ofCore(status)], ["TaskStatus", "chunks/plain"])
+      assert.deepStrictEqual([...ofCore(metrics)], ["MeshMetrics"])
+      assert.deepStrictEqual([...ofCore(policy)], ["ReconnectPolicy"])
+      assert.deepStrictEqual([...ofCore(event)], ["MeshEvent", "chunks/schemas"])
+      assert.notInclude(ofEffect(loaded.flat()), "Stream")
     })
   )
 
@@ -114,10 +120,10 @@ describe("import of @makima-stream/core", () => {
     })
     assert.sameMembers(sources, [...new Set(sources)])
     assert.include(sources, resolve(import.meta.dirname, "../src/MeshError.ts"))
-    // What is in no map, must be in no file: the root and the public modules only export.
-    for (const file of globSync("*.js", { cwd: directory })) {
-      if (file !== "RepairHttp.js")
-        assert.match(readFileSync(`${directory}/${file}`, "utf8"), /^((import|export) .*\n)+$/)
+    // A file without a map only exports from others.
+    for (const file of globSync("**/*.js", { cwd: directory })) {
+      if (existsSync(`${directory}/${file}.map`)) continue
+      assert.match(readFileSync(`${directory}/${file}`, "utf8"), /^((import|export) .*\n)+$/, file)
     }
   })
 })
@@ -125,8 +131,8 @@ describe("import of @makima-stream/core", () => {
 describe("a bundle of @makima-stream/core", () => {
   it.live("contains nothing of a chunk that the program does not use", () =>
     Effect.gen(function* () {
-      for (const chunk of ["base", "feed"]) {
-        const code = `import ${JSON.stringify(`${directory}/chunks/${chunk}.js`)}`
+      for (const chunk of chunks) {
+        const code = `import ${JSON.stringify(`${directory}/${chunk}.js`)}`
         assert.strictEqual(yield* bundled(code, true), "", chunk)
       }
     })

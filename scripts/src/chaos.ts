@@ -65,9 +65,7 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
     // Each life of the server has its own range of numbers.
     const first = 1 + lives.length * 10_000_000
     lives.push({ file, killedAt: undefined })
-    const child = yield* Child.start("./chaos/server.ts", [String(port), file, String(first)]).pipe(
-      Scope.provide(scope)
-    )
+    const child = yield* Child.start("chaos/server", [String(port), file, String(first)]).pipe(Scope.provide(scope))
     return { child, port: Number(yield* Queue.take(child.lines)), stop: Scope.close(scope, Exit.void) }
   })
 
@@ -75,7 +73,7 @@ const run = Effect.fnUntraced(function* (options: { readonly seed: number; reado
   const { port } = server
   const proxy = yield* ChaosProxy.make({ target: port })
   yield* proxy.shape(calm)
-  const client = yield* Child.start("./chaos/client.ts", [proxy.url, `${directory}/client.jsonl`])
+  const client = yield* Child.start("chaos/client", [proxy.url, `${directory}/client.jsonl`])
 
   /** Waits for a line of the client. */
   const await_ = (tag: (typeof ClientLine.Type)["_tag"]) =>

@@ -25,7 +25,7 @@ const decode = Schema.decodeUnknownSync(Line)
 const flood = Effect.fnUntraced(function* (mode: "events" | "reconnects", count: number) {
   const { url } = yield* Server.start(mode, count)
   const consumer = yield* Child.start(
-    "./floods/consumer.ts",
+    "floods/consumer",
     [mode, url, String(count)],
     ["--expose-gc", "--disable-warning=ExperimentalWarning"]
   )

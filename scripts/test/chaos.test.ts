@@ -14,7 +14,7 @@ import { runCommand } from "../../packages/cli/test/support/command.ts"
 import { command } from "../src/chaos.ts"
 import * as History from "../src/chaos/history.ts"
 import * as Reports from "../src/chaos/reports.ts"
-import { runScript } from "./support/script.ts"
+import { withBundles } from "./support/script.ts"
 
 const Figures = Schema.fromJsonString(
   Schema.Struct({
@@ -75,7 +75,7 @@ describe("chaos", () => {
     "a server and a client in two processes, and a network that does everything to them, lose nothing unmarked",
     () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* runScript("chaos", ["--seed", "3"])
+        const { code, stderr, stdout } = yield* withBundles(runCommand(command, ["--seed", "3"]))
         assert.deepStrictEqual([code, stderr], [0, ""], stdout)
         const figures = Schema.decodeUnknownSync(Figures)(stdout.trimEnd().split("\n").at(-1))
         assert.isTrue(figures.clean)

@@ -6,6 +6,7 @@ import { runCommand } from "../../packages/cli/test/support/command.ts"
 import { command } from "../src/floods.ts"
 import * as Growth from "../src/floods/growth.ts"
 import * as Herd from "../src/floods/herd.ts"
+import { withBundles } from "./support/script.ts"
 
 const Figure = Schema.Record(Schema.String, Schema.Finite)
 const Figures = Schema.fromJsonString(
@@ -17,10 +18,8 @@ describe("floods", () => {
     "150,000 events and 400 reconnects leave nothing behind: heap, fibers, sockets, timers, handles and listeners stay",
     () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* runCommand(
-          command,
-          "--events 150000 --reconnects 400 --clients 20".split(" ")
-        )
+        const args = "--events 150000 --reconnects 400 --clients 20".split(" ")
+        const { code, stderr, stdout } = yield* withBundles(runCommand(command, args))
         assert.deepStrictEqual([code, stderr], [0, ""], stdout)
         const figures = Schema.decodeUnknownSync(Figures)(stdout.trimEnd().split("\n").at(-1))
         assert.isTrue(figures.clean)

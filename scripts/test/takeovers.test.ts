@@ -7,10 +7,10 @@ import * as TaskId from "@makima-stream/core/TaskId"
 import type { Entry } from "@makima-stream/log/MeshLog"
 import type { ServerLog } from "@makima-stream/test-kit/ServerLog"
 import { steps } from "../../packages/log/src/internal/sqlite/faults.ts"
-import { fileOf } from "../../packages/test-kit/test/support/programs.ts"
 import * as Engines from "../src/takeovers/engines.ts"
 import * as Judge from "../src/takeovers/judge.ts"
 import * as Team from "../src/takeovers/team.ts"
+import { withBundles } from "./support/script.ts"
 
 const a = TaskId.make("a")
 const output = (content: string) => ({ _tag: "TaskOutput", taskId: a, messageType: "assistant", content }) as const
@@ -66,8 +66,6 @@ describe("the judge of a kept log", () => {
   })
 })
 
-const relayFile = fileOf("scripts/src/takeovers/relay")
-
 describe("relays as processes", () => {
   for (const engine of ["sqlite", "jetstream"] as const) {
     it.live.skipIf(!Engines.isInstalled(engine))(
@@ -75,20 +73,20 @@ describe("relays as processes", () => {
       () =>
         Effect.gen(function* () {
           const faults = engine === "sqlite" ? (["kill", "stop"] as const) : (["kill", "stop", "cut"] as const)
-          const figures = yield* Team.run({ engine, count: faults.length, rate: 100, faults, relayFile })
+          const figures = yield* Team.run({ engine, count: faults.length, rate: 40, faults })
           const { disordered, doubled, lost, takeovers, unexpected, unmarked } = figures
           assert.deepStrictEqual(
             { takeovers, lost, unmarked, doubled, disordered, unexpected },
             { takeovers: faults.length, lost: 0, unmarked: 0, doubled: 0, disordered: 0, unexpected: 0 }
           )
           assert.isAbove(figures.sent, 100)
-        }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer))
+        }).pipe(Effect.scoped, withBundles, Effect.provide(NodeFileSystem.layer))
     )
   }
 
   it.live("leave a mark in place of what one of them missed when it was killed at a step of an append", () =>
     Effect.gen(function* () {
-      const team = yield* Team.make("sqlite", 100, relayFile)
+      const team = yield* Team.make("sqlite", 40)
       for (const step of steps) {
         const { child } = yield* team.start(step)
         yield* child.exited
@@ -101,6 +99,6 @@ describe("relays as processes", () => {
         { unmarked, doubled, disordered, unexpected },
         { unmarked: 0, doubled: 0, disordered: 0, unexpected: 0 }
       )
-    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer))
+    }).pipe(Effect.scoped, withBundles, Effect.provide(NodeFileSystem.layer))
   )
 })

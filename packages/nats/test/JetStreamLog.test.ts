@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import { TaskId } from "@makima-stream/core/TaskId"
 import type { LogError } from "@makima-stream/log/LogError"
 import * as MeshLog from "@makima-stream/log/MeshLog"
@@ -30,7 +31,15 @@ const contents = (entries: ReadonlyArray<MeshLog.Entry>): ReadonlyArray<string> 
 
 const readAll = (log: Log, options?: MeshLog.ReadOptions) => Stream.runCollect(log.read(options))
 
-const until = (isTrue: () => boolean) => Effect.repeat(Effect.yieldNow, { until: isTrue })
+/** A count that a test can wait for. */
+const makeCount = Effect.map(SubscriptionRef.make(0), (ref) => ({
+  set: (count: number) => SubscriptionRef.set(ref, count),
+  reaches: (count: number) =>
+    SubscriptionRef.changes(ref).pipe(
+      Stream.filter((current) => current >= count),
+      Stream.runHead
+    )
+}))
 
 const reasonOf = (exit: Exit.Exit<unknown, LogError>): string => {
   const error = Exit.findErrorOption(exit)
@@ -38,21 +47,23 @@ const reasonOf = (exit: Exit.Exit<unknown, LogError>): string => {
 }
 
 describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
+  const shared = Server.share()
+
   it.live("appends every batch once, in order, while its server is killed and started again", () =>
     Effect.gen(function* () {
       const server = yield* Server.start
       const log = yield* JetStreamLog.make({ servers: server.url, timeout: "1 second" })
-      let appended = 0
+      const appended = yield* makeCount
       const writing = yield* Effect.forkChild(
         Effect.gen(function* () {
           for (let n = 0; n < 6000; n += 200) {
             yield* log.append(outputs(n, n + 200))
-            appended = n + 200
+            yield* appended.set(n + 200)
           }
         })
       )
       for (const stop of [1000, 3000]) {
-        yield* until(() => appended >= stop)
+        yield* appended.reaches(stop)
         yield* server.restart
       }
       yield* Fiber.join(writing)
@@ -66,13 +77,14 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
       const options: JetStreamLog.Options = { servers: server.url, timeout: "1 second" }
       const [writer, reader] = [yield* JetStreamLog.make(options), yield* JetStreamLog.make(options)]
       const seen: Array<MeshLog.Entry> = []
+      const received = yield* makeCount
       const following = yield* reader.read({ follow: true }).pipe(
         Stream.take(300),
-        Stream.runForEach((entry) => Effect.sync(() => seen.push(entry))),
+        Stream.runForEach((entry) => received.set(seen.push(entry))),
         Effect.forkChild
       )
       yield* writer.append(outputs(0, 100))
-      yield* until(() => seen.length >= 100)
+      yield* received.reaches(100)
       yield* server.kill
       const appending = yield* Effect.forkChild(writer.append(outputs(100, 200)))
       yield* server.start
@@ -104,11 +116,8 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
 
   it.live("stores nothing of an append after another process has acquired its lease", () =>
     Effect.gen(function* () {
-      const server = yield* Server.start
-      const [one, two] = [
-        yield* JetStreamLog.make({ servers: server.url }),
-        yield* JetStreamLog.make({ servers: server.url })
-      ]
+      const options = yield* shared
+      const [one, two] = [yield* JetStreamLog.make(options), yield* JetStreamLog.make(options)]
       const scope = yield* Scope.make()
       const first = yield* Scope.provide(one.lease("relay"), scope)
       const append = yield* Effect.forkChild(Effect.exit(one.append(outputs(0, 20_000), { lease: first })))
@@ -130,8 +139,8 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
 
   it.live("keeps the marks of all tasks in their places for a reader of one task", () =>
     Effect.gen(function* () {
-      const server = yield* Server.start
-      const log = yield* JetStreamLog.make({ servers: server.url })
+      const options = yield* shared
+      const log = yield* JetStreamLog.make(options)
       const resync = (n: number): MeshLog.NewEvent => ({
         id: `mark ${n}`,
         event: { _tag: "Resync", epoch: n, reason: { _tag: "Reconnected", downMillis: n } }
@@ -152,7 +161,7 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
 
   it.live("has the newest update of a task as the last message of its subject, also after a late older one", () =>
     Effect.gen(function* () {
-      const server = yield* Server.start
+      const options = yield* shared
       const updates = (...versions: ReadonlyArray<number | undefined>): ReadonlyArray<MeshLog.NewEvent> =>
         versions.map((version, n) => ({
           id: `${version} ${n} ${versions.length}`,
@@ -160,10 +169,7 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
         }))
       const versionsOf = (entries: ReadonlyArray<MeshLog.Entry>) =>
         entries.map(({ event }) => (event._tag === "TaskUpdated" ? event.version : undefined))
-      const [one, two] = [
-        yield* JetStreamLog.make({ servers: server.url }),
-        yield* JetStreamLog.make({ servers: server.url })
-      ]
+      const [one, two] = [yield* JetStreamLog.make(options), yield* JetStreamLog.make(options)]
       yield* one.append(updates(1, 3, 2))
       // Another writer, which has to learn the version from the log.
       yield* two.append(updates(2, 1, 2, 3, 1))
@@ -176,8 +182,8 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
 
   it.live("skips an event in parts of which retention has removed some", () =>
     Effect.gen(function* () {
-      const server = yield* Server.start
-      const log = yield* JetStreamLog.make({ servers: server.url, retention: { maxEntries: 4 } })
+      const options = yield* shared
+      const log = yield* JetStreamLog.make({ ...options, retention: { maxEntries: 4 } })
       const large: MeshLog.NewEvent = {
         id: "large",
         event: { _tag: "TaskOutput", taskId: TaskId.make("a"), messageType: "raw", content: "x".repeat(3 << 20) }
@@ -192,8 +198,8 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
 
   it.live("accepts an id that no header can hold", () =>
     Effect.gen(function* () {
-      const server = yield* Server.start
-      const log = yield* JetStreamLog.make({ servers: server.url })
+      const options = yield* shared
+      const log = yield* JetStreamLog.make(options)
       const strange = (n: number): MeshLog.NewEvent => ({
         id: `u:日本\r\nx: ${n}`,
         event: { _tag: "ServerError", code: "ERROR", message: `${n}` }
@@ -206,8 +212,8 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
 
   it.live("has one update for each task in a snapshot, also while updates are appended", () =>
     Effect.gen(function* () {
-      const server = yield* Server.start
-      const log = yield* JetStreamLog.make({ servers: server.url })
+      const options = yield* shared
+      const log = yield* JetStreamLog.make(options)
       const ids = ["a", "b", "c", "d"]
       const round = (version: number): ReadonlyArray<MeshLog.NewEvent> =>
         ids.map((id) => ({
@@ -217,7 +223,7 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
       yield* log.append(round(0))
       let version = 0
       yield* Effect.forkScoped(Effect.forever(Effect.suspend(() => log.append(round(++version)))))
-      for (let n = 0; n < 50; n++) {
+      for (let n = 0; n < 20; n++) {
         const tasks = (yield* readAll(log, { from: MeshLog.lastPerTask })).map(({ event }) =>
           event._tag === "TaskUpdated" ? event.taskId : event._tag
         )

@@ -6,15 +6,15 @@ import * as JetStreamLog from "@makima-stream/nats/JetStreamLog"
 import { Faults } from "../src/internal/faults.ts"
 import * as Server from "./support/server.ts"
 
-/** Each law has a server of its own. */
+const shared = Server.share()
+
+/** Each law has a feed of its own. */
 const harness = Layer.effect(
   LogLaws.Harness,
   Effect.gen(function* () {
-    const { url } = yield* Server.start
-    // A name that has to be encoded in subjects.
-    const feed = "the laws"
+    const { feed, servers } = yield* shared
     const open: LogLaws.Harness["Service"]["open"] = (options) =>
-      JetStreamLog.make({ servers: url, feed, retention: options?.retention })
+      JetStreamLog.make({ servers, feed, retention: options?.retention })
     const steps: Readonly<Record<string, number>> = {
       "before the first message": 0,
       "after the first message": 1,

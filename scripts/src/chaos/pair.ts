@@ -60,11 +60,11 @@ export const run = Effect.fnUntraced(function* ({ both, keep, minutes }: Options
   const eventsFile = `${directory}/client.jsonl`
 
   const serverScope = yield* Scope.fork(yield* Effect.scope)
-  const server = yield* Child.start("./chaos/server.ts", ["0", logFile, "1"]).pipe(Scope.provide(serverScope))
+  const server = yield* Child.start("chaos/server", ["0", logFile, "1"]).pipe(Scope.provide(serverScope))
   const port = Number(yield* Queue.take(server.lines))
   const proxies = yield* Effect.forEach([1, 2], () => ChaosProxy.make({ target: port }))
   for (const proxy of proxies) yield* proxy.shape(calm)
-  const client = yield* Child.start("./chaos/pairClient.ts", [...proxies.map(({ url }) => url), eventsFile])
+  const client = yield* Child.start("chaos/pairClient", [...proxies.map(({ url }) => url), eventsFile])
 
   // -------------------------------------------------------------------------
   // reports of the client

@@ -65,11 +65,7 @@ export interface Team {
 }
 
 /** Starts the server and its feed: `rate` outputs a second, and an update of each task twice a second. */
-export const make = Effect.fnUntraced(function* (
-  engine: Engines.Engine,
-  rate: number,
-  relayFile = "./takeovers/relay.ts"
-) {
+export const make = Effect.fnUntraced(function* (engine: Engines.Engine, rate: number) {
   const scope = yield* Effect.scope
   const location = yield* Engines.make(engine)
   const log = yield* Engines.open(engine, location)
@@ -83,7 +79,7 @@ export const make = Effect.fnUntraced(function* (
       const proxy = engine === "sqlite" ? undefined : yield* Effect.orDie(ChaosProxy.make({ target: Number(location) }))
       const at = proxy === undefined ? location : String(proxy.port)
       const args = [engine, at, `relay-${++started}`, ...(killAt === undefined ? [] : [killAt])]
-      const child = yield* Child.start(relayFile, args, [], {
+      const child = yield* Child.start("takeovers/relay", args, [], {
         MAKIMA_API_URL: server.url,
         MAKIMA_API_KEY: "key"
       })
@@ -230,11 +226,9 @@ export const run = Effect.fnUntraced(function* (options: {
   readonly count: number
   readonly rate: number
   readonly faults: ReadonlyArray<Fault>
-  /** The file of the relay. Defaults to its source. */
-  readonly relayFile?: string
   readonly onTakeover?: (fault: Fault, millis: number) => Effect.Effect<void>
 }) {
-  const team = yield* make(options.engine, options.rate, options.relayFile)
+  const team = yield* make(options.engine, options.rate)
   for (let n = 0; n < 3; n++) yield* team.start()
   const by: Record<string, number> = {}
   const times: Array<number> = []

@@ -1,14 +1,7 @@
-/** Runs a program of `scripts/src` as a process, as a person starts it. */
+/** Runs the processes of a script from their bundles. */
 import * as Effect from "effect/Effect"
-import { execFile } from "node:child_process"
-import { fileURLToPath } from "node:url"
+import { directory } from "../../../packages/test-kit/test/support/programs.ts"
+import * as Child from "../../src/child.ts"
 
-/** Runs a script to its end. The process is killed when the effect is interrupted. */
-export const runScript = (name: string, args: ReadonlyArray<string>) =>
-  Effect.callback<{ readonly code: number; readonly stdout: string; readonly stderr: string }>((resume) => {
-    const path = fileURLToPath(new URL(`../../src/${name}.ts`, import.meta.url))
-    const child = execFile(process.execPath, [path, ...args], (_, stdout, stderr) => {
-      resume(Effect.succeed({ code: child.exitCode ?? 128, stdout, stderr }))
-    })
-    return Effect.sync(() => child.kill())
-  })
+/** Provides the bundles of the modules that a script runs as processes. `programs.ts` lists them. */
+export const withBundles = Effect.provideService(Child.FileOf, (module) => `${directory}scripts/src/${module}.js`)

@@ -39,8 +39,7 @@ Chromium.describeInChromium("MeshSocket in Chromium", (test) => {
       const server = yield* MockMeshServer.make()
       const network = yield* ChaosProxy.make({ target: server.port })
       const site = yield* Site.serve(yield* Site.bundle("feed.ts"))
-      const context = yield* Chromium.newContext()
-      const page = yield* Effect.promise(() => context.newPage())
+      const page = yield* Chromium.newPage
       const problems = Chromium.watch(page)
       const parameters = new URLSearchParams({
         feed: network.url,

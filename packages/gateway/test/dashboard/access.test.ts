@@ -10,11 +10,11 @@ Chromium.describeInChromium("access to the dashboard", (test) => {
       const world = yield* World.make()
       yield* world.server.emit(World.updated("a-task", 1))
       const url = yield* world.login("/?ignored=1")
-      const { context, page, problems } = yield* World.visit(url)
+      const { page, problems } = yield* World.visit(url)
       yield* Effect.promise(() => page.getByText("a-task").first().waitFor())
       assert.strictEqual(page.url(), `${world.url}/?ignored=1`)
 
-      const [cookie, ...others] = yield* Effect.promise(() => context.cookies())
+      const [cookie, ...others] = yield* Effect.promise(() => page.context().cookies())
       assert.deepStrictEqual([others, cookie?.httpOnly, cookie?.sameSite, cookie?.expires], [[], true, "Strict", -1])
       assert.strictEqual(yield* Effect.promise(() => page.evaluate(() => document.cookie)), "")
       assert.deepStrictEqual(problems.said, [])
@@ -30,7 +30,7 @@ Chromium.describeInChromium("access to the dashboard", (test) => {
     Effect.gen(function* () {
       const world = yield* World.make()
       yield* world.server.emit(World.updated("a-task", 1))
-      const { context, page } = yield* World.open(world)
+      const { page } = yield* World.open(world)
       const status = (text: string) =>
         page.getByRole("status", { name: "Connection" }).filter({ hasText: text }).waitFor()
       yield* Effect.promise(() => page.getByText("a-task").first().waitFor())
@@ -47,7 +47,7 @@ Chromium.describeInChromium("access to the dashboard", (test) => {
       yield* World.screenshot(page, "access-sign-in")
       const url = yield* world.login()
       yield* Effect.promise(async () => {
-        const other = await context.newPage()
+        const other = await page.context().newPage()
         await other.goto(url)
         await status("Online")
       })
@@ -58,9 +58,8 @@ Chromium.describeInChromium("access to the dashboard", (test) => {
   test("a browser without a cookie receives no page, and is told what to do", () =>
     Effect.gen(function* () {
       const world = yield* World.make()
-      const context = yield* Chromium.newContext()
+      const page = yield* Chromium.newPage
       yield* Effect.promise(async () => {
-        const page = await context.newPage()
         const answer = await page.goto(world.url)
         assert.strictEqual(answer?.status(), 401)
         await page.getByText("Open the URL that the gateway has printed").waitFor()

@@ -2,7 +2,6 @@
 import { assert } from "@effect/vitest"
 import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import * as LogError from "@makima-stream/log/LogError"
-import * as MemoryLog from "@makima-stream/log/MemoryLog"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Page } from "playwright-core"
@@ -21,15 +20,6 @@ const order = async (page: Page, texts: ReadonlyArray<string>): Promise<Readonly
   return entries.flatMap((entry) => texts.filter((wanted) => entry.includes(wanted)))
 }
 
-/** A log, and how to append to it. */
-const makeLog = Effect.gen(function* () {
-  const log = yield* MemoryLog.make()
-  let id = 0
-  const append = (events: ReadonlyArray<MeshEvent>) =>
-    Effect.orDie(log.append(events.map((event) => ({ id: `${id++}`, event }))))
-  return { append, log }
-})
-
 const past: ReadonlyArray<MeshEvent> = [
   World.updated("past", 1),
   World.output("past", "I begin.", { isPartial: true }),
@@ -44,7 +34,7 @@ const past: ReadonlyArray<MeshEvent> = [
 Chromium.describeInChromium("a transcript of a gateway with a log", (test) => {
   test("of a task that ended before the page was opened is whole, in order, and once", () =>
     Effect.gen(function* () {
-      const { append, log } = yield* makeLog
+      const { append, log } = yield* World.makeLog
       yield* append(past)
       const world = yield* World.make({ gateway: { log } })
       const { page, problems } = yield* World.open(world, { path: "/#/task/past" })
@@ -60,7 +50,7 @@ Chromium.describeInChromium("a transcript of a gateway with a log", (test) => {
 
   test("continues live without a seam, also after a cut, with each entry once", () =>
     Effect.gen(function* () {
-      const { append, log } = yield* makeLog
+      const { append, log } = yield* World.makeLog
       const world = yield* World.make({ gateway: { log } })
       const say = (text: string) => {
         const message = World.output("live", text)
@@ -83,7 +73,7 @@ Chromium.describeInChromium("a transcript of a gateway with a log", (test) => {
 
   test("reads nothing while the page is hidden, and continues where it was when the page is visible again", () =>
     Effect.gen(function* () {
-      const { append, log } = yield* makeLog
+      const { append, log } = yield* World.makeLog
       yield* append([World.updated("a", 1), World.output("a", "Said before.")])
       const world = yield* World.make({ gateway: { log } })
       const { page } = yield* World.open(world, { path: "/#/task/a" })
@@ -112,7 +102,7 @@ Chromium.describeInChromium("a transcript of a gateway with a log", (test) => {
 
   test("says that the log failed, and shows what the page receives itself", () =>
     Effect.gen(function* () {
-      const { log } = yield* makeLog
+      const { log } = yield* World.makeLog
       const reason = new LogError.Unavailable({ cause: "the disk is gone" })
       const failing = { ...log, read: () => Stream.fail(new LogError.LogError({ reason })) }
       const world = yield* World.make({ gateway: { log: failing } })

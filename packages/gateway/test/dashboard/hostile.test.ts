@@ -33,9 +33,9 @@ Chromium.describeInChromium("hostile content in the dashboard", (test) => {
     Effect.gen(function* () {
       // A page that is slow to read a line of 1 MB loses nothing of it here.
       const world = yield* World.make({ gateway: { maxBufferedBytes: 64 << 20 } })
-      const { context, page, problems } = yield* World.open(world)
+      const { page, problems } = yield* World.open(world)
       yield* Effect.promise(() =>
-        context.addInitScript(() => {
+        page.addInitScript(() => {
           const seen: Array<string> = []
           Object.assign(globalThis, { violated: seen })
           addEventListener("securitypolicyviolation", ({ violatedDirective }) => seen.push(violatedDirective))
@@ -98,7 +98,7 @@ Chromium.describeInChromium("hostile content in the dashboard", (test) => {
         const violated = await page.evaluate(() => (globalThis as unknown as { readonly violated: unknown }).violated)
         assert.deepStrictEqual(violated, [])
         for (const width of World.widths) {
-          await page.setViewportSize({ width, height: 800 })
+          await View.resize(page, width, "dark")
           assert.isAtMost(await View.overflow(page), 0, `${width} px`)
         }
         // Control characters and marks of direction have no effect.

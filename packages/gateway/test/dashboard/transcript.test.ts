@@ -49,29 +49,29 @@ Chromium.describeInChromium("a transcript of the dashboard", (test) => {
         await page.getByText("Readable.from(lines(rows))").first().waitFor()
       })
       for (const colorScheme of World.themes) {
-        yield* Effect.promise(() => page.emulateMedia({ colorScheme }))
         for (const width of World.widths) {
-          yield* Effect.promise(() => page.setViewportSize({ width, height: 800 }))
+          yield* Effect.promise(() => View.resize(page, width, colorScheme))
           yield* World.screenshot(page, `transcript-${width}-${colorScheme}`)
           assert.isAtMost(yield* Effect.promise(() => View.overflow(page)), 0, `${width} px`)
         }
-        assert.deepStrictEqual(yield* Effect.promise(() => View.violations(page)), [], colorScheme)
+        const violations = yield* Effect.promise(() => View.violations(page, World.rulesOf(colorScheme)))
+        assert.deepStrictEqual(violations, [], colorScheme)
       }
       assert.deepStrictEqual(problems.said, [])
     }))
 
   test("of 10,000 lines scrolls from its end to its start and back with few elements, and follows the newest line", () =>
     Effect.gen(function* () {
-      const world = yield* World.make()
+      const { append, log } = yield* World.makeLog
+      const world = yield* World.make({ gateway: { log } })
+      const line = (n: number) => World.output("long", `This is line ${n} of the transcript.`)
+      yield* append([World.updated("long", 1), ...Array.from({ length: 10_000 }, (_, n) => line(n + 1))])
       const { page, problems } = yield* World.open(world, { path: "/#/task/long" })
       yield* world.server.emit(World.updated("long", 1))
       yield* World.followed(world, ["long"])
-      const line = (n: number) => `This is line ${n} of the transcript.`
-      for (let n = 1; n <= 10_000; n += 500) {
-        yield* world.server.emitAll(Array.from({ length: 500 }, (_, k) => World.output("long", line(n + k))))
-      }
+      const say = (n: number) => Effect.runPromise(Effect.andThen(world.server.emit(line(n)), append([line(n)])))
       yield* Effect.promise(async () => {
-        const visible = (n: number) => transcript(page).getByText(line(n), { exact: true })
+        const visible = (n: number) => transcript(page).getByText(line(n).content, { exact: true })
         await visible(10_000).waitFor()
         assert.isBelow(await View.elements(page), 1500)
         await page.keyboard.press("Home")
@@ -88,7 +88,7 @@ Chromium.describeInChromium("a transcript of the dashboard", (test) => {
         )
         // The reader has scrolled up: what arrives does not move the page.
         const before = await settled(page)
-        await Effect.runPromise(world.server.emit(World.output("long", line(10_001))))
+        await say(10_001)
         await page
           .getByRole("button", { name: /Jump to the newest/ })
           .filter({ hasText: "1 new" })
@@ -96,7 +96,7 @@ Chromium.describeInChromium("a transcript of the dashboard", (test) => {
         assert.approximately(await settled(page), before, 2)
         await page.keyboard.press("End")
         await visible(10_001).waitFor()
-        await Effect.runPromise(world.server.emit(World.output("long", line(10_002))))
+        await say(10_002)
         await visible(10_002).waitFor()
       })
       assert.deepStrictEqual(problems.said, [])

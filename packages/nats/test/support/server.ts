@@ -4,7 +4,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import { afterAll } from "@effect/vitest"
 
 /** Whether a NATS server is installed. `.ci/run` installs it. */
 export const isInstalled = spawnSync("nats-server", ["--version"]).status === 0
@@ -71,3 +73,16 @@ export const startWith = Effect.fnUntraced(function* (
 
 /** Starts a server on a free port. The scope ends it and removes its store. */
 export const start: Effect.Effect<Server, never, Scope.Scope> = startWith(undefined)
+
+/**
+ * Defines a server that the tests of a file share, started by the first one and ended after the last one. Returns an effect
+ * of the options of a log with a feed of its own, which no other test reads.
+ */
+export const share = (): Effect.Effect<{ readonly servers: string; readonly feed: string }> => {
+  const scope = Scope.makeUnsafe()
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+  const server = Effect.runSync(Effect.cached(Scope.provide(start, scope)))
+  let feeds = 0
+  // A name that has to be encoded in subjects.
+  return Effect.map(server, ({ url }) => ({ servers: url, feed: `the feed ${++feeds}` }))
+}

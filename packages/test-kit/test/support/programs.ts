@@ -28,6 +28,9 @@ export const programs = [
   "packages/node/test/fixtures/fuzzed",
   "packages/node/test/fixtures/secret",
   "packages/node/test/fixtures/shutdown",
+  "scripts/src/chaos/client",
+  "scripts/src/chaos/server",
+  "scripts/src/floods/consumer",
   "scripts/src/takeovers/relay"
 ] as const
 

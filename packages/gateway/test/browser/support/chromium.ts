@@ -1,12 +1,12 @@
 /**
- * Debian's Chromium, where it is installed. One process serves all tests of a file; each test has a profile of its own.
- * Playwright only drives it, and downloads no browser.
+ * Debian's Chromium, where it is installed. Playwright only drives it, and downloads no browser.
+ *
+ * A worker of Vitest starts one browser, and its tests run one after the other in one context of it: a new context takes a
+ * second of CPU time, a new page a fifth of that. Each test has pages of its own and starts without cookies.
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { describe, it, layer, type Vitest } from "@effect/vitest"
+import { describe, it, type Vitest } from "@effect/vitest"
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core"
 import { executable } from "./executable.ts"
 
@@ -14,7 +14,7 @@ export const missing =
   "Chromium is not installed: `apt-get install chromium`, or set CHROMIUM to its path. .ci/run installs it"
 
 /** Ends a wait that would never end. No wait takes this long, however busy the machine is. */
-export const patience = 60_000
+export const patience = 240_000
 
 const flags = [
   "--disable-gpu",
@@ -23,60 +23,75 @@ const flags = [
   "--disable-component-update",
   "--disable-sync",
   // `/dev/shm` is small in containers.
-  "--disable-dev-shm-usage"
+  "--disable-dev-shm-usage",
+  // A page of the browser itself that every new window would load.
+  "--disable-features=WebUIOmniboxPopup"
 ]
 
-/** A running browser. */
-export class Chromium extends Context.Service<Chromium, Browser>()("@makima-stream/gateway/test/Chromium") {}
+const defaults: BrowserContextOptions = { viewport: { width: 1280, height: 800 }, timezoneId: "UTC" }
 
-const launch = Effect.gen(function* () {
-  const executablePath = executable
-  if (executablePath === undefined) return yield* Effect.die(new Error(missing))
-  // Loaded only where there is a browser: it takes a while.
-  const { chromium } = yield* Effect.promise(() => import("playwright-core"))
-  return yield* Effect.acquireRelease(
-    Effect.promise(() =>
-      chromium.launch({
-        executablePath,
-        chromiumSandbox: false,
-        args: flags,
-        timeout: patience
-      })
-    ),
-    (browser) => Effect.promise(() => browser.close())
+const makeContext = async (browser: Browser, options?: BrowserContextOptions): Promise<BrowserContext> => {
+  const context = await browser.newContext({ ...defaults, ...options })
+  context.setDefaultTimeout(patience)
+  return context
+}
+
+/** The browser of this worker, started by the first test. Playwright ends it with the process. */
+const browser = Effect.runSync(
+  Effect.cached(
+    Effect.promise(async () => {
+      if (executable === undefined) throw new Error(missing)
+      // Loaded only where there is a browser: it takes a while.
+      const { chromium } = await import("playwright-core")
+      return chromium.launch({ executablePath: executable, chromiumSandbox: false, args: flags, timeout: patience })
+    })
   )
-})
+)
 
-export const live = Layer.effect(Chromium, launch)
+/** The context of this worker, with an empty page: without any page its window would close. */
+const shared = Effect.runSync(
+  Effect.cached(
+    Effect.flatMap(browser, (browser) =>
+      Effect.promise(async () => {
+        const context = await makeContext(browser)
+        return { context, empty: await context.newPage() }
+      })
+    )
+  )
+)
 
 /** Tests that need Chromium. Where it is missing they are skipped, and say so. */
-export const describeInChromium = (
-  name: string,
-  tests: (test: Vitest.Tester<Chromium | Scope.Scope>) => void
-): void => {
+export const describeInChromium = (name: string, tests: (test: Vitest.Tester<Scope.Scope>) => void): void => {
   if (executable === undefined) {
     console.warn(`skipped: ${name}. ${missing}`)
     describe(name, () => it("needs Chromium", (context) => context.skip(missing)))
     return
   }
   // Sockets, timers and frames of the browser run in real time, so the tests run on the live clock.
-  layer(live, { excludeTestServices: true, timeout: patience })(name, ({ effect }) => tests(effect))
+  describe(name, () => tests(it.live))
 }
 
-/** A profile of its own: cookies and storage are those of one test. */
-export const newContext = (
-  options?: BrowserContextOptions
-): Effect.Effect<BrowserContext, never, Chromium | Scope.Scope> =>
-  Effect.flatMap(Chromium, (browser) =>
-    Effect.acquireRelease(
-      Effect.promise(async () => {
-        const context = await browser.newContext(options)
-        context.setDefaultTimeout(patience)
-        return context
-      }),
-      (context) => Effect.promise(() => context.close())
-    )
+/** A browser context of its own, for what would stay in the shared one: options, or the clock of the page. */
+export const newContext = (options?: BrowserContextOptions): Effect.Effect<BrowserContext, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.flatMap(browser, (browser) => Effect.promise(() => makeContext(browser, options))),
+    (context) => Effect.promise(() => context.close())
   )
+
+/** A page in the shared context. The scope closes it, every other page of the test, and removes the cookies. */
+export const newPage: Effect.Effect<Page, never, Scope.Scope> = Effect.map(
+  Effect.acquireRelease(
+    Effect.flatMap(shared, ({ context, empty }) =>
+      Effect.promise(async () => ({ context, empty, page: await context.newPage() }))
+    ),
+    ({ context, empty }) =>
+      Effect.promise(async () => {
+        for (const page of context.pages()) if (page !== empty) await page.close()
+        await context.clearCookies()
+      })
+  ),
+  ({ page }) => page
+)
 
 /** Everything that a page should not do. */
 export interface Problems {

@@ -63,15 +63,26 @@ export const overflow = (page: Page): Promise<number> =>
 /** The number of elements of the page. */
 export const elements = (page: Page): Promise<number> => page.evaluate(() => document.querySelectorAll("*").length)
 
-interface WithAxe {
-  readonly axe: typeof axe
+/** Changes the size of the window and the theme, and waits until the page has drawn itself twice. */
+export const resize = async (page: Page, width: number, colorScheme: "dark" | "light"): Promise<void> => {
+  await page.emulateMedia({ colorScheme })
+  await page.setViewportSize({ width, height: 800 })
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
 }
 
-/** What axe-core finds, in words. */
-export const violations = async (page: Page): Promise<ReadonlyArray<string>> => {
-  await page.evaluate(axe.source)
-  // The source of axe has just defined this variable.
-  const { violations }: AxeResults = await page.evaluate(() => (globalThis as unknown as WithAxe).axe.run())
+interface WithAxe {
+  readonly axe?: typeof axe
+}
+
+/** What axe-core finds, in words. `rules` are the names of the only rules to check. Defaults to all. */
+export const violations = async (page: Page, rules?: ReadonlyArray<string>): Promise<ReadonlyArray<string>> => {
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe.source)
+  const { violations } = await page.evaluate(async (rules): Promise<AxeResults> => {
+    // The source of axe defines this variable.
+    const { axe } = globalThis as unknown as WithAxe
+    if (axe === undefined) throw new Error("axe-core is not loaded")
+    return axe.run({ resultTypes: ["violations"], ...(rules === undefined ? {} : { runOnly: Array.from(rules) }) })
+  }, rules)
   return violations.flatMap(({ id, impact, nodes }) =>
     nodes.map(({ failureSummary, target }) => `${impact}: ${id}: ${target.join(" ")}: ${failureSummary}`)
   )

@@ -2,8 +2,10 @@
  * The dashboard in Chromium: a mock server, a gateway with the built page, and a browser that has signed in. Between the
  * browser and the gateway, and between the gateway and the server, there is a proxy that can cut.
  */
+import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as TaskId from "@makima-stream/core/TaskId"
+import * as MemoryLog from "@makima-stream/log/MemoryLog"
 import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as ChaosProxy from "@makima-stream/test-kit/ChaosProxy"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
@@ -11,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import type { BrowserContextOptions, Page } from "playwright-core"
+import type { Page } from "playwright-core"
 import { mkdirSync } from "node:fs"
 import { join, resolve } from "node:path"
 import * as Build from "../../../scripts/dashboard.ts"
@@ -23,6 +25,10 @@ export const policy = { schedule: Schedule.spaced("50 millis"), minDelay: 1 }
 
 export const widths = [1280, 768, 390] as const
 export const themes = ["dark", "light"] as const
+
+/** The rules of accessibility to check in a theme: all in the first one. The other theme differs in its colours only. */
+export const rulesOf = (theme: (typeof themes)[number]): ReadonlyArray<string> | undefined =>
+  theme === themes[0] ? undefined : ["color-contrast", "link-in-text-block"]
 
 export interface Options {
   readonly gateway?: Gateway.Options
@@ -77,6 +83,15 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
 
 export type World = Effect.Success<ReturnType<typeof make>>
 
+/** A log for the gateway, and a function that appends to it. */
+export const makeLog = Effect.gen(function* () {
+  const log = yield* MemoryLog.make()
+  let id = 0
+  const append = (events: ReadonlyArray<MeshEvent>) =>
+    Effect.orDie(log.append(events.map((event) => ({ id: `${id++}`, event }))))
+  return { append, log }
+})
+
 /** Waits until the server sends the output of these tasks. */
 export const followed = ({ server }: World, tasks: ReadonlyArray<string>) =>
   Effect.forEach(
@@ -85,28 +100,26 @@ export const followed = ({ server }: World, tasks: ReadonlyArray<string>) =>
     { discard: true }
   ).pipe(Effect.timeout(Chromium.patience))
 
-export interface VisitOptions extends BrowserContextOptions {
+export interface VisitOptions {
   /** The time of the page, in milliseconds since 1970. It stands still. Defaults to the time of the machine. */
   readonly time?: number
 }
 
-/** Opens a URL in a browser of its own. */
+/** Opens a URL in a browser without cookies. */
 export const visit = Effect.fnUntraced(function* (url: string, options?: VisitOptions) {
-  const { time, ...contextOptions } = options ?? {}
-  const context = yield* Chromium.newContext({
-    viewport: { width: 1280, height: 800 },
-    timezoneId: "UTC",
-    ...contextOptions
-  })
-  const page = yield* Effect.promise(() => context.newPage())
+  const time = options?.time
+  const page =
+    time === undefined
+      ? yield* Chromium.newPage
+      : yield* Effect.flatMap(Chromium.newContext(), (context) => Effect.promise(() => context.newPage()))
   if (time !== undefined) yield* Effect.promise(() => page.clock.setFixedTime(time))
   const problems = Chromium.watch(page)
   const socket = page.waitForEvent("websocket")
   yield* Effect.promise(() => page.goto(url))
-  return { context, page, problems, socket: yield* Effect.promise(() => socket) }
+  return { page, problems, socket: yield* Effect.promise(() => socket) }
 })
 
-/** Signs a browser of its own in, and shows a path. */
+/** Signs a browser without cookies in, and shows a path. */
 export const open = (world: World, options?: VisitOptions & { readonly path?: string }) => {
   const { path, ...visitOptions } = options ?? {}
   return Effect.flatMap(world.login(path), (url) => visit(url, visitOptions))

@@ -242,7 +242,7 @@ export const command = Command.make(
     }
     const result = yield* run({ seed, minutes: flags.minutes }).pipe(
       Random.withSeed(seed),
-      Effect.timeout(`${flags.minutes + 5} minutes`),
+      Effect.timeout(`${flags.minutes + 15} minutes`),
       Effect.mapError(({ message }) => new Program.Failure({ message, exitCode: 1 }))
     )
     yield* print(result)

@@ -66,7 +66,7 @@ describe("the judge of a kept log", () => {
   })
 })
 
-describe("relays as processes", () => {
+describe.concurrent("relays as processes", () => {
   for (const engine of ["sqlite", "jetstream"] as const) {
     it.live.skipIf(!Engines.isInstalled(engine))(
       `lose nothing and double nothing without a mark on ${engine}, compared with the server's log`,

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import { version } from "../src/internal/version.ts"
 import { run } from "./support/process.ts"
 
-describe.concurrent("makima-stream", { timeout: 300_000 }, () => {
+describe.concurrent("makima-stream", () => {
   it.live("--version and -v print the version", () =>
     Effect.gen(function* () {
       const expected = { code: 0, stdout: `makima-stream v${version}\n`, stderr: "" }

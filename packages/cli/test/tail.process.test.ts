@@ -7,8 +7,6 @@ import { a, said, update } from "./support/mesh.ts"
 import { assertOneLine, objects } from "./support/output.ts"
 import { hasTerminals, run, start } from "./support/process.ts"
 
-const timeout = 300_000
-
 /** The client has subscribed to the updates of all tasks. */
 const awaitAll = (server: MockMeshServer.Service, connection = 1) =>
   server.awaitReceived((it) => it.connection === connection && it.message._tag === "SubscribeAll")
@@ -17,7 +15,7 @@ const awaitAll = (server: MockMeshServer.Service, connection = 1) =>
 const awaitOutput = (server: MockMeshServer.Service, connection = 1) =>
   server.awaitReceived((it) => it.connection === connection && it.message._tag === "SubscribeOutput")
 
-describe.concurrent("tail", { timeout }, () => {
+describe.concurrent("tail", () => {
   it.live("prints data to standard output and the lifecycle of the connection to standard error", () =>
     Effect.gen(function* () {
       const server = yield* MockMeshServer.make()
@@ -118,7 +116,7 @@ describe.concurrent("tail", { timeout }, () => {
 const hostile =
   "\u001b[31mred\u001b]0;title\u0007 \u001b]8;;http://x\u001b\\link \u001b[2J\u009b1A\u009d0;t\u009c\r\u202eend"
 
-describe.skipIf(!hasTerminals).concurrent("tail on a terminal", { timeout }, () => {
+describe.skipIf(!hasTerminals).concurrent("tail on a terminal", () => {
   it.live("strips the escape sequences of an agent, in text, JSON and raw frames, and has colours of its own", () =>
     Effect.gen(function* () {
       const server = yield* MockMeshServer.make()

@@ -15,7 +15,7 @@ const feed = Effect.fnUntraced(function* (server: MockMeshServer.Service) {
   yield* server.emitAll([said(a, "表 emoji 👩‍👩‍👧 wide"), said(b, "\u001b[2Jhello")])
 })
 
-describe.skipIf(!hasTerminals).concurrent("top", { timeout: 120_000 }, () => {
+describe.skipIf(!hasTerminals).concurrent("top", () => {
   it.live("draws the tasks on the alternate screen, follows the keys, and restores the terminal", () =>
     Effect.gen(function* () {
       const server = yield* MockMeshServer.make()

@@ -7,7 +7,6 @@ import { createHash } from "node:crypto"
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { gzipSync } from "node:zlib"
-import { build as bundle, createLogger } from "vite"
 
 const gateway = resolve(import.meta.dirname, "..")
 const source = join(gateway, "dashboard")
@@ -33,6 +32,8 @@ export const build = async (): Promise<void> => {
 }
 
 const bundlePage = async (outDir: string): Promise<void> => {
+  // Loaded only to build: it takes a while.
+  const { build: bundle, createLogger } = await import("vite")
   const logger = createLogger("warn")
   const warnings: Array<string> = []
   logger.warn = (message) => void warnings.push(message)

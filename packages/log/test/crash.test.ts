@@ -58,22 +58,19 @@ describe("a log without space", () => {
 })
 
 describe("a process that is killed with SIGKILL", () => {
-  it.live(
-    "is delivered again what it handled and did not acknowledge, and nothing else",
-    () =>
-      Effect.gen(function* () {
-        const filename = yield* temporaryFile
-        yield* Effect.scoped(Effect.flatMap(SqliteLog.make({ filename }), (log) => log.append(outputs(0, 30))))
-        const first = yield* start("killed", ["reader", filename, "12"])
-        yield* first.ended
-        assert.strictEqual(first.child.signalCode, "SIGKILL")
-        const second = yield* start("killed", ["reader", filename, "19"])
-        yield* second.ended
-        assert.strictEqual(second.child.signalCode, "SIGKILL")
-        assert.deepStrictEqual((yield* first.printed).trim().split("\n"), range(0, 12))
-        // The twelfth entry was not acknowledged.
-        assert.deepStrictEqual((yield* second.printed).trim().split("\n"), range(11, 30))
-      }),
-    60_000
+  it.live("is delivered again what it handled and did not acknowledge, and nothing else", () =>
+    Effect.gen(function* () {
+      const filename = yield* temporaryFile
+      yield* Effect.scoped(Effect.flatMap(SqliteLog.make({ filename }), (log) => log.append(outputs(0, 30))))
+      const first = yield* start("killed", ["reader", filename, "12"])
+      yield* first.ended
+      assert.strictEqual(first.child.signalCode, "SIGKILL")
+      const second = yield* start("killed", ["reader", filename, "19"])
+      yield* second.ended
+      assert.strictEqual(second.child.signalCode, "SIGKILL")
+      assert.deepStrictEqual((yield* first.printed).trim().split("\n"), range(0, 12))
+      // The twelfth entry was not acknowledged.
+      assert.deepStrictEqual((yield* second.printed).trim().split("\n"), range(11, 30))
+    })
   )
 })

@@ -46,13 +46,13 @@ const reasonOf = (exit: Exit.Exit<unknown, LogError>): string => {
   return error._tag === "None" ? exit._tag : error.value.reason._tag
 }
 
-describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
+describe.skipIf(!Server.isInstalled).concurrent("JetStreamLog", () => {
   const shared = Server.share()
 
   it.live("appends every batch once, in order, while its server is killed and started again", () =>
     Effect.gen(function* () {
       const server = yield* Server.start
-      const log = yield* JetStreamLog.make({ servers: server.url, timeout: "1 second" })
+      const log = yield* JetStreamLog.make({ servers: server.url })
       const appended = yield* makeCount
       const writing = yield* Effect.forkChild(
         Effect.gen(function* () {
@@ -74,7 +74,7 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
   it.live("follows through a restart of its server, without a loss and without a duplicate", () =>
     Effect.gen(function* () {
       const server = yield* Server.start
-      const options: JetStreamLog.Options = { servers: server.url, timeout: "1 second" }
+      const options: JetStreamLog.Options = { servers: server.url }
       const [writer, reader] = [yield* JetStreamLog.make(options), yield* JetStreamLog.make(options)]
       const seen: Array<MeshLog.Entry> = []
       const received = yield* makeCount
@@ -98,7 +98,7 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
   it.live("fails with Full when the server has no space, and everything before stays readable", () =>
     Effect.gen(function* () {
       const server = yield* Server.startWith(512 * 1024)
-      const log = yield* JetStreamLog.make({ servers: server.url, timeout: "1 second" })
+      const log = yield* JetStreamLog.make({ servers: server.url })
       let appended = 0
       let exit: Exit.Exit<unknown, LogError> = Exit.void
       while (Exit.isSuccess(exit) && appended < 20_000) {
@@ -235,8 +235,7 @@ describe.skipIf(!Server.isInstalled)("JetStreamLog", () => {
   it.live("fails with Unavailable when the server cannot be reached", () =>
     Effect.gen(function* () {
       const server = yield* Server.start
-      // Long enough to open the stream on a busy machine.
-      const log = yield* JetStreamLog.make({ servers: server.url, timeout: "2 seconds", retryFor: "300 millis" })
+      const log = yield* JetStreamLog.make({ servers: server.url, retryFor: "300 millis" })
       yield* server.kill
       assert.strictEqual(reasonOf(yield* Effect.exit(log.append(outputs(0, 1)))), "Unavailable")
       assert.strictEqual(reasonOf(yield* Effect.exit(readAll(log))), "Unavailable")

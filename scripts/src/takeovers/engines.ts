@@ -21,7 +21,10 @@ export const open = (engine: Engine, location: string): Effect.Effect<MeshLog["S
         servers: `nats://127.0.0.1:${location}`,
         timeout: "1 second",
         connection: { ignoreClusterUpdates: true }
-      })
+      }).pipe(
+        // On a busy machine, opening can take longer than a second.
+        Effect.retry({ times: 20 })
+      )
 
 /** Whether the engine can run here. */
 export const isInstalled = (engine: Engine): boolean =>

@@ -147,7 +147,7 @@ export const make = Effect.fnUntraced(function* (engine: Engines.Engine, rate: n
           return last.size > 0
         })
       ),
-      Effect.timeoutOption("60 seconds")
+      Effect.timeoutOption("10 minutes")
     )
     return Judge.judge(serverLog, yield* Stream.runCollect(log.read()))
   }).pipe(Effect.orDie)

@@ -54,7 +54,7 @@ const bundle = async (): Promise<void> => {
   renameSync(temporary, directory)
 }
 
-/** Called by Vitest before the tests of a package. */
-export default async (): Promise<void> => {
+/** Bundles the programs if they are not up to date. */
+export const ensure = async (): Promise<void> => {
   if (!isCurrent()) await bundle()
 }

@@ -19,6 +19,7 @@ import { tmpdir } from "node:os"
 import { extname, join, resolve } from "node:path"
 import { gzipSync } from "node:zlib"
 import { build, createLogger, type Plugin } from "vite"
+import { executable } from "./chromium.ts"
 
 /**
  * The largest sizes in bytes, minified and gzipped, without `effect`. They keep today's sizes; the targets are 16 and 10
@@ -99,10 +100,6 @@ const kib = (bytes: number): string => `${(bytes / 1024).toFixed(1)} KiB`
 // ---------------------------------------------------------------------------
 // running
 // ---------------------------------------------------------------------------
-
-const chromiumPath = [process.env["CHROMIUM"], "/usr/bin/chromium", "/usr/bin/chromium-browser"].find(
-  (path) => path !== undefined && existsSync(path)
-)
 
 /** Serves the bundle on a free port, and returns what the page posts. */
 const serve = (directory: string) =>
@@ -260,11 +257,11 @@ try {
   await bundle(page, { entry: "index.html" })
   if (process.argv.includes("--bundle-only")) {
     console.log("browser: bundled only, nothing was run")
-  } else if (chromiumPath === undefined) {
+  } else if (executable === undefined) {
     throw new BrowserFailure({ message: "there is no Chromium: `apt-get install chromium`, or a path in CHROMIUM" })
   } else {
-    await Effect.runPromise(runPage(chromiumPath, page))
-    console.log(`browser: ${expected.length} events in order, in ${chromiumPath}`)
+    await Effect.runPromise(runPage(executable, page))
+    console.log(`browser: ${expected.length} events in order, in ${executable}`)
   }
 } catch (error) {
   console.error(error instanceof BrowserFailure ? `browser: ${error.message}` : error)

@@ -4,7 +4,7 @@
  */
 import { ensure as ensureCommand } from "../../../packages/cli/scripts/bundle.ts"
 import { ensure as ensurePage } from "../../../packages/gateway/scripts/dashboard.ts"
-import { executable } from "../../../packages/gateway/test/browser/support/executable.ts"
+import { executable } from "../../src/chromium.ts"
 import { ensure as ensurePrograms } from "./bundle.ts"
 
 /** The packages whose tests need nothing that is built. */

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { describe, it, type Vitest } from "@effect/vitest"
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core"
-import { executable } from "./executable.ts"
+import { executable } from "../../../../../scripts/src/chromium.ts"
 
 export const missing =
   "Chromium is not installed: `apt-get install chromium`, or set CHROMIUM to its path. .ci/run installs it"

@@ -178,7 +178,7 @@ const idle = (order: Extract<Order, { readonly kind: "idle" }>): Promise<void> =
     report({ bytes: bytes / fibers.length, fiberBytes: fiberBytes / fibers.length })
   })
   ready(0)
-  return Effect.runPromise(program.pipe(Effect.provide(MeshClient.layer()), Effect.provide(layerSocket(order.port))))
+  return Effect.runPromise(program.pipe(Effect.provide(Layer.provide(MeshClient.layer(), layerSocket(order.port)))))
 }
 
 /**

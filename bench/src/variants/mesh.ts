@@ -8,6 +8,7 @@ import * as TaskId from "@makima-stream/core/TaskId"
 import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import * as NodeMeshSocket from "@makima-stream/node/NodeMeshSocket"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { type Job, type Variant } from "./variant.ts"
 
@@ -70,7 +71,7 @@ export const client: Variant = {
       const events = mesh.events({ ...Interest.output(idsOf(job)), all: true })
       yield* consume(MeshStream.outputOnly(events), job)
     })
-    Effect.runFork(program.pipe(Effect.provide(MeshClient.layer()), Effect.provide(socket(job.port))))
+    Effect.runFork(program.pipe(Effect.provide(Layer.provide(MeshClient.layer(), socket(job.port)))))
   }
 }
 
@@ -85,6 +86,6 @@ export const clientByTask: Variant = {
         discard: true
       })
     })
-    Effect.runFork(program.pipe(Effect.provide(MeshClient.layer()), Effect.provide(socket(job.port))))
+    Effect.runFork(program.pipe(Effect.provide(Layer.provide(MeshClient.layer(), socket(job.port)))))
   }
 }

@@ -96,10 +96,13 @@ export class HandshakeRejected extends TaggedError<HandshakeRejected>()("Handsha
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    const text = oneLine(" (", this.statusText, ")")
-    const location = oneLine(". It redirects to ", this.location)
-    const requestId = oneLine(". Request id: ", this.requestId)
-    return `The server refused the connection with HTTP status ${this.status}${text}${statusMeaning(this.status)}${location}${requestId}`
+    return (
+      `The server refused the connection with HTTP status ${this.status}` +
+      oneLine(" (", this.statusText, ")") +
+      statusMeaning(this.status) +
+      oneLine(". It redirects to ", this.location) +
+      oneLine(". Request id: ", this.requestId)
+    )
   }
 }
 

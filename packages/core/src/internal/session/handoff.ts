@@ -27,11 +27,15 @@ export const make = <A, E>(reading: Pick<ReadingClock, "start" | "stop">): Hando
   let ended: Cause.Cause<E> | undefined
   let consumer: ((pull: Effect.Effect<NonEmptyReadonlyArray<A>, E>) => void) | undefined
 
+  const stopWaiting = (): void => {
+    consumer = undefined
+    reading.stop()
+  }
+
   const wake = (): void => {
     const resume = consumer
     if (resume === undefined) return
-    consumer = undefined
-    reading.stop()
+    stopWaiting()
     // The elements are taken when the pull runs, so a pull that is interrupted before loses nothing.
     resume(pull)
   }
@@ -40,9 +44,7 @@ export const make = <A, E>(reading: Pick<ReadingClock, "start" | "stop">): Hando
     consumer = resume
     reading.start()
     return Effect.sync(() => {
-      if (consumer !== resume) return
-      consumer = undefined
-      reading.stop()
+      if (consumer === resume) stopWaiting()
     })
   })
 

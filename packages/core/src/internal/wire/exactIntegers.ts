@@ -17,8 +17,6 @@ const longDigits = /[0-9]{16}/
 // Strings and numbers, in a text whose escapes were replaced.
 const tokens = /"[^"]*"|-?[0-9][-+.0-9eE]*/g
 
-const isInexact = (token: string): boolean => /^-?[0-9]{16,}$/.test(token) && String(Number(token)) !== token
-
 /**
  * Returns a valid JSON text in which each integer is quoted that a number does not print back unchanged. Uses neither
  * recursion nor backtracking expressions, because the sender chooses length and depth.
@@ -28,7 +26,9 @@ export const quoteInexact = (json: string): string =>
   json
     .replaceAll(/\\./g, "__")
     .replaceAll(tokens, (token, index: number) =>
-      isInexact(token) ? `"${token}"` : json.slice(index, index + token.length)
+      /^-?[0-9]{16,}$/.test(token) && String(Number(token)) !== token
+        ? `"${token}"`
+        : json.slice(index, index + token.length)
     )
 
 /** Returns the object of a parsed frame with exact integers. Used where the protocol does not define the content. */

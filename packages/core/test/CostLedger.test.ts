@@ -26,6 +26,7 @@ import {
   updated,
   withGapAt
 } from "./support/histories.ts"
+import { assertSame } from "./support/assertSame.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
@@ -46,8 +47,8 @@ describe("CostLedger", () => {
     const whole = CostLedger.fold(empty, events, 1000)
     const split = chunked(events, sizes).reduce((ledger, chunk) => CostLedger.fold(ledger, chunk, 1000), empty)
     const single = events.reduce((ledger, event) => CostLedger.update(ledger, event, 1000), empty)
-    assert.deepStrictEqual(split, whole)
-    assert.deepStrictEqual(single, whole)
+    assertSame(split, whole)
+    assertSame(single, whole)
   })
 
   it.prop("agrees with the board about each task", [history], ([events]) => {
@@ -227,11 +228,11 @@ describe("CostLedger", () => {
       const options = { maxEnded, maxTasks: 2 }
       let original = CostLedger.fold(CostLedger.make(options), before, 0)
       let restored = roundTrip(original, options)
-      assert.deepStrictEqual(seen(restored), seen(original))
+      assertSame(seen(restored), seen(original))
       for (const event of after) {
         original = CostLedger.update(original, event, 1000)
         restored = CostLedger.update(restored, event, 1000)
-        assert.deepStrictEqual(seen(restored), seen(original))
+        assertSame(seen(restored), seen(original))
       }
     })
 

@@ -12,6 +12,7 @@ import { toDecodeError } from "../src/internal/wire/schemaError.ts"
 import type { MayBeWanted } from "../src/internal/pushdown.ts"
 import * as ServerMessage from "../src/ServerMessage.ts"
 import { TaskId } from "../src/TaskId.ts"
+import { assertSame } from "./support/assertSame.ts"
 
 const id = TaskId.make("7f1c")
 
@@ -147,12 +148,12 @@ const withExactIntegers = (parsed: Frame.Parsed): Frame.JsonObject => {
 /** Every frame decodes to what the schema returns for it: the same message, or the same error. */
 const assertDecodeAgrees = (frame: string | Uint8Array): void => {
   const parsed = Frame.parse(frame)
-  if ("_tag" in parsed) return assert.deepStrictEqual(decode(frame), Result.fail(parsed))
+  if ("_tag" in parsed) return assertSame<unknown>(decode(frame), Result.fail(parsed))
   const object = withExactIntegers(parsed)
   const { type } = object
   const messageType = typeof type === "string" && serverMessages.has(type) ? type : undefined
   const expected = Result.mapError(decodeBySchema(object), (error) => toDecodeError(error, frame.length, messageType))
-  assert.deepStrictEqual<unknown>(decode(frame), expected)
+  assertSame<unknown>(decode(frame), expected)
 }
 
 // Parts of valid and of invalid frames, and text that looks like them.
@@ -438,19 +439,19 @@ describe("ServerMessage", () => {
         const json = toText(value)
         const expected = toExact(value)
         for (const frame of [output(json), ` ${output(json)}`, output(json, `,"toolName":"\\n"`)]) {
-          assert.deepStrictEqual<unknown>(input(frame), expected)
-          assert.deepStrictEqual<unknown>(decode(bytes(frame)), decode(frame))
+          assertSame<unknown>(input(frame), expected)
+          assertSame<unknown>(decode(bytes(frame)), decode(frame))
           // An unknown member does not change the message, but only the longer ways take it.
-          assert.deepStrictEqual<unknown>(input(frame.replace(`"type"`, `"extra":1,"type"`)), expected)
+          assertSame<unknown>(input(frame.replace(`"type"`, `"extra":1,"type"`)), expected)
           const parsed = Frame.parse(frame)
           if ("_tag" in parsed) return assert.fail(parsed.message)
           const bySchema = Result.getOrThrow(decodeBySchema(withExactIntegers(parsed)))
-          assert.deepStrictEqual(bySchema, Result.getOrThrow(decode(frame)))
+          assertSame<unknown>(bySchema, Result.getOrThrow(decode(frame)))
         }
         const unknown = Result.getOrThrow(decode(`{"type":"daemonJoined","x":${json}}`))
         assert.deepStrictEqual<unknown>(unknown._tag === "UnknownMessage" ? unknown.raw.x : undefined, expected)
       },
-      { arbitrary: { runs: 500 } }
+      { arbitrary: { runs: 200 } }
     )
 
     it("survives digits and nesting of any number", () => {
@@ -477,10 +478,10 @@ describe("ServerMessage", () => {
       ([message]) => {
         const frame = Result.getOrThrow(ServerMessage.encodeFrame(message))
         const expected: unknown = Result.succeed(likeJson(message))
-        assert.deepStrictEqual<unknown>(decode(frame), expected)
-        assert.deepStrictEqual<unknown>(decode(bytes(frame)), expected)
+        assertSame<unknown>(decode(frame), expected)
+        assertSame<unknown>(decode(bytes(frame)), expected)
       },
-      { arbitrary: { runs: 500 } }
+      { arbitrary: { runs: 200 } }
     )
   })
 
@@ -501,7 +502,7 @@ describe("ServerMessage", () => {
           assertDecodeAgrees(damaged)
         }
       },
-      { arbitrary: { runs: 40 } }
+      { arbitrary: { runs: 15 } }
     )
 
     it.prop(
@@ -517,7 +518,7 @@ describe("ServerMessage", () => {
           assertDecodeAgrees(overflowing(damaged))
         }
       },
-      { arbitrary: { runs: 300 } }
+      { arbitrary: { runs: 100 } }
     )
   })
 
@@ -528,7 +529,7 @@ describe("ServerMessage", () => {
       ([message]) => {
         assertDecodeAgrees(` ${Result.getOrThrow(ServerMessage.encodeFrame(message))}`)
       },
-      { arbitrary: { runs: 500 } }
+      { arbitrary: { runs: 200 } }
     )
 
     it.prop(
@@ -547,7 +548,7 @@ describe("ServerMessage", () => {
         }
       },
       // A run has thousands of frames: each with one bit flipped.
-      { arbitrary: { runs: 40 } }
+      { arbitrary: { runs: 15 } }
     )
 
     it.prop(
@@ -562,7 +563,7 @@ describe("ServerMessage", () => {
           start + soup.map((crumb) => (crumb.startsWith(`"`) ? `,${crumb}` : crumb)).join("") + "}"
         )
       },
-      { arbitrary: { runs: 3000 } }
+      { arbitrary: { runs: 1000 } }
     )
 
     it("decodes frames as servers write them, with escapes and with null for absent members", () => {
@@ -713,7 +714,7 @@ function assertDecodeTextAgrees(text: string): void {
   const message = DecodeText.decode(text)
   if (message === undefined || typeof message === "string") return
   const object = withExactIntegers({ json: text, object: JSON.parse(text) })
-  assert.deepStrictEqual(decodeBySchema(object), Result.succeed(message))
+  assertSame<unknown>(decodeBySchema(object), Result.succeed(message))
 }
 
 const decodeBySchema = Schema.decodeUnknownResult(ServerMessage.ServerMessage)

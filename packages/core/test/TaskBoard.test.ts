@@ -26,6 +26,7 @@ import {
   updated,
   withGapAt
 } from "./support/histories.ts"
+import { assertSame } from "./support/assertSame.ts"
 
 const id = (name: string) => TaskId.make(name)
 const a = id("a")
@@ -61,8 +62,8 @@ describe("TaskBoard", () => {
     const whole = TaskBoard.fold(empty, events, 1000)
     const split = chunked(events, sizes).reduce((board, chunk) => TaskBoard.fold(board, chunk, 1000), empty)
     const single = events.reduce((board, event) => TaskBoard.update(board, event, 1000), empty)
-    assert.deepStrictEqual(split, whole)
-    assert.deepStrictEqual(single, whole)
+    assertSame(split, whole)
+    assertSame(single, whole)
   })
 
   it.prop("agrees with TaskState about each task from its first event on", [history], ([events]) => {
@@ -80,7 +81,7 @@ describe("TaskBoard", () => {
         (state, event, index) => (index < from ? state : TaskState.update(state, event, index)),
         empty
       )
-      assert.deepStrictEqual(state.value, alone)
+      assertSame(state.value, alone)
     }
   })
 
@@ -308,11 +309,11 @@ describe("TaskBoard", () => {
       const options = { maxEnded, maxTasks: 2, maxTotalOutputChars: chars * 2 }
       let original = foldInTime(TaskBoard.make(options), before)
       let restored = roundTrip(original, options)
-      assert.deepStrictEqual(seen(restored), seen(original))
+      assertSame(seen(restored), seen(original))
       for (const event of after) {
         original = TaskBoard.update(original, event, 1000)
         restored = TaskBoard.update(restored, event, 1000)
-        assert.deepStrictEqual(seen(restored), seen(original))
+        assertSame(seen(restored), seen(original))
       }
     })
 

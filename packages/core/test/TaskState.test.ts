@@ -26,6 +26,7 @@ import {
   updated,
   withGapAt
 } from "./support/histories.ts"
+import { assertSame } from "./support/assertSame.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
@@ -75,8 +76,8 @@ describe("TaskState", () => {
     const whole = foldAll(events)
     const split = chunked(events, sizes).reduce((state, chunk) => TaskState.fold(state, chunk, 1000), TaskState.make(a))
     const single = events.reduce((state, event) => TaskState.update(state, event, 1000), TaskState.make(a))
-    assert.deepStrictEqual(split, whole)
-    assert.deepStrictEqual(single, whole)
+    assertSame(split, whole)
+    assertSame(single, whole)
   })
 
   it.prop("adds up the last result of each run", [history], ([events]) => {

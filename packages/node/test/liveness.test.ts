@@ -85,7 +85,7 @@ const disconnects = (events: ReadonlyArray<MeshEvent.MeshEvent>) =>
 const messages = [...firstOf(Workload.endless({ tasks: 5 }), 20_000)].filter(({ _tag }) => _tag === "TaskUpdated")
 
 /** What goes out in one second. */
-const load = ({ server }: Setup) => server.emitAll(messages.slice(0, 500))
+const load = ({ server }: Setup) => server.emitAll(messages.slice(0, 200))
 
 describe("liveness", () => {
   for (const [name, make] of ways) {
@@ -94,7 +94,7 @@ describe("liveness", () => {
         Effect.gen(function* () {
           const made = yield* setup(make)
           // Idle for long, and well.
-          yield* seconds(100, made)
+          yield* seconds(60, made)
           assert.deepStrictEqual(disconnects(made.events), [])
           yield* made.server.freeze()
           yield* seconds(bound, made)
@@ -105,13 +105,13 @@ describe("liveness", () => {
       it.effect("a peer that freezes in the middle of a flood is noticed within interval plus deadline", () =>
         Effect.gen(function* () {
           const made = yield* setup(make)
-          yield* seconds(40, made, load(made))
+          yield* seconds(30, made, load(made))
           assert.deepStrictEqual(disconnects(made.events), [])
           yield* load(made)
           yield* made.server.freeze()
           yield* silence(made)
           assert.deepStrictEqual(disconnects(made.events), ["HeartbeatTimeout"])
-          assert.isAtLeast(made.events.length, 40 * 500)
+          assert.isAtLeast(made.events.length, 30 * 200)
         })
       )
 
@@ -121,20 +121,20 @@ describe("liveness", () => {
           made.gate.closeUnsafe()
           yield* made.server.emitAll(messages)
           yield* made.server.emitRawAll(
-            Array.from({ length: 10_000 }, (_, i) => JSON.stringify({ type: "padding", i, text: "x".repeat(1000) }))
+            Array.from({ length: 2000 }, (_, i) => JSON.stringify({ type: "padding", i, text: "x".repeat(5000) }))
           )
-          yield* seconds(300, made)
+          yield* seconds(100, made)
           assert.isAbove(buffered(made.server), 1_000_000)
           // And a trickle: one element in twenty seconds is slower than the deadline.
-          for (let i = 0; i < 20; i++) {
+          for (let i = 0; i < 5; i++) {
             yield* made.gate.release
             yield* seconds(20, made)
           }
           made.gate.openUnsafe()
-          yield* seconds(100, made)
+          yield* seconds(40, made)
           assert.deepStrictEqual(disconnects(made.events), [])
           assert.strictEqual(made.events.filter(({ _tag }) => _tag === "TaskUpdated").length, messages.length)
-          assert.strictEqual(made.events.filter(({ _tag }) => _tag === "UnknownMessage").length, 10_000)
+          assert.strictEqual(made.events.filter(({ _tag }) => _tag === "UnknownMessage").length, 2000)
         })
       )
 

@@ -73,9 +73,10 @@ const outcome = Effect.fnUntraced(function* (
   const mesh = yield* ScriptedMesh.make()
   const { exit, fiber } = yield* connect({ mesh, ...(policy === undefined ? {} : { policy }) })
   yield* break_(mesh)
-  for (let i = 0; i < 100; i++) {
+  // The fourth attempt, the last that a test waits for, is half a minute away at the most.
+  for (let i = 0; i < 12; i++) {
     yield* settle
-    yield* TestClock.adjust("10 seconds")
+    yield* TestClock.adjust("5 seconds")
   }
   if (fiber.pollUnsafe() === undefined) return "goes on"
   const error = Exit.findError(yield* exit)
@@ -214,7 +215,7 @@ describe("pains", () => {
         Effect.forkChild
       )
       yield* server.awaitConnection(1)
-      const [message, count] = [{ _tag: "UnknownMessage", raw: { type: "x", text: "x".repeat(10_000) } } as const, 5000]
+      const [message, count] = [{ _tag: "UnknownMessage", raw: { type: "x", text: "x".repeat(50_000) } } as const, 1000]
       yield* server.emitRawAll(Array.from({ length: count }, () => JSON.stringify(message.raw)))
       yield* server.emitRaw(`{"type":"error"}`)
       // 50 MB were sent, and most of it stays where it was sent from: kernels hold a few of them.
@@ -235,7 +236,7 @@ describe("pains", () => {
       )
       yield* online(mesh)
       yield* settle
-      for (let n = 1; n <= 10_000; n++) yield* mesh.emit(updated(n))
+      yield* mesh.emit(...Array.from({ length: 1000 }, (_, n) => updated(n + 1)))
       yield* settle
       yield* Deferred.succeed(open, undefined)
       yield* settle
@@ -245,7 +246,7 @@ describe("pains", () => {
         0
       )
       assert.isAtMost(versions(slow.events).length, 11)
-      assert.strictEqual(versions(slow.events).length + dropped, 10_000)
+      assert.strictEqual(versions(slow.events).length + dropped, 1000)
     })
   )
 

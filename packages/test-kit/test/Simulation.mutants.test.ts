@@ -14,7 +14,7 @@ const { modulesWith }: typeof import("./support/mutants.ts") = createRequire(imp
 const patience = 400
 
 /** The most smaller schedules that are tried. */
-const maxShrinks = 600
+const maxShrinks = 150
 
 type Program = "meshStream" | "meshClient" | "repair"
 

@@ -15,8 +15,11 @@ import * as TaskId from "@makima-stream/core/TaskId"
 import type * as MeshEvent from "@makima-stream/core/MeshEvent"
 import * as Simulation from "../src/Simulation.ts"
 
-/** Every mistake of `Simulation.mutants.test.ts` shows in fewer. `.ci/run` runs more. */
-const seeds = 400
+/**
+ * Most mistakes of `Simulation.mutants.test.ts` show in fewer. That file also runs the seeds that show the others, on the
+ * unchanged sources, and `.ci/run` continues from here.
+ */
+const seeds = 120
 
 const nothing: Simulation.Schedule<never> = { maxBatch: 1, nameTasks: true, steps: [] }
 
@@ -65,10 +68,10 @@ describe("Simulation", () => {
   )
 
   it.live(
-    "finds nothing in sixty seeds of a client with two connections",
+    "finds nothing in twenty seeds of a client with two connections",
     () =>
       Effect.gen(function* () {
-        for (let seed = 1; seed <= 60; seed++) {
+        for (let seed = 1; seed <= 20; seed++) {
           const pair = yield* Simulation.check(Simulation.meshPair, seed)
           assert.strictEqual(pair._tag, "Passed", Simulation.format(pair))
         }

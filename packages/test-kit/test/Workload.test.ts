@@ -7,6 +7,7 @@ import * as Arr from "effect/Array"
 import * as Iterable from "effect/Iterable"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { assertSame } from "../../core/test/support/assertSame.ts"
 
 const Ratio = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 const Count = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
@@ -42,7 +43,7 @@ const take = (count: number, options?: Workload.TaskOptions) =>
   Array.from(Iterable.take(Workload.endless(options), count))
 
 /** Each property looks at every message of a run, and no property depends on a rare combination of options. */
-const runs = { arbitrary: { runs: 40 } }
+const runs = { arbitrary: { runs: 15 } }
 
 describe("Workload", () => {
   describe("make", () => {
@@ -50,7 +51,7 @@ describe("Workload", () => {
       "makes the same workload from the same options",
       [Options],
       ([options]) => {
-        assert.deepStrictEqual(Workload.make(options), Workload.make(options))
+        assertSame(Workload.make(options), Workload.make(options))
       },
       runs
     )
@@ -119,7 +120,7 @@ describe("Workload", () => {
       ([options]) => {
         const messages = Workload.make(options).map(({ message }) => message)
         const frames = messages.map((message) => Result.getOrThrow(ServerMessage.encodeFrame(message)))
-        assert.deepStrictEqual(
+        assertSame<unknown>(
           frames.map((frame) => Result.getOrThrow(ServerMessage.decodeFrame(frame))),
           messages
         )
@@ -188,7 +189,8 @@ describe("Workload", () => {
           assert.isAbove(results[0]?.costUsd ?? 0, 0)
           assert.isAtLeast(results[0]?.durationMs ?? -1, 0)
         }
-      }
+      },
+      runs
     )
 
     it.prop(
@@ -199,7 +201,7 @@ describe("Workload", () => {
           let status: string | undefined
           for (const message of history) {
             if (isUpdate(message)) status = message.status
-            else assert.strictEqual(status, "running")
+            else if (status !== "running") assert.fail(`output while ${status}`)
           }
         }
       },
@@ -250,7 +252,7 @@ describe("Workload", () => {
       ([options]) => {
         for (const { message } of Workload.make(options)) {
           if (!isOutput(message) || message.isPartial === true || message.messageType === "tool_use") continue
-          assert.lengthOf(message.content, options.contentSize)
+          if (message.content.length !== options.contentSize) assert.lengthOf(message.content, options.contentSize)
         }
       },
       runs
@@ -313,7 +315,7 @@ describe("Workload", () => {
         const more = histories(Workload.make({ ...options, tasks: options.tasks + 3 }))
         const longer = new Map(more.map((history) => [history[0]?.taskId, history]))
         for (const history of histories(Workload.make(options))) {
-          assert.deepStrictEqual(longer.get(history[0]?.taskId), history)
+          assertSame(longer.get(history[0]?.taskId), history)
         }
       },
       runs
@@ -371,7 +373,7 @@ describe("Workload", () => {
         let backwards = 0
         for (const { message } of workload.toReversed()) {
           const costUsd = isOutput(message) ? (message.costUsd ?? 0) : 0
-          assert.isTrue(Number.isInteger(costUsd * 1024))
+          if (!Number.isInteger(costUsd * 1024)) assert.fail(`${costUsd}`)
           backwards += costUsd
         }
         assert.strictEqual(Workload.summary(workload).costUsd, backwards)
@@ -394,7 +396,7 @@ describe("Workload", () => {
     })
 
     it("frames of endless have 150 to 250 bytes, and their sizes vary", () => {
-      const sizes = take(20_000).map((message) =>
+      const sizes = take(5000).map((message) =>
         Buffer.byteLength(Result.getOrThrow(ServerMessage.encodeFrame(message)))
       )
       assert.isAtLeast(Math.min(...sizes), 150)
@@ -405,7 +407,7 @@ describe("Workload", () => {
     it("every message survives the wire", () => {
       for (const message of take(1000)) {
         const frame = Result.getOrThrow(ServerMessage.encodeFrame(message))
-        assert.deepStrictEqual(Result.getOrThrow(ServerMessage.decodeFrame(frame)), message)
+        assertSame<unknown>(Result.getOrThrow(ServerMessage.decodeFrame(frame)), message)
       }
     })
 

@@ -3,6 +3,7 @@ import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as TaskId from "@makima-stream/core/TaskId"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { assertSame } from "../support/assertSame.ts"
 import { a, b, connected, output, piece, resync, serverError, sizes, through, updated } from "../support/events.ts"
 import { itEndsTextAtMarks } from "../support/textMarks.ts"
 import { conventions, messages, ofTask, weave, whole } from "../support/messages.ts"
@@ -298,7 +299,7 @@ describe("lines", () => {
               lines
             )
             for (const task of [a, b]) {
-              assert.deepStrictEqual(
+              assertSame(
                 actual.filter((line) => line.taskId === task),
                 yield* through(ofTask(messages, task).map(whole), lines)
               )
@@ -311,7 +312,7 @@ describe("lines", () => {
       Effect.gen(function* () {
         const lines = MeshStream.lines({ ...options, messageType: () => true })
         const sent = messages.flatMap(send)
-        assert.deepStrictEqual(
+        assertSame(
           yield* through(sent, (feed) => feed.pipe(MeshStream.joinPartials(options), lines)),
           yield* through(sent, lines)
         )

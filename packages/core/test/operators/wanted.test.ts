@@ -16,6 +16,7 @@ import type { MeshEvent } from "../../src/MeshEvent.ts"
 import * as MeshClient from "../../src/MeshClient.ts"
 import * as MeshStream from "../../src/MeshStream.ts"
 import * as ServerMessage from "../../src/ServerMessage.ts"
+import { assertSame } from "../support/assertSame.ts"
 import { a, b, events } from "../support/events.ts"
 
 type Feed = Stream.Stream<MeshEvent, unknown, Socket.Socket>
@@ -128,12 +129,9 @@ describe("what operators tell the source", () => {
     (input) =>
       Effect.gen(function* () {
         const { batches, through } = prepare(input)
-        assert.deepStrictEqual(
-          yield* outcome(batches, through),
-          yield* outcome(batches, (feed) => through(screen(feed)))
-        )
+        assertSame(yield* outcome(batches, through), yield* outcome(batches, (feed) => through(screen(feed))))
       }),
-    { arbitrary: { runs: 200 } }
+    { arbitrary: { runs: 100 } }
   )
 
   const streams: Record<string, (client: MeshClient.MeshClient["Service"]) => Feed> = {
@@ -148,12 +146,12 @@ describe("what operators tell the source", () => {
       (input) =>
         Effect.gen(function* () {
           const { batches, through } = prepare(input)
-          assert.deepStrictEqual(
+          assertSame(
             yield* clientOutcome(batches, streamOf, through),
             yield* clientOutcome(batches, streamOf, (feed) => through(screen(feed)))
           )
         }),
-      { arbitrary: { runs: 80 } }
+      { arbitrary: { runs: 40 } }
     )
   }
 

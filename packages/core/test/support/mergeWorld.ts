@@ -352,22 +352,30 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
 
   function judge(): { readonly violations: ReadonlyArray<string> } {
     const violations: Array<string> = []
+    /** The marks and the messages of each sequence. */
+    const rows = new Map<string, Array<Row>>(Array.from(sequences.keys(), (key) => [key, []]))
+    for (const row of output) {
+      const copy = copies.get(row.element)
+      if (copy !== undefined) rows.get(copy.key)?.push(row)
+      else for (const [key, own] of rows) if (isMarkOf(row.element, taskOf(key), world)) own.push(row)
+    }
     for (const [key, sequence] of sequences) {
-      const [taskId] = key.split(":")
+      const own = rows.get(key) ?? []
+      const taskId = taskOf(key)
       const times = received.get(key) ?? new Map<number, number>()
       /** The index of the message before; `undefined` after a mark. */
       let last: number | undefined
       let lastAt = 0
       let isComplete = false
-      const marksAt = output.flatMap(({ at, element }) => (isMarkOf(element, taskId ?? "", world) ? [at] : []))
-      for (const { at, element } of output) {
-        if (isMarkOf(element, taskId ?? "", world)) {
+      const marksAt = own.flatMap(({ at, element }) => (isMarkOf(element, taskId, world) ? [at] : []))
+      for (const { at, element } of own) {
+        if (isMarkOf(element, taskId, world)) {
           isComplete = element._tag === "Resync"
           last = undefined
           continue
         }
         const copy = copies.get(element)
-        if (copy?.key !== key) continue
+        if (copy === undefined) continue
         const { index } = copy
         if (isComplete && last !== undefined && index !== last + 1) {
           if (index <= last) {
@@ -404,6 +412,9 @@ const badFrame: Resync = {
   epoch: 1,
   reason: { _tag: "BadFrame", error: new DecodeError({ problem: "InvalidJson", path: [], expected: "JSON", size: 2 }) }
 }
+
+/** The task of a sequence, by its key. */
+const taskOf = (key: string): string => key.slice(0, key.indexOf(":"))
 
 const isGap = ({ _tag }: MeshEvent): boolean => _tag === "Resync" || _tag === "Disconnected"
 

@@ -27,6 +27,12 @@ const atEveryYield = <A, E, R>(from: number, to: number, body: (ops: number) => 
 
 const settleLong = Effect.repeat(settle, { times: 5 })
 
+/** Settles for as long as `settleLong`, or until a condition holds. */
+const settleUntil = (condition: Effect.Effect<boolean>) =>
+  Effect.gen(function* () {
+    for (let rounds = 0; rounds < 6 && !(yield* condition); rounds++) yield* settle
+  })
+
 describe("MeshClient", () => {
   describe("a consumer that subscribes again after a fatal error", () => {
     itLeavesNothing("dials again instead of receiving the old error, wherever the scheduler cuts in", () =>
@@ -220,7 +226,14 @@ describe("MeshClient", () => {
               const closing = yield* Effect.forkChild(client.close)
               const late = yield* follow(client.updates(b))
               yield* TestClock.adjust(1)
-              yield* settleLong
+              const fibers = [closing, consumer.fiber, late.fiber]
+              yield* settleUntil(
+                Effect.map(
+                  mesh.connections,
+                  (connections) =>
+                    fibers.every((fiber) => fiber.pollUnsafe() !== undefined) && connections.every(({ open }) => !open)
+                )
+              )
               const message = `a yield after every ${ops} operations, ${turns} turns`
               assert.isDefined(closing.pollUnsafe(), message)
               assert.isDefined(consumer.fiber.pollUnsafe(), message)

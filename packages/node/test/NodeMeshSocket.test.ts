@@ -230,7 +230,7 @@ describe("NodeMeshSocket", () => {
         const server = yield* Servers.webSocketServer()
         const reader = yield* open({ url: server.url })
         const { ws } = yield* server.accept
-        const count = 50_000
+        const count = 30_000
         const total = count * 1000
         for (let i = 0; i < count; i++) ws.send(String(i).padEnd(1000, "."))
         const unsent = yield* Servers.settled(() => ws.bufferedAmount)

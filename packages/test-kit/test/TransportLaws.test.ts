@@ -40,7 +40,7 @@ describe("TransportLaws", () => {
               pull: Effect.suspend(() => {
                 const again = last
                 last = undefined
-                return again === "4999" ? Effect.succeed([again] as const) : pull
+                return again === "1999" ? Effect.succeed([again] as const) : pull
               })
             }
           })

@@ -2,111 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
-
-const compiler = fileURLToPath(import.meta.resolve("typescript/package.json").replace(/package\.json$/, "bin/tsc"))
-const project = fileURLToPath(new URL("../types/tsconfig.json", import.meta.url))
-
-/** `pnpm types` checks this project too. Several threads do some of the work several times. */
-const fast = ["--noCheck", "--singleThreaded"]
-
-/** The types of `test/types/display.ts` as an editor shows them, by export. */
-const displayed = Effect.gen(function* () {
-  const directory = yield* Effect.acquireRelease(
-    Effect.promise(() => mkdtemp(join(tmpdir(), "makima-stream-"))),
-    (directory) => Effect.promise(() => rm(directory, { recursive: true }))
-  )
-  yield* Effect.promise((signal) =>
-    promisify(execFile)(process.execPath, [compiler, "-p", project, "--outDir", directory, ...fast], { signal })
-  )
-  const file = join(directory, "packages/core/test/types/display.d.ts")
-  const declarations = yield* Effect.promise(() => readFile(file, "utf8"))
-  return Object.fromEntries(
-    declarations
-      // An editor shows a name without its module.
-      .replaceAll(/import\("[^"]+"\)\./g, "")
-      .replaceAll(/\s+/g, " ")
-      .split("export declare const ")
-      .slice(1)
-      .map((declaration) => declaration.replace(/; ?$/, "").split(/: (.*)/s))
-  )
-})
-
-describe("what an editor shows", () => {
-  it.live(
-    "names the elements by the interfaces of the vocabulary, and keeps E and R",
-    () =>
-      Effect.gen(function* () {
-        assert.deepStrictEqual(yield* displayed, {
-          outputOnly: "Stream<TaskOutput, MeshError, Socket>",
-          outputWithResync: "Stream<RepairFailed | Repaired | Resync | TaskOutput, MeshError, Socket>",
-          ofTask: "Stream<Restated | TaskUpdated, MeshError, Socket>",
-          dedupeUpdates: "Stream<MeshEvent, MeshError, Socket>",
-          markGaps: "Stream<MeshEvent, MeshError, Socket>",
-          statusChanges: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
-          untilTerminal: "Stream<MeshEvent, MeshError, Socket>",
-          takeResult: "Effect<MeshStream.TaskResult, MeshError | MeshStream.NoResult | MeshStream.TaskFailed, Socket>",
-          joinPartials: "Stream<MeshStream.JoinedOutput, MeshError, Socket>",
-          text: "Stream<string, MeshError, Socket>",
-          lines: "Stream<RepairFailed | Repaired | Resync | MeshStream.TaskLine, MeshError, Socket>",
-          toolUse:
-            'Stream<MeshStream.ToolUse<{ readonly command: string; }, "Bash"> | MeshStream.ToolUseMismatch<"Bash">, MeshError, Socket>',
-          filterTask: "Stream<Restated | TaskOutput | TaskUpdated, MeshError, Socket>",
-          groupByTask: "Stream<MeshStream.TaskEvents<MeshEvent, MeshError>, MeshError, Socket>",
-          filterStatus: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
-          filterMessageType: "Stream<TaskOutput, MeshError, Socket>",
-          fieldsChanged: "Stream<RepairFailed | Repaired | Restated | Resync | TaskUpdated, MeshError, Socket>",
-          dataOnly: "Stream<Restated | Data, MeshError, Socket>",
-          lifecycleOnly: "Stream<Lifecycle, MeshError, Socket>",
-          serverErrors: "Stream<ServerError, MeshError, Socket>",
-          conflateUpdates: "Stream<Restated | Resync | TaskUpdated, MeshError, Socket>",
-          boards: "Stream<TaskBoard.TaskBoard, MeshError, Socket>",
-          ledger: "Effect<Projection<CostLedger.CostLedger, MeshError>, never, Scope | Socket>",
-          client: "Effect<MeshClient.Service, never, Scope | Socket>",
-          layer: "Layer<MeshClient.MeshClient, never, Socket>"
-        })
-      }),
-    60_000
-  )
-})
-
-/** The errors of the compiler for a program. The program is inside the repository, so that its imports are found. */
-const complaints = Effect.fnUntraced(function* (program: string) {
-  const build = fileURLToPath(new URL("../../../../build/", import.meta.url))
-  const directory = yield* Effect.acquireRelease(
-    Effect.promise(async () => {
-      await mkdir(build, { recursive: true })
-      return mkdtemp(join(build, "misspelt-"))
-    }),
-    (directory) => Effect.promise(() => rm(directory, { recursive: true }))
-  )
-  const settings = {
-    extends: "../../tsconfig.base.json",
-    compilerOptions: {
-      composite: false,
-      declarationMap: false,
-      noEmit: true,
-      rewriteRelativeImportExtensions: false,
-      allowImportingTsExtensions: true,
-      types: ["node"]
-    },
-    files: ["program.ts"]
-  }
-  yield* Effect.promise(() => writeFile(join(directory, "tsconfig.json"), JSON.stringify(settings)))
-  yield* Effect.promise(() => writeFile(join(directory, "program.ts"), program))
-  return yield* Effect.promise(async (signal) => {
-    try {
-      await promisify(execFile)(process.execPath, [compiler, "-p", directory], { signal })
-      return ""
-    } catch (error) {
-      // `execFile` rejects with the output of a command that failed.
-      return (error as { readonly stdout: string }).stdout
-    }
-  })
-})
 
 /** A call of each public function with options. `$` stands for the name of an option that does not exist. */
 const calls = [
@@ -243,21 +141,119 @@ const preamble = `
   const fetch = () => Effect.succeed([])
 `
 
+/** A program whose calls misspell an option each, and whose last line uses a value that does not exist. */
+const lines = [
+  preamble,
+  ...calls.map((call, n) => `export const call${n} = ${call.replace("$", `misspelt${n}`)}`),
+  `export const value = feed.pipe(MeshStream.outputOnly({ keep: "resyncs" }))`
+]
+
+const compiler = fileURLToPath(import.meta.resolve("typescript/package.json").replace(/package\.json$/, "bin/tsc"))
+const build = fileURLToPath(new URL("../../../../build/", import.meta.url))
+
+/**
+ * What the compiler says about the calls, and the declarations that it makes of `test/types/display.ts`. One run for both
+ * tests, since most of its time goes into the sources. The program is inside the repository, so that its imports are found.
+ */
+const compile = Effect.gen(function* () {
+  const directory = yield* Effect.acquireRelease(
+    Effect.promise(async () => {
+      await mkdir(build, { recursive: true })
+      return mkdtemp(join(build, "types-"))
+    }),
+    (directory) => Effect.promise(() => rm(directory, { recursive: true }))
+  )
+  const settings = {
+    extends: "../../packages/core/test/types/tsconfig.json",
+    compilerOptions: {
+      outDir: "out",
+      rewriteRelativeImportExtensions: false,
+      allowImportingTsExtensions: true,
+      types: ["node"]
+    },
+    files: ["../../packages/core/test/types/display.ts", "program.ts"]
+  }
+  return yield* Effect.promise(async (signal) => {
+    await writeFile(join(directory, "tsconfig.json"), JSON.stringify(settings))
+    await writeFile(join(directory, "program.ts"), lines.join("\n"))
+    // Several threads do some of the work several times.
+    const args = [compiler, "-p", directory, "--singleThreaded"]
+    const complaints = await promisify(execFile)(process.execPath, args, { signal }).then(
+      () => "",
+      // `execFile` rejects with the output of a command that failed.
+      (error: { readonly stdout: string }) => error.stdout
+    )
+    const declarations = await readFile(join(directory, "out/packages/core/test/types/display.d.ts"), "utf8")
+    return { complaints, declarations }
+  })
+}).pipe(Effect.scoped)
+
+const compiled = Effect.runSync(Effect.cached(compile))
+
+/** The types of `test/types/display.ts` as an editor shows them, by export. */
+const displayed = Effect.map(compiled, ({ declarations }) =>
+  Object.fromEntries(
+    declarations
+      // An editor shows a name without its module.
+      .replaceAll(/import\("[^"]+"\)\./g, "")
+      .replaceAll(/\s+/g, " ")
+      .split("export declare const ")
+      .slice(1)
+      .map((declaration) => declaration.replace(/; ?$/, "").split(/: (.*)/s))
+  )
+)
+
+describe("what an editor shows", () => {
+  it.live(
+    "names the elements by the interfaces of the vocabulary, and keeps E and R",
+    () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* displayed, {
+          outputOnly: "Stream<TaskOutput, MeshError, Socket>",
+          outputWithResync: "Stream<RepairFailed | Repaired | Resync | TaskOutput, MeshError, Socket>",
+          ofTask: "Stream<Restated | TaskUpdated, MeshError, Socket>",
+          dedupeUpdates: "Stream<MeshEvent, MeshError, Socket>",
+          markGaps: "Stream<MeshEvent, MeshError, Socket>",
+          statusChanges: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
+          untilTerminal: "Stream<MeshEvent, MeshError, Socket>",
+          takeResult: "Effect<MeshStream.TaskResult, MeshError | MeshStream.NoResult | MeshStream.TaskFailed, Socket>",
+          joinPartials: "Stream<MeshStream.JoinedOutput, MeshError, Socket>",
+          text: "Stream<string, MeshError, Socket>",
+          lines: "Stream<RepairFailed | Repaired | Resync | MeshStream.TaskLine, MeshError, Socket>",
+          toolUse:
+            'Stream<MeshStream.ToolUse<{ readonly command: string; }, "Bash"> | MeshStream.ToolUseMismatch<"Bash">, MeshError, Socket>',
+          filterTask: "Stream<Restated | TaskOutput | TaskUpdated, MeshError, Socket>",
+          groupByTask: "Stream<MeshStream.TaskEvents<MeshEvent, MeshError>, MeshError, Socket>",
+          filterStatus: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
+          filterMessageType: "Stream<TaskOutput, MeshError, Socket>",
+          fieldsChanged: "Stream<RepairFailed | Repaired | Restated | Resync | TaskUpdated, MeshError, Socket>",
+          dataOnly: "Stream<Restated | Data, MeshError, Socket>",
+          lifecycleOnly: "Stream<Lifecycle, MeshError, Socket>",
+          serverErrors: "Stream<ServerError, MeshError, Socket>",
+          conflateUpdates: "Stream<Restated | Resync | TaskUpdated, MeshError, Socket>",
+          boards: "Stream<TaskBoard.TaskBoard, MeshError, Socket>",
+          ledger: "Effect<Projection<CostLedger.CostLedger, MeshError>, never, Scope | Socket>",
+          client: "Effect<MeshClient.Service, never, Scope | Socket>",
+          layer: "Layer<MeshClient.MeshClient, never, Socket>"
+        })
+      }),
+    60_000
+  )
+})
+
 describe("a misspelt option", () => {
   it.live(
     "is a type error that names the option, for each public function with options",
     () =>
       Effect.gen(function* () {
-        const named = calls.map((call, n) => `export const call${n} = ${call.replace("$", `misspelt${n}`)}`)
-        const value = `export const value = feed.pipe(MeshStream.outputOnly({ keep: "resyncs" }))`
-        const text = yield* complaints([preamble, ...named, value].join("\n"))
+        const { complaints: text } = yield* compiled
         const unnamed = calls.filter((_, n) => !new RegExp(`misspelt${n}\\b`).test(text))
         assert.deepStrictEqual(unnamed, [], text)
         assert.include(text, '"resyncs"')
         // The modules and values themselves are right.
         const first = preamble.split("\n").length
-        const lines = Array.from(text.matchAll(/^\S+\((\d+),\d+\): error/gm), ([, line]) => Number(line))
-        assert.isAbove(Math.min(...lines), first - 1, text)
+        const places = Array.from(text.matchAll(/^\S+\((\d+),\d+\): error/gm), ([, line]) => Number(line))
+        assert.isAbove(Math.min(...places), first - 1, text)
       }),
     120_000
   )

@@ -41,6 +41,8 @@ const Step = Schema.Struct({
 
 type Step = typeof Step.Type
 
+const step = Arbitrary.schema(Step)
+
 const toHistory = (steps: ReadonlyArray<Step>): ReadonlyArray<MeshEvent> => {
   const events: Array<MeshEvent> = [{ _tag: "Connected", epoch: 1, at: 0 }]
   const versions = new Map<TaskId, number>()
@@ -117,7 +119,7 @@ const toHistory = (steps: ReadonlyArray<Step>): ReadonlyArray<MeshEvent> => {
  */
 export const history: Arbitrary.Arbitrary<ReadonlyArray<MeshEvent>> = Arbitrary.schema(below(80)).pipe(
   // A length of its own, because arrays alone come out short.
-  Arbitrary.flatMap((length) => Arbitrary.array(Arbitrary.schema(Step), { minLength: length, maxLength: length })),
+  Arbitrary.flatMap((length) => Arbitrary.array(step, { minLength: length, maxLength: length })),
   Arbitrary.map(toHistory)
 )
 

@@ -744,7 +744,7 @@ describe("MockMeshServer", () => {
         const { server, client } = yield* start({ keepMessages: false })
         const other = yield* dial(server.wsUrl)
         // Far more than the network buffers hold for a client that does not read.
-        const options = { tasks: 2, outputsPerTask: 250, toolUseRatio: 0, contentSize: 64_000 }
+        const options = { tasks: 2, outputsPerTask: 150, toolUseRatio: 0, contentSize: 64_000 }
         const requests = Workload.taskIds(options).map((taskId) => ({ _tag: "SubscribeOutput", taskId }) as const)
         yield* client.request(...requests)
         let most = 0
@@ -765,7 +765,7 @@ describe("MockMeshServer", () => {
         // The server waits at 1 MiB. The sample may be taken before the message that reaches 1 MiB is buffered.
         assert.isAtLeast(most, (1 << 20) - 65_000)
         assert.isBelow(most, 1_300_000)
-        for (let i = 0; i < 500; i++) yield* client.frame
+        for (let i = 0; i < 300; i++) yield* client.frame
       })
     )
   })
@@ -773,7 +773,7 @@ describe("MockMeshServer", () => {
   describe("drain", () => {
     /** More than the network buffers hold for a client that does not read. */
     const flood = (server: MockMeshServer.Service) =>
-      server.emitRawAll(Array.from({ length: 32 }, () => new Uint8Array(1 << 20)))
+      server.emitRawAll(Array.from({ length: 24 }, () => new Uint8Array(1 << 20)))
 
     const buffered = (server: MockMeshServer.Service) =>
       Effect.map(server.connections, (connections) => connections.map(({ bufferedBytes }) => bufferedBytes))

@@ -13,15 +13,15 @@ const { modulesWith }: typeof import("./support/mutants.ts") = createRequire(imp
 /** As many seeds as in `Simulation.test.ts`. Every mistake must show in one of them. */
 const patience = 400
 
-/** The most smaller schedules that are tried. */
-const maxShrinks = 150
+/** The most smaller schedules that are tried, for the first program that sees a mistake. */
+const shrinks = 150
 
 type Program = "meshStream" | "meshClient" | "repair"
 
 const programs = ["meshStream", "meshClient", "repair"] as const
 
-/** Runs a program under the schedule of a seed. Returns a summary of what it finds. */
-const check = (simulation: typeof Simulation, program: Program, seed: number) => {
+/** Runs a program under the schedule of a seed, and tries smaller ones. Returns a summary of what it finds. */
+const check = (simulation: typeof Simulation, program: Program, seed: number, maxShrinks: number) => {
   const run = <Action>(program: Simulation.Program<Action>) =>
     Effect.map(simulation.check(program, seed, { maxShrinks }), (outcome) => summary(simulation, outcome))
   // Each program has its own type of actions.
@@ -45,10 +45,10 @@ const summary = <Action>(simulation: typeof Simulation, outcome: Simulation.Outc
       }
 
 /** Searches all seeds, starting at `from`, for the first that shows something. */
-const search = (simulation: typeof Simulation, program: Program, from: number) =>
+const search = (simulation: typeof Simulation, program: Program, from: number, maxShrinks: number) =>
   Effect.gen(function* () {
     for (let tried = 0; tried < patience; tried++) {
-      const found = yield* check(simulation, program, 1 + ((from - 1 + tried) % patience))
+      const found = yield* check(simulation, program, 1 + ((from - 1 + tried) % patience), maxShrinks)
       if (found !== undefined) return found
     }
     return undefined
@@ -321,7 +321,7 @@ describe("Simulation", () => {
         )
         for (const program of programs) {
           const seeds = new Set(mutants.flatMap(({ seen }) => seen[program]?.from ?? []))
-          for (const seed of seeds) assert.isUndefined((yield* check(simulation, program, seed))?.report)
+          for (const seed of seeds) assert.isUndefined((yield* check(simulation, program, seed, shrinks))?.report)
         }
       }),
     60_000
@@ -333,12 +333,14 @@ describe("Simulation", () => {
       () =>
         Effect.gen(function* () {
           const { Simulation: simulation } = yield* Effect.promise(() => modulesWith(name, patches))
+          let isFirst = true
           for (const program of programs) {
             const expected = seen[program]
             if (expected === undefined) continue
-            const found = yield* search(simulation, program, expected.from)
+            const found = yield* search(simulation, program, expected.from, isFirst ? shrinks : 0)
             assert.match(found?.message ?? `${program}: nothing was found in ${patience} seeds`, expected.by)
-            assert.isAtMost(found?.steps ?? 0, 12, found?.report)
+            if (isFirst) assert.isAtMost(found?.steps ?? 0, 12, found?.report)
+            isFirst = false
           }
         }),
       60_000

@@ -151,7 +151,7 @@ describe("frames", () => {
     "decodes any bytes in any pieces to the same frames as ws alone",
     [Arbitrary.array(part, { maxLength: 12 }), sizes],
     ([parts, sizes]) => Effect.promise(() => compare(parts, sizes)),
-    { arbitrary: { runs: 150 } }
+    { arbitrary: { runs: 80 } }
   )
 
   it.effect.prop(
@@ -162,7 +162,7 @@ describe("frames", () => {
       Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 9 })))
     ],
     ([parts, sizes, after]) => Effect.promise(() => compare(parts, sizes, after)),
-    { arbitrary: { runs: 150 } }
+    { arbitrary: { runs: 80 } }
   )
 
   it("takes whole text frames past ws", async () => {

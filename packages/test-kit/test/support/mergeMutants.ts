@@ -19,8 +19,9 @@ const calm: World = { ...calmWorld, versions: 0 }
 interface Mutant {
   readonly name: string
   readonly patch: Patch
-  /** The world that shows it. */
+  /** The world that shows it, and a seed that does: the search starts there, to save time. */
   readonly world: Partial<World>
+  readonly from: number
   /** The most messages that may be held, if the mistake is that there are more. */
   readonly maxHeld?: number
 }
@@ -37,12 +38,14 @@ const mutants: ReadonlyArray<Mutant> = [
       const indexes = this.#emitted.indexesOf(message)
       if (indexes.length >= 1)`
     },
-    world: { contents: 3 }
+    world: { contents: 3 },
+    from: 9
   },
   {
     name: "counts before it is aligned",
     patch: { file: inputs, from: `leads ? "aligned" : "joining"`, to: `"aligned"` },
-    world: { contents: 1 }
+    world: { contents: 1 },
+    from: 4
   },
   {
     name: "skips the comparison",
@@ -51,7 +54,8 @@ const mutants: ReadonlyArray<Mutant> = [
       from: "member.at < this.#emitted.base || isSame(",
       to: "member.at < this.#emitted.base || true || isSame("
     },
-    world: { skips: 0.01 }
+    world: { skips: 0.01 },
+    from: 4
   },
   {
     name: "holds messages without a bound",
@@ -61,18 +65,21 @@ const mutants: ReadonlyArray<Mutant> = [
       to: "return messages + bytes + held + heldBytes + window + windowBytes + maxHeld + maxHeldBytes < 0"
     },
     world: { rate: 300, tasks: 20, pause: 100, seconds: 10, options: { capacity: 20 } },
+    from: 1,
     maxHeld: 20
   },
   {
     name: "does not mark what it could not align",
     patch: { file: machine, from: "    out.push(mark)\n", to: "" },
-    world: { uptime: 3000, downtime: 1000, common: 0.2 }
+    world: { uptime: 3000, downtime: 1000, common: 0.2 },
+    from: 4
   }
 ]
 
 /** Whether the laws of the merge find something. */
-const isFound = ({ maxHeld = Infinity, world }: Mutant, merge: Modules["Merge"]): boolean => {
-  for (let seed = 1; seed <= 20; seed++) {
+const isFound = ({ from, maxHeld = Infinity, world }: Mutant, merge: Modules["Merge"]): boolean => {
+  for (let tried = 0; tried < 20; tried++) {
+    const seed = 1 + ((from - 1 + tried) % 20)
     const verdict = run({ ...calm, ...world, seed }, merge)
     if (verdict.violations.length > 0 || verdict.maxHeld > maxHeld) return true
   }
@@ -93,7 +100,8 @@ const simulated: ReadonlyArray<{ readonly name: string; readonly patch: Patch }>
 /** What the simulator finds first; `undefined` if it finds nothing. */
 const simulate = async ({ name, patch }: (typeof simulated)[number]): Promise<string | undefined> => {
   const { Simulation } = await modulesWith(`pair ${name}`, [patch])
-  for (let seed = 1; seed <= 100; seed++) {
+  // Both show under the second seed.
+  for (let seed = 2; seed <= 100; seed++) {
     const outcome = await Effect.runPromise(Simulation.check(Simulation.meshPair, seed, { maxShrinks: 0 }))
     if (outcome._tag === "Failed") return outcome.violation.message
   }

@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
@@ -14,6 +13,7 @@ import type { Projection } from "../src/Projection.ts"
 import * as TaskBoard from "../src/TaskBoard.ts"
 import { TaskId } from "../src/TaskId.ts"
 import {
+  assertFoldsAlike,
   chunked,
   fromChunks,
   gap,
@@ -27,6 +27,7 @@ import {
   withGapAt
 } from "./support/histories.ts"
 import { assertSame } from "./support/assertSame.ts"
+import { demanding, type Same, type Setting } from "./support/types.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
@@ -43,12 +44,7 @@ const sum = (ledger: CostLedger.CostLedger) =>
 
 describe("CostLedger", () => {
   it.prop("is the same however the events are split", [history, sizes, small], ([events, sizes, maxEnded]) => {
-    const empty = CostLedger.make({ maxEnded })
-    const whole = CostLedger.fold(empty, events, 1000)
-    const split = chunked(events, sizes).reduce((ledger, chunk) => CostLedger.fold(ledger, chunk, 1000), empty)
-    const single = events.reduce((ledger, event) => CostLedger.update(ledger, event, 1000), empty)
-    assertSame(split, whole)
-    assertSame(single, whole)
+    assertFoldsAlike(CostLedger, CostLedger.make({ maxEnded }), events, sizes)
   })
 
   it.prop("agrees with the board about each task", [history], ([events]) => {
@@ -284,11 +280,7 @@ describe("CostLedger", () => {
     )
 
     it("keeps the error and the requirements, however it is called", () => {
-      class Setting extends Context.Service<Setting, number>()("test/Setting") {}
-      type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-      const results = Stream.fromEffect(Effect.flatMap(Setting, () => Effect.fail("broken" as const))).pipe(
-        Stream.map(() => result(a, 1, 10))
-      )
+      const results = demanding(() => result(a, 1, 10))
       const bare = results.pipe(CostLedger.scan)
       const withOptions = results.pipe(CostLedger.scan({ maxEnded: 1 }))
       const dataFirst = CostLedger.scan(results, { maxEnded: 1 })

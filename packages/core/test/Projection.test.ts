@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,6 +13,7 @@ import * as Projection from "../src/Projection.ts"
 import { follow, settle } from "./support/follow.ts"
 import { fromChunks } from "./support/histories.ts"
 import { watched } from "./support/slow.ts"
+import { demanding, type Same, type Setting } from "./support/types.ts"
 
 const sum: Projection.Reducer<number, number> = {
   initial: 0,
@@ -24,10 +24,6 @@ const times: Projection.Reducer<ReadonlyArray<number>, string> = {
   initial: [],
   fold: (state, events, at) => [...state, ...events.map(() => at)]
 }
-
-class Setting extends Context.Service<Setting, number>()("test/Setting") {}
-
-type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 
 const feed = Effect.gen(function* () {
   const queue = yield* Queue.unbounded<number, string | Cause.Done>()
@@ -64,9 +60,7 @@ describe("Projection.scan", () => {
   )
 
   it("keeps the error and the requirements", () => {
-    const numbers = Stream.fromEffect(Effect.flatMap(Setting, () => Effect.fail("broken" as const))).pipe(
-      Stream.map(() => 1)
-    )
+    const numbers = demanding(() => 1)
     const states = numbers.pipe(Projection.scan(sum))
     const running = numbers.pipe(Projection.run(sum))
     const same: readonly [

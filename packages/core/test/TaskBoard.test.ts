@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -15,6 +14,7 @@ import * as TaskBoard from "../src/TaskBoard.ts"
 import { TaskId } from "../src/TaskId.ts"
 import * as TaskState from "../src/TaskState.ts"
 import {
+  assertFoldsAlike,
   chunked,
   fromChunks,
   gap,
@@ -27,6 +27,7 @@ import {
   withGapAt
 } from "./support/histories.ts"
 import { assertSame } from "./support/assertSame.ts"
+import { demanding, type Same, type Setting } from "./support/types.ts"
 
 const id = (name: string) => TaskId.make(name)
 const a = id("a")
@@ -58,12 +59,7 @@ const lost: MeshEvent = {
 
 describe("TaskBoard", () => {
   it.prop("is the same however the events are split", [history, sizes, small], ([events, sizes, maxEnded]) => {
-    const empty = TaskBoard.make({ maxEnded })
-    const whole = TaskBoard.fold(empty, events, 1000)
-    const split = chunked(events, sizes).reduce((board, chunk) => TaskBoard.fold(board, chunk, 1000), empty)
-    const single = events.reduce((board, event) => TaskBoard.update(board, event, 1000), empty)
-    assertSame(split, whole)
-    assertSame(single, whole)
+    assertFoldsAlike(TaskBoard, TaskBoard.make({ maxEnded }), events, sizes)
   })
 
   it.prop("agrees with TaskState about each task from its first event on", [history], ([events]) => {
@@ -376,11 +372,7 @@ describe("TaskBoard", () => {
     )
 
     it("keeps the error and the requirements, however it is called", () => {
-      class Setting extends Context.Service<Setting, number>()("test/Setting") {}
-      type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-      const updates = Stream.fromEffect(Effect.flatMap(Setting, () => Effect.fail("broken" as const))).pipe(
-        Stream.map(() => updated(a, "running"))
-      )
+      const updates = demanding(() => updated(a, "running"))
       const bare = updates.pipe(TaskBoard.scan)
       const withOptions = updates.pipe(TaskBoard.scan({ maxEnded: 1 }))
       const dataFirst = TaskBoard.scan(updates, { maxEnded: 1 })

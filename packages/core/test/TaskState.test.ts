@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -14,6 +13,7 @@ import * as MeshError from "../src/MeshError.ts"
 import * as TaskState from "../src/TaskState.ts"
 import * as TaskStatus from "../src/TaskStatus.ts"
 import {
+  assertFoldsAlike,
   chunked,
   fromChunks,
   gap,
@@ -26,7 +26,7 @@ import {
   updated,
   withGapAt
 } from "./support/histories.ts"
-import { assertSame } from "./support/assertSame.ts"
+import { demanding, type Same, type Setting } from "./support/types.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
@@ -73,11 +73,7 @@ const withoutCounts = ({ status, version, lastOutput, costUsd, durationMs, runs,
 
 describe("TaskState", () => {
   it.prop("is the same however the events are split", [history, sizes], ([events, sizes]) => {
-    const whole = foldAll(events)
-    const split = chunked(events, sizes).reduce((state, chunk) => TaskState.fold(state, chunk, 1000), TaskState.make(a))
-    const single = events.reduce((state, event) => TaskState.update(state, event, 1000), TaskState.make(a))
-    assertSame(split, whole)
-    assertSame(single, whole)
+    assertFoldsAlike(TaskState, TaskState.make(a), events, sizes)
   })
 
   it.prop("adds up the last result of each run", [history], ([events]) => {
@@ -434,11 +430,7 @@ describe("TaskState", () => {
     )
 
     it("keeps the error and the requirements, however it is called", () => {
-      class Setting extends Context.Service<Setting, number>()("test/Setting") {}
-      type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-      const updates = Stream.fromEffect(Effect.flatMap(Setting, () => Effect.fail("broken" as const))).pipe(
-        Stream.map(() => updated(a, "running"))
-      )
+      const updates = demanding(() => updated(a, "running"))
       const piped = updates.pipe(TaskState.scan(a, { terminal: "done" }))
       const dataFirst = TaskState.scan(updates, a)
       const running = updates.pipe(TaskState.run(a))

@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,6 +19,7 @@ import { settle, turnsAfter } from "../support/follow.ts"
 import { chunked, fromChunks, gap, history, said, sizes, taskOf, updated, withGapAt } from "../support/histories.ts"
 import * as WallClock from "../support/wallClock.ts"
 import { watched } from "../support/slow.ts"
+import { demanding, type Same, type Setting } from "../support/types.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
@@ -557,15 +557,9 @@ describe("groupByTask", () => {
   )
 })
 
-class Setting extends Context.Service<Setting, number>()("test/Setting") {}
-
-type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-
 describe("the type of groupByTask", () => {
   it("keeps the elements, the error and the requirements, however it is called", () => {
-    const outputs = Stream.fromEffect(Effect.flatMap(Setting, () => Effect.fail("broken" as const))).pipe(
-      Stream.map((): TaskOutput => said(a, "1"))
-    )
+    const outputs = demanding((): TaskOutput => said(a, "1"))
     type Out = Stream.Stream<readonly [TaskId, Stream.Stream<TaskOutput, "broken">], "broken", Setting>
     const bare = outputs.pipe(MeshStream.groupByTask)
     const withOptions = outputs.pipe(MeshStream.groupByTask({ capacity: 1 }))

@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { MeshEvent, Resync } from "../../src/MeshEvent.ts"
@@ -10,6 +9,7 @@ import { isOverflow, itBuffers, overflow, takenAfterPause as afterPause } from "
 import { settle } from "../support/follow.ts"
 import { chunked, history, piece, said, sizes, updated, withGapAt } from "../support/histories.ts"
 import { pauseAfterFirst } from "../support/slow.ts"
+import { demanding, type Same, type Setting } from "../support/types.ts"
 
 const a = TaskId.make("a")
 const b = TaskId.make("b")
@@ -106,15 +106,9 @@ describe("conflateUpdates", () => {
   )
 })
 
-class Setting extends Context.Service<Setting, number>()("test/Setting") {}
-
-type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-
 describe("the types of the buffering operators", () => {
   it("keep the elements, the error and the requirements, however they are called", () => {
-    const updates = Stream.fromEffect(Effect.flatMap(Setting, () => Effect.fail("broken" as const))).pipe(
-      Stream.map((): TaskUpdated | TaskOutput => updated(a, "running"))
-    )
+    const updates = demanding((): TaskUpdated | TaskOutput => updated(a, "running"))
     type Out = Stream.Stream<TaskUpdated | TaskOutput | Resync, "broken", Setting>
     const bare = updates.pipe(MeshStream.conflateUpdates)
     const withOptions = updates.pipe(MeshStream.conflateUpdates({ capacity: 1 }))

@@ -5,6 +5,7 @@ import * as MeshError from "../../src/MeshError.ts"
 import type { MeshEvent } from "../../src/MeshEvent.ts"
 import type { TaskOutput, TaskUpdated } from "../../src/ServerMessage.ts"
 import { TaskId } from "../../src/TaskId.ts"
+import { assertSame } from "./assertSame.ts"
 
 /** The tasks that generated histories are about. */
 export const tasks = ["a", "b", "c"].map((id) => TaskId.make(id))
@@ -189,3 +190,20 @@ export const withGapAt = (events: ReadonlyArray<MeshEvent>, index: number): Read
   gap,
   ...events.slice(index)
 ]
+
+/** Asserts that a reducer returns the same for the whole history, its chunks and its single events. */
+export const assertFoldsAlike = <S>(
+  reducer: {
+    readonly fold: (state: S, events: ReadonlyArray<MeshEvent>, at: number) => S
+    readonly update: (state: S, event: MeshEvent, at: number) => S
+  },
+  empty: S,
+  events: ReadonlyArray<MeshEvent>,
+  sizes: ReadonlyArray<number>
+): void => {
+  const whole = reducer.fold(empty, events, 1000)
+  const split = chunked(events, sizes).reduce((state, chunk) => reducer.fold(state, chunk, 1000), empty)
+  const single = events.reduce((state, event) => reducer.update(state, event, 1000), empty)
+  assertSame(split, whole)
+  assertSame(single, whole)
+}

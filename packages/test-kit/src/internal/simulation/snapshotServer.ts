@@ -52,8 +52,15 @@ export const truthOf = (mesh: ScriptedMesh["Service"], stale: number): Effect.Ef
     return truth
   })
 
-/** Makes the function that fetches a snapshot. `began` is the number of events that the feed had. */
-export const make = (mesh: ScriptedMesh["Service"], serve: () => Serve) =>
+/**
+ * Makes the function that fetches a snapshot. `began` is the number of events that the feed had.
+ *
+ * The type is written out: an inferred one would name a hidden module of core in the declarations.
+ */
+export const make = (
+  mesh: ScriptedMesh["Service"],
+  serve: () => Serve
+): ((ask: Repair.Ask, began: number) => Effect.Effect<Fetched, { readonly _tag: "Down" }>) =>
   Effect.fnUntraced(function* (ask: Repair.Ask, began: number) {
     const begin = yield* truthOf(mesh, 0)
     const { delayMillis, fails, isPartial, stale } = serve()

@@ -271,7 +271,7 @@ const log = Command.make(
   Command.withExamples([
     {
       command: "makima-stream log --log feed.db --since 1h --status failed",
-      description: "What failed in the last hour"
+      description: "Failures of the last hour"
     }
   ])
 )
@@ -342,13 +342,13 @@ const serve = Command.make(
     tlsCert: file("tls-cert").pipe(Flag.withDescription("The certificate chain, in PEM"), Flag.optional),
     tlsKey: file("tls-key").pipe(Flag.withDescription("The private key, in PEM"), Flag.optional),
     allowPlaintextBeyondLoopback: Flag.Boolean("allow-plaintext-beyond-loopback").pipe(
-      Flag.withDescription("Do without TLS: everyone on the path can read the feed and the token"),
+      Flag.withDescription("Serve without TLS: everyone on the path can then read the feed and the token"),
       Flag.withDefault(false)
     ),
     log: Flag.optional(Store.flag),
     keep: Flag.String("keep").pipe(
       Flag.withMetavar("<file|nats://host>"),
-      Flag.withDescription("The same, and fill the log, as relay does, on a connection of its own"),
+      Flag.withDescription("Like --log, and also fill the log, as relay does, on a second connection"),
       Flag.optional
     ),
     connections: Flags.count("connections", 1, 2).pipe(
@@ -491,7 +491,7 @@ const context = Command.make("context").pipe(
         Effect.promise(() => import("./commands/context.ts")),
         ({ select }) => select(input)
       )
-    ).pipe(Command.withDescription("Make a context the one that is used by default")),
+    ).pipe(Command.withDescription("Select the context that is used by default")),
     Command.make("remove", { name: contextName }, (input) =>
       Effect.flatMap(
         Effect.promise(() => import("./commands/context.ts")),

@@ -137,7 +137,7 @@ describe("makima-stream serve", () => {
         [["--tls-cert", pem, "--tls-key", `${directory}/none`], "could not be read"],
         [["--public-url", "board.example.com"], "such as https://board.example.com"],
         [["--log", `${directory}/none.db`], "There is no log"],
-        [["--log", "a.db", "--keep", "b.db"], "Give one of --log"],
+        [["--log", "a.db", "--keep", "b.db"], "Use --log or --keep"],
         [["--mock", "--url", "http://127.0.0.1:1"], "--mock"]
       ]
       for (const [args, expected] of cases) {

@@ -135,7 +135,7 @@ interface Client {
 
 const versionIn = /"version":(\d+)/
 
-const makeWorld = (port: number, sentAt: Float64Array) => {
+const makeClients = (port: number, sentAt: Float64Array) => {
   const latency = histogram()
   const connect = (index: number, isStalled: boolean) =>
     Effect.callback<Client>((resume) => {
@@ -179,7 +179,7 @@ export const run = (
     yield* Effect.addFinalizer(() => Effect.sync(() => forked.kill()))
     const { port } = yield* Effect.promise(() => receive<{ port: number }>(forked))
     const sentAt = new Float64Array(events + 1)
-    const { connect, latency } = makeWorld(port, sentAt)
+    const { connect, latency } = makeClients(port, sentAt)
     const all = yield* Effect.forEach(
       Array.from({ length: clients }, (_, i) => i),
       (i) => connect(i, i < stalled),

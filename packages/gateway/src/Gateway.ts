@@ -238,6 +238,13 @@ export const make = Effect.fnUntraced(function* (
   const now = () => monotonicMillis(clock)
   const scheme = options.tls === undefined ? "http" : "https"
 
+  // Before the connection to the server: a gateway that cannot listen does not dial.
+  const server = yield* Effect.try({
+    try: () => Server.make(options.tls),
+    catch: (cause) => new GatewayError.InvalidTls({ cause })
+  })
+  const port = yield* listen(server, host, requestedPort)
+
   const upstream = yield* Upstream.make({
     connection: options.upstream,
     board: options.board,
@@ -248,11 +255,6 @@ export const make = Effect.fnUntraced(function* (
   const { board, hub } = upstream
   const context = yield* Effect.context<never>()
 
-  const server = yield* Effect.try({
-    try: () => Server.make(options.tls),
-    catch: (cause) => new GatewayError.InvalidTls({ cause })
-  })
-  const port = yield* listen(server, host, requestedPort)
   const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`
   const access = Access.make({
     scheme,
@@ -398,12 +400,12 @@ const checkExposure = (host: string, options: Options): Effect.Effect<void, Gate
   }
   if (Access.isLoopback(host)) return Effect.void
   if (options.token === undefined) {
-    return refuse("token", `The address ${host} can be reached from other machines, which needs a token of your own`)
+    return refuse("token", `The address ${host} can be reached from other machines, which needs a token`)
   }
   if (options.tls === undefined && options.allowPlaintextBeyondLoopback !== true) {
     return refuse(
       "tls",
-      `The address ${host} can be reached from other machines, which needs TLS. allowPlaintextBeyondLoopback does without: everyone on the path can then read the feed and the token`
+      `The address ${host} can be reached from other machines, which needs TLS. allowPlaintextBeyondLoopback serves it without TLS: everyone on the path can then read the feed and the token`
     )
   }
   return Effect.void

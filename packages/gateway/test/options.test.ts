@@ -3,6 +3,7 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Socket from "effect/socket/Socket"
 import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import * as Gateway from "../src/Gateway.ts"
 
@@ -16,6 +17,16 @@ describe("the options of a gateway", () => {
       }).pipe(Effect.scoped, Effect.provide(ScriptedMesh.layer()))
     )
   }
+
+  it.effect("lead to no connection to the server if the gateway cannot listen", () =>
+    Effect.gen(function* () {
+      const [one, two] = [yield* ScriptedMesh.make(), yield* ScriptedMesh.make()]
+      const { port } = yield* Effect.provideService(Gateway.make({ port: 0 }), Socket.Socket, one.socket)
+      const error = yield* Effect.flip(Effect.provideService(Gateway.make({ port }), Socket.Socket, two.socket))
+      assert.strictEqual(error._tag, "ListenError")
+      assert.deepStrictEqual(yield* two.dials, [])
+    }).pipe(Effect.scoped)
+  )
 
   it.effect("can be read from configuration", () =>
     Effect.gen(function* () {

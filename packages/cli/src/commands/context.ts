@@ -57,7 +57,7 @@ export const list = Effect.fnUntraced(function* (input: { readonly output: "text
   }
 })
 
-/** Makes a context the one that is used by default. */
+/** Selects the context that is used by default. */
 export const select = (input: { readonly name: string }) => Contexts.select(input.name)
 
 /** Removes a context. */

@@ -65,7 +65,7 @@ export const table = (ledger: CostLedger.CostLedger): string => {
     .join("")
 }
 
-/** The same as an object. */
+/** The costs and the total as a line of JSON. */
 const summary = (ledger: CostLedger.CostLedger): string =>
   `${JSON.stringify({
     kind: "total",
@@ -99,7 +99,7 @@ export const run = Effect.fnUntraced(function* (input: Input) {
   let ledger = CostLedger.make()
   if (Option.isNone(input.log) && (Option.isSome(input.since) || !input.follow)) {
     return yield* new Failure({
-      message: "The feed has no past: --since and --no-follow need a --log",
+      message: "The feed has no history: --since and --no-follow need --log",
       exitCode: exitCodes.usage
     })
   }

@@ -1,4 +1,4 @@
-/** `makima-stream doctor`: which step of the connection to the server fails, and what to do. */
+/** `makima-stream doctor`: finds the step of the connection to the server that fails, with a remedy. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Connection from "../internal/connection.ts"

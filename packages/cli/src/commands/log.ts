@@ -47,7 +47,7 @@ export const run = Effect.fnUntraced(function* (input: Input) {
   const from = startOf(input, yield* Clock.currentTimeMillis)
   if (from === undefined) {
     return yield* usage(
-      "Give one of --from, --since and --last-per-task. --from takes beginning, new, a position, or a time such as 2026-01-31T12:00:00Z"
+      "Use only one of --from, --since and --last-per-task. --from takes beginning, new, a position, or a time such as 2026-01-31T12:00:00Z"
     )
   }
   const limit = Option.getOrElse(input.count, () => Infinity)

@@ -93,7 +93,7 @@ const readPage = Effect.suspend(() => {
 // sources
 // ---------------------------------------------------------------------------
 
-/** A pace that a person can follow: twelve agents, about eight events in a second, a minute for a task. */
+/** A speed that a person can follow: twelve agents, about eight events in a second, a minute for a task. */
 const pace = {
   concurrency: Option.some(12),
   workload: { outputsPerTask: 40, meanIntervalMillis: 1500, contentSize: 160 }
@@ -117,7 +117,9 @@ const mocked = Effect.fnUntraced(function* (input: Input) {
 /** Opens the log that the gateway reads. */
 const openLog = Effect.fnUntraced(function* ({ keep, log }: Input) {
   if (Option.isSome(keep) && Option.isSome(log)) {
-    return yield* usage("Give one of --log, which another process fills, and --keep, which this one fills")
+    return yield* usage(
+      "Use --log or --keep, not both: another process fills the log of --log, and this one fills the log of --keep"
+    )
   }
   const location = Option.orElse(keep, () => log)
   if (Option.isNone(location)) return undefined
@@ -143,7 +145,7 @@ const relay = (
 // the gateway
 // ---------------------------------------------------------------------------
 
-/** Says what is wrong in terms of the flags. */
+/** Returns the failure with a message that names the flags. */
 const toFailure = (error: Gateway.GatewayError): Failure => {
   switch (error._tag) {
     case "ListenError": {
@@ -159,7 +161,7 @@ const toFailure = (error: Gateway.GatewayError): Failure => {
       return usage(
         error.option === "token"
           ? `${error.problem}. Use --token-file`
-          : "An address that other machines can reach needs --tls-cert and --tls-key. --allow-plaintext-beyond-loopback does without: everyone on the path can then read the feed and the token"
+          : "An address that other machines can reach needs --tls-cert and --tls-key. --allow-plaintext-beyond-loopback serves it without TLS: everyone on the path can then read the feed and the token"
       )
     case "InvalidTls":
     case "InvalidPublicUrl":
@@ -173,7 +175,7 @@ const printLogins = (gateway: Gateway.Service, { output, quiet }: Input): Effect
   let isFirst = true
   return Stream.runForEach(gateway.loginUrls, (loginUrl) => {
     const hint = isFirst
-      ? "Open the URL in a browser. It works once, and the next one is printed when it was used\n"
+      ? "Open the URL in a browser. It works once. After it was used, the next URL is printed\n"
       : "A browser has signed in. The URL for the next one:\n"
     isFirst = false
     return Effect.andThen(

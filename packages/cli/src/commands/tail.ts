@@ -83,7 +83,7 @@ export type Render = (
 const clockOf = (timezone: Option.Option<string>): Effect.Effect<(at: number) => string, Failure> =>
   Effect.try({
     try: () => Line.clock(Option.getOrUndefined(timezone)),
-    catch: () => usage(`--timezone: "${Option.getOrElse(timezone, () => "")}" is no time zone, such as Asia/Tokyo`)
+    catch: () => usage(`--timezone: "${Option.getOrElse(timezone, () => "")}" is not a time zone such as Asia/Tokyo`)
   })
 
 /** Makes the function that prints events. `limit` is how many data elements it prints at most. */
@@ -180,7 +180,7 @@ const follow = (
 export const run = Effect.fnUntraced(function* (input: Input) {
   const limit = Option.getOrElse(input.count, () => Infinity)
   if (!input.follow && input.tasks.length === 0) {
-    return yield* usage("--no-follow ends with the tasks that are named: name at least one. The feed itself has no end")
+    return yield* usage("--no-follow ends when the named tasks have ended: name at least one task")
   }
   if (input.output === "raw") return yield* Raw.run(input)
   const render = yield* renderer(input, input, limit)

@@ -120,7 +120,7 @@ export const run = Effect.fnUntraced(function* (input: Input) {
   if (Option.isNone(timeout) && Option.isNone(snapshotUrl) && Option.isNone(log)) {
     return yield* new Failure({
       message:
-        "The feed does not show a task that has ended before: give a --timeout, or a --snapshot-url or a --log that knows the present state",
+        "wait does not see a task that ended before it started: use --timeout, or --snapshot-url or --log, which know the present state",
       exitCode: exitCodes.usage
     })
   }

@@ -19,7 +19,7 @@ export interface Tally {
   readonly connections: number
   /** `Resync` elements. */
   readonly resyncs: number
-  /** The same by reason. */
+  /** The number of `Resync` elements, by reason. */
   readonly marks: ReadonlyMap<string, number>
 }
 

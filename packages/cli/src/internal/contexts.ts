@@ -83,7 +83,7 @@ export const selected = Effect.gen(function* () {
   )
 })
 
-/** Reads a context. Fails if there is none of this name. */
+/** Reads a context. Fails if it does not exist. */
 export const read = Effect.fnUntraced(function* (name: string) {
   const path = yield* fileOf(yield* checkName(name))
   const text = yield* readIfPresent(path)

@@ -57,7 +57,7 @@ export const output = Flag.Literals("output", ["text", "json", "raw"]).pipe(
   Flag.withDefault("text")
 )
 
-/** The same without `raw`. */
+/** How data is printed by a command without frames: `text` or `json`. */
 export const textOrJson = Flag.Literals("output", ["text", "json"]).pipe(
   Flag.withAlias("o"),
   Flag.withDescription("text to read, json for programs (one object a line)"),

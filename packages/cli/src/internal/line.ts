@@ -110,7 +110,7 @@ const reasonText = ({ reason, taskId, unconfirmed }: MeshEvent.Resync): string =
     case "Overflow":
       return `${reason.dropped} events${of} were dropped, because the output is too slow`
     case "LogTruncated":
-      return `the log does not hold the positions ${reason.from} to ${reason.to} any more`
+      return `the log no longer has the positions ${reason.from} to ${reason.to}`
     case "Unaligned":
       return `the connections could not be aligned (${reason.cause})`
   }

@@ -38,7 +38,10 @@ export const layer = (
       })
     }
     if (mode === "read" && !existsSync(location)) {
-      return yield* new Failure({ message: `There is no log ${location}`, exitCode: exitCodes.usage })
+      return yield* new Failure({
+        message: `There is no log at ${location}. makima-stream relay --log ${location} makes one`,
+        exitCode: exitCodes.usage
+      })
     }
     const SqliteLog = yield* Effect.promise(() => import("@makima-stream/log/SqliteLog"))
     return SqliteLog.layer({ filename: location })

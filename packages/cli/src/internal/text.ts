@@ -17,7 +17,7 @@ const suspicious = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u
 export const strip = (text: string): string =>
   suspicious.test(text) ? text.replaceAll(sequences, "").replaceAll(controls, "") : text
 
-/** The same as `strip`, in one line. */
+/** Like `strip`, and joins the lines. */
 export const oneLine = (text: string): string => strip(text).replaceAll(/\s*[\n\t]\s*/g, " ")
 
 // oxlint-disable-next-line no-control-regex

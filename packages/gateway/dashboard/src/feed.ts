@@ -36,7 +36,7 @@ const ListedTask = Schema.Struct({
   endedAt: Schema.optionalKey(Schema.Finite)
 })
 
-/** What a task last said, as the gateway keeps it. */
+/** The last output of a task, as the gateway keeps it. */
 export interface LastOutput extends Schema.Schema.Type<typeof LastOutput> {}
 
 const LastOutput = Schema.Struct({
@@ -60,7 +60,7 @@ export interface Sink {
   readonly joined: (batch: ReadonlyArray<MeshEvent>) => void
   /** The tasks that the gateway knows. */
   readonly listed: (tasks: ReadonlyArray<ListedTask>) => void
-  /** What a task said last before the page was opened. */
+  /** The last output of a task before the page was opened. */
   readonly said: (taskId: TaskId.TaskId, output: LastOutput) => void
   /** The state of the connection. `isUpstream` if the gateway reported it: the gateway lost the server. */
   readonly status: (status: MeshClient.Status, isUpstream: boolean) => void
@@ -78,7 +78,7 @@ export interface Feed {
 
 const listPath = "/api/v1/mesh/tasks"
 
-/** The events wait here while the page is busy. Beyond it, the connection itself slows down. */
+/** How many events wait while the page is busy. When there are more, the page reads its connection more slowly. */
 const capacity = 4096
 
 /** The extension of the gateway, which also remembers the reasons that came from the gateway. */
@@ -90,11 +90,11 @@ const extensionOf = (upstreamReasons: WeakSet<object>): GatewayMessages.Extensio
   }
 })
 
-/** The most tasks whose last output is asked for when the page is opened: those that were active last. */
+/** The most tasks whose last output is fetched when the page is opened: those that were active last. */
 const maxDetails = 200
 
-/** Asks what the live tasks said last. A task that cannot be asked for says something again sooner or later. */
-const askDetails = (sink: Sink, origin: string, tasks: ReadonlyArray<ListedTask>): Effect.Effect<void> => {
+/** Fetches the last output of the live tasks. A failure is ignored, because the next output of the task replaces it. */
+const fetchDetails = (sink: Sink, origin: string, tasks: ReadonlyArray<ListedTask>): Effect.Effect<void> => {
   const wanted = tasks
     .filter(({ endedAt }) => endedAt === undefined)
     .toSorted((a, b) => (b.lastEventAt ?? 0) - (a.lastEventAt ?? 0))
@@ -148,7 +148,7 @@ const follow = (sink: Sink, origin: string, onClient: (client: MeshClient.Servic
     const socket = yield* MeshSocket.make({ url: origin, query: { marks: "1" } })
     const first = yield* Deferred.make<ReadonlyArray<ListedTask>>()
     yield* Deferred.await(first).pipe(
-      Effect.flatMap((tasks) => askDetails(sink, origin, tasks)),
+      Effect.flatMap((tasks) => fetchDetails(sink, origin, tasks)),
       Effect.forkScoped
     )
     const client = yield* MeshClient.make({

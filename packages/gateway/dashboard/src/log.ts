@@ -1,6 +1,6 @@
 /**
- * Reads what the log of the gateway has of one task: the history first, then what follows, in one stream without a seam.
- * A stream that breaks continues after its last position.
+ * Reads the entries of one task from the log of the gateway: the history first, then new entries, in one stream without a
+ * gap or repetition. A stream that breaks continues after its last position.
  *
  * A browser allows only a few such requests to one host at a time, so a page that is hidden has none.
  */
@@ -15,7 +15,7 @@ import * as MeshStream from "@makima-stream/core/MeshStream"
 import * as ServerMessage from "@makima-stream/core/ServerMessage"
 import type { Stored } from "./model/logged.ts"
 
-/** Receives what the log has. */
+/** Receives the entries of the log. */
 export interface Sink {
   /** The events of a batch, as they are in the log. */
   readonly stored: (batch: ReadonlyArray<Stored<MeshEvent>>) => void
@@ -30,7 +30,7 @@ const maxEventSize = 64 * 1024 * 1024
 
 const retryMillis = { first: 1000, longest: 30_000 } as const
 
-/** Why an attempt ended. Without a `problem`, the connection broke, which the page shows elsewhere. */
+/** Why an attempt ended. Without a `problem`, the connection was lost, which the page shows elsewhere. */
 interface Broken {
   readonly problem?: string
 }
@@ -61,7 +61,7 @@ export const decode = (data: string): Stored<MeshEvent> => {
 
 interface Place {
   position: number
-  /** How many attempts in a row have brought nothing. */
+  /** The number of consecutive attempts without an event. */
   failures: number
 }
 
@@ -78,7 +78,7 @@ const awaitHidden = (isHidden: boolean): Effect.Effect<void> =>
     return Effect.sync(() => document.removeEventListener("visibilitychange", check))
   })
 
-/** Makes the delay before an attempt grow with the attempts that have failed. */
+/** Waits before an attempt: longer after each failed one, and until the page is visible. */
 const pause = (place: Place): Effect.Effect<void> =>
   Effect.suspend(() =>
     place.failures === 0
@@ -157,7 +157,7 @@ export const follow = (taskId: string, sink: Sink, origin: string): (() => void)
     Stream.mapArray((batch) => {
       const events = batch.map(({ data }) => decode(data)) as [Stored<MeshEvent>]
       sink.stored(events)
-      // Only now: an event that was not passed on is asked for again.
+      // Set after the events were passed on: an event that was not is requested again.
       place.position = Number(batch.at(-1)?.id) || place.position
       return events
     }),

@@ -19,14 +19,14 @@ export interface Models {
   readonly meter: Series.Meter
   readonly connection: ReadonlySignal<Connection.Facts>
   readonly sink: Sink
-  /** What a task is saying or last said, in one line. */
+  /** The output that a task is writing, or its last one, in one line. */
   readonly lineOf: (task: Board.Task) => string
 }
 
-/** Half an hour of seconds; then two seconds to a point, and so on. */
+/** A point for each second of half an hour; then for each two seconds, and so on. */
 const seriesOptions = { width: 1000, maxPoints: 1800 }
 
-/** What a task last said, in one line. */
+/** The last output of a task, in one line. */
 const describe = ({ lastOutput: output }: Board.Task): string => {
   if (output === undefined) return ""
   if (output.messageType !== "tool_use") return lastLine(output.content)

@@ -1,6 +1,6 @@
 /**
- * The task that the page shows. Its transcript comes from the log of the gateway, if it has one: history and what follows,
- * from one stream. Otherwise, or while the log cannot be read, it is what the page itself has received since it was opened.
+ * The task that the page shows. Its transcript comes from the log of the gateway, if there is one: the history and new
+ * entries, from one stream. Otherwise, or while the log cannot be read, it has what the page has received since it was opened.
  */
 import type { Frames } from "./frames.ts"
 import * as Log from "./log.ts"

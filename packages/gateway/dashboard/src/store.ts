@@ -35,7 +35,7 @@ const clock = () => {
   return now
 }
 
-/** The rows of the board, and what is counted of them. */
+/** The rows of the board, and their counts. */
 const makeRows = (
   { board, lineOf }: Models.Models,
   { slow }: Frames.Frames,
@@ -89,7 +89,7 @@ const make = () => {
     now,
     frames,
     isPhone: media("(max-width: 719px)"),
-    /** The id of the task that the keyboard is at. */
+    /** The id of the task that the keyboard has selected. */
     selected: signal<string | undefined>(undefined),
     connection: computed(() => Connection.describe(models.connection.value)),
     totalUsd: slowly(board.totalUsd),

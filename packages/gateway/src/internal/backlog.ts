@@ -3,7 +3,7 @@
  *
  * - With marks, it *overflows*: events are dropped and counted until half of the bound is free. Then an `Overflow` stands at
  *   the place of the dropped events.
- * - Without marks, it is too slow at once, because it could not see the hole.
+ * - Without marks, it is too slow at once, because it could not see the gap.
  * - A client that takes nothing for `stallMillis` is too slow in both cases.
  *
  * Frames wait here, where each is one reference to bytes that all clients share. At most `chunkBytes` at a time are with the

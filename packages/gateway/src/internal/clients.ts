@@ -90,8 +90,8 @@ export const make = ({ after, context, hub, instance, log, now, settings }: Opti
     connect(ws, { marks, url }) {
       const from = placeOf(url.searchParams)
       if (log !== undefined && from !== undefined) {
-        // Its marks are part of the log, so it receives them in any case. Everything is on its way, so each request is
-        // acknowledged at once.
+        // The marks are part of the log, so the client receives them in any case. It receives everything, so each request
+        // is acknowledged at once.
         const client = WebSocketClient.make(ws, {
           ...clientOptions,
           marks: true,

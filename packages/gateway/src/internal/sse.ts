@@ -22,7 +22,7 @@ export const lastPosition = (request: IncomingMessage): number | undefined =>
 /** Reads a position of a log. */
 export const position = (text: string): number | undefined => (/^\d{1,15}$/.test(text) ? Number(text) : undefined)
 
-/** The header of a stream of events that comes from a log, so that a client knows that it can have the history. */
+/** The header of a stream of events that comes from a log, so that a client knows that the gateway has the history. */
 export const logHeaders: Readonly<Record<string, string>> = { "x-makima-log": "1" }
 
 /** The filter of a log for what a URL subscribes to. Marks are kept: a gap of the log is a gap of the client. */
@@ -57,7 +57,7 @@ export const subscriptions = (url: URL): ReadonlyArray<ClientMessage> | string =
   })
 }
 
-/** Returns the number in a `Last-Event-ID` of this gateway; `undefined` for one of another gateway, or without one. */
+/** Returns the number in a `Last-Event-ID` of this gateway; `undefined` if the header is missing, or of another gateway. */
 export const lastEvent = (request: IncomingMessage, instance: string): number | undefined => {
   const header = request.headers["last-event-id"]
   const [of, number = ""] = String(header ?? "").split(":")

@@ -177,7 +177,7 @@ const makeMembership = ({ cells }: LogEngine, settings: Settings, meta: Meta): M
   })
 
   /** The live members, including this one. Removes the cells of members that ended long ago. */
-  const living = Effect.fnUntraced(function* (found: ReadonlyArray<Cell>) {
+  const liveMembers = Effect.fnUntraced(function* (found: ReadonlyArray<Cell>) {
     const now = yield* monotonicMillis
     const names = new Set([token(member)])
     for (const cell of found) {
@@ -202,7 +202,7 @@ const makeMembership = ({ cells }: LogEngine, settings: Settings, meta: Meta): M
 
   const rebalance = Effect.gen(function* () {
     const found = yield* cells.list(prefix)
-    const names = yield* living(found.filter(({ key }) => key.startsWith(memberPrefix)))
+    const names = yield* liveMembers(found.filter(({ key }) => key.startsWith(memberPrefix)))
     const byKey = new Map(found.map((cell) => [cell.key, cell]))
     const share = Math.ceil(meta.partitions / names.size)
     for (const partition of Array.from(assignment.owned.values())) {
@@ -261,7 +261,7 @@ const makeMembership = ({ cells }: LogEngine, settings: Settings, meta: Meta): M
           }
           Partitions.acknowledge(assignment, positions)
           for (const partition of touched) {
-            // A partition that is being released is finished then.
+            // A partition that is being released is passed on when its last entry is acknowledged.
             const finished = partition.draining && partition.outstanding.size === 0
             yield* store(partition, finished ? undefined : token(member))
           }

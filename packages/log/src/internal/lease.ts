@@ -131,7 +131,7 @@ export const acquire = Effect.fnUntraced(function* (
             Effect.as(restore(Effect.sleep(poll)), undefined)
           )
           if (revision !== undefined)
-            return yield* hold(cells, { name, key, value, revision, since: now, behind: options?.behind })
+            return yield* startRenewing(cells, { name, key, value, revision, since: now, behind: options?.behind })
         } else {
           yield* restore(Effect.sleep(poll))
         }
@@ -140,8 +140,8 @@ export const acquire = Effect.fnUntraced(function* (
   )
 })
 
-/** A lease that has just been acquired. */
-const hold = Effect.fnUntraced(function* (
+/** Renews a lease that has just been acquired, until it is lost or released. */
+const startRenewing = Effect.fnUntraced(function* (
   cells: Cells,
   acquired: {
     readonly name: string

@@ -30,7 +30,7 @@ export const rank: Readonly<Record<Attention, number>> = {
   ended: 6
 }
 
-/** Whether a task needs a person: it failed, waits or is silent. After a cut every live task has a gap, which no person can mend. */
+/** Whether a task needs a person: it failed, waits or is silent. A gap does not count: after a lost connection every live task has one. */
 export const needsPerson = (attention: Attention): boolean => rank[attention] <= rank.stalled
 
 /** How long a task at work may be silent, in milliseconds: 5 minutes. */

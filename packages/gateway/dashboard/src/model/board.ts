@@ -1,6 +1,6 @@
 /**
- * What the page knows of the tasks. Core's `TaskBoard` and `CostLedger` fold the feed; this module adds what only a page needs:
- * when a task last did something, and what the gateway knew of it before this page was opened.
+ * The tasks that the page knows. Core's `TaskBoard` and `CostLedger` fold the feed. This module adds what only a page needs:
+ * when a task was last active, and what the gateway knew of it before this page was opened.
  */
 import * as CostLedger from "@makima-stream/core/CostLedger"
 import type { MeshEvent } from "@makima-stream/core/MeshEvent"
@@ -19,7 +19,7 @@ export interface Listed {
   readonly endedAt?: number
 }
 
-/** The last thing that a task said. */
+/** The last output of a task. */
 export type LastOutput = Pick<TaskOutput, "messageType" | "content" | "toolName"> & { readonly toolInput?: unknown }
 
 /** One task of the board. Times are in milliseconds since 1970. */
@@ -63,7 +63,7 @@ export interface Board {
   readonly fold: (batch: ReadonlyArray<MeshEvent>, at: number) => void
   /** Takes over what the gateway lists. */
   readonly list: (tasks: ReadonlyArray<Listed>, at: number) => void
-  /** Takes over what a task said last, unless the page has heard it say something itself. */
+  /** Sets the last output of a task, unless the page itself has received a later one. */
   readonly said: (taskId: TaskId, output: LastOutput) => void
   /** All tasks, unordered. A task that has not changed is the same object. */
   readonly tasks: () => ReadonlyArray<Task>
@@ -135,7 +135,7 @@ export const make = (): Board => {
     },
     list(tasks, at) {
       for (const task of tasks) listed.set(task.taskId, task)
-      // A repair restates a task only if its version is news, but the cost may be news without it.
+      // A repair restates a task only if its version is newer, but the cost may have changed without a new version.
       apply(
         tasks
           .filter(({ costUsd }) => costUsd > 0)

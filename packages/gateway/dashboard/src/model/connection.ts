@@ -42,7 +42,7 @@ export const describe = ({ isSignedIn, isUpstream, offlineSince, status }: Facts
       label: "Sign-in needed",
       title: "The gateway does not know this browser.",
       detail:
-        "Open a new link of the gateway in this browser: it prints one when it starts. This page then goes on by itself.",
+        "Open a new link of the gateway in this browser: it prints one when it starts. This page then continues by itself.",
       offlineSince,
       retryAt: undefined,
       canRetry: true

@@ -2,7 +2,7 @@
  * What may be missing: each gap with its time span, its reason, and whether it was repaired.
  *
  * A gap of the connection opens at a `Disconnected` and closes at the next `Resync` that names everything. Other marks are
- * gaps of a moment. A repair restores the updates of a gap. Output cannot be restored.
+ * gaps without a duration. A repair restores the updates of a gap. Output cannot be restored.
  */
 import type { Disconnected, MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
 import type { TaskId } from "@makima-stream/core/TaskId"
@@ -56,8 +56,8 @@ const disconnected = ({ at, reason }: Disconnected): Draft => ({
 
 const both = { updates: "missing", output: "missing" } as const
 
-/** The gap that a mark means by itself; `undefined` if the mark means none. */
-const momentOf = ({ reason }: Resync, at: number): Draft | undefined => {
+/** Returns the gap that a mark describes; `undefined` if it describes none. */
+const gapOf = ({ reason }: Resync, at: number): Draft | undefined => {
   const moment = { from: at, to: at }
   switch (reason._tag) {
     case "Reconnected":
@@ -139,7 +139,7 @@ export const make = (): Gaps => {
       }
       if (isFirst && mark.reason._tag !== "Reconnected") return undefined
     }
-    const draft = momentOf(mark, at)
+    const draft = gapOf(mark, at)
     if (draft === undefined) return undefined
     return add(mark.taskId === undefined ? draft : { ...draft, taskId: mark.taskId })
   }
@@ -149,7 +149,7 @@ export const make = (): Gaps => {
       const added: Array<Gap> = []
       for (const event of batch) {
         if (event._tag === "Disconnected") {
-          // Before the first confirmation nothing is known that could have a gap.
+          // Before the first confirmation the page knows nothing, so nothing is missing.
           if (open !== undefined || startedAt === undefined) continue
           const gap = add(disconnected(event))
           open = gap.id

@@ -68,7 +68,7 @@ const maxPending = 100_000
 /** The most calls of a task that wait for a result. */
 const maxCalls = 64
 
-/** About how many characters an item keeps. */
+/** The approximate size of an item in characters. */
 const sizeOf = (item: Content): number => {
   switch (item.kind) {
     case "message":
@@ -104,7 +104,7 @@ export class History {
     return this.#items.length
   }
 
-  /** About how many characters are kept. */
+  /** The approximate size of all items in characters. */
   get chars(): number {
     return this.#chars
   }

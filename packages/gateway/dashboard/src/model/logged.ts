@@ -1,6 +1,6 @@
 /**
- * The transcript of the open task as the log of the gateway has it. It is folded from one stream, which has the history and
- * what follows, so nothing is in it twice. Its marks are gaps at their places.
+ * The transcript of the open task from the log of the gateway. It is folded from one stream, which has the history and the
+ * new entries, so nothing is in it twice. The marks of the log are gaps at their places.
  */
 import type { MeshEvent } from "@makima-stream/core/MeshEvent"
 import * as Gaps from "./gaps.ts"
@@ -9,7 +9,7 @@ import * as Transcripts from "./transcript.ts"
 /** An event of the log, and when the log stored it, in milliseconds since 1970. */
 export type Stored<E> = E & { readonly storedAt: number }
 
-/** What the page shows of the log. */
+/** The transcript and its gaps, as the page shows them. */
 export interface Shown {
   readonly transcript: Transcripts.Transcript
   /** A gap of the transcript. */

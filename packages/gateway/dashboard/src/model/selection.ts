@@ -46,7 +46,7 @@ type Compare = (a: Row, b: Row) => number
 
 const text = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
-/** When what the row is about began, for rows of the same urgency. */
+/** The time by which rows of the same urgency are ordered. */
 const momentOf = ({ attention, task }: Row): number =>
   (attention === "failed" || attention === "ended"
     ? task.endedAt
@@ -56,7 +56,7 @@ const momentOf = ({ attention, task }: Row): number =>
 
 /** In the ascending direction. */
 const comparisons: Readonly<Record<Query["sort"], Compare>> = {
-  // What has failed or ended: the newest first. What waits: the longest wait first. What runs: the oldest first.
+  // Failed and ended tasks: the newest first. Waiting tasks: the longest wait first. Running tasks: the oldest first.
   attention: (a, b) => {
     if (a.attention !== b.attention) return rank[a.attention] - rank[b.attention]
     const isNewestFirst = a.attention === "failed" || a.attention === "ended"

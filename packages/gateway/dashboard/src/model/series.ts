@@ -3,7 +3,7 @@
  * reaches back to its start.
  */
 
-/** How the values of one point are put together: their sum (events), or the last one (a total). */
+/** How the values of one point are combined: their sum (events), or the last one (a total). */
 export type Mode = "sum" | "last"
 
 export interface Series {

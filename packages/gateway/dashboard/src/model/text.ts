@@ -1,5 +1,5 @@
 /**
- * Text from agents, made harmless: it is shown as text, and nothing in it changes what stands around it.
+ * Makes text from agents safe to show: nothing in it is interpreted, and nothing in it changes the text around it.
  */
 
 /**
@@ -57,8 +57,8 @@ export const oneLine = (text: string, max = 200): string => {
 const maxTail = 4000
 
 /**
- * Returns the last line of a text that says something, with at most `max` code units. A line without a letter or a digit, such
- * as `}`, says something only if there is no other line.
+ * Returns the last line of a text that has a letter or a digit, with at most `max` code units. If there is none, returns the
+ * last line, such as `}`.
  */
 export const lastLine = (text: string, max = 200): string => {
   const start = Math.max(0, text.length - maxTail)

@@ -1,8 +1,19 @@
-/** What a call of a tool says in one line, and the change that an edit makes. */
+/** The summary of a tool call in one line, and the change that an edit makes. */
 import { oneLine } from "./text.ts"
 
-/** The members of an input that say most, the first one that is present. */
-const telling = ["command", "file_path", "path", "pattern", "query", "url", "description", "prompt", "content", "text"]
+/** The members of an input that describe a call best. The first one that is present is shown. */
+const descriptive = [
+  "command",
+  "file_path",
+  "path",
+  "pattern",
+  "query",
+  "url",
+  "description",
+  "prompt",
+  "content",
+  "text"
+]
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
@@ -18,7 +29,7 @@ const textOf = (value: unknown): string | undefined =>
 export const summary = (input: unknown, max = 160): string => {
   if (input === undefined) return ""
   if (!isObject(input)) return oneLine(textOf(input) ?? JSON.stringify(input).slice(0, max * 2), max)
-  for (const name of telling) {
+  for (const name of descriptive) {
     const text = textOf(input[name])
     if (text !== undefined && text !== "") return oneLine(text, max)
   }

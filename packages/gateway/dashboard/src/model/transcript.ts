@@ -1,5 +1,5 @@
 /**
- * What the tasks said, in order, with a bound for each task and for all of them.
+ * The transcripts of all tasks, with a bound for each task and for all of them.
  *
  * It is folded from the joined feed (core's `joinPartials`), so a message is one item. The pieces of messages that are not
  * complete yet come from the feed itself, and are shown after the items.
@@ -39,7 +39,7 @@ export interface Transcripts {
   readonly open: (taskId: string | undefined) => void
 }
 
-/** A task that is known to say nothing any more. */
+/** Whether a task with this status has ended. */
 const hasEnded = (status: string | undefined): boolean => status !== undefined && TaskStatus.isTerminal(status)
 
 /** Histories within a common bound. */

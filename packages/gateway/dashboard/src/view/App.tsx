@@ -182,7 +182,7 @@ const Top = ({ onHelp }: { readonly onHelp: () => void }) => {
 const Broken = () => (
   <main class="view broken" id="main" tabIndex={-1}>
     <h1>This view could not be drawn</h1>
-    <p class="faint">The connection goes on. Open another view, or load the page again.</p>
+    <p class="faint">The connection stays open. Open another view, or load the page again.</p>
   </main>
 )
 

@@ -73,7 +73,7 @@ const Totals = () => {
       <Tile
         label="Total cost"
         value={`${isLowerBound.value ? "≥ " : ""}${usd(totalUsd.value)}`}
-        {...(isLowerBound.value ? { title: "At least this: results may be missing in a gap" } : {})}
+        {...(isLowerBound.value ? { title: "A lower bound: results may be missing in a gap" } : {})}
       />
       <Tile label="Events" value={rate(events.value)} note="/s" />
     </dl>

@@ -1,4 +1,4 @@
-/** The lines of a diff. The sign at the start of a line says what its colour says. */
+/** The lines of a diff. The sign at the start of a line has the same meaning as its colour. */
 import type { Line, LineKind } from "../model/diff.ts"
 
 const signs: Readonly<Record<string, LineKind>> = { "+": "added", "-": "removed", "@": "hunk" }

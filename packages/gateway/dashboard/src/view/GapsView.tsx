@@ -63,7 +63,7 @@ export const GapsView = () => {
         <p class="faint">
           {started === undefined
             ? "The page is not connected yet."
-            : `This page knows everything since ${clock(started, now)}, except for ${gaps.length === 0 ? "nothing: there is no gap" : counted(gaps.length, "gap")}.`}
+            : `This page knows everything since ${clock(started, now)}${gaps.length === 0 ? ". Nothing was missed" : `, except for ${counted(gaps.length, "gap")}`}.`}
         </p>
       </div>
       {gaps.length === 0 ? null : (

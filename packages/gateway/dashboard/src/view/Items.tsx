@@ -30,7 +30,7 @@ const Time = ({ at, now }: { readonly at: number; readonly now: number }) => (
 const unfinishedText: Readonly<Record<string, string>> = {
   Resync: "The rest of this message may be missing: output was lost here.",
   RunEnded: "The run ended before this message was complete.",
-  TooLong: "This message goes on below.",
+  TooLong: "This message continues below.",
   Evicted: "This message was cut, because too many were open at once.",
   Ended: "The connection ended before this message was complete."
 }

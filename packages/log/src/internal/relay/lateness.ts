@@ -1,10 +1,10 @@
 /**
  * Whether a relay reads its feed as it arrives: a pure state machine.
  *
- * What a relay did not read for a while waits in the socket, so the feed's next elements are
- * late by an unknown time. They are current again once the relay has waited for the feed:
- * then nothing was left in the socket. A relay that never waits may be late too, and a wait may
- * be a time in which a busy machine did not run the process. So `currentAt` advances only if
+ * Elements that the relay did not read in time wait in the socket, so the feed's next elements
+ * are late by an unknown time. The feed is current again once the relay has had to wait for an
+ * element, because the socket was empty then. A relay that never waits may be late too, and a
+ * busy machine may not have run the process during a wait. So `currentAt` advances only if
  * nothing arrived while the event loop looked at every socket. All times are milliseconds on
  * the monotonic clock.
  */
@@ -38,7 +38,7 @@ export class Lateness {
     return this.#isLate
   }
 
-  /** What arrived more than `lateMillis` before this time has been read. */
+  /** Everything that arrived more than `lateMillis` before this time has been read. */
   get currentAt(): number {
     return this.#currentAt
   }
@@ -46,7 +46,7 @@ export class Lateness {
   /** Elements arrived: the relay does not wait any more. */
   arrived(now: number): void {
     const waited = now - this.#readyAt
-    // A wait of less than a millisecond is the time that it takes to fetch what was there already.
+    // A shorter wait is the time that it takes to fetch elements that had arrived before.
     if (this.#isLate && waited >= 1) this.#waited += waited
     this.#readyAt = Number.POSITIVE_INFINITY
     this.#arrivals++

@@ -59,7 +59,7 @@ export class Standby {
   #isConfirmed = false
   /** Whether the feed is late by an unknown time, because the relay did not read it. It is no input of the merge then. */
   #isLate = false
-  /** Whether the log's connection closed while the feed was not aligned with it. */
+  /** Whether the log's connection closed while the feed was not aligned with it, so that events may be repeated. */
   #mayDouble = false
   /** Everything that the server sent before this time is in the log. */
   #completeAt = Number.NEGATIVE_INFINITY
@@ -79,7 +79,7 @@ export class Standby {
     return this.#merge === undefined || isAligned(this.#merge)
   }
 
-  /** The log leads from here on, and the feed joins it. What was heard may be in the log or not. */
+  /** Starts a merge: the log leads, and the feed joins it. The log may or may not have the elements that were heard before. */
   #begin(now: number): void {
     this.#heard = this.#heard.flatMap((heard) =>
       heard.at < this.#completeAt || !isMessage(heard.event) ? [] : [{ ...heard, isPlaced: false }]
@@ -99,7 +99,7 @@ export class Standby {
     if (this.#isConfirmed) merge.offer(feed, [started], now)
   }
 
-  /** The relay did not read the feed for a while: what comes next may be from then. */
+  /** The relay did not read the feed for a while, so the next elements may be late. */
   feedIsLate(now: number): void {
     if (this.#isLate) return
     this.#isLate = true
@@ -109,8 +109,8 @@ export class Standby {
   }
 
   /**
-   * The feed ends as an input of the merge, which then forgets the messages that it had not
-   * aligned yet. The log may have them or not.
+   * Called before the feed ends as an input of the merge, which then forgets the messages that
+   * it had not aligned yet. The log may or may not have them.
    */
   #unplace(merge: Merge.Merge): void {
     this.#heard = this.#lacking(merge).map((heard) => ({ ...heard, isPlaced: false }))
@@ -142,7 +142,7 @@ export class Standby {
   }
 
   #boundary(input: number, time: number, now: number): void {
-    // What a boundary places has been heard before, and a mark of the merge is no mark of the log.
+    // The result is ignored: the messages in it are in `heard` already, and the log does not store the marks of the merge.
     this.#merge?.boundary(input, "updates", time, now)
     this.#merge?.boundary(input, "output", time, now)
   }
@@ -196,7 +196,7 @@ export class Standby {
     this.#limit = 1024 + 2 * this.#heard.length
   }
 
-  /** What the feed delivered and the log did not, or may not have, in the order of the feed. */
+  /** Returns what the feed delivered and the log does not have, or may not have, in the order of the feed. */
   #lacking(merge: Merge.Merge): Array<Heard> {
     const missing = missingIn(merge)
     const unplaced = new Set(unalignedIn(merge).map(({ kind, taskId }) => `${kind}:${taskId}`))
@@ -212,9 +212,9 @@ export class Standby {
   }
 
   /**
-   * The lease fell to this relay, and the log has been read to its end. Returns what is
-   * to be appended before the feed's next elements. Where the feed is not aligned with
-   * the log, a mark stands in front of what may be double.
+   * This relay has acquired the lease and read the log to its end. Returns what it must append
+   * before the feed's next elements. Where the feed is not aligned with the log, a mark
+   * precedes the events that the log may have already.
    */
   takeOver(now: number, at: number): ReadonlyArray<MeshEvent> {
     const merge = this.#merge
@@ -234,7 +234,7 @@ export class Standby {
     const marksOfTasks = Array.from(new Set(behind), (taskId): MeshEvent => ({ ...unaligned, taskId }))
     const marks = found.length + marksOfTasks.length === 0 ? [unaligned] : [...found, ...marksOfTasks]
     const marked = new Set(marks.map((mark) => ("taskId" in mark ? mark.taskId : undefined)))
-    // In the other tasks the feed is aligned, so the log has what was heard before it joined, unless the merge misses it.
+    // In the other tasks the feed is aligned: the log has what was heard before the feed joined, except what the merge reports as missing.
     const isIn = ({ event, isPlaced }: Heard): boolean =>
       !isMessage(event) || isPlaced || missing.has(event) || marked.has(undefined) || marked.has(event.taskId)
     return [...marks, ...lacking.filter(isIn).map(eventOf)]
@@ -256,7 +256,7 @@ interface Heard {
   readonly event: MeshEvent
   /** When, on the monotonic clock. */
   readonly at: number
-  /** Whether the merge knows it. Otherwise the log may have it or not, until the feed is aligned. */
+  /** Whether the merge has it. Otherwise the log may or may not have it, until the feed is aligned. */
   readonly isPlaced: boolean
 }
 

@@ -2,7 +2,7 @@
  * Makes the entries that a holder writes: events with ids, in the epochs of the log.
  */
 import { isLifecycle } from "@makima-stream/core/MeshEvent"
-import type { Disconnected, MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
+import type { MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
 import type { NewEvent } from "../../MeshLog.ts"
 import { token } from "../token.ts"
 
@@ -97,6 +97,3 @@ export const after = (state: LogState, event: MeshEvent, at: number): LogState =
       return state.isEmpty ? { ...state, isEmpty: false } : state
   }
 }
-
-/** Whether a connection ended, and no attempt after it. */
-export const isEnd = (event: MeshEvent): event is Disconnected => event._tag === "Disconnected" && event.opened

@@ -57,7 +57,7 @@ const kindOf = (event: MeshEvent): number => {
 export interface Options {
   readonly limits: Limits
   readonly head: Head
-  /** Returns what is missing, or throws. */
+  /** Returns the missing positions, or throws. See `loss.ts`. */
   readonly checkLoss: () => Loss | undefined
   readonly at: (step: Step) => void
 }

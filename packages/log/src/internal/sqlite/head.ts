@@ -32,7 +32,7 @@ export const make = (filename: string): Head => {
         file ??= openSync(path, existsSync(path) ? "r+" : "w")
         writeSync(file, `${position}`.padStart(digits, "0"), 0, "latin1")
       } catch {
-        // See above.
+        // An append must not fail because of this file.
       }
     },
     close: () => {

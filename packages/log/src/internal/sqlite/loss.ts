@@ -13,8 +13,9 @@ export interface Loss {
 }
 
 /**
- * Returns a function that returns what is missing, or throws if it is not to be marked.
- * Nothing is missing once an entry is stored after it.
+ * Makes the check for missing entries. The check returns the missing positions, or throws
+ * `Damaged` unless they are to be marked (`markLoss`). Once an entry is stored after them, it
+ * returns `undefined`.
  */
 export const make = (
   { meta }: Connection,

@@ -23,7 +23,7 @@ export const typeKey = (type: number): number => 2 * type + 1
 /** The key of the entries of a kind other than output. */
 export const kindKey = (kind: number): number => -1 - kind
 
-/** What an entry is found by. */
+/** The members by which an entry is found. */
 export interface Keys {
   readonly kind: number
   readonly task: number | null

@@ -1,5 +1,5 @@
 /**
- * What a filter asks the index for, and the dictionaries of names.
+ * The keys of the index that a filter needs, and the dictionaries of names.
  */
 import type { DatabaseSync } from "node:sqlite"
 import type { Wanted } from "../filter.ts"

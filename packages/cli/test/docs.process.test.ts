@@ -112,29 +112,26 @@ const output = Effect.fnUntraced(function* (args: ReadonlyArray<string>, home: s
   return `${printed}${stderr}`
 }, Effect.scoped)
 
-it.live(
-  "docs/cli.md shows what the command prints",
-  () =>
-    Effect.gen(function* () {
-      const fs = yield* FileSystem.FileSystem
-      const home = yield* fs.makeTempDirectoryScoped()
-      const text = yield* fs.readFileString(page)
-      let written = ""
-      let end = 0
-      for (const match of text.matchAll(/```console\n(.*?)```/gs)) {
-        written += text.slice(end, match.index)
-        end = match.index + match[0].length
-        const commands = (match[1] ?? "").split("\n").filter((line) => line.startsWith("$ makima-stream "))
-        let block = ""
-        for (const command of commands) {
-          const args = command.replace("$ makima-stream ", "").split(" ")
-          block += `${command}\n${stable(yield* output(args, home), home)}`
-        }
-        written += `\`\`\`console\n${block}\`\`\``
+it.live("docs/cli.md shows what the command prints", () =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const home = yield* fs.makeTempDirectoryScoped()
+    const text = yield* fs.readFileString(page)
+    let written = ""
+    let end = 0
+    for (const match of text.matchAll(/```console\n(.*?)```/gs)) {
+      written += text.slice(end, match.index)
+      end = match.index + match[0].length
+      const commands = (match[1] ?? "").split("\n").filter((line) => line.startsWith("$ makima-stream "))
+      let block = ""
+      for (const command of commands) {
+        const args = command.replace("$ makima-stream ", "").split(" ")
+        block += `${command}\n${stable(yield* output(args, home), home)}`
       }
-      written += text.slice(end)
-      if (process.env["UPDATE_DOCS"] !== undefined) yield* fs.writeFileString(page, written)
-      else assert.strictEqual(text, written)
-    }).pipe(Effect.provide(NodeServices.layer)),
-  120_000
+      written += `\`\`\`console\n${block}\`\`\``
+    }
+    written += text.slice(end)
+    if (process.env["UPDATE_DOCS"] !== undefined) yield* fs.writeFileString(page, written)
+    else assert.strictEqual(text, written)
+  }).pipe(Effect.provide(NodeServices.layer))
 )

@@ -21,7 +21,7 @@ import * as Socket from "effect/socket/Socket"
 import { openSync } from "node:fs"
 import * as Lines from "./lines.ts"
 import type * as Reports from "./reports.ts"
-import { interval, pairDeadline, taskIds } from "./settings.ts"
+import { interval, deadline, taskIds } from "./settings.ts"
 
 const [first = "", second = "", eventsFile = ""] = process.argv.slice(2)
 const file = openSync(eventsFile, "a")
@@ -43,7 +43,7 @@ const socket = (url: string) =>
   NodeMeshSocket.make({
     url,
     connectTimeout: "2 seconds",
-    heartbeat: { interval: Duration.millis(interval), deadline: Duration.millis(pairDeadline) }
+    heartbeat: { interval: Duration.millis(interval), deadline: Duration.millis(deadline) }
   })
 
 let events = 0

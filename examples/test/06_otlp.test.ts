@@ -31,8 +31,8 @@ const bodies = (collector: Receiver.Receiver, path: string): ReadonlyArray<unkno
   collector.requests.filter((request) => request.path === path).map(({ body }) => JSON.parse(body))
 
 /**
- * Follows a feed that refuses, sends what is no message, breaks off, and comes
- * back; stops, and returns what the collector received.
+ * Follows a server that refuses a dial, sends an invalid frame, loses the
+ * connection and accepts again. Returns the requests to the collector.
  */
 const scenario = Effect.gen(function* () {
   const apiKey = Redacted.make(key)
@@ -41,7 +41,7 @@ const scenario = Effect.gen(function* () {
   const roundTrip = yield* Deferred.make<void>()
   const statuses: Array<unknown> = []
   const logged = yield* Deferred.make<void>()
-  // Beside the exporter's own logger, and in the place of the one that prints.
+  // In addition to the exporter's logger, and instead of the logger that prints.
   const watching = Logger.layer([
     Logger.make(({ message }) => {
       if (String(message) === "The status changed" && statuses.push(message) === 2)

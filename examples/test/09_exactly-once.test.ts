@@ -32,7 +32,7 @@ const event = (n: number): MeshLog.NewEvent => ({
 
 const events = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => event(from + i))
 
-/** What the totals are to be. */
+/** The expected totals. */
 const totalsOf = (end: number): ReadonlyArray<Total> =>
   tasks.map((taskId, index) => {
     const numbers = Array.from({ length: end }, (_, n) => n).filter((n) => n % 3 === index && n % 2 === 0)
@@ -49,7 +49,7 @@ describe("09_exactly-once", () => {
       const log = yield* SqliteLog.make({ filename: join(path, "feed.db"), synchronous: "normal" })
       let appended = 0
       let kills = 0
-      // What a killed run did not commit is in the batch of the next one, so every kind of statement is hit.
+      // The next run repeats the batch that a killed run did not commit, so every kind of statement is interrupted.
       for (let run = 0; kills < 100; run++) {
         yield* log.append(events(appended, appended + 7))
         appended += 7

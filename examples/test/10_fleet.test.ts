@@ -11,7 +11,7 @@ import { worker } from "../src/10_fleet.ts"
 
 const tasks = Array.from({ length: 12 }, (_, n) => TaskId.make(`task ${n}`))
 
-/** The n-th result of each task, and output that is no result. */
+/** The n-th result of each task, and outputs that are not results. */
 const round = (n: number): ReadonlyArray<MeshLog.NewEvent> =>
   tasks.flatMap((taskId) =>
     ["assistant", "result"].map((messageType) => ({

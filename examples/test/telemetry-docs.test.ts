@@ -39,7 +39,7 @@ const tableUnder = (heading: string): ReadonlyMap<string, ReadonlyArray<string>>
   )
 }
 
-/** What the docstring of an export of `MeshMetrics` says, without the line breaks. */
+/** The docstring of an export of `MeshMetrics`, without the line breaks. */
 const docstringOf = (name: string): string => {
   const before = source.slice(0, source.indexOf(`export const ${name}:`))
   return before.slice(before.lastIndexOf("/**")).replaceAll(/\s*\n \*\s*/g, " ")

@@ -1,4 +1,4 @@
-/** An HTTP server that takes whatever it is sent and keeps it: an OpenTelemetry collector, or a webhook, for a test. */
+/** An HTTP server that records every request: a test double of an OpenTelemetry collector or a webhook. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { createServer } from "node:http"
@@ -10,13 +10,13 @@ export interface Request {
 
 export interface Receiver {
   readonly url: string
-  /** What has come, oldest first. */
+  /** The received requests, oldest first. */
   readonly requests: ReadonlyArray<Request>
-  /** Waits for the first request that the predicate holds for, one that has come already included. */
+  /** Waits for the first matching request. Requests that were received before the call count. */
   readonly await: (predicate: (request: Request) => boolean) => Effect.Effect<Request>
 }
 
-/** Starts one at 127.0.0.1 that lives as long as the scope, and answers with the given status. */
+/** Starts a receiver at 127.0.0.1 for the lifetime of the scope. It answers with the given status. */
 export const makeWith = Effect.fnUntraced(function* (options: {
   readonly status: number
 }): Effect.fn.Return<Receiver, never, Scope.Scope> {
@@ -61,5 +61,5 @@ export const makeWith = Effect.fnUntraced(function* (options: {
   }
 })
 
-/** One that takes everything. */
+/** Starts a receiver that accepts every request. */
 export const make = makeWith({ status: 200 })

@@ -199,7 +199,7 @@ describe("CostLedger", () => {
     assert.strictEqual(CostLedger.fold(rolled, others, 1e12).totalUsd, 0)
   })
 
-  it("takes the lower versions of a restored server after a new connection", () => {
+  it("accepts the lower versions of a restored server after a new connection", () => {
     const before = [updated(a, "done", 1200), result(a, 1, 10), gap]
     const after = [1001, 1002, 1003].map((version) => updated(a, "running", version))
     assert.strictEqual(total([...before, ...after.slice(0, 2), result(a, 2, 20)]), 2)

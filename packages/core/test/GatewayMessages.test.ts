@@ -68,12 +68,12 @@ describe("GatewayMessages", () => {
     assert.deepStrictEqual(decode(frame), { _tag: "Restated", taskId: a, status: "done" })
   })
 
-  it("gives an element the epoch of the client's own connection", () => {
+  it("sets the epoch of an element to that of the client's own connection", () => {
     const decoded = decode(mark("Overflow"), 2)
     assert.deepStrictEqual(decoded, { _tag: "Resync", epoch: 2, reason: { _tag: "Overflow", dropped: 1 } })
   })
 
-  it("leaves a message of another type alone", () => {
+  it("does not change a message of another type", () => {
     assert.isUndefined(decode(`{"type":"taskArchived","taskId":"a"}`))
   })
 

@@ -49,7 +49,7 @@ const onTheWire = (interest: Interest.Interest): Interest.Interest =>
   interest.all ? { ...interest, updates: new Set() } : interest
 
 describe("Interest", () => {
-  it("takes one id or many", () => {
+  it("accepts one id or several", () => {
     assert.isTrue(Interest.equals(Interest.updates(a), Interest.updates([a])))
     assert.isTrue(
       Interest.equals(Interest.task([a, b]), Interest.union(Interest.updates([a, b]), Interest.output([a, b])))

@@ -58,7 +58,7 @@ describe("Merge.make", () => {
     assert.deepStrictEqual(merge.missing(0), [])
   })
 
-  it("says nothing when one of two aligned inputs is lost, and goes on where it stood", () => {
+  it("emits no mark when one of two aligned inputs is lost, and continues at the same position", () => {
     const merge = aligned()
     merge.offer(0, says("x", "x", "y"), 2)
     assert.deepStrictEqual(merge.offer(0, [disconnected()], 3), [])
@@ -154,14 +154,14 @@ describe("Merge.make", () => {
     assert.deepStrictEqual(merge.offer(0, says("y"), 4).map(word), ["y"])
   })
 
-  it("does not trust an input alone that could not decode a frame which the other one may have decoded before", () => {
+  it("does not rely on one input after it failed to decode a frame that the other input may have decoded before", () => {
     const merge = aligned()
     merge.offer(1, says("x"), 2)
     merge.offer(0, [badFrame], 3)
     assert.deepStrictEqual(merge.offer(1, [disconnected()], 4).map(word), ["Unaligned disagreement"])
   })
 
-  it("does not trust an input alone that could not decode a frame which the other one has passed since", () => {
+  it("does not rely on one input after it failed to decode a frame that the other input has passed since", () => {
     const merge = aligned()
     merge.offer(0, [badFrame, ...says("x")], 2)
     merge.offer(1, says("x", "x"), 3)

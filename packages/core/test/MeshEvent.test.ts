@@ -51,7 +51,7 @@ describe("MeshEvent", () => {
     })
   )
 
-  it("counts what a snapshot says of a task neither as the server's data nor as lifecycle", () => {
+  it("classifies a Restated neither as the server's data nor as lifecycle", () => {
     assert.isFalse(MeshEvent.isData(restated))
     assert.isFalse(MeshEvent.isLifecycle(restated))
     assert.isTrue(MeshEvent.isRestated(restated))
@@ -65,7 +65,7 @@ describe("MeshEvent", () => {
     assert.deepStrictEqual(all.filter(MeshEvent.isRepairFailed), [failed])
   })
 
-  it("keeps what a snapshot says of a task in every filter that keeps its updates", () => {
+  it("keeps a Restated in every filter that keeps the updates of its task", () => {
     const feed = Stream.fromIterable<MeshEvent.MeshEvent>(all)
     assert.deepStrictEqual(collect(MeshStream.filterTask(feed, taskId)), [updated, restated])
     assert.deepStrictEqual(collect(MeshStream.updatesOnly(feed)), [updated, restated])

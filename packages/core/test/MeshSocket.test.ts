@@ -84,7 +84,7 @@ describe("MeshSocket", () => {
     })
   )
 
-  it.effect("adds the query to the URL, and reads it anew in each attempt", () =>
+  it.effect("adds the query to the URL, and reads it again in each attempt", () =>
     Effect.gen(function* () {
       let position = 0
       const fake = yield* makeFake({ query: Effect.sync(() => ({ since: String(++position) })), protocols: "mesh" })

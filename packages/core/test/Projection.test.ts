@@ -39,7 +39,7 @@ describe("Projection.scan", () => {
     })
   )
 
-  it.effect("takes the time from the clock, once for each batch", () =>
+  it.effect("reads the clock once for each batch", () =>
     Effect.gen(function* () {
       const states = yield* fromChunks([["a", "b"], ["c"]]).pipe(
         Stream.chunks,

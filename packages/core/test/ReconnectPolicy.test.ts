@@ -104,7 +104,7 @@ describe("ReconnectPolicy.make", () => {
     }
   }
 
-  it("takes undefined for the default", () => {
+  it("uses the default for undefined", () => {
     const policy = ReconnectPolicy.make({
       schedule: undefined,
       minDelay: undefined,
@@ -116,7 +116,7 @@ describe("ReconnectPolicy.make", () => {
     assert.deepStrictEqual(ReconnectPolicy.make(), ReconnectPolicy.defaults)
   })
 
-  it("takes NaN for the default", () => {
+  it("uses the default for NaN", () => {
     assert.deepStrictEqual(
       durations({ minDelay: Number.NaN, stableAfter: Number.NaN, maxRetryAfter: Number.NaN }),
       defaults
@@ -129,7 +129,7 @@ describe("ReconnectPolicy.make", () => {
     }
   })
 
-  it("takes a negative duration for zero", () => {
+  it("uses zero for a negative duration", () => {
     assert.deepStrictEqual(durations({ stableAfter: -5, maxRetryAfter: Duration.seconds(-1) }), {
       ...defaults,
       stableAfterMillis: 0,

@@ -95,7 +95,7 @@ describe("TaskState", () => {
     })
   })
 
-  it("forgets the reason of the last gap when none is left", () => {
+  it("forgets the reason of the last gap when no gap is left", () => {
     const state = fold(updated(a, 1, "running"), result(a, 1), reconnected, repaired())
     assert.property(state, "lastGap")
     const gap: MeshEvent.MeshEvent = {
@@ -108,7 +108,7 @@ describe("TaskState", () => {
     assert.notProperty(fold(updated(a, 1, "running"), gap, repaired()), "lastGap")
   })
 
-  it("takes over what a snapshot says of the cost, and counts no result twice", () => {
+  it("sets the cost from a snapshot, and counts no result twice", () => {
     // The result of the first run was lost. The snapshot is from after its end.
     const lost = [updated(a, 1, "running"), restated(a, { version: 2, status: "done", costUsd: 2 })]
     assert.strictEqual(fold(...lost).costUsd, 2)
@@ -160,7 +160,7 @@ describe("TaskBoard", () => {
 })
 
 describe("CostLedger", () => {
-  it("takes over costs and ends from a snapshot, and clears its gaps of updates", () => {
+  it("sets costs and ends from a snapshot, and clears its gaps of updates", () => {
     const ledger = CostLedger.fold(
       CostLedger.make(),
       [
@@ -241,7 +241,7 @@ describe("operators", () => {
     })
   )
 
-  it("dedupeUpdates passes what a snapshot says, and drops the update that says the same later", () => {
+  it("passes a Restated through dedupeUpdates, and drops a later update with the same version", () => {
     const known = restated(a, { version: 3, status: "done" })
     const gone = restated(a, { version: 3, gone: true })
     const events = [updated(a, 1, "running"), known, updated(a, 3, "done"), gone, updated(a, 4, "running")]

@@ -159,7 +159,7 @@ describe("repair", () => {
     }).pipe(Effect.provideService(Random.Random, quarter))
   )
 
-  it.effect("keeps minInterval between the begins of two fetches, and merges what comes in between", () =>
+  it.effect("leaves minInterval between the starts of two fetches, and merges the requests in between", () =>
     Effect.gen(function* () {
       const mesh = yield* harness({ minInterval: "10 seconds" })
       yield* mesh.send(started)
@@ -331,7 +331,7 @@ describe("repair", () => {
     })
   )
 
-  it.effect("hands a large snapshot over in pieces", () =>
+  it.effect("emits a large snapshot in several arrays", () =>
     Effect.gen(function* () {
       const snapshot = Array.from({ length: 150 }, (_, n) => ({ taskId: TaskId.make(`task ${n}`), version: 1 }))
       const sizes = yield* Stream.make(started).pipe(

@@ -59,7 +59,7 @@ describe("RepairHttp", () => {
     })
   )
 
-  it.effect("asks for single tasks with a request each, and takes 404 for a task that does not exist", () =>
+  it.effect("sends a request for each single task, and reads 404 as a task that does not exist", () =>
     Effect.gen(function* () {
       const { client, paths } = endpoint({ "/a": { items: [item("a", 3)] }, "/b": 404 })
       const request = (ask: Repair.Ask) => (ask._tag === "All" ? get("/tasks") : ask.taskIds.map((id) => get(`/${id}`)))

@@ -433,7 +433,7 @@ describe("ServerMessage", () => {
     })
 
     it.prop(
-      "decodes the same on every way",
+      "decodes the same with every decoder",
       [anyToolInput],
       ([value]) => {
         const json = toText(value)
@@ -454,7 +454,7 @@ describe("ServerMessage", () => {
       { arbitrary: { runs: 200 } }
     )
 
-    it("survives digits and nesting of any number", () => {
+    it("decodes any number of digits and any depth of nesting", () => {
       const digits = "7".repeat(5_000_000)
       assert.strictEqual(input(output(digits)), digits)
       const depth = 100_000

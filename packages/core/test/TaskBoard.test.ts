@@ -221,7 +221,7 @@ describe("TaskBoard", () => {
     assert.deepStrictEqual([ids(TaskBoard.live(board)), ids(TaskBoard.ended(board))], [["a"], ["b"]])
   })
 
-  it("gives a task that appears later the start of all updates, and not of its output", () => {
+  it("starts the updates of a later task where all updates start, and not its output", () => {
     const later = (events: ReadonlyArray<MeshEvent>) => {
       const board = foldInTime(TaskBoard.make(), [...events, updated(a, "running")])
       const { outputCompleteSince, updatesCompleteSince } = Option.getOrThrow(TaskBoard.get(board, a))

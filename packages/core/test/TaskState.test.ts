@@ -81,7 +81,7 @@ describe("TaskState", () => {
     assert.deepStrictEqual({ runs, costUsd, durationMs }, costOf(events, a))
   })
 
-  it.prop("counts nothing but messages twice when every event comes twice", [history], ([events]) => {
+  it.prop("counts only messages twice when every event arrives twice", [history], ([events]) => {
     const once = withoutCounts(foldAll(events))
     const twice = withoutCounts(foldAll(events.flatMap((event) => [event, event])))
     assert.deepStrictEqual(twice, once)
@@ -197,7 +197,7 @@ describe("TaskState", () => {
     assert.strictEqual(TaskState.update(state, updated(a, "parked"), 6, { terminal: "parked" }).endedAt, 6)
   })
 
-  it("takes three lower versions in a row after a new connection for a restored server", () => {
+  it("assumes a restored server after three consecutive lower versions on a new connection", () => {
     const ended = foldAll([updated(a, "done", 1200), gap])
     const late = [updated(a, "running", 1001), updated(a, "running", 1002)]
     assert.strictEqual(TaskState.fold(ended, late, 1).status, "done")
@@ -211,7 +211,7 @@ describe("TaskState", () => {
     assert.strictEqual(foldAll([gap, updated(a, "done", 10), ...late]).status, "done")
   })
 
-  it("takes the number of lower versions that show a restored server from its options", () => {
+  it("reads from its options how many lower versions show a restored server", () => {
     const events = [updated(a, "done", 10), gap, updated(a, "running", 5)]
     assert.strictEqual(foldAll(events, { restartAfter: 1 }).status, "running")
     assert.strictEqual(foldAll(events, { restartAfter: Number.NaN }).status, "running")
@@ -219,7 +219,7 @@ describe("TaskState", () => {
     assert.strictEqual(foldAll([updated(a, "done", 10), gap, ...many], { restartAfter: Infinity }).status, "done")
   })
 
-  it("cuts the last output at the bound and says so, until one that fits comes", () => {
+  it("truncates the last output at the bound and marks it, until an output fits", () => {
     const long = foldAll([said(a, "x".repeat(5000))])
     assert.deepStrictEqual([long.lastOutput?.content.length, long.lastOutputTruncated], [4096, true])
     const short = TaskState.update(long, said(a, "y"), 0)
@@ -242,7 +242,7 @@ describe("TaskState", () => {
     assert.deepStrictEqual([named.status?.length, [...named.counts]], [256, [["*", 1]]])
   })
 
-  it("keeps costs and durations finite, whatever a result says", () => {
+  it("keeps costs and durations finite for any result", () => {
     const runs = [1e308, 1e308, 1e308].flatMap((cost, index) => [
       updated(a, "running"),
       result(a, cost, index),
@@ -306,7 +306,7 @@ describe("TaskState", () => {
       assert.deepStrictEqual(since([mark({ _tag: "Started" }, { unconfirmed: 0 })]), [0, 0])
     })
 
-    it("begins anew after a hole, and a hole opens nothing", () => {
+    it("starts again after a gap, and a gap starts no task", () => {
       assert.deepStrictEqual(since([started, updated(a, "running"), overflow]), [2, 2])
       assert.deepStrictEqual(since([started, lost, overflow]), [undefined, undefined])
       assert.deepStrictEqual(since([started, updated(a, "running"), jump]), [2, 0])

@@ -225,7 +225,7 @@ describe("NodeMeshSocket", () => {
       })
     )
 
-    it.effect("a consumer that does not pull stops the server, and loses nothing", () =>
+    it.effect("stops the server without a pull, and loses nothing", () =>
       Effect.gen(function* () {
         const server = yield* Servers.webSocketServer()
         const reader = yield* open({ url: server.url })

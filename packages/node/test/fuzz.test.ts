@@ -125,7 +125,7 @@ const damaged = (seed: number): Buffer => {
   return pick([bytes, bytes.subarray(0, below(bytes.length)), Buffer.concat([bytes, bytes])])
 }
 
-/** What a WebSocket server must not send. Each of them ends a connection. */
+/** Bytes that a WebSocket server must not send. Each of them ends a connection. */
 const illegal = (seed: number): Buffer => {
   const { below, next, pick } = random(seed)
   const junk = Buffer.from(Array.from({ length: 1 + below(300) }, () => below(256)))
@@ -163,7 +163,7 @@ const oneByOne = (attacks: ReadonlyArray<Buffer>) =>
       Effect.gen(function* () {
         for (const attack of attacks) {
           const { closed, socket } = yield* server.accept
-          // The client may close in the middle of it, and has time to answer valid frames.
+          // The client may close during the attack, and has time to answer valid frames.
           socket.end(attack)
           yield* closed
         }
@@ -185,7 +185,7 @@ const makeBomb = (): Buffer => {
 
 describe("fuzz", () => {
   it.live(
-    "a stream and a client are unharmed by messages that are damaged or an attack, and mark each that they cannot read",
+    "reads on after damaged and malicious messages in a stream and a client, and marks each message that cannot be decoded",
     () =>
       Effect.gen(function* () {
         const frames = hostile.flatMap((frame) => [text(frame), Servers.frame(2, frame), text(update)])
@@ -212,7 +212,7 @@ describe("fuzz", () => {
       })
   )
 
-  it.live("a stream and a client survive every violation of the protocol, and reconnect after each", () =>
+  it.live("reconnects after every violation of the protocol in a stream and a client", () =>
     Effect.gen(function* () {
       const attacks = Array.from({ length: 80 }, (_, i) => illegal(i + 1))
       const report = yield* run({ stream: yield* oneByOne(attacks), client: yield* oneByOne(attacks) })
@@ -223,7 +223,7 @@ describe("fuzz", () => {
     })
   )
 
-  it.live("a stream and a client take giant frames and compressed bombs for no more than the limit", () =>
+  it.live("rejects giant frames and compressed bombs in a stream and a client with bounded memory", () =>
     Effect.gen(function* () {
       const whole = makeBomb()
       const compressed = (payload: Buffer) => {
@@ -237,7 +237,7 @@ describe("fuzz", () => {
         if (i === 0) framed[0] = 0x41
         return framed
       })
-      // Giant, and in good order: fragment by fragment, for ever.
+      // A giant message without an end, in valid fragments.
       const endless = Array.from({ length: 300 }, (_, i) =>
         Servers.frame(i === 0 ? 1 : 0, Buffer.alloc(65_536, "x"), { fin: false })
       )

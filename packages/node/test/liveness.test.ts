@@ -1,7 +1,6 @@
 /**
- * A frozen peer is noticed, and a slow consumer is not taken for one, through everything between the socket and a
- * consumer: real sockets, and time under the test's hand. The heartbeat is the default: an interval of 15 seconds and a
- * deadline of 10.
+ * Tests the detection of frozen peers, and that slow consumers do not look like them, from the socket to the consumer:
+ * with real sockets and the test clock. The heartbeat has the default interval of 15 seconds and deadline of 10 seconds.
  */
 import * as Interest from "@makima-stream/core/Interest"
 import * as MeshClient from "@makima-stream/core/MeshClient"
@@ -21,7 +20,7 @@ import * as Servers from "./support/servers.ts"
 
 const bound = 25
 
-/** The two ways to follow a server. `gate` closes to hold the consumer back. */
+/** The two ways to follow a server. */
 const ways: ReadonlyArray<readonly [string, (url: string) => Stream.Stream<MeshEvent.MeshEvent, unknown>]> = [
   [
     "a stream",
@@ -53,7 +52,7 @@ const setup = Effect.fnUntraced(function* (make: (url: string) => Stream.Stream<
 
 type Setup = Effect.Success<ReturnType<typeof setup>>
 
-/** Lets time pass second by second, and the sockets do what they have to do in each. */
+/** Advances the clock second by second. In each second, the sockets finish their work. */
 const seconds = (count: number, { events, server }: Setup, each: Effect.Effect<unknown> = Effect.void) =>
   Effect.gen(function* () {
     for (let i = 0; i < count; i++) {
@@ -64,8 +63,8 @@ const seconds = (count: number, { events, server }: Setup, each: Effect.Effect<u
   })
 
 /**
- * Lets time pass until the connection ends, and fails after `bound` seconds in which nothing arrives. The kernel delivers its
- * buffers when it likes, so bytes sent before the freeze can arrive in any of these seconds, and each counts as life.
+ * Advances the clock until the connection ends, and fails after `bound` seconds without a byte. The kernel delivers its
+ * buffers at any time, so bytes from before the freeze can arrive in any of these seconds, and count as signs of life.
  */
 const silence = (made: Setup) =>
   Effect.gen(function* () {
@@ -84,16 +83,16 @@ const disconnects = (events: ReadonlyArray<MeshEvent.MeshEvent>) =>
 
 const messages = [...firstOf(Workload.endless({ tasks: 5 }), 20_000)].filter(({ _tag }) => _tag === "TaskUpdated")
 
-/** What goes out in one second. */
+/** Sends the messages of one second. */
 const load = ({ server }: Setup) => server.emitAll(messages.slice(0, 200))
 
 describe("liveness", () => {
   for (const [name, make] of ways) {
     describe(`of ${name}`, () => {
-      it.effect("a peer that freezes while nothing is said is noticed within interval plus deadline", () =>
+      it.effect("detects a peer that freezes on a quiet connection within interval plus deadline", () =>
         Effect.gen(function* () {
           const made = yield* setup(make)
-          // Idle for long, and well.
+          // A quiet connection stays open.
           yield* seconds(60, made)
           assert.deepStrictEqual(disconnects(made.events), [])
           yield* made.server.freeze()
@@ -102,7 +101,7 @@ describe("liveness", () => {
         })
       )
 
-      it.effect("a peer that freezes in the middle of a flood is noticed within interval plus deadline", () =>
+      it.effect("detects a peer that freezes in the middle of a flood within interval plus deadline", () =>
         Effect.gen(function* () {
           const made = yield* setup(make)
           yield* seconds(30, made, load(made))
@@ -115,7 +114,7 @@ describe("liveness", () => {
         })
       )
 
-      it.effect("a slow consumer is not mistaken for a dead peer, however long it pauses reads", () =>
+      it.effect("does not mistake a slow consumer for a dead peer, however long it pauses reads", () =>
         Effect.gen(function* () {
           const made = yield* setup(make)
           made.gate.closeUnsafe()
@@ -125,7 +124,7 @@ describe("liveness", () => {
           )
           yield* seconds(100, made)
           assert.isAbove(buffered(made.server), 1_000_000)
-          // And a trickle: one element in twenty seconds is slower than the deadline.
+          // One element in twenty seconds is slower than the deadline.
           for (let i = 0; i < 5; i++) {
             yield* made.gate.release
             yield* seconds(20, made)
@@ -138,7 +137,7 @@ describe("liveness", () => {
         })
       )
 
-      it.effect("a slow consumer does not hide a dead peer: it is noticed once reads resume", () =>
+      it.effect("detects a dead peer behind a slow consumer once reads resume", () =>
         Effect.gen(function* () {
           const made = yield* setup(make)
           made.gate.closeUnsafe()
@@ -147,7 +146,7 @@ describe("liveness", () => {
           yield* made.server.freeze()
           yield* seconds(60, made)
           made.gate.openUnsafe()
-          // The consumer receives what had arrived before the freeze.
+          // The consumer receives the frames from before the freeze.
           yield* Servers.until(() => made.events.length > 100)
           yield* silence(made)
           assert.deepStrictEqual(disconnects(made.events), ["HeartbeatTimeout"])
@@ -158,7 +157,7 @@ describe("liveness", () => {
         })
       )
 
-      it.effect("a consumer that never pulls does not hide a dead peer", () =>
+      it.effect("detects a dead peer behind a consumer that never pulls", () =>
         Effect.gen(function* () {
           const made = yield* setup(make)
           made.gate.closeUnsafe()
@@ -166,7 +165,7 @@ describe("liveness", () => {
           yield* seconds(1, made)
           yield* made.server.freeze()
           yield* seconds(bound, made)
-          // The socket was closed although nothing was pulled.
+          // The socket is closed although nothing was pulled.
           yield* made.server.thaw()
           yield* Servers.until(() => Effect.runSync(made.server.connections).length === 0)
           assert.deepStrictEqual(disconnects(made.events), [])
@@ -179,7 +178,7 @@ describe("liveness", () => {
   }
 })
 
-/** The first of an endless sequence. */
+/** Returns the first items of an endless sequence. */
 function* firstOf<A>(items: Iterable<A>, count: number): Iterable<A> {
   let taken = 0
   for (const item of items) {

@@ -1,7 +1,7 @@
 /**
- * What users of other clients suffer: a test for each, by its name, that fails on
- * a client that has it. Most run in memory under the test clock; where the pain
- * is the socket's, so is the test.
+ * Known problems of other clients. Each test has the name of a problem, and fails
+ * with a client that has it. Most tests run in memory with the test clock. Problems
+ * of sockets are tested with real sockets.
  */
 import type * as ClientMessage from "@makima-stream/core/ClientMessage"
 import * as Interest from "@makima-stream/core/Interest"
@@ -52,7 +52,7 @@ const tags = (events: ReadonlyArray<MeshEvent.MeshEvent>) => events.map(({ _tag 
 const versions = (events: ReadonlyArray<MeshEvent.MeshEvent>) =>
   events.flatMap((event) => (event._tag === "TaskUpdated" ? [event.version] : []))
 
-/** A stream that is being followed, on a mesh of its own or a given one. */
+/** Consumes a stream in the background, on a new mesh or the given one. */
 const connect = (options?: Partial<MeshStream.ConnectOptions> & { readonly mesh?: Mesh }) =>
   Effect.gen(function* () {
     const mesh = options?.mesh ?? (yield* ScriptedMesh.make())
@@ -65,7 +65,7 @@ const connect = (options?: Partial<MeshStream.ConnectOptions> & { readonly mesh?
 
 const online = (mesh: Mesh, n = 1) => mesh.awaitReceived(({ connection }) => connection === n)
 
-/** How a stream ended, and after how many dials. */
+/** Returns how a stream ended, and after how many dials. */
 const outcome = Effect.fnUntraced(function* (
   break_: (mesh: Mesh) => Effect.Effect<unknown, ScriptedMesh.NotReceived>,
   policy?: ReconnectPolicy.Options
@@ -73,7 +73,7 @@ const outcome = Effect.fnUntraced(function* (
   const mesh = yield* ScriptedMesh.make()
   const { exit, fiber } = yield* connect({ mesh, ...(policy === undefined ? {} : { policy }) })
   yield* break_(mesh)
-  // The fourth attempt, the last that a test waits for, is half a minute away at the most.
+  // The last attempt that a test waits for is the fourth, at most half a minute after the first.
   for (let i = 0; i < 12; i++) {
     yield* settle
     yield* TestClock.adjust("5 seconds")
@@ -84,7 +84,7 @@ const outcome = Effect.fnUntraced(function* (
 })
 
 describe("pains", () => {
-  // The fault: 401, a close for policy or a certificate is retried for ever; or the client stops at a lost network, or without an error.
+  // The fault: the client retries a 401, a policy close or a bad certificate for ever, or it gives up after a lost network or without an error.
   it.effect("wrong terminal decision: what will not heal fails at once with its reason, what may heal is retried", () =>
     Effect.gen(function* () {
       const closed = (code: number) => (mesh: Mesh) => Effect.andThen(online(mesh), mesh.close(code))
@@ -111,8 +111,8 @@ describe("pains", () => {
     })
   )
 
-  // The fault: 50 clients are back within the same moment, or at exactly the cap; or a server that accepts and closes is
-  // dialled thousands of times, since each success resets the delay.
+  // The fault: 50 clients reconnect at the same moment or exactly at the cap, or a client dials a server that accepts and
+  // closes thousands of times, since each success resets the delay.
   it.effect(
     "reconnect storms: clients that lose one server come back spread, and an accepting server is not hammered",
     () =>
@@ -150,12 +150,12 @@ describe("pains", () => {
           }
           return (yield* hammered.mesh.dials).length
         })
-        // Half of each delay at the least: 1, 2, 4, 8, 15, 15, 15 seconds.
+        // At least half of each delay: 1, 2, 4, 8, 15, 15, 15 seconds.
         assert.isAtMost(yield* dialsIn(60), 9)
       }).pipe(Random.withSeed("storm"))
   )
 
-  // The fault: waits for ever for a message, or for the close event of a socket whose peer will never answer.
+  // The fault: the client waits for ever for a message, or for the close event of a socket whose peer never answers.
   it.effect("half-open connections: a peer that disappears silently is noticed, and its socket released", () =>
     Effect.gen(function* () {
       const server = yield* Servers.rawServer
@@ -174,8 +174,8 @@ describe("pains", () => {
     })
   )
 
-  // The fault: the stream goes on as if nothing had been missed; or shows a gap only when a later version arrives, and so
-  // never when the feed has gone quiet.
+  // The fault: the stream continues without a mark, or shows a gap only when a later version arrives, so never on a quiet
+  // feed.
   it.effect("silent gaps: every reconnect is marked in the stream, in order, even if no event follows it", () =>
     Effect.gen(function* () {
       const { events, mesh } = yield* connect()
@@ -200,7 +200,7 @@ describe("pains", () => {
     })
   )
 
-  // The fault: everything that a server sends is queued in the process, or dropped without a mark.
+  // The fault: the process queues everything that the server sends, or drops events without a mark.
   it.effect("memory under a slow consumer: it stops the server, or loses what its policy says, marked", () =>
     Effect.gen(function* () {
       const server = yield* MockMeshServer.make({ keepMessages: false })
@@ -218,7 +218,7 @@ describe("pains", () => {
       const [message, count] = [{ _tag: "UnknownMessage", raw: { type: "x", text: "x".repeat(50_000) } } as const, 1000]
       yield* server.emitRawAll(Array.from({ length: count }, () => JSON.stringify(message.raw)))
       yield* server.emitRaw(`{"type":"error"}`)
-      // 50 MB were sent, and most of it stays where it was sent from: kernels hold a few of them.
+      // Of 50 MB, kernels buffer a few. The server keeps the rest.
       const held = yield* Servers.settled(() => Effect.runSync(server.connections)[0]?.bufferedBytes ?? 0)
       assert.isAbove(held, 30_000_000)
       assert.strictEqual(received.length, 1)
@@ -226,7 +226,7 @@ describe("pains", () => {
       yield* Fiber.join(consuming)
       assert.strictEqual(received.filter(({ _tag }) => _tag === "UnknownMessage").length, count)
 
-      // With a policy: what is held stays within the bound, and the loss stands in the stream.
+      // With an overflow policy, the queue stays within its bound, and the stream contains a mark of the loss.
       const mesh = yield* ScriptedMesh.make()
       const client = yield* MeshClient.make().pipe(Effect.provideService(Socket.Socket, mesh.socket))
       const open = yield* Deferred.make<void>()
@@ -250,8 +250,8 @@ describe("pains", () => {
     })
   )
 
-  // The fault: the first of two that leaves unsubscribes both, or a leave that is overtaken by a join ends without the
-  // subscription, or the wire sees the requests in another order than they were made.
+  // The fault: the first of two consumers to leave unsubscribes both, or a join during a leave ends without a subscription,
+  // or requests are sent in another order than they were made.
   it.effect(
     "races of subscribe and unsubscribe: after any joins and leaves, the wire matches the consumers that stay",
     () =>
@@ -263,7 +263,7 @@ describe("pains", () => {
         const stays = yield* follow(client.output(a))
         yield* online(mesh)
         for (let round = 0; round < 20; round++) {
-          // One that shares the key comes and goes, and so does one with a key of its own, between the acknowledgements.
+          // Between the acknowledgements, a consumer of the same key and a consumer of another key join and leave.
           const others = [yield* follow(client.output(a)), yield* follow(client.output(b))]
           yield* settle
           if (round % 2 === 0) yield* mesh.acknowledge()
@@ -283,7 +283,7 @@ describe("pains", () => {
               .map(({ _tag }) => _tag)
           )
         assert.deepStrictEqual(yield* about(a), ["SubscribeOutput"])
-        // Those of one key take turns.
+        // Requests of one key alternate.
         const own = yield* about(b)
         assert.deepStrictEqual(
           own,
@@ -295,8 +295,8 @@ describe("pains", () => {
       })
   )
 
-  // The fault: the old socket is still listened to, so that its late frames come again or out of order; or two
-  // connections are open at once.
+  // The fault: the client still reads the old socket, so its late frames are duplicates or out of order, or two connections
+  // are open at the same time.
   it.effect("zombie sockets and duplicates: what an abandoned connection still sends is dropped", () =>
     Effect.gen(function* () {
       const server = yield* MockMeshServer.make()
@@ -314,7 +314,7 @@ describe("pains", () => {
       }
       yield* subscribed(2)
       yield* server.emit(updated(2))
-      // The old connection comes to life and sends its late updates, which are dropped.
+      // The old connection resumes and sends its late updates, which are dropped.
       yield* server.thaw(1)
       yield* server.awaitEntry((entry): entry is ServerLog.Closed => entry._tag === "Closed" && entry.connection === 1)
       yield* server.emit(updated(3))
@@ -328,8 +328,8 @@ describe("pains", () => {
     })
   )
 
-  // The fault: dials after its stop, because the timer of a backoff was set; or an abandoned socket fails, and the
-  // error has no listener and ends the process.
+  // The fault: the client dials after its stop because a backoff timer was set, or the error of an abandoned socket has no
+  // listener and ends the process.
   it.effect(
     "stop does not stop: nothing is dialled after an interruption, and a late error does not end the process",
     () =>
@@ -364,8 +364,8 @@ describe("pains", () => {
       })
   )
 
-  // The fault: dials for ever with the key of its first dial; or a key that cannot be fetched is an unhandled rejection,
-  // and nothing is ever dialled again.
+  // The fault: the client uses the key of its first dial for ever, or a failed read of the key is an unhandled rejection, and
+  // the client never dials again.
   it.effect(
     "stale or failing credentials: they are read anew in each attempt, and their failure fails that attempt alone",
     () =>
@@ -395,8 +395,8 @@ describe("pains", () => {
       })
   )
 
-  // The fault: one frame that cannot be read fails every consumer, or is swallowed; a consumer that throws takes the
-  // others with it; a server that speaks something else is read for ever.
+  // The fault: one invalid frame fails every consumer or is dropped silently, a consumer that throws fails the others, or
+  // the client reads a server with another protocol for ever.
   it.effect("poison frames: a frame that cannot be read is marked, and one consumer's failure is its own", () =>
     Effect.gen(function* () {
       const mesh = yield* ScriptedMesh.make()

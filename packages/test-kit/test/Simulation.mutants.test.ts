@@ -311,7 +311,7 @@ const waitForEachOther = ({ MeshClient, Simulation }: Modules) => {
 
 describe("Simulation", () => {
   it.live(
-    "finds nothing in an unchanged core, by the seeds that show the mutants",
+    "finds nothing in an unchanged core with the seeds that show the mutants",
     () =>
       Effect.gen(function* () {
         const unchanged = "export const monotonicMillis"

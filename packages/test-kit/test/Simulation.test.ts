@@ -236,7 +236,7 @@ describe("Simulation", () => {
     )
   })
 
-  it.live("gives a well-behaved program of one's own a clean bill", () =>
+  it.live("finds nothing wrong with a correct program of a user", () =>
     Effect.gen(function* () {
       const program = Simulation.fromEffect("a loop", () => reconnecting)
       for (let seed = 1; seed <= 20; seed++) {

@@ -45,7 +45,7 @@ describe("untilTerminal", () => {
     })
   )
 
-  it.effect("waits for every one of several tasks, in any order", () =>
+  it.effect("waits for all of several tasks, in any order", () =>
     Effect.gen(function* () {
       const input = [s(c, "done"), s(a, "failed"), s(b, "running"), s(c, "done"), s(b, "cancelled"), s(b, "running")]
       assert.deepStrictEqual(yield* through(input, MeshStream.untilTerminal(new Set([a, b, c]))), input.slice(0, 5))
@@ -59,7 +59,7 @@ describe("untilTerminal", () => {
     })
   )
 
-  it.effect("takes another set of terminal statuses, or a predicate", () =>
+  it.effect("accepts another set of terminal statuses, or a predicate", () =>
     Effect.gen(function* () {
       const input = [s(a, "done"), s(a, "merged"), s(a, "archived"), s(a, "done")]
       assert.deepStrictEqual(

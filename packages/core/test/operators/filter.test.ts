@@ -65,23 +65,23 @@ const filters: Record<string, Filter> = {
 /** Fewer than the default, because every filter has every law. */
 const runs = { arbitrary: { runs: 40 } }
 
-/** What passes a filter, as the tags. */
+/** The tags of the elements that pass a filter. */
 const tags = (filter: Filter) => Effect.map(through(one, filter), (events) => events.map((event) => event._tag))
 
 describe("narrowing to a kind of event", () => {
-  it.effect("outputOnly lets nothing but output through", () =>
+  it.effect("passes only output with outputOnly", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* through(one, MeshStream.outputOnly), [one[2], one[4]])
     })
   )
 
-  it.effect("updatesOnly lets nothing but updates through", () =>
+  it.effect("passes only updates with updatesOnly", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* through(one, MeshStream.updatesOnly), [one[1], one[3], one[10]])
     })
   )
 
-  it.effect("serverErrors lets nothing but the server's errors through", () =>
+  it.effect("passes only the server's errors with serverErrors", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* through(one, MeshStream.serverErrors), [serverError])
     })
@@ -202,7 +202,7 @@ describe("filterTask", () => {
     })
   )
 
-  it.effect("takes many ids, also from an iterable that can be read only once, for any number of runs", () =>
+  it.effect("accepts several ids, even from an iterable that can be read only once, for any number of runs", () =>
     Effect.gen(function* () {
       const filtered = MeshStream.filterTask(Stream.make(updated(a), updated(c), updated(b)), [a, b].values())
       assert.deepStrictEqual(yield* Stream.runCollect(filtered), [updated(a), updated(b)])
@@ -210,7 +210,7 @@ describe("filterTask", () => {
     })
   )
 
-  it.effect("asks a predicate for each element, with the id alone", () =>
+  it.effect("calls a predicate with the id of each element, and with no other argument", () =>
     Effect.gen(function* () {
       const asked: Array<ReadonlyArray<unknown>> = []
       const filter = MeshStream.filterTask((...args: [TaskId.TaskId]) => {
@@ -222,7 +222,7 @@ describe("filterTask", () => {
     })
   )
 
-  it.effect("takes what other operators make of events", () =>
+  it.effect("filters the elements of other operators", () =>
     Effect.gen(function* () {
       const lines = yield* through([output(a, "one"), output(b, "two")], (feed) =>
         feed.pipe(MeshStream.lines, MeshStream.filterTask(b))
@@ -236,7 +236,7 @@ describe("filterTask", () => {
 })
 
 describe("filterStatus", () => {
-  it.effect("takes one status, several, or a predicate", () =>
+  it.effect("accepts one status, several, or a predicate", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* through(one, MeshStream.filterStatus("failed")), [one[3]])
       assert.deepStrictEqual(yield* through(one, MeshStream.filterStatus(["running", "failed"])), [one[1], one[3]])
@@ -260,7 +260,7 @@ describe("filterStatus", () => {
 })
 
 describe("filterMessageType", () => {
-  it.effect("takes one type, several, or a predicate, also of a type never seen before", () =>
+  it.effect("accepts one type, several, or a predicate, and unknown types", () =>
     Effect.gen(function* () {
       const input = [...one, output(c, "?", { messageType: "novel" })]
       assert.deepStrictEqual(yield* through(input, MeshStream.filterMessageType("result")), [one[4]])

@@ -246,7 +246,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("emits a confirmed subscription of one task to that task alone", () =>
+  it.effect("emits the confirmed subscription of one task only to that task", () =>
     Effect.gen(function* () {
       const subscribed: MeshEvent = {
         _tag: "Resync",
@@ -549,7 +549,7 @@ describe("groupByTask", () => {
     })
   )
 
-  it.effect("starts anew with each run", () =>
+  it.effect("starts with fresh state in each run", () =>
     Effect.gen(function* () {
       const count = Stream.make(updated(a, "done"), said(b, "1")).pipe(MeshStream.groupByTask, Stream.runCount)
       assert.deepStrictEqual([yield* count, yield* count], [2, 2])

@@ -59,7 +59,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("each closing output starts the next message anew", () =>
+  it.effect("starts a new message after each closing output", () =>
     Effect.gen(function* () {
       const input = [piece(a, "1"), output(a, ""), piece(a, "2"), output(a, ""), output(a, "")]
       assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials), [
@@ -70,7 +70,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("with snapshots, a piece takes the place of the one before", () =>
+  it.effect("replaces the previous piece with each snapshot", () =>
     Effect.gen(function* () {
       const input = [piece(a, "He"), piece(a, "Hello"), piece(a, "Hey"), output(a, "")]
       assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ pieces: "snapshot" })), [output(a, "Hey")])
@@ -164,7 +164,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("text that would outgrow maxLength comes out, and starts anew", () =>
+  it.effect("emits text before it would exceed maxLength, and starts again", () =>
     Effect.gen(function* () {
       const input = [piece(a, "abc"), piece(a, "de"), piece(a, "fg"), piece(a, "hij"), output(a, "")]
       assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxLength: 5 })), [
@@ -174,7 +174,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("a maxLength that is no number is not for ever", () =>
+  it.effect("replaces a maxLength of NaN by a finite bound", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(
         yield* through([piece(a, "abc"), piece(a, "de")], MeshStream.joinPartials({ maxLength: Number.NaN })),
@@ -183,7 +183,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("a piece longer than maxLength comes out by itself, after what was waiting", () =>
+  it.effect("emits a piece that exceeds maxLength on its own, after the text before it", () =>
     Effect.gen(function* () {
       const input = [piece(a, "ab"), piece(a, "123456"), piece(a, "c"), output(a, "")]
       assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ maxLength: 5 })), [
@@ -218,7 +218,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("a snapshot counts in place of the one that it replaces", () =>
+  it.effect("counts a snapshot instead of the snapshot that it replaces", () =>
     Effect.gen(function* () {
       const tool = { messageType: "tool_result" }
       const input = [piece(a, "1", tool), piece(a, "abc"), piece(a, "abcd"), output(a, ""), output(a, "", tool)]
@@ -229,7 +229,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("a snapshot that grows past maxLength comes out once a piece, without the one that it replaces", () =>
+  it.effect("emits each snapshot beyond maxLength once, without the snapshot that it replaces", () =>
     Effect.gen(function* () {
       const input = [piece(a, "abc"), piece(a, "abcde"), piece(a, "abcdef"), piece(a, "abc"), output(a, "")]
       assert.deepStrictEqual(yield* through(input, MeshStream.joinPartials({ pieces: "snapshot", maxLength: 5 })), [
@@ -239,7 +239,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("a task more than maxTasks drives the oldest text out", () =>
+  it.effect("evicts the oldest text when there is one task more than maxTasks", () =>
     Effect.gen(function* () {
       const c = TaskId.make("c")
       // a has newer text than b.
@@ -253,7 +253,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("text beyond maxTotalLength drives the oldest text out", () =>
+  it.effect("evicts the oldest text beyond maxTotalLength", () =>
     Effect.gen(function* () {
       const c = TaskId.make("c")
       const join = MeshStream.joinPartials({ maxTotalLength: 5 })
@@ -293,7 +293,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("a task whose text came out takes no place", () =>
+  it.effect("does not count a task whose text was emitted", () =>
     Effect.gen(function* () {
       const c = TaskId.make("c")
       for (const end of [output(a, ""), resync(a)]) {
@@ -306,7 +306,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("sixteen message types of a task are held, and a seventeenth drives the oldest out", () =>
+  it.effect("keeps sixteen message types of a task, and evicts the oldest for a seventeenth", () =>
     Effect.gen(function* () {
       const types = Array.from({ length: 17 }, (_, i) => ({ messageType: `type ${i}` }))
       const sixteen = types.slice(0, 16).map((type) => piece(a, "x", type))
@@ -336,7 +336,7 @@ describe("joinPartials", () => {
     })
   )
 
-  it.effect("empty pieces alone make no unfinished message", () =>
+  it.effect("makes no unfinished message of empty pieces", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* through([piece(a, ""), resync(), piece(a, "")], MeshStream.joinPartials), [
         resync()

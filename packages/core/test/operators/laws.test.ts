@@ -1,5 +1,5 @@
 /**
- * What holds for every operator that makes a stream of a stream.
+ * The laws of every operator that returns a stream.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as MeshStream from "@makima-stream/core/MeshStream"
@@ -67,11 +67,11 @@ const arrays = <A, E, R>(self: Stream.Stream<A, E, R>): Effect.Effect<Array<Read
     return seen
   })
 
-/** What a stream emits next, and none where it ended. */
+/** The next array of a stream, or none at its end. */
 const step = <A>(pull: Pull.Pull<A>): Effect.Effect<Option.Option<A>> =>
   Effect.map(pull, Option.some<A>).pipe(Pull.catchDone(() => Effect.succeed(Option.none<A>())))
 
-/** One event of each kind, with a version and a status that no operator takes for a repetition. */
+/** One event of each kind. The version and the status are new, so no operator drops them as a repetition. */
 const oneOfEach = (n: number): NonEmptyReadonlyArray<MeshEvent.MeshEvent> => [
   connected(),
   output(a, "x\n"),
@@ -104,7 +104,7 @@ for (const [name, operator] of Object.entries(operators)) {
     )
 
     it.effect.prop(
-      "leaves the arrays that it is given as they were",
+      "does not change the arrays of its input",
       [events],
       ([events]) =>
         Effect.gen(function* () {
@@ -115,7 +115,7 @@ for (const [name, operator] of Object.entries(operators)) {
     )
 
     it.effect.prop(
-      "keeps its state apart in each run, also in runs at the same time",
+      "has separate state in each run, even in concurrent runs",
       [events, sizes],
       (input) =>
         Effect.gen(function* () {
@@ -135,7 +135,7 @@ for (const [name, operator] of Object.entries(operators)) {
     )
 
     it.effect.prop(
-      "fails with what its input fails with, after all that it would have given",
+      "fails with the error of its input, after all elements before it",
       [events],
       ([events]) =>
         Effect.gen(function* () {
@@ -173,7 +173,7 @@ for (const [name, operator] of Object.entries(operators)) {
       })
     )
 
-    it.effect("interrupted in the middle of a pull, it leaves nothing running and nothing said", () =>
+    it.effect("releases its input and emits nothing more when it is interrupted in the middle of a pull", () =>
       Effect.gen(function* () {
         const started = yield* Deferred.make<void>()
         const released = yield* Ref.make(false)
@@ -192,7 +192,7 @@ for (const [name, operator] of Object.entries(operators)) {
         yield* Deferred.await(started)
         yield* Fiber.interrupt(fiber)
         assert.isTrue(yield* Ref.get(released))
-        // What is held comes out when the stream ends, not when its consumer leaves.
+        // Buffered text is emitted when the stream ends, not when its consumer leaves.
         assert.deepStrictEqual(seen.filter(isUnfinished), [])
       })
     )

@@ -63,7 +63,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("joins a line that is split across whole outputs where a newline alone ends a line", () =>
+  it.effect("joins a line that is split across whole outputs if only a newline ends a line", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* through([raw("on"), raw("e\ntw"), raw("o"), raw("\n"), raw("x")], rawLines), [
         line("one", a, "raw"),
@@ -73,7 +73,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("takes \\r\\n as one line end, also split in two, and leaves a lone \\r in the line", () =>
+  it.effect("treats \\r\\n as one line end, even if it is split, and leaves a single \\r in the line", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* through([raw("a\r\nb\r"), raw("\nc\rd\n\r\n")], rawLines), [
         line("a", a, "raw"),
@@ -144,7 +144,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("reads a closing message from its beginning where the pieces before it said something else", () =>
+  it.effect("reads a closing message from its start if it differs from the pieces before it", () =>
     Effect.gen(function* () {
       const input = [piece(a, "lo\nwo"), output(a, "Hello\nworld")]
       assert.deepStrictEqual(yield* through(input, MeshStream.lines), [
@@ -212,7 +212,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("a task more than maxTasks drives the oldest open line out", () =>
+  it.effect("evicts the oldest open line when there is one task more than maxTasks", () =>
     Effect.gen(function* () {
       const c = TaskId.make("c")
       const input = [piece(a, "1"), piece(b, "x"), piece(a, "2"), piece(c, "y"), piece(a, "\n"), piece(b, "z\n")]
@@ -226,7 +226,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("text beyond maxTotalLength drives the oldest open line out", () =>
+  it.effect("evicts the oldest open line beyond maxTotalLength", () =>
     Effect.gen(function* () {
       const c = TaskId.make("c")
       const input = [piece(a, "1"), piece(b, "xx"), piece(a, "2"), piece(c, "yy"), piece(a, "\n"), piece(b, "zz")]
@@ -239,7 +239,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("a task whose lines came out takes no place", () =>
+  it.effect("does not count a task whose lines were emitted", () =>
     Effect.gen(function* () {
       const c = TaskId.make("c")
       for (const end of [output(a, "1"), resync(a)]) {
@@ -252,7 +252,7 @@ describe("lines", () => {
     })
   )
 
-  it.effect("sixteen message types of a task are held, and a seventeenth drives the oldest open line out", () =>
+  it.effect("keeps sixteen message types of a task, and evicts the oldest open line for a seventeenth", () =>
     Effect.gen(function* () {
       const types = Array.from({ length: 17 }, (_, i) => `type ${i}`)
       const sixteen = types.slice(0, 16).map((messageType) => piece(a, "x", { messageType }))
@@ -320,7 +320,7 @@ describe("lines", () => {
     )
   }
 
-  it.effect.prop("the lines of whole messages are what splitting their text gives", [messages], ([messages]) =>
+  it.effect.prop("emits for whole messages the lines of their text", [messages], ([messages]) =>
     Effect.gen(function* () {
       const expected = messages.flatMap((message) => {
         const lines = message.parts.join("").split("\n")

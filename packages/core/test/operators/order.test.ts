@@ -118,7 +118,7 @@ describe("dedupeUpdates", () => {
     })
   )
 
-  it.effect("always remembers the task at hand, whatever bound it is given", () =>
+  it.effect("always remembers the current task, even with a bound of zero", () =>
     Effect.gen(function* () {
       for (const maxTasks of [0, -1, Number.NaN]) {
         const operator = MeshStream.dedupeUpdates({ maxTasks })
@@ -232,7 +232,7 @@ describe("markGaps", () => {
     })
   )
 
-  it.effect("marks the next gap after one that was marked by a reconnect", () =>
+  it.effect("marks a gap after a gap that a reconnect has marked", () =>
     Effect.gen(function* () {
       const input = [v(a, 1), v(b, 1), resync(undefined, 2), v(a, 9), v(a, 11), v(b, 5), v(b, 7)]
       assert.deepStrictEqual((yield* through(input, MeshStream.markGaps)).filter(isVersionGap), [
@@ -276,7 +276,7 @@ describe("markGaps", () => {
     })
   )
 
-  it.effect("a mark that says nothing of updates does not stand for a gap", () =>
+  it.effect("does not count a mark of output as a gap of updates", () =>
     Effect.gen(function* () {
       const marks = [
         mark({ _tag: "Started" }),
@@ -473,7 +473,7 @@ describe("statusChanges", () => {
     })
   )
 
-  it.effect.prop("a Resync at any position changes nothing but itself", [events, place], ([events, place]) =>
+  it.effect.prop("passes a Resync at any position and changes no other element", [events, place], ([events, place]) =>
     Effect.gen(function* () {
       const operator = MeshStream.statusChanges({ keep: "resync", restartAfter: Infinity })
       const index = at(place, events)

@@ -120,7 +120,7 @@ describe("takeResult", () => {
     })
   )
 
-  it.effect("takes other sets of terminal and of failing statuses", () =>
+  it.effect("accepts other sets of terminal and of failing statuses", () =>
     Effect.gen(function* () {
       const feed = feedOf(s(a, "failed"), s(a, "rejected"), result())
       assert.deepStrictEqual(yield* MeshStream.takeResult(feed, a, { failed: [] }), answer)
@@ -210,7 +210,7 @@ describe("takeResult", () => {
     })
   )
 
-  it.effect("takes a result that had arrived when the wait elapsed while the process stood still", () =>
+  it.effect("returns a result that arrived before the wait elapsed while the process stood still", () =>
     Effect.gen(function* () {
       const late = Stream.make(s(b, "running"), result()).pipe(
         Stream.rechunk(1),
@@ -288,7 +288,7 @@ describe("takeResult", () => {
     })
   )
 
-  it.effect("starts anew each time it is run", () =>
+  it.effect("starts with fresh state in each run", () =>
     Effect.gen(function* () {
       const program = Effect.exit(MeshStream.takeResult(Stream.concat(feedOf(s(a, "done")), Stream.never), a))
       for (const round of [1, 2]) {

@@ -40,7 +40,7 @@ describe("conflateUpdates", () => {
     })
   )
 
-  it.effect("joins what the updates said, in the place of the newest, and marks the others", () =>
+  it.effect("merges the updates of a task at the place of the newest, and marks the others", () =>
     Effect.gen(function* () {
       const taken = yield* takenAfterPause([
         [{ ...updated(a, "running", 1), updatedFields: ["status"] }],
@@ -91,7 +91,7 @@ describe("conflateUpdates", () => {
     })
   )
 
-  it.effect("takes any number of updates of the tasks it holds without stopping the feed", () =>
+  it.effect("accepts any number of updates of queued tasks without stopping the feed", () =>
     Effect.gen(function* () {
       const versions = Array.from({ length: 1000 }, (_, index) => index + 1)
       const paused = yield* pauseAfterFirst(

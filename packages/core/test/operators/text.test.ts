@@ -21,7 +21,7 @@ describe("text", () => {
     })
   )
 
-  it.effect("takes other message types", () =>
+  it.effect("accepts other message types", () =>
     Effect.gen(function* () {
       const input = [output(a, "x"), output(a, "y", { messageType: "result" }), output(a, "z", { messageType: "raw" })]
       assert.deepStrictEqual(yield* through(input, MeshStream.text({ messageType: "raw" })), ["z"])

@@ -1,6 +1,6 @@
 /**
- * Operators tell the source what they drop, and the source leaves it undecoded.
- * No consumer sees a difference.
+ * Operators declare to the source which elements they drop, and the source does not
+ * decode these. Consumers see no difference.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
@@ -58,7 +58,7 @@ const socketOf = (batches: ReadonlyArray<ReadonlyArray<string>>) =>
     })
   })
 
-/** Everything that comes of a feed, and everything that was counted on the way. */
+/** The elements and the exit of a feed, and its metrics. */
 const outcome = (batches: ReadonlyArray<ReadonlyArray<string>>, use: (feed: Feed) => Feed) =>
   Effect.gen(function* () {
     const seen: Array<MeshEvent> = []
@@ -72,7 +72,7 @@ const outcome = (batches: ReadonlyArray<ReadonlyArray<string>>, use: (feed: Feed
     return { seen, exit, counted }
   }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
 
-/** Everything that comes of a client's stream. */
+/** The elements and the exit of a client's stream. */
 const clientOutcome = (
   batches: ReadonlyArray<ReadonlyArray<string>>,
   streamOf: (client: MeshClient.MeshClient["Service"]) => Feed,
@@ -88,7 +88,7 @@ const clientOutcome = (
     return { seen, exit }
   }).pipe(Effect.scoped, Effect.provideServiceEffect(Socket.Socket, socketOf(batches)))
 
-/** Stands between the source and the operators, which then cannot reach it. */
+/** Separates the operators from the source, so that they cannot declare anything to it. */
 const screen = (feed: Feed): Feed => Stream.map(feed, (event) => event)
 
 const pick = Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 })))
@@ -122,9 +122,9 @@ const prepare = ([events, damages, picks]: readonly [
   }
 }
 
-describe("what operators tell the source", () => {
+describe("what operators declare to the source", () => {
   it.effect.prop(
-    "changes nothing that can be seen or counted, whatever comes and in whatever order they stand",
+    "changes no element and no metric, for any frames and any order of operators",
     inputs,
     (input) =>
       Effect.gen(function* () {
@@ -155,7 +155,7 @@ describe("what operators tell the source", () => {
     )
   }
 
-  it.effect("does not keep an element from a function that the caller filters by", () =>
+  it.effect("calls the caller's own filter function for every element", () =>
     Effect.gen(function* () {
       const frame = (taskId: string) => `{"type":"taskUpdated","taskId":"${taskId}"}`
       const asked: Array<string> = []

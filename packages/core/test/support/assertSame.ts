@@ -3,8 +3,8 @@ import { assert } from "@effect/vitest"
 import { isDeepStrictEqual } from "node:util"
 
 /**
- * Asserts what `assert.deepStrictEqual` asserts, in a fraction of the time: Node compares first, and the assertion
- * library only judges and shows what differs.
+ * Asserts the same as `assert.deepStrictEqual`, in a fraction of the time. Node compares the values first. The assertion
+ * library judges and shows only values that differ.
  */
 export const assertSame = <A>(actual: A, expected: A): void => {
   if (!isDeepStrictEqual(actual, expected)) assert.deepStrictEqual(actual, expected)

@@ -1,4 +1,4 @@
-/** What `conflateUpdates` and `sheddingBuffer` have in common. */
+/** The tests that `conflateUpdates` and `sheddingBuffer` share. */
 import { assert, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
@@ -30,7 +30,7 @@ type Buffer = (
   options?: MeshStream.BufferOptions
 ) => <E>(feed: Stream.Stream<MeshEvent, E>) => Stream.Stream<MeshEvent, E>
 
-/** Returns what a consumer receives that is busy with an element of its own while the whole feed arrives. */
+/** Returns the elements that a consumer receives if it is busy with an earlier element while the whole feed arrives. */
 export const takenAfterPause =
   (buffer: Buffer) =>
   (chunks: ReadonlyArray<readonly [MeshEvent, ...Array<MeshEvent>]>, options?: MeshStream.BufferOptions) =>
@@ -94,7 +94,7 @@ export const itBuffers = (buffer: Buffer): void => {
     })
   )
 
-  it.effect("starts anew with each run", () =>
+  it.effect("starts with fresh state in each run", () =>
     Effect.gen(function* () {
       const stream = Stream.make(updated(a, "running", 1), updated(a, "done", 2)).pipe(buffer())
       assert.deepStrictEqual(yield* Stream.runCollect(stream), yield* Stream.runCollect(stream))

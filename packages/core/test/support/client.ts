@@ -1,4 +1,4 @@
-/** A client on a scripted mesh, and what its consumers see. */
+/** A client on a scripted mesh, and helpers that read what its consumers received. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -93,7 +93,7 @@ export const stalled = <A extends MeshEvent>(stream: Stream.Stream<A, MeshError.
     return { events, fiber, started: Deferred.await(started), release: Deferred.succeed(gate, undefined) }
   })
 
-/** How many events a consumer was told that it has lost. */
+/** The number of lost events, by the marks that a consumer received. */
 export const dropped = (events: ReadonlyArray<MeshEvent>): number =>
   events.reduce(
     (sum, event) => (event._tag === "Resync" && event.reason._tag === "Overflow" ? sum + event.reason.dropped : sum),

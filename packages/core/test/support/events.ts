@@ -1,7 +1,7 @@
 /**
- * Events for the operators' tests: short names for single ones, and generated
- * sequences of few tasks, statuses and versions, so that what an operator looks
- * for happens often.
+ * Events for the tests of operators: functions for single events, and generated
+ * sequences. These have few tasks, statuses and versions, so that the cases an
+ * operator handles are frequent.
  */
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
@@ -105,7 +105,7 @@ const toEvent = (drawn: typeof Drawn.Type, index: number): MeshEvent.MeshEvent =
   }
 }
 
-/** Any sequence of events. Made of several, because a generated array grows no longer than 10 by itself. */
+/** Any sequence of events. It consists of several arrays, because a generated array has at most 10 elements by default. */
 export const events: Arbitrary.Arbitrary<Array<MeshEvent.MeshEvent>> = Arbitrary.map(
   Arbitrary.array(Arbitrary.array(Arbitrary.schema(Drawn)), { minLength: 3, maxLength: 6 }),
   (drawn) => drawn.flat().map(toEvent)
@@ -124,13 +124,13 @@ export const gapless: Arbitrary.Arbitrary<Array<MeshEvent.MeshEvent>> = Arbitrar
     })
 })
 
-/** How to split a sequence into arrays: the sizes of the first ones, used over and over. */
+/** How to split a sequence into arrays: their sizes, repeated until the end. */
 export const sizes: Arbitrary.Arbitrary<Array<number>> = Arbitrary.array(
   Arbitrary.schema(Schema.Literals([1, 2, 3, 5, 8])),
   { minLength: 1, maxLength: 6 }
 )
 
-/** Where to do something to a sequence: scaled to the sequence's length by `at`. */
+/** A place in a sequence. `at` scales it to the length of the sequence. */
 export const place: Arbitrary.Arbitrary<number> = Arbitrary.schema(
   Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000 }))
 )
@@ -150,7 +150,7 @@ export const inArrays = <A>(sequence: ReadonlyArray<A>, sizes: ReadonlyArray<num
   return Stream.fromArrays(...arrays)
 }
 
-/** What an operator makes of a sequence. */
+/** Returns the elements that an operator emits for a sequence. */
 export const through = <A, B>(
   sequence: ReadonlyArray<A>,
   operator: (self: Stream.Stream<A>) => Stream.Stream<B>

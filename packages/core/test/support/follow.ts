@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import type * as Scope from "effect/Scope"
 import { turns } from "../../../test-kit/src/internal/turns.ts"
 
-/** A stream that is being consumed in the background, and what has come of it so far. */
+/** A stream that a background fiber consumes, and its elements so far. */
 export interface Following<A, E> {
   readonly events: Array<A>
   readonly fiber: Fiber.Fiber<void, E>

@@ -115,11 +115,11 @@ const toHistory = (steps: ReadonlyArray<Step>): ReadonlyArray<MeshEvent> => {
 }
 
 /**
- * Events as a feed may give them: tasks interleaved, versions that grow, runs that end and begin again, partial and whole
- * outputs (no two alike), reconnects with their marks, gaps of one task and of all.
+ * Generated feeds: interleaved tasks, growing versions, runs that end and start again, partial and whole outputs (each with
+ * different content), reconnects with their marks, gaps of one task and of all.
  */
 export const history: Arbitrary.Arbitrary<ReadonlyArray<MeshEvent>> = Arbitrary.schema(below(80)).pipe(
-  // A length of its own, because arrays alone come out short.
+  // The length is generated first, because generated arrays are short by default.
   Arbitrary.flatMap((length) => Arbitrary.array(step, { minLength: length, maxLength: length })),
   Arbitrary.map(toHistory)
 )
@@ -130,7 +130,7 @@ export const sizes: Arbitrary.Arbitrary<ReadonlyArray<number>> = Arbitrary.array
   { minLength: 1, maxLength: 10 }
 )
 
-/** Cuts into chunks of the given sizes, over and over. */
+/** Cuts a sequence into chunks of the given sizes, repeated until the end. */
 export const chunked = <A>(
   items: ReadonlyArray<A>,
   sizes: ReadonlyArray<number>
@@ -155,7 +155,7 @@ export const fromChunks = <A>(chunks: ReadonlyArray<readonly [A, ...Array<A>]>):
 /** The task that an event names. */
 export const taskOf = (event: MeshEvent): TaskId | undefined => ("taskId" in event ? event.taskId : undefined)
 
-/** An update, in short. */
+/** Makes an update. */
 export const updated = (taskId: TaskId, status: string, version?: number): TaskUpdated => ({
   _tag: "TaskUpdated",
   taskId,
@@ -163,7 +163,7 @@ export const updated = (taskId: TaskId, status: string, version?: number): TaskU
   ...(version === undefined ? {} : { version })
 })
 
-/** A whole output, in short. */
+/** Makes a whole output. */
 export const said = (taskId: TaskId, content: string, messageType = "assistant"): TaskOutput => ({
   _tag: "TaskOutput",
   taskId,
@@ -171,17 +171,17 @@ export const said = (taskId: TaskId, content: string, messageType = "assistant")
   content
 })
 
-/** A partial output, in short. */
+/** Makes a partial output. */
 export const piece = (taskId: TaskId, content: string): TaskOutput => ({ ...said(taskId, content), isPartial: true })
 
-/** A run's result, in short. */
+/** Makes the result of a run. */
 export const result = (taskId: TaskId, costUsd: number, durationMs: number): TaskOutput => ({
   ...said(taskId, "the end", "result"),
   costUsd,
   durationMs
 })
 
-/** Anything may have been missed. */
+/** A mark after which any event may be missing. */
 export const gap: MeshEvent = { _tag: "Resync", epoch: 1, reason: { _tag: "JoinedLate" } }
 
 /** A history with a gap of everything at each possible place in turn. */

@@ -6,8 +6,8 @@ import type * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import { settle } from "./follow.ts"
 
 /**
- * A test of its own scope which, once that is closed, must have left no fiber
- * running.
+ * A test with its own scope. It fails if a fiber still runs after the scope has
+ * closed.
  */
 export const itLeavesNothing = <A, E>(name: string, body: () => Effect.Effect<A, E, Scope.Scope>): void =>
   it.effect(name, () =>
@@ -29,7 +29,7 @@ export const itLeavesNothing = <A, E>(name: string, body: () => Effect.Effect<A,
     })
   )
 
-/** When the scope is closed, after everything that was made in it since: no connection is open on the mesh. */
+/** Asserts that no connection is open on the mesh when the scope closes, after everything that was made in it later. */
 export const closesEverything = (mesh: ScriptedMesh.ScriptedMesh["Service"]): Effect.Effect<void, never, Scope.Scope> =>
   Effect.addFinalizer(() =>
     Effect.map(mesh.connections, (connections) =>

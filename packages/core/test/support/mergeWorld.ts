@@ -1,6 +1,6 @@
 /**
  * A model of a server and two connections to it, in discrete time, that feeds a
- * `Merge.Machine` and judges what it emits. Every chance comes from one seed.
+ * `Merge.Machine` and judges what it emits. All random numbers come from one seed.
  */
 import { DecodeError } from "@makima-stream/core/DecodeError"
 import type { Data, Disconnected, MeshEvent, Resync } from "@makima-stream/core/MeshEvent"
@@ -10,25 +10,25 @@ import { TaskId } from "@makima-stream/core/TaskId"
 
 export interface World {
   readonly seed: number
-  /** How many different contents there are; `Infinity` for all different. */
+  /** The number of different contents. With `Infinity` every content is different. */
   readonly contents: number
-  /** Which updates have a version: a share of them. */
+  /** The share of updates that have a version. */
   readonly versions: number
   readonly tasks: number
-  /** Messages a second in a burst, and how long bursts and pauses last. */
+  /** Messages per second in a burst, and the mean durations of bursts and pauses in milliseconds. */
   readonly rate: number
   readonly burst: number
   readonly pause: number
   readonly seconds: number
-  /** How long a connection lives and is away on average, in ms; `Infinity` for no cuts. */
+  /** The mean durations for which a connection is open and closed, in milliseconds. `Infinity` means no cuts. */
   readonly uptime: number
   readonly downtime: number
   /** The share of cuts that hit both connections at once. */
   readonly common: number
-  /** The share of cuts that are preceded by silence, and for how long, in ms. */
+  /** The share of cuts after a silence, and the duration of the silence in milliseconds. */
   readonly halfOpen: number
   readonly silence: number
-  /** Base delays of both ways of each input in ms, and the jitter. */
+  /** The base delay of each input in both directions, and the jitter, in milliseconds. */
   readonly delays: readonly [number, number]
   readonly jitter: number
   /** How often the server skips a message for one of the two connections. */
@@ -66,9 +66,9 @@ interface Connection {
   /** When the last frame arrives: frames do not overtake each other. */
   lastDown: number
   lastUp: number
-  /** From when on nothing arrives any more. */
+  /** The time from which nothing arrives any more. */
   frozenAt: number
-  /** What has arrived on it. */
+  /** The messages that have arrived on it. */
   readonly arrivals: Array<{ readonly times: Map<number, number>; readonly index: number; readonly at: number }>
 }
 
@@ -102,7 +102,7 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
   const queue: Array<{ readonly at: number; readonly order: number; readonly run: () => void }> = []
   let order = 0
   let now = 0
-  /** Runs something at a time; what was put there first runs first. */
+  /** Schedules a function. Functions with the same time run in the order in which they were scheduled. */
   const at = (time: number, run: () => void): void => {
     if (time === Infinity) return
     const item = { at: time, order: order++, run }
@@ -181,7 +181,7 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
     }
   }
 
-  /** Something travels to the client. */
+  /** Sends something to the client. */
   const down = (connection: Connection, run: () => void): void => {
     const base = world.delays[connection.input] ?? 0
     const arrival = Math.max(connection.lastDown, now + base + rnd() * world.jitter)
@@ -191,7 +191,7 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
     })
   }
 
-  /** Something travels to the server, which reads it also after the client's end has closed. */
+  /** Sends something to the server. */
   const up = (connection: Connection, run: () => void): void => {
     const base = world.delays[connection.input] ?? 0
     const arrival = Math.max(connection.lastUp, now + base + rnd() * world.jitter)
@@ -295,7 +295,7 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
     at(now + 1 + exponential(world.downtime), () => dial(input))
   }
 
-  /** What a driver does: asks both inputs for boundaries while something joins, and now and then. */
+  /** Works like a driver: asks both inputs for boundaries while a sequence joins, and from time to time. */
   const outstanding = new Set<string>()
   const ask = (): void => {
     for (const kind of ["updates", "output"] as const) {
@@ -379,11 +379,11 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
         const { index } = copy
         if (isComplete && last !== undefined && index !== last + 1) {
           if (index <= last) {
-            // Where the server skips, a mark may follow what it comes from: nothing shows it before.
+            // If the server skips messages, a mark may follow its cause: nothing shows the skip earlier.
             if (!isLossy || !marksAt.some((mark) => mark >= at && mark <= at + 20_000))
               violations.push(`${key}: ${index} after ${last}, at ${at}`)
           } else {
-            // A hole. What a server skips for one connection may be missing; what was received may not.
+            // A gap. A message that the server skipped on one connection may be missing, but a received message may not.
             for (let missing = last + 1; missing < index; missing++) {
               const time = times.get(missing)
               if (!isLossy) violations.push(`${key}: ${missing} missing before ${index}, at ${at}`)
@@ -396,7 +396,7 @@ export const run = (world: World, { make }: Pick<typeof Merge, "make">): Verdict
         last = index
         lastAt = at
       }
-      // At the end, what was received after the last mark is there.
+      // At the end, every message that was received after the last mark is present.
       if (isComplete && last !== undefined && !isLossy) {
         for (let missing = last + 1; missing < sequence.length; missing++) {
           if (times.has(missing)) violations.push(`${key}: ${missing} missing at the end, after ${last}`)

@@ -1,4 +1,4 @@
-/** What `joinPartials` and `lines` do at a mark. */
+/** The tests of `joinPartials` and `lines` at a mark. */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"

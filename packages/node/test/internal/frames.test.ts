@@ -155,7 +155,7 @@ describe("frames", () => {
   )
 
   it.effect.prop(
-    "a connection that is handed to ws between two chunks loses nothing",
+    "loses nothing when a connection is passed to ws between two chunks",
     [
       Arbitrary.array(part, { maxLength: 12 }),
       sizes,

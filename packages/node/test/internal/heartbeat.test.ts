@@ -116,7 +116,7 @@ describe("heartbeat", () => {
     })
   )
 
-  it.effect("takes any byte for a sign of life, not only a pong", () =>
+  it.effect("accepts any byte as a sign of life, not only a pong", () =>
     Effect.gen(function* () {
       const made = yield* make
       made.state.answers = false
@@ -189,7 +189,7 @@ describe("heartbeat", () => {
     })
   )
 
-  it.effect("goes on while a listener to round trips never ends", () =>
+  it.effect("continues while a listener to round trips never ends", () =>
     Effect.gen(function* () {
       const made = yield* make
       yield* start(made, { onRoundTrip: () => Effect.never })
@@ -230,7 +230,7 @@ describe("heartbeat", () => {
     })
   )
 
-  it.effect("a listener to round trips that dies does not stop the heart", () =>
+  it.effect("continues after a listener to round trips has died", () =>
     Effect.gen(function* () {
       const made = yield* make
       let reported = 0

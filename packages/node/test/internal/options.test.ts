@@ -6,7 +6,7 @@ import * as Options from "../../src/internal/options.ts"
 const settings = (options: Options.ConnectionOptions) => Result.getOrThrow(Options.normalise(options))
 
 describe("options", () => {
-  it("takes undefined for the default", () => {
+  it("uses the default for undefined", () => {
     const defaults = settings({})
     assert.deepStrictEqual(
       settings({

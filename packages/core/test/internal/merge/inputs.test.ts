@@ -47,7 +47,7 @@ describe("the inputs of a merge", () => {
     assert.strictEqual(inputs.starts("output")[1]?.mode, "absent")
   })
 
-  it("does not count a closed input as one that leads", () => {
+  it("does not count a closed input as leading", () => {
     const inputs = pair()
     assert.isTrue(inputs.hasLead("updates"))
     assert.isFalse(inputs.hasLead("updates", 0))

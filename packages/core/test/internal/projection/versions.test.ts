@@ -53,7 +53,7 @@ describe("versions of a task", () => {
     assert.deepStrictEqual(judge([1200, "|", 1001, "|", 1002, 1003]), [true, false, false, true])
   })
 
-  it("restartAfter sets how many it takes; `Infinity` means never", () => {
+  it("assumes a restored server after restartAfter lower versions, and never if it is `Infinity`", () => {
     assert.deepStrictEqual(judge([9, "|", 1, 2], 1), [true, true, true])
     assert.deepStrictEqual(judge([9, "|", 1, 2, 3, 4, 5], Infinity), [true, false, false, false, false, false])
   })

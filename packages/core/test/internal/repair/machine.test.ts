@@ -344,7 +344,7 @@ describe("Machine", () => {
     assert.deepStrictEqual(machine.begin(), { _tag: "All" })
   })
 
-  it("waits for the mark of a connection, and takes what is due from the one before", () => {
+  it("waits for the mark of a connection, and keeps the requests that are due from the previous connection", () => {
     const machine = make()
     machine.observe([connected(1)])
     assert.isFalse(machine.mayBegin)
@@ -383,7 +383,7 @@ describe("Machine", () => {
     assert.deepStrictEqual(outcome(machine.apply([])).reasons, ["Started", "VersionGap"])
   })
 
-  it("takes what has become due into the next attempt", () => {
+  it("includes newly due requests in the next attempt", () => {
     const machine = make()
     begun(machine, versionGap)
     machine.observe([reconnected])
@@ -450,7 +450,7 @@ describe("Machine", () => {
     assert.deepStrictEqual(machine.apply([])[0], { ...gone, version: 6 })
   })
 
-  it("does not call a task gone that was not asked for, or was updated since the fetch began", () => {
+  it("does not report a task as gone if the fetch did not ask for it, or if it was updated since the fetch began", () => {
     const machine = make({ complete: true })
     begun(machine, updated(a, 4), updated(b, 4), versionGap)
     assert.deepStrictEqual(
@@ -477,7 +477,7 @@ describe("Machine", () => {
     assert.deepStrictEqual(new Set(machine.known().map(({ taskId }) => taskId)), new Set([b, d, e]))
   })
 
-  it("says what it knows of tasks, but not of those that are gone", () => {
+  it("reports the known versions of tasks, except those that are gone", () => {
     const machine = make({ complete: true })
     begun(machine, updated(a, 4, "running"), updated(b, 2), started)
     machine.apply([{ taskId: a, version: 4, costUsd: 1 }])

@@ -67,7 +67,7 @@ describe("docs", () => {
   })
 
   it("names only source files that exist", () => {
-    const files = glob(["{packages,scripts,examples,bench}/**/*.{ts,tsx}"]).filter(
+    const files = glob(["*.ts", "{packages,scripts,examples,bench}/**/*.{ts,tsx}"]).filter(
       (file) => !file.includes("node_modules")
     )
     // `core/X.test.ts` stands for `packages/core/test/X.test.ts`.

@@ -26,8 +26,8 @@ describe("simulate", () => {
         modulesWith("unsubscribes for everyone", [
           {
             file: "internal/client/demand.ts",
-            from: "key.holders--\n        if (key.holders === 0) idle.schedule",
-            to: "key.holders = 0\n        if (key.holders === 0) idle.schedule"
+            from: "key.holders--\n        if (key.holders > 0)",
+            to: "key.holders = 0\n        if (key.holders > 0)"
           }
         ])
       )

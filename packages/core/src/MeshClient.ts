@@ -31,17 +31,15 @@ import type * as SubscriptionRef from "effect/SubscriptionRef"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Interest from "./Interest.ts"
 import * as Client from "./internal/client/client.ts"
-import type { Pull } from "./internal/client/consumer.ts"
+import type { Options as JoinOptions, Pull } from "./internal/client/consumer.ts"
 import {
   consumerSettings,
   discoverySettings,
   type ConsumerOptions,
-  type DiscoverySettings,
   type EverythingOptions,
   type Options
 } from "./internal/client/options.ts"
 import * as Drain from "./internal/client/drain.ts"
-import type { Route } from "./internal/client/router.ts"
 import type { Status } from "./internal/client/status.ts"
 import * as Pushdown from "./internal/pushdown.ts"
 import type * as MeshError from "./MeshError.ts"
@@ -183,50 +181,61 @@ export class MeshClient extends Context.Service<MeshClient, Service>()("@makima-
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* (
-  options?: Options
-): Effect.fn.Return<Service, never, Socket.Socket | Scope.Scope> {
-  const client = yield* Client.make(options)
-  return MeshClient.of({
-    events: (interest = Interest.all, consumerOptions) =>
-      consume<MeshEvent>(client, {
-        name: "events",
-        // A copy, because the released keys must be the retained ones even if the caller changes the sets.
-        route: { interest: Interest.union(interest), untargeted: true },
-        options: consumerOptions
-      }),
-    updates: (taskId, consumerOptions) =>
-      consume<TaskUpdated | Restated | Lifecycle>(client, {
-        name: taskId === undefined ? "updates" : `updates of ${taskId}`,
-        route: { interest: taskId === undefined ? Interest.all : Interest.updates(taskId), untargeted: false },
-        options: consumerOptions
-      }),
-    output: (taskId, consumerOptions) =>
-      consume<TaskOutput | Lifecycle>(client, {
-        name: `output of ${taskId}`,
-        route: { interest: Interest.output(taskId), untargeted: false },
-        options: consumerOptions
-      }),
-    task: (taskId, consumerOptions) =>
-      consume<TaskUpdated | TaskOutput | Restated | Lifecycle>(client, {
-        name: `task ${taskId}`,
-        route: { interest: Interest.task(taskId), untargeted: false },
-        options: consumerOptions
-      }),
-    everything: (everythingOptions) =>
-      consume<MeshEvent>(client, {
-        name: "everything",
-        route: { interest: Interest.all, untargeted: true },
-        options: everythingOptions,
-        discovery: discoverySettings(everythingOptions)
-      }),
-    status: client.status,
-    awaitOnline: client.awaitOnline,
-    subscriptions: client.subscriptions,
-    reconnect: client.reconnect,
-    close: client.close
+export const make = (options?: Options): Effect.Effect<Service, never, Socket.Socket | Scope.Scope> =>
+  Effect.map(Client.make(options), ({ join, leave, ...client }) => {
+    const consume = streamOf(join, leave)
+    return {
+      ...client,
+      events: ({ all, output, updates } = Interest.all, consumerOptions) =>
+        consume<MeshEvent>({
+          ...consumerSettings("events", consumerOptions),
+          // A copy, because the released keys must be the retained ones even if the caller changes the sets.
+          interest: { all, updates: new Set(updates), output: new Set(output) },
+          untargeted: true
+        }),
+      updates: (taskId, consumerOptions) =>
+        consume<TaskUpdated | Restated | Lifecycle>({
+          ...consumerSettings(taskId === undefined ? "updates" : `updates of ${taskId}`, consumerOptions),
+          interest: taskId === undefined ? Interest.all : Interest.updates(taskId)
+        }),
+      output: (taskId, consumerOptions) =>
+        consume<TaskOutput | Lifecycle>({
+          ...consumerSettings(`output of ${taskId}`, consumerOptions),
+          interest: Interest.output(taskId)
+        }),
+      task: (taskId, consumerOptions) =>
+        consume<TaskUpdated | TaskOutput | Restated | Lifecycle>({
+          ...consumerSettings(`task ${taskId}`, consumerOptions),
+          interest: Interest.task(taskId)
+        }),
+      everything: (everythingOptions) =>
+        consume<MeshEvent>({
+          ...consumerSettings("everything", everythingOptions),
+          interest: Interest.all,
+          untargeted: true,
+          discovery: discoverySettings(everythingOptions)
+        })
+    }
   })
-})
+
+/** A consumer is its own pull. Its interest admits only events of the type `A`. */
+const pullOf = <A extends MeshEvent>(pull: Pull) =>
+  pull as Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done>
+
+/** Makes streams that are consumers of the client while they run. */
+const streamOf =
+  (join: Client.Client["join"], leave: Client.Client["leave"]) =>
+  <A extends MeshEvent>(options: JoinOptions): Stream.Stream<A, MeshError.MeshError> =>
+    Pushdown.source(({ isWanted }) =>
+      Stream.fromChannel(
+        Channel.fromTransform((_, scope) =>
+          Effect.acquireRelease(
+            Effect.flatMap(Drain.Current, (drain) => join({ ...options, isWanted, drain })),
+            leave
+          ).pipe(Effect.map(pullOf<A>), Scope.provide(scope))
+        )
+      )
+    )
 
 /**
  * Runs an effect that consumes streams of a client, and drains them when it is
@@ -284,17 +293,19 @@ export const drainOnInterrupt: {
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(self: Effect.Effect<A, E, R>, options?: DrainOptions): Effect.Effect<A, E, R> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const drain = Drain.make()
-        const fiber = yield* self.pipe(Effect.provideService(Drain.Current, drain), Effect.forkChild)
-        const finish = Effect.suspend(() => {
-          drain.start()
-          return Effect.timeoutOption(Fiber.await(fiber), options?.timeout ?? "5 seconds")
-        }).pipe(Effect.andThen(Fiber.interrupt(fiber)))
-        return yield* restore(Fiber.join(fiber)).pipe(Effect.onInterrupt(() => finish))
-      })
-    )
+    Effect.uninterruptibleMask((restore) => {
+      const drain = Drain.make()
+      const running = self.pipe(Effect.provideService(Drain.Current, drain), Effect.forkChild)
+      return Effect.flatMap(running, (fiber) =>
+        Effect.onInterrupt(restore(Fiber.join(fiber)), () => {
+          Drain.start(drain)
+          return Effect.andThen(
+            Effect.timeoutOption(Fiber.await(fiber), options?.timeout ?? "5 seconds"),
+            Fiber.interrupt(fiber)
+          )
+        })
+      )
+    })
 )
 
 /**
@@ -306,36 +317,6 @@ export const drainOnInterrupt: {
 export interface DrainOptions {
   /** How long the effect may continue after the interruption. Defaults to 5 seconds. */
   readonly timeout?: Duration.Input | undefined
-}
-
-/** A stream that is a consumer of the client while it runs. */
-const consume = <A extends MeshEvent>(
-  client: Client.Client,
-  wanted: {
-    readonly name: string
-    readonly route: Route
-    readonly options: ConsumerOptions | undefined
-    readonly discovery?: DiscoverySettings | undefined
-  }
-): Stream.Stream<A, MeshError.MeshError> => {
-  const settings = consumerSettings(wanted.name, wanted.options)
-  // The route admits only events of the type `A`.
-  const pullOf = (pull: Pull) => pull as Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done>
-  return Pushdown.source(({ isWanted }) =>
-    Stream.fromChannel(
-      Channel.fromTransform((_, scope) =>
-        Effect.acquireRelease(
-          Effect.flatMap(Drain.Current, (drain) =>
-            client.join({ ...settings, route: wanted.route, isWanted, discovery: wanted.discovery, drain })
-          ),
-          client.leave
-        ).pipe(
-          Effect.map(({ consumer }) => pullOf(consumer)),
-          Scope.provide(scope)
-        )
-      )
-    )
-  )
 }
 
 /**
@@ -387,10 +368,7 @@ export const layer = (options?: Options): Layer.Layer<MeshClient, never, Socket.
 export const layerConfig = (
   options: Config.Wrap<Options>
 ): Layer.Layer<MeshClient, Config.ConfigError, Socket.Socket> =>
-  Layer.effect(
-    MeshClient,
-    Effect.flatMap(unwrap(options), (unwrapped) => make(unwrapped))
-  )
+  Layer.effect(MeshClient, Effect.flatMap(unwrap(options), make))
 
 /**
  * Reads a `Config`, or a record of them. Like `Config.unwrap`, but without an import of `Config`, which would load seven

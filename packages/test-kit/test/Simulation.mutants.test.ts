@@ -152,8 +152,8 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: "internal/client/demand.ts",
-        from: "key.holders--\n        if (key.holders === 0) idle.schedule",
-        to: "key.holders = 0\n        if (key.holders === 0) idle.schedule"
+        from: "key.holders--\n        if (key.holders > 0)",
+        to: "key.holders = 0\n        if (key.holders > 0)"
       }
     ],
     seen: { meshClient: { from: 39, by: /the wire has/ } }
@@ -163,15 +163,21 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: consumer,
-        from: 'if (overflow === "suspend") return "full"',
-        to: 'if (overflow === "suspend") return "accepted"'
+        from: "else return false\n    return true",
+        to: "return true"
       }
     ],
     seen: { meshClient: { from: 30, by: /saw .* and not|never saw|without a mark/ } }
   },
   {
     name: "queues without a bound for a consumer that stalls",
-    patches: [{ file: consumer, from: "if (this.size >= capacity) {", to: "if (this.size >= 1000 * capacity) {" }],
+    patches: [
+      {
+        file: consumer,
+        from: "this.events.length < this.options.capacity",
+        to: "this.events.length < 1000 * this.options.capacity"
+      }
+    ],
     seen: { meshClient: { from: 6, by: /events behind/ } }
   },
   {
@@ -179,8 +185,8 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: "internal/client/consumers.ts",
-        from: "        for (const consumer of removed) consumer.ended ??= how\n        for (const consumer of removed) end(consumer, how)",
-        to: "        for (const consumer of removed) end(consumer, how)\n        for (const consumer of router.consumers) end(consumer, how)"
+        from: "        for (const consumer of removed) consumer.ended ??= how\n        for (const consumer of removed) consumer.end(how)",
+        to: "        for (const consumer of removed) consumer.end(how)\n        for (const consumer of consumers) consumer.end(how)"
       }
     ],
     seen: { meshClient: { from: 48, by: /from before it joined/ } }
@@ -198,7 +204,7 @@ const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "reports one lost event where it lost several",
-    patches: [{ file: consumer, from: "this.dropped = (this.dropped ?? 0) + loss", to: "this.dropped = 1" }],
+    patches: [{ file: "internal/queue/shedQueue.ts", from: "last.dropped += slot.dropped", to: "last.dropped = 1" }],
     seen: { meshClient: { from: 67, by: /saw .* and not|never saw/ } }
   },
   {

@@ -15,13 +15,13 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
+import type { Interest } from "../../Interest.ts"
 import type { MeshError } from "../../MeshError.ts"
 import type { MeshEvent } from "../../MeshEvent.ts"
 import { isNonEmpty } from "../nonEmpty.ts"
-import { resync } from "../resync.ts"
 import * as ShedQueue from "../queue/shedQueue.ts"
-import type { ConsumerSettings } from "./options.ts"
-import type { Route } from "./router.ts"
+import type { Drain } from "./drain.ts"
+import type { ConsumerSettings, DiscoverySettings, Overflow } from "./options.ts"
 
 type Batch = NonEmptyReadonlyArray<MeshEvent>
 
@@ -32,17 +32,17 @@ export type End = Effect.Effect<never, MeshError | Cause.Done>
 export type Pull = Effect.Effect<Batch, MeshError | Cause.Done>
 
 export interface Options extends ConsumerSettings {
-  readonly route: Route
+  /** What it receives, in addition to lifecycle elements. */
+  readonly interest: Interest
+  /** Whether it receives messages that name no task (`ServerError`, `UnknownMessage`). */
+  readonly untargeted?: boolean | undefined
+  /** Set for a consumer of everything. */
+  readonly discovery?: DiscoverySettings | undefined
+  /** Ends the stream of the consumer before the effect that runs it is interrupted. */
+  readonly drain?: Drain | undefined
   /** Which of the events that are routed to the consumer it receives; `undefined` for all. */
-  readonly isWanted: ((event: MeshEvent) => boolean) | undefined
+  readonly isWanted?: ((event: MeshEvent) => boolean) | undefined
 }
-
-/**
- * The result of an offer: the event is queued, or counted as lost (`accepted`);
- * there is no room, and the event must be offered again (`full`); there is no
- * room, and the consumer fails (`overflow`).
- */
-export type Offer = "accepted" | "full" | "overflow"
 
 /** Resumes the waiting router. Has no effect after the first call. */
 type Resume = (go: Effect.Effect<void>) => void
@@ -57,12 +57,11 @@ export interface Shared {
   resume: Resume | undefined
 }
 
-export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
-  abstract readonly size: number
-  abstract offer(event: MeshEvent): Offer
-  /** Takes all queued events, with marks where events are missing. */
-  abstract takeAll(): Array<MeshEvent>
-
+/**
+ * The queue of this class is first-in, first-out, and loses nothing. It keeps no array
+ * while it is empty: most consumers are woken for each single event.
+ */
+export class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
   // In this order, so that the members that a wake reads are adjacent in memory.
   /** Set once no more events will be offered. */
   ended: End | undefined = undefined
@@ -74,11 +73,14 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
   protected readonly shared: Shared
   /** Resumes the router that waits for room in this queue. */
   room: Resume | undefined = undefined
+  /** When the router began to wait for this consumer. `Infinity` after the warning about that. */
+  blockedSince: number | undefined = undefined
   /** How many events were lost. */
   lost = 0
   /** How many lost events the metrics have counted. */
   lostRecorded = 0
   readonly options: Options
+  private events: Array<MeshEvent> | undefined = undefined
   /** Whether it received what a repair knows. */
   isInformed = false
   /** What it has to know, which follows the queued events. */
@@ -89,6 +91,32 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
     this.isWanted = options.isWanted
     this.shared = shared
     this.options = options
+  }
+
+  get size(): number {
+    return this.events === undefined ? 0 : this.events.length
+  }
+
+  /** Queues the event, or counts it as lost. Returns `false` if there is no room, and the event may not be lost. */
+  offer(event: MeshEvent): boolean {
+    if (this.events === undefined) this.events = [event]
+    else if (this.events.length < this.options.capacity) this.events.push(event)
+    else return false
+    return true
+  }
+
+  /** Takes all queued events, with marks where events are missing. */
+  takeAll(): Array<MeshEvent> {
+    const { events = [] } = this
+    this.events = undefined
+    return events
+  }
+
+  /** Ends the stream after its queued events. */
+  end(how: End): void {
+    this.ended ??= how
+    this.wake()
+    this.signalRoom()
   }
 
   override asEffect(): Pull {
@@ -146,97 +174,41 @@ export abstract class Consumer extends Effectable.Class<Batch, MeshError | Cause
   }
 }
 
-export const make = (options: Options, shared: Shared): Consumer =>
-  options.overflow === "shed" || options.overflow === "conflate"
-    ? new SheddingConsumer(options, shared)
-    : new FifoConsumer(options, shared)
-
-/**
- * A first-in, first-out queue. When it is full, it refuses events (`suspend`,
- * `fail`), drops the oldest (`sliding`) or drops the newest (`dropping`). Keeps no
- * array while it is empty: most consumers are woken for each single event.
- */
-class FifoConsumer extends Consumer {
-  private events: Array<MeshEvent> | undefined = undefined
-  // The index of the oldest event. Shifting the array instead would take time proportional to its length for each event.
-  private start = 0
-  /** How many events are missing, not counting marks; `undefined` if nothing is. */
-  private dropped: number | undefined = undefined
-
-  get size(): number {
-    return this.events === undefined ? 0 : this.events.length - this.start
-  }
-
-  offer(event: MeshEvent): Offer {
-    const { events } = this
-    if (events === undefined) {
-      this.events = [event]
-      return "accepted"
-    }
-    const { capacity, overflow } = this.options
-    if (this.size >= capacity) {
-      if (overflow === "suspend") return "full"
-      if (overflow === "fail") return "overflow"
-      const loss = ShedQueue.lossOf(overflow === "dropping" ? event : (events[this.start] ?? event))
-      this.dropped = (this.dropped ?? 0) + loss
-      this.lost += loss
-      if (overflow === "dropping") return "accepted"
-      this.start++
-      if (this.start >= capacity) {
-        events.splice(0, this.start)
-        this.start = 0
-      }
-    }
-    events.push(event)
-    return "accepted"
-  }
-
-  takeAll(): Array<MeshEvent> {
-    const { dropped, events = [], start } = this
-    this.events = undefined
-    if (dropped === undefined) return events
-    this.start = 0
-    this.dropped = undefined
-    const mark = (epoch: number): MeshEvent => resync(epoch, { _tag: "Overflow", dropped })
-    // `dropping` loses events only at the end: there is room again only after the queue was emptied.
-    if (this.options.overflow !== "sliding") return this.wantedOf([...events, mark(this.shared.epoch)])
-    const kept = events.slice(start)
-    return this.wantedOf([mark(epochBefore(kept) ?? this.shared.epoch), ...kept])
-  }
+/** What the queue of a consumer loses when it is full. A policy that is not here loses nothing. */
+const losses: { readonly [P in Overflow]?: Pick<ShedQueue.Options, "conflate" | "shed"> } = {
+  conflate: { conflate: "whenFull", shed: "partials" },
+  shed: { conflate: "whenFull", shed: "anything" },
+  sliding: { conflate: "never", shed: "oldest" },
+  dropping: { conflate: "never", shed: "newest" }
 }
 
-/** The epoch at the place before some events, derived from the first event with an epoch; `undefined` if there is none. */
-const epochBefore = (events: ReadonlyArray<MeshEvent>): number | undefined => {
-  for (const event of events) {
-    if ("epoch" in event) return event._tag === "Connected" ? event.epoch - 1 : event.epoch
-  }
-  return undefined
+export const make = (options: Options, shared: Shared): Consumer => {
+  const loss = losses[options.overflow]
+  if (loss === undefined) return new Consumer(options, shared)
+  const { capacity } = options
+  return new LossyConsumer(options, shared, ShedQueue.make({ capacity, ...loss }, shared.epoch))
 }
 
-/** Drops what a slow consumer needs least: see `shedQueue`. */
-class SheddingConsumer extends Consumer {
+/** A consumer with a queue that drops events: see `shedQueue`. */
+class LossyConsumer extends Consumer {
   private readonly queue: ShedQueue.ShedQueue<MeshEvent>
 
-  constructor(options: Options, shared: Shared) {
+  constructor(options: Options, shared: Shared, queue: ShedQueue.ShedQueue<MeshEvent>) {
     super(options, shared)
-    this.queue = ShedQueue.make({
-      capacity: options.capacity,
-      conflate: "whenFull",
-      shed: options.overflow === "shed" ? "anything" : "partials"
-    })
+    this.queue = queue
   }
 
-  get size(): number {
+  override get size(): number {
     return this.queue.size
   }
 
-  offer(event: MeshEvent): Offer {
-    const offer = this.queue.offer(event)
-    this.lost = this.queue.conflated + this.queue.shed
-    return offer
+  override offer(event: MeshEvent): boolean {
+    const isAccepted = this.queue.offer(event)
+    this.lost = this.queue.lost
+    return isAccepted
   }
 
-  takeAll(): Array<MeshEvent> {
+  override takeAll(): Array<MeshEvent> {
     return this.wantedOf(this.queue.takeAll())
   }
 }

@@ -27,40 +27,35 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as MeshError from "../../MeshError.ts"
 import * as Interest from "../../Interest.ts"
-import type { Connected, Disconnected, MeshEvent, Restated, Resync, ResyncReasonTag } from "../../MeshEvent.ts"
+import type { Disconnected, MeshEvent, Restated, Resync, ResyncReasonTag } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { TaskOutput, TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskSnapshot } from "../../Repair.ts"
 import type { Repaired } from "../repair/port.ts"
 import type { Extension } from "../session/extension.ts"
-import type { Key, Subscriptions } from "../session/subscriptions.ts"
+import type { Subscriptions } from "../session/subscriptions.ts"
+import type { MayBeWanted } from "../wire/decodeText.ts"
 import { resync } from "../resync.ts"
 import * as Consumer from "./consumer.ts"
-import type { Discoveries } from "./discoveries.ts"
+import * as Demand from "./demand.ts"
+import * as Discoveries from "./discoveries.ts"
 import * as Openings from "./openings.ts"
-import type { DiscoverySettings } from "./options.ts"
 import * as Router from "./router.ts"
+import type { Sweep } from "./timers.ts"
 
 /** What the connection loop yields. */
 export type Element = MeshEvent | Openings.Confirmed
 
 export interface Consumers {
-  /**
-   * Adds a consumer, whose keys are retained already. With `discovery`, it also
-   * receives the output of the live tasks that the client knows.
-   */
-  readonly join: (options: Consumer.Options, discovery?: DiscoverySettings) => Consumer.Consumer
+  /** Adds a consumer, and requests its keys. */
+  readonly join: (options: Consumer.Options) => Consumer.Consumer
   readonly leave: (consumer: Consumer.Consumer) => void
-  /** Ends the stream of a consumer after its queued events. */
-  readonly end: (consumer: Consumer.Consumer, end: Consumer.End) => void
   /** Offers a batch to its consumers, and waits while one of them has no room. */
   readonly route: (batch: NonEmptyReadonlyArray<Element>) => Effect.Effect<void>
+  /** Whether a message must be decoded. */
+  readonly mayBeWanted: MayBeWanted
   /** The replay of a connection was requested. */
   readonly replayed: () => void
-  /** A key is about to be retained. */
-  readonly retained: (key: Key) => void
-  /** A key is about to be released. */
-  readonly giveUp: (key: Key) => void
   /** The connection loop has ended. None of its events are routed any more. */
   readonly disconnected: () => void
   /**
@@ -68,13 +63,13 @@ export interface Consumers {
    * join in between are not ended.
    */
   readonly removeAll: () => (end: Consumer.End) => void
-  readonly count: () => number
   /** Returns an extension whose lifecycle elements are routed as those of a source behind the connection. */
   readonly relay: (extension: Extension) => Extension
   /** Sets where a consumer learns what a repair knows. */
   readonly repaired: (inform: Inform | undefined) => void
   /** A repair has fetched a snapshot. */
   readonly reported: (snapshot: ReadonlyArray<TaskSnapshot>) => void
+  readonly sweeps: ReadonlyArray<Sweep>
 }
 
 type Inform = Repaired<never, never>["inform"]
@@ -82,15 +77,13 @@ type Inform = Repaired<never, never>["inform"]
 export interface Options {
   readonly context: Context.Context<never>
   readonly subscriptions: Subscriptions
-  readonly discoveries: Discoveries<Consumer.Consumer>
-  readonly stalls: StallObserver
-}
-
-/** Receives the consumers for which the router waits. */
-export interface StallObserver {
-  readonly begin: (consumer: Consumer.Consumer) => void
-  readonly end: (consumer: Consumer.Consumer) => void
-  readonly clear: () => void
+  readonly now: () => number
+  /** See `timers`. */
+  readonly wakeAt: (time: number) => void
+  /** How long a subscription stays active without consumers. */
+  readonly idleMillis: number
+  /** How long a consumer may block the others before a warning. `Infinity` for no warnings. */
+  readonly stallMillis: number
 }
 
 /**
@@ -107,28 +100,48 @@ interface Delivery {
   readonly event: MeshEvent
 }
 
-export const make = ({ context, discoveries, stalls, subscriptions }: Options): Consumers => {
+export const make = (options: Options): Consumers => {
+  const { context, now, stallMillis, subscriptions, wakeAt } = options
+  const consumers = new Set<Consumer.Consumer>()
+  const untargeted = new Set<Consumer.Consumer>()
   const router = Router.make<Consumer.Consumer>()
-  const openings = Openings.make<Consumer.Consumer>(subscriptions)
+  const openings = Openings.make(subscriptions, router)
+  const demand = Demand.make({
+    ...options,
+    onRetain(key) {
+      if (key.kind === "all" && !key.wanted) discoveries.resumed()
+      openings.retained(key)
+    },
+    onGiveUp(key) {
+      if (key.kind === "all") openings.covered(subscriptions.keys(Interest.updates(router.updateTasks())))
+    }
+  })
+  const discoveries = Discoveries.make<Consumer.Consumer>({
+    ...options,
+    onFound: (taskId) => demand.retain(Interest.output(taskId)),
+    onGone(consumer, taskId) {
+      router.remove(consumer, Interest.output(taskId))
+      demand.release(Interest.output(taskId))
+    }
+  })
   const shared: Consumer.Shared = { epoch: 0, waiting: 0, resume: undefined }
-  // The epoch whose `Connected` was routed and whose end was not. A consumer that joins now has missed its beginning.
-  let liveEpoch: number | undefined
-  /** The newest `Disconnected`, while the loop is offline. */
+  /** Whether a `Connected` was routed and its end was not. A consumer that joins now has missed its beginning. */
+  let isLive = false
+  /** The newest `Disconnected`, while the loop or the source behind the connection is offline. */
   let offline: Disconnected | undefined
   /** The elements of an extension, which are about a source behind the connection. */
   const relayed = new WeakSet<object>()
-  /** The newest `Disconnected` of that source, while it is disconnected. */
-  let sourceOffline: Disconnected | undefined
   /** The consumers that have received events and were not woken for them. Empty whenever the router waits. */
   const due: Array<Consumer.Consumer> = []
   let informOf: Inform | undefined
   /** The events that found no room. */
   let blocked: Array<Delivery> = []
+  /** The events for which the router waits. */
+  let waitingFor: ReadonlyArray<Delivery> = []
 
-  const end = (consumer: Consumer.Consumer, how: Consumer.End): void => {
-    consumer.ended ??= how
-    consumer.wake()
-    consumer.signalRoom()
+  const interestOf = (consumer: Consumer.Consumer): Interest.Interest => {
+    const tasks = discoveries.tasksOf(consumer)
+    return tasks === undefined ? consumer.options.interest : { ...Interest.output(tasks), all: true }
   }
 
   const setDue = (consumer: Consumer.Consumer): void => {
@@ -141,16 +154,11 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   const offer = (consumer: Consumer.Consumer, event: MeshEvent): boolean => {
     if (consumer.ended !== undefined) return true
     if (consumer.isWanted?.(event) !== false) {
-      switch (consumer.offer(event)) {
-        case "full":
-          return false
-        case "overflow": {
-          const { capacity } = consumer.options
-          // Woken later with the others: waking it here would iterate the router's live tables.
-          consumer.ended = Effect.fail(
-            new MeshError.MeshError({ reason: new MeshError.ConsumerOverflow({ capacity }) })
-          )
-        }
+      if (!consumer.offer(event)) {
+        const { capacity, overflow } = consumer.options
+        if (overflow !== "fail") return false
+        // Woken later with the others: waking it here would iterate the router's live tables.
+        consumer.ended = Effect.fail(new MeshError.MeshError({ reason: new MeshError.ConsumerOverflow({ capacity }) }))
       }
       setDue(consumer)
     }
@@ -163,7 +171,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     if (known === undefined) return
     const { epoch } = shared
     consumer.isInformed = true
-    consumer.inform = () => known(consumer.options.route.interest, { epoch, reason, unconfirmed })
+    consumer.inform = () => known(consumer.options.interest, { epoch, reason, unconfirmed })
   }
 
   const recordLost = (consumer: Consumer.Consumer): void => {
@@ -192,8 +200,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     return behind
   }
 
-  const isPresent = (consumer: Consumer.Consumer): boolean =>
-    consumer.ended === undefined && router.consumers.has(consumer)
+  const isPresent = (consumer: Consumer.Consumer): boolean => consumer.ended === undefined && consumers.has(consumer)
 
   /** Runs a wait for a consumer. Meanwhile nothing is read, so silence means nothing. */
   const whileNotReading = (wait: Effect.Effect<void>): Effect.Effect<void> => {
@@ -212,29 +219,55 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     })
 
   /** Waits until at least one of the consumers has room, has ended or has left. */
-  const awaitRoom = (blocked: ReadonlyArray<Delivery>): Effect.Effect<void> =>
-    Effect.callback<void>((resume) => {
-      for (const { consumer } of blocked) {
-        if (consumer.size < consumer.options.capacity || !isPresent(consumer)) return resume(Effect.void)
-      }
-      for (const { consumer } of blocked) {
-        consumer.room = resume
-        stalls.begin(consumer)
-      }
-    })
+  const awaitRoom = Effect.callback<void>((resume) => {
+    for (const { consumer } of waitingFor) {
+      if (consumer.size < consumer.options.capacity || !isPresent(consumer)) return resume(Effect.void)
+    }
+    for (const { consumer } of waitingFor) {
+      consumer.room = resume
+      if (consumer.blockedSince !== undefined) continue
+      consumer.blockedSince = now()
+      wakeAt(consumer.blockedSince + stallMillis)
+    }
+  })
 
   /** Offers events that found no room again, until each consumer has received its own, has ended or has left. */
-  const offerAgain = (deliveries: ReadonlyArray<Delivery>): Effect.Effect<void> =>
-    Effect.flatMap(whileNotReading(awaitRoom(deliveries)), () => {
-      const still = deliveries.filter(({ consumer, event }) => {
-        if (isPresent(consumer) && !offer(consumer, event)) return true
-        stalls.end(consumer)
-        return false
-      })
-      // Includes consumers that have just received the event: a blocked consumer may depend on them.
-      wakeAll()
-      return still.length === 0 ? Effect.void : offerAgain(still)
-    })
+  const offerAgain = (deliveries: ReadonlyArray<Delivery>): Effect.Effect<void> => {
+    waitingFor = deliveries
+    return deliveries.length === 0
+      ? Effect.void
+      : Effect.flatMap(whileNotReading(awaitRoom), () => {
+          const still = deliveries.filter(({ consumer, event }) => {
+            if (isPresent(consumer) && !offer(consumer, event)) return true
+            consumer.blockedSince = undefined
+            return false
+          })
+          // Includes consumers that have just received the event: a blocked consumer may depend on them.
+          wakeAll()
+          return offerAgain(still)
+        })
+  }
+
+  /** Logs a warning that names the consumers that have blocked the others for too long, once for each stall. */
+  const warnOfStalls: Sweep = (time) => {
+    const names: Array<string> = []
+    for (const { consumer } of waitingFor) {
+      const due = (consumer.blockedSince ?? Infinity) + stallMillis
+      if (due > time) {
+        wakeAt(due)
+      } else {
+        consumer.blockedSince = Infinity
+        // A single consumer blocks only itself.
+        if (consumers.size > 1) names.push(consumer.options.name)
+      }
+    }
+    if (names.length === 0) return
+    MeshMetrics.consumerStalls.updateUnsafe(names.length, context)
+    return Effect.logWarning(
+      `The queue of a consumer has been full for ${stallMillis / 1000} s, and every other consumer of this MeshClient ` +
+        "waits for it. Read faster, or choose another `overflow` for it."
+    ).pipe(Effect.annotateLogs({ consumers: names.join(", ") }))
+  }
 
   const deliver = (consumer: Consumer.Consumer, event: MeshEvent): void => {
     if (!offer(consumer, event)) blocked.push({ consumer, event })
@@ -245,9 +278,8 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
   const deliverEvent = (consumer: Consumer.Consumer): void => deliver(consumer, event)
 
   const disconnected = (): void => {
-    liveEpoch = undefined
+    isLive = false
     offline = undefined
-    sourceOffline = undefined
     openings.disconnected()
     discoveries.disconnected()
   }
@@ -263,15 +295,9 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     if (consumer.inform !== undefined) setDue(consumer)
   }
 
-  function* keysOf(consumer: Consumer.Consumer): Iterable<Key> {
-    yield* subscriptions.keys(consumer.options.route.interest)
-    const followed = discoveries.of(consumer)
-    if (followed !== undefined) yield* subscriptions.keys(Interest.output(followed.discovery.live()))
-  }
-
   /** Offers the replay mark to its consumers, with the number of their own keys that are unconfirmed. */
   const offerReplayMark = (mark: Resync): void => {
-    for (const consumer of router.consumers) {
+    for (const consumer of consumers) {
       if (!openings.takeReplay(consumer)) continue
       // Before `Started`, there was nothing to know.
       if (!consumer.isInformed && mark.reason._tag !== "Started") inform(consumer)
@@ -282,96 +308,73 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
         continue
       }
       let unconfirmed = 0
-      for (const key of keysOf(consumer)) if (!openings.isConfirmed(key)) unconfirmed++
+      for (const key of subscriptions.keys(interestOf(consumer))) if (!openings.isConfirmed(key)) unconfirmed++
       deliver(consumer, resync(mark.epoch, mark.reason, unconfirmed))
     }
   }
 
-  /** Offers the mark of one key to the consumers whose complete stretch it opens. */
-  const offerKeyMark = (mark: Resync, kind: "updates" | "output"): void => {
+  /** Offers a mark to those of its consumers for which it is. */
+  const offerMark = (mark: Resync, isFor: (consumer: Consumer.Consumer) => boolean): void => {
     const visit = (consumer: Consumer.Consumer): void => {
-      if (openings.passesMark(consumer)) deliver(consumer, mark)
+      if (isFor(consumer)) deliver(consumer, mark)
     }
-    router.visitKey(kind, mark.taskId, visit)
-    if (kind === "output" && mark.taskId !== undefined) discoveries.visitFollowers(mark.taskId, visit)
+    if (mark.reason._tag === "Subscribed") router.visitKey(mark.reason.kind, mark.taskId, visit)
+    else consumers.forEach(visit)
   }
 
-  /** Offers a `JoinedLate` to the late consumers of keys that are overdue. */
-  const offerOverdue = (mark: Resync): void => {
-    if (mark.unconfirmed === undefined) return
-    for (const [consumer, unconfirmed] of openings.overdue()) deliverJoinedLate(consumer, unconfirmed)
-  }
-
-  /** Offers a lifecycle element of an extension. A mark is offered to the consumers whose stretch is open. */
-  const offerRelayed = (element: Connected | Disconnected | Resync): void => {
-    if (element._tag === "Resync") {
-      const visit = (consumer: Consumer.Consumer): void => {
-        if (openings.isOpen(consumer)) deliver(consumer, element)
-      }
-      if (element.reason._tag !== "Subscribed") return router.consumers.forEach(visit)
-      router.visitKey(element.reason.kind, element.taskId, visit)
-      if (element.reason.kind === "output" && element.taskId !== undefined) {
-        discoveries.visitFollowers(element.taskId, visit)
-      }
-      return
-    }
-    if (element._tag === "Connected") {
-      sourceOffline = undefined
-      discoveries.connected()
-    } else {
-      sourceOffline = element
-      discoveries.disconnected()
-    }
-    event = element
-    router.visit(element, deliverEvent)
+  const openLate = (opened: Iterable<readonly [Consumer.Consumer, number]>): void => {
+    for (const [consumer, unconfirmed] of opened) deliverJoinedLate(consumer, unconfirmed)
   }
 
   /** Offers an element to its consumers. */
   const offerElement = (element: Exclude<Element, TaskOutput>): void => {
     switch (element._tag) {
       case "Confirmed":
-        for (const consumer of openings.confirmed(element.key)) deliverJoinedLate(consumer, 0)
-        return
+        return openLate(openings.confirmed(element.key))
       case "Connected":
-        if (relayed.has(element)) return offerRelayed(element)
-        liveEpoch = shared.epoch = element.epoch
-        offline = sourceOffline = undefined
+        if (!relayed.has(element)) {
+          isLive = true
+          shared.epoch = element.epoch
+        }
+        offline = undefined
         discoveries.connected()
         break
       case "Disconnected":
-        if (relayed.has(element)) return offerRelayed(element)
-        disconnected()
+        if (relayed.has(element)) discoveries.disconnected()
+        else disconnected()
         offline = element
         break
-      case "Resync":
-        if (relayed.has(element)) return offerRelayed(element)
-        switch (element.reason._tag) {
-          case "Started":
-          case "Reconnected":
-            offerReplayMark(element)
-            return offerOverdue(element)
-          case "Subscribed":
-            offerOverdue(element)
-            return offerKeyMark(element, element.reason.kind)
-        }
+      case "Resync": {
+        if (relayed.has(element)) return offerMark(element, openings.isOpen)
+        const reason = element.reason._tag
+        const isReplay = reason === "Started" || reason === "Reconnected"
+        if (!isReplay && reason !== "Subscribed") break
+        if (isReplay) offerReplayMark(element)
+        if (element.unconfirmed !== undefined) openLate(openings.overdue())
+        return isReplay ? undefined : offerMark(element, openings.passesMark)
+      }
     }
     event = element
-    router.visit(element, deliverEvent)
+    if (element._tag === "TaskUpdated" || element._tag === "Restated") router.visitUpdate(element.taskId, deliverEvent)
+    else if ("epoch" in element) consumers.forEach(deliverEvent)
+    else untargeted.forEach(deliverEvent)
   }
 
   const offerOutput = (output: TaskOutput): void => {
     event = output
     router.visitKey("output", output.taskId, deliverEvent)
-    discoveries.visitOutput(output.taskId, deliverEvent)
+    discoveries.touch(output.taskId)
   }
 
   /** Offers the mark of a task that becomes live with an update, if its output is already confirmed. */
   const offerDiscovered = (update: TaskUpdated | Restated): void => {
     const found = discoveries.observe(update)
     if (found.length === 0) return
-    for (const key of subscriptions.keys(Interest.output(update.taskId))) if (!openings.isConfirmed(key)) return
+    const output = Interest.output(update.taskId)
+    for (const consumer of found) router.add(consumer, output)
+    for (const key of subscriptions.keys(output)) if (!openings.isConfirmed(key)) return
     const mark = resync(shared.epoch, { _tag: "Subscribed", kind: "output" }, 0, update.taskId)
-    for (const { members } of found) for (const consumer of members) deliver(consumer, mark)
+    for (const consumer of found) deliver(consumer, mark)
   }
 
   const route = (batch: NonEmptyReadonlyArray<Element>): Effect.Effect<void> => {
@@ -400,58 +403,60 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     return from(0)
   }
 
-  /** The first element of a consumer that joins: the state of the connection. */
-  const greeting = (consumer: Consumer.Consumer): MeshEvent | undefined => {
-    const unconfirmed = openings.join(consumer, keysOf(consumer), liveEpoch !== undefined)
-    if (unconfirmed === undefined) return offline
-    if (sourceOffline !== undefined) return sourceOffline
-    inform(consumer, "JoinedLate", unconfirmed)
-    return joinedLate(unconfirmed)
-  }
-
   return {
-    join(options, discovery) {
+    join(options) {
+      const { discovery, isWanted } = options
       const consumer = Consumer.make(options, shared)
-      router.add(consumer, options.route)
+      // A request may be answered at once, and must not be routed to a consumer that has not joined yet.
+      demand.retain(options.interest)
       if (discovery !== undefined) discoveries.join(consumer, discovery)
-      const first = greeting(consumer)
-      if (first !== undefined && options.isWanted?.(first) !== false) consumer.offer(first)
+      const interest = interestOf(consumer)
+      consumers.add(consumer)
+      if (options.untargeted) untargeted.add(consumer)
+      router.add(consumer, interest)
+      // The first element is the state of the connection.
+      let first: MeshEvent | undefined = offline
+      const unconfirmed = openings.join(consumer, subscriptions.keys(interest), isLive)
+      if (unconfirmed !== undefined && first === undefined) {
+        inform(consumer, "JoinedLate", unconfirmed)
+        first = joinedLate(unconfirmed)
+      }
+      if (first !== undefined && isWanted?.(first) !== false) consumer.offer(first)
       return consumer
     },
     leave(consumer) {
-      router.remove(consumer, consumer.options.route)
+      const interest = interestOf(consumer)
+      consumers.delete(consumer)
+      untargeted.delete(consumer)
+      router.remove(consumer, interest)
+      demand.release(interest)
       discoveries.leave(consumer)
       openings.leave(consumer)
       consumer.stopWaiting()
       consumer.signalRoom()
     },
-    end,
     route,
-    replayed: () => openings.replayed(router.consumers),
-    retained(key) {
-      if (key.kind === "all" && !key.wanted) discoveries.resumed()
-      openings.retained(key)
-    },
-    giveUp(key) {
-      if (key.kind !== "all") return
-      openings.covered(subscriptions.keys({ all: false, updates: new Set(router.updateTasks()), output: new Set() }))
-    },
+    // Output of a task without a key has no consumer: a consumer that joins before it is routed requests the key, and its
+    // stretch opens only at the confirmation, which comes later. While there is a consumer of everything, everything is
+    // decoded, because an update makes output wanted that is decoded in the same batch.
+    mayBeWanted: (type, taskId) =>
+      type !== "TaskOutput" || subscriptions.hasOutput(taskId) || discoveries.isFollowing(),
+    replayed: () => openings.replayed(consumers),
     disconnected() {
       discoveries.startReading()
       disconnected()
-      stalls.clear()
+      for (const { consumer } of waitingFor) consumer.blockedSince = undefined
+      waitingFor = []
     },
     removeAll() {
-      const removed = [...router.consumers]
-      for (const consumer of removed) router.remove(consumer, consumer.options.route)
-      discoveries.removeMembers()
+      const removed = [...consumers]
+      consumers.clear()
       return (how) => {
         // Set for all before the first is woken: a woken consumer may wait for the end of another.
         for (const consumer of removed) consumer.ended ??= how
-        for (const consumer of removed) end(consumer, how)
+        for (const consumer of removed) consumer.end(how)
       }
     },
-    count: () => router.consumers.size,
     relay: (extension) => ({
       decode(message, epoch, size) {
         const element = extension.decode(message, epoch, size)
@@ -462,6 +467,7 @@ export const make = ({ context, discoveries, stalls, subscriptions }: Options): 
     repaired: (inform) => void (informOf = inform),
     reported(snapshot) {
       for (const { status, taskId } of snapshot) discoveries.report(taskId, status)
-    }
+    },
+    sweeps: [demand.sweep, discoveries.sweep, warnOfStalls]
   }
 }

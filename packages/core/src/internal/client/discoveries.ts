@@ -1,64 +1,55 @@
 /**
- * The discoveries of a client, for its consumers of everything. Consumers with equal
- * options share one discovery. A new discovery starts with the tasks that the client
- * knows, so a late consumer at once follows every live task. A discovery retains one
- * output subscription for each live task. It ends an idle time to live after its last
- * consumer has left.
+ * The tasks whose output each consumer of everything follows. A consumer follows a
+ * task from its first update, unless its newest status ends it, until `endedMillis`
+ * after an update with such a status. A late consumer starts with the tasks that the
+ * client knows.
+ *
+ * - The end of a task may be lost while there is no connection. So after a
+ *   reconnect every followed task is suspect until its next message. A task that stays
+ *   suspect for `staleMillis` of connected time is forgotten. Its next update makes
+ *   the consumer follow it again.
+ * - At most `maxTasks` tasks are followed. The task that was silent for longest is
+ *   removed first.
+ *
+ * If `n` tasks are really live, and the ends of `k` tasks were lost within
+ * `staleMillis` of connected time, then at most `n + k` tasks are followed, in
+ * addition to those that ended less than `endedMillis` ago.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Interest from "../../Interest.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { Restated } from "../../MeshEvent.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as ReadingClock from "../session/readingClock.ts"
-import * as Discovery from "./discovery.ts"
 import * as Known from "./known.ts"
 import type { DiscoverySettings } from "./options.ts"
-import type { Timed } from "./timers.ts"
+import type { Sweep } from "./timers.ts"
 import { arrived } from "../time.ts"
 
-/** Requests and releases the output of live tasks. */
-export interface Demand {
-  readonly retain: (interest: Interest.Interest) => void
-  readonly release: (interest: Interest.Interest, now: number) => void
-  /** Like `release`, but without an idle time. */
-  readonly drop: (interest: Interest.Interest) => void
-}
-
-export interface Options {
-  readonly demand: Demand
-  readonly idleMillis: number
+export interface Options<C> {
   readonly now: () => number
+  readonly wakeAt: (time: number) => void
   readonly context: Context.Context<never>
+  /** Called when a consumer begins to follow a task. */
+  readonly onFound: (taskId: TaskId) => void
+  /** Called when a consumer no longer follows a task. */
+  readonly onGone: (consumer: C, taskId: TaskId) => void
 }
 
-/** A discovery and the consumers that follow it. */
-export interface Shared<C> {
-  readonly discovery: Discovery.Discovery
-  readonly settings: DiscoverySettings
-  readonly members: Set<C>
-  /** The time at which it ends without members; `Infinity` while it has members. */
-  endsAt: number
-}
-
-export interface Discoveries<C> extends Timed {
-  /** Adds a consumer. Returns the discovery that it follows. */
-  readonly join: (consumer: C, settings: DiscoverySettings) => Shared<C>
+export interface Discoveries<C> {
+  /** Adds a consumer, which follows every live task that is known. */
+  readonly join: (consumer: C, settings: DiscoverySettings) => void
   readonly leave: (consumer: C) => void
-  readonly removeMembers: () => void
-  /** The discovery of a consumer. */
-  readonly of: (consumer: C) => Shared<C> | undefined
-  /** Records an update, even if there is no discovery. Returns the discoveries for which its task has become live. */
-  readonly observe: (update: TaskUpdated | Restated) => ReadonlyArray<Shared<C>>
+  /** The tasks that a consumer of everything follows. */
+  readonly tasksOf: (consumer: C) => Iterable<TaskId> | undefined
+  /** Records an update, even without consumers. Returns the consumers that begin to follow its task. */
+  readonly observe: (update: TaskUpdated | Restated) => ReadonlyArray<C>
   /** A snapshot lists a task. Without an end, it is not suspect any more. */
   readonly report: (taskId: TaskId, status: string | undefined) => void
-  /** Records output of a task, and calls `visit` with each consumer that follows the task. */
-  readonly visitOutput: (taskId: TaskId, visit: (consumer: C) => void) => void
-  /** Calls `visit` with each consumer that follows a task. */
-  readonly visitFollowers: (taskId: TaskId, visit: (consumer: C) => void) => void
-  /** Whether there is a discovery. */
+  /** Records output of a task. */
+  readonly touch: (taskId: TaskId) => void
+  /** Whether there is a consumer of everything. */
   readonly isFollowing: () => boolean
   /** All updates are received from now on, and were not before. */
   readonly resumed: () => void
@@ -68,122 +59,183 @@ export interface Discoveries<C> extends Timed {
   readonly stopReading: () => void
   /** The router reads again. */
   readonly startReading: () => void
-  /** Called when `next` may have become earlier. */
-  onChanged: () => void
+  readonly sweep: Sweep
 }
 
-const equals = (a: DiscoverySettings, b: DiscoverySettings): boolean =>
-  a.terminal === b.terminal &&
-  a.endedMillis === b.endedMillis &&
-  a.staleMillis === b.staleMillis &&
-  a.maxTasks === b.maxTasks
+/** A task that a consumer follows. */
+interface Followed {
+  /** The number of its last message. Numbers count the messages of all tasks. */
+  seen: number
+  /** When it is no longer followed because it has ended. `Infinity` unless it has. */
+  endsAt: number
+  /** When it is no longer followed because it is suspect, in connected time. `Infinity` unless it is. */
+  staleAt: number
+}
+
+interface Discovery extends DiscoverySettings {
+  readonly tasks: Map<TaskId, Followed>
+}
 
 const none: ReadonlyArray<never> = []
 
-export const make = <C>({ context, demand, idleMillis, now }: Options): Discoveries<C> => {
-  const all: Array<Shared<C>> = []
+export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): Discoveries<C> => {
+  const discoveries = new Map<C, Discovery>()
   const known = Known.make()
-  /** The times of ends and of silence are measured on this clock: what has arrived is read before it goes on. */
+  /** The times of ends are measured on this clock: what has arrived is read before it goes on. */
   const reading = ReadingClock.make(now)
+  /** The times of silence are measured on this clock. */
+  const connected = ReadingClock.make(reading.now)
   let isReading = true
+  let isConnected = false
+  let seen = 0
+  /** When a task may be due, in reading time. */
+  let checkAt = Infinity
   reading.start()
-  /** Whether a sweep has to wait until the router reads. */
-  let isDelayed = false
+
+  /** Requests a sweep. While nothing is read, `startReading` does that. */
+  const check = (time: number): void => {
+    checkAt = Math.min(checkAt, time)
+    if (isReading) wakeAt(checkAt - reading.now() + now())
+  }
 
   const record = (): void => {
     let size = 0
-    for (const { discovery } of all) size += discovery.size()
+    for (const { tasks } of discoveries.values()) size = Math.max(size, tasks.size)
     MeshMetrics.discoveredTasks.updateUnsafe(size, context)
   }
 
-  const create = (settings: DiscoverySettings): Shared<C> => {
-    const discovery = Discovery.make({
-      settings,
-      known,
-      onFound: (taskId) => {
-        demand.retain(Interest.output(taskId))
-        record()
-      },
-      onGone: (taskId, why) => {
-        demand.release(Interest.output(taskId), now())
-        if (why !== "ended") MeshMetrics.recordForgotten(why, context)
-        record()
-      }
-    })
-    known.maxTasks = Math.max(known.maxTasks, settings.maxTasks)
-    discovery.adoptKnown(reading.now())
-    const shared: Shared<C> = { discovery, settings, members: new Set(), endsAt: Infinity }
-    all.push(shared)
-    // A task may already have been suspect for some time, so `next` may be earlier.
-    self.onChanged()
-    return shared
+  const remove = (consumer: C, { tasks }: Discovery, taskId: TaskId): void => {
+    tasks.delete(taskId)
+    onGone(consumer, taskId)
+    record()
   }
 
-  const self: Discoveries<C> = {
-    onChanged: () => {},
+  const forget = (consumer: C, discovery: Discovery, taskId: TaskId, why: "stale" | "evicted"): void => {
+    MeshMetrics.recordForgotten(why, context)
+    remove(consumer, discovery, taskId)
+  }
+
+  const evictSilent = (consumer: C, discovery: Discovery): void => {
+    let silent: TaskId | undefined
+    let least = Infinity
+    for (const [taskId, { seen }] of discovery.tasks) {
+      if (seen < least) {
+        silent = taskId
+        least = seen
+      }
+    }
+    if (silent !== undefined) forget(consumer, discovery, silent, "evicted")
+  }
+
+  const follow = (consumer: C, discovery: Discovery, taskId: TaskId, staleAt: number): void => {
+    const { maxTasks, tasks } = discovery
+    if (tasks.size >= maxTasks) evictSilent(consumer, discovery)
+    tasks.set(taskId, { seen: ++seen, endsAt: Infinity, staleAt })
+    onFound(taskId)
+    record()
+  }
+
+  /** Records a message of a task. */
+  const touch = ({ tasks }: Discovery, taskId: TaskId): Followed | undefined => {
+    const task = tasks.get(taskId)
+    if (task !== undefined) {
+      task.seen = ++seen
+      task.staleAt = Infinity
+    }
+    return task
+  }
+
+  const hasEnded = ({ isTerminal }: Discovery, status: string | undefined): boolean =>
+    status !== undefined && isTerminal(status)
+
+  /** Removes the tasks that are due, and requests the next sweep. */
+  const removeDue = (): void => {
+    const time = reading.now()
+    // Without a connection, no task becomes stale.
+    const sinceConnected = isConnected ? time - connected.now() : Infinity
+    let next = Infinity
+    for (const [consumer, discovery] of discoveries) {
+      for (const [taskId, { endsAt, staleAt }] of discovery.tasks) {
+        const due = Math.min(endsAt, staleAt + sinceConnected)
+        if (due > time) next = Math.min(next, due)
+        else if (endsAt <= time) remove(consumer, discovery, taskId)
+        else forget(consumer, discovery, taskId, "stale")
+      }
+    }
+    checkAt = Infinity
+    check(next)
+  }
+
+  return {
     join(consumer, settings) {
-      const shared = all.find((each) => equals(each.settings, settings)) ?? create(settings)
-      shared.members.add(consumer)
-      shared.endsAt = Infinity
-      record()
-      return shared
+      const discovery = { ...settings, tasks: new Map() }
+      discoveries.set(consumer, discovery)
+      known.maxTasks = Math.max(known.maxTasks, settings.maxTasks)
+      for (const { status, taskId } of known.tasks()) {
+        const staleAt = (known.suspects.get(taskId) ?? Infinity) + settings.staleMillis
+        if (!hasEnded(discovery, status) && staleAt > connected.now()) follow(consumer, discovery, taskId, staleAt)
+      }
+      removeDue()
     },
     leave(consumer) {
-      for (const shared of all) {
-        if (!shared.members.delete(consumer) || shared.members.size > 0) continue
-        shared.endsAt = now() + idleMillis
-        self.onChanged()
-      }
+      discoveries.delete(consumer)
+      record()
     },
-    removeMembers() {
-      for (const shared of all) {
-        shared.members.clear()
-        shared.endsAt = now() + idleMillis
-      }
-      self.onChanged()
-    },
-    of: (consumer) => all.find(({ members }) => members.has(consumer)),
+    tasksOf: (consumer) => discoveries.get(consumer)?.tasks.keys(),
     observe(update) {
-      if (update._tag === "Restated" && update.gone === true) {
-        known.remove(update.taskId)
-        for (const { discovery } of all) discovery.end(update.taskId, reading.now())
-        self.onChanged()
-        return none
-      }
-      const task = known.observe(update)
-      if (all.length === 0) return none
-      let found: Array<Shared<C>> | undefined
-      for (const shared of all) {
-        if (shared.discovery.observe(update, task, reading.now())) (found ??= []).push(shared)
-        // Only the end of a task makes the next sweep earlier.
-        if (update.status !== undefined && shared.settings.isTerminal(update.status)) self.onChanged()
+      const { status, taskId } = update
+      const isGone = update._tag === "Restated" && update.gone === true
+      const task = isGone ? known.remove(taskId) : known.observe(update)
+      let found: Array<C> | undefined
+      for (const [consumer, discovery] of discoveries) {
+        const followed = touch(discovery, taskId)
+        if (isGone || (task !== undefined && hasEnded(discovery, task.status))) {
+          // An update without a status does not end the task again.
+          if (followed === undefined || (status === undefined && !isGone)) continue
+          followed.endsAt = reading.now() + discovery.endedMillis
+          check(followed.endsAt)
+        } else if (task !== undefined) {
+          if (followed !== undefined) {
+            followed.endsAt = Infinity
+          } else {
+            follow(consumer, discovery, taskId, Infinity)
+            ;(found ??= []).push(consumer)
+          }
+        }
       }
       return found ?? none
     },
     report(taskId, status) {
-      let isLive = all.length === 0
-      for (const { discovery, settings } of all) {
-        if (status !== undefined && settings.isTerminal(status)) continue
-        discovery.touch(taskId)
+      let isLive = discoveries.size === 0
+      for (const discovery of discoveries.values()) {
+        if (hasEnded(discovery, status)) continue
+        touch(discovery, taskId)
         isLive = true
       }
       if (isLive) known.touch(taskId)
     },
-    visitOutput(taskId, visit) {
+    touch(taskId) {
       known.touch(taskId)
-      for (const { discovery, members } of all) if (discovery.touch(taskId)) members.forEach(visit)
+      for (const discovery of discoveries.values()) touch(discovery, taskId)
     },
-    visitFollowers(taskId, visit) {
-      for (const { discovery, members } of all) if (discovery.isLive(taskId)) members.forEach(visit)
-    },
-    isFollowing: () => all.length > 0,
-    resumed: () => known.resumed(reading.now()),
+    isFollowing: () => discoveries.size > 0,
+    resumed: () => known.resumed(connected.now()),
     connected() {
-      known.connected(reading.now())
-      for (const { discovery } of all) discovery.connected(reading.now())
-      self.onChanged()
+      connected.start()
+      isConnected = true
+      const time = connected.now()
+      known.resumed(time)
+      for (const { staleMillis, tasks } of discoveries.values()) {
+        for (const task of tasks.values()) {
+          if (task.endsAt === Infinity && task.staleAt === Infinity) task.staleAt = time + staleMillis
+        }
+      }
+      removeDue()
     },
-    disconnected: () => known.disconnected(reading.now()),
+    disconnected() {
+      connected.stop()
+      isConnected = false
+    },
     stopReading() {
       if (isReading) reading.stop()
       isReading = false
@@ -192,33 +244,14 @@ export const make = <C>({ context, demand, idleMillis, now }: Options): Discover
       if (isReading) return
       isReading = true
       reading.start()
-      if (isDelayed) self.onChanged()
-      isDelayed = false
+      check(checkAt)
     },
-    next() {
-      let next = Infinity
-      let ends = Infinity
-      for (const { discovery, endsAt } of all) {
-        next = Math.min(next, discovery.next())
-        ends = Math.min(ends, endsAt)
-      }
-      if (next === Infinity) return ends
-      isDelayed = !isReading
-      return isDelayed ? ends : Math.min(ends, next - reading.now() + now())
-    },
-    sweep(time) {
-      for (const shared of all.slice()) {
-        if (shared.endsAt > time) continue
-        all.splice(all.indexOf(shared), 1)
-        for (const taskId of shared.discovery.live()) demand.drop(Interest.output(taskId))
-        record()
-      }
-      if (!all.some(({ discovery }) => discovery.next() <= reading.now())) return
+    sweep() {
+      if (reading.now() < checkAt) return check(checkAt)
       // If the process was suspended, its timers run before its sockets are read.
       return Effect.map(arrived, () => {
-        if (isReading) for (const { discovery } of all) discovery.sweep(reading.now())
+        if (isReading) removeDue()
       })
     }
   }
-  return self
 }

@@ -2,32 +2,27 @@
  * Consumers whose streams end when the effect that runs them is interrupted, so that
  * they can handle their queued events: see `MeshClient.drainOnInterrupt`.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import type { Consumer } from "./consumer.ts"
 
-/** The consumers that an effect runs. */
+/** The consumers that an effect runs; `undefined` once their streams have ended or end at once. */
 export interface Drain {
-  /** Adds a consumer: `end` ends its stream. Returns a function that removes the consumer. */
-  readonly add: (end: () => void) => () => void
-  /** Ends all of its consumers, and each one that is added later. */
-  readonly start: () => void
+  consumers: Set<Consumer> | undefined
 }
 
-export const make = (): Drain => {
-  const ends = new Set<() => void>()
-  let isStarted = false
-  return {
-    add(end) {
-      if (isStarted) end()
-      else ends.add(end)
-      return () => void ends.delete(end)
-    },
-    start() {
-      isStarted = true
-      const started = Array.from(ends)
-      ends.clear()
-      for (const end of started) end()
-    }
-  }
+export const make = (): Drain => ({ consumers: new Set() })
+
+export const add = ({ consumers }: Drain, consumer: Consumer): void => {
+  if (consumers === undefined) consumer.end(Cause.done())
+  else consumers.add(consumer)
+}
+
+/** Ends the stream of each consumer, also of those that are added later. */
+export const start = (drain: Drain): void => {
+  const consumers = Array.from(drain.consumers ?? [])
+  drain.consumers = undefined
+  for (const consumer of consumers) consumer.end(Cause.done())
 }
 
 /** The drain of the effect that runs a consumer, if it has one. */

@@ -1,14 +1,14 @@
 /**
  * The tasks that a client knows: the newest status of each task, from every update
  * that the client has routed to any consumer. Discoveries use it, and a new
- * discovery starts from it. Synchronous: the caller passes the time.
+ * discovery starts from it. Synchronous: the caller passes the time, in which it is
+ * connected.
  *
- * - The update with the highest version decides; an update without a version counts
- *   as newer. Versions are only compared within a connection, because a server that
- *   was restored may count from a lower one.
  * - A task is suspect from the start of a connection, or of a subscription of all
- *   updates, until its next message: its end may have been lost before. Suspicion
- *   is measured in connected time.
+ *   updates, until its next message: its end may have been lost before.
+ * - The update with the highest version decides; an update without a version counts
+ *   as newer. Versions are only compared since the task became suspect, because a server
+ *   that was restored may count from a lower one.
  * - At most `maxTasks` tasks are remembered. The task without an update for longest
  *   is removed first.
  */
@@ -32,21 +32,12 @@ export interface Known {
   /** Records output of a task: the task is not suspect any more. */
   readonly touch: (taskId: TaskId) => void
   /** The task does not exist any more. */
-  readonly remove: (taskId: TaskId) => void
+  readonly remove: (taskId: TaskId) => undefined
   /** All updates are received from now on, and were not before: every task becomes suspect. */
   readonly resumed: (now: number) => void
-  /** A connection has opened. */
-  readonly connected: (now: number) => void
-  /** The connection has ended. */
-  readonly disconnected: (now: number) => void
-  /** The connected time at `now`. */
-  readonly connectedTime: (now: number) => number
-  /** The `now` at which a connected time is reached; `Infinity` without a connection. */
-  readonly timeAt: (connectedTime: number) => number
-  readonly get: (taskId: TaskId) => Task | undefined
   /** The tasks, by their last update. */
   readonly tasks: () => Iterable<Task>
-  /** The connected time since which tasks are suspect, the earliest first. */
+  /** The time since which tasks are suspect, the earliest first. */
   readonly suspects: ReadonlyMap<TaskId, number>
 }
 
@@ -78,11 +69,6 @@ export const make = (): Known => {
   const byId = new Map<TaskId, Entry>()
   const ring = makeRing()
   const suspects = new Map<TaskId, number>()
-  /** The connected time before `connectedSince`, which is `Infinity` without a connection. */
-  let connectedBefore = 0
-  let connectedSince = Infinity
-
-  const connectedTime = (now: number): number => connectedBefore + Math.max(0, now - connectedSince)
 
   const append = (entry: Entry): void => {
     const last = ring.before
@@ -91,12 +77,13 @@ export const make = (): Known => {
     last.after = ring.before = entry
   }
 
-  const remove = (taskId: TaskId): void => {
+  const remove = (taskId: TaskId): undefined => {
     const entry = byId.get(taskId)
-    if (entry === undefined) return
+    if (entry === undefined) return undefined
     unlink(entry)
     byId.delete(taskId)
     suspects.delete(taskId)
+    return undefined
   }
 
   function* tasks(): Iterable<Entry> {
@@ -105,11 +92,8 @@ export const make = (): Known => {
 
   const self: Known = {
     maxTasks: defaultMaxTasks,
-    get: (taskId) => byId.get(taskId),
     tasks,
     suspects,
-    connectedTime,
-    timeAt: (time) => time - connectedBefore + connectedSince,
     observe({ status, taskId, version }) {
       let entry = byId.get(taskId)
       if (entry === undefined) {
@@ -132,17 +116,10 @@ export const make = (): Known => {
     },
     remove,
     resumed(now) {
-      const time = connectedTime(now)
-      for (const { taskId } of tasks()) if (!suspects.has(taskId)) suspects.set(taskId, time)
-    },
-    connected(now) {
-      connectedSince = now
-      self.resumed(now)
-      for (const entry of tasks()) entry.version = undefined
-    },
-    disconnected(now) {
-      connectedBefore = connectedTime(now)
-      connectedSince = Infinity
+      for (const entry of tasks()) {
+        entry.version = undefined
+        if (!suspects.has(entry.taskId)) suspects.set(entry.taskId, now)
+      }
     }
   }
   return self

@@ -10,6 +10,7 @@
  * Synchronous, no Effect.
  */
 import type { Key, Subscriptions } from "../session/subscriptions.ts"
+import type { Router } from "./router.ts"
 
 /** The place in the stream at which the server has confirmed a key. */
 export interface Confirmed {
@@ -32,10 +33,10 @@ export interface Openings<C> {
   readonly retained: (key: Key) => void
   /** All updates are about to be released. These keys are requested before that, so their updates stay complete. */
   readonly covered: (keys: Iterable<Key>) => void
-  /** A confirmation was routed. Returns the late consumers whose stretch opens here. */
-  readonly confirmed: (key: Key) => ReadonlyArray<C>
-  /** Keys were reported as overdue. Returns the late consumers whose stretch opens here, with the number of unconfirmed keys. */
-  readonly overdue: () => ReadonlyArray<readonly [C, number]>
+  /** A confirmation was routed. Returns the late consumers whose stretch opens here, with the numbers of their unconfirmed keys. */
+  readonly confirmed: (key: Key) => Iterable<readonly [C, number]>
+  /** Keys were reported as overdue. Returns the same. */
+  readonly overdue: () => Iterable<readonly [C, number]>
   /** Whether the replay mark of this connection is for a consumer. Returns `true` at most once for each consumer. */
   readonly takeReplay: (consumer: C) => boolean
   /** Whether the mark of a key that was just confirmed, or reported as overdue, is for a consumer. */
@@ -45,20 +46,18 @@ export interface Openings<C> {
   readonly isOpen: (consumer: C) => boolean
 }
 
-export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
-  const { all } = subscriptions
+export const make = <C>({ all }: Subscriptions, router: Pick<Router<C>, "visitKey">): Openings<C> => {
   /** The number of the connection. A key contains the one on which it was confirmed, which is cheaper than a set of keys. */
   let connection = 1
   /** Whether a connection has requested its replay. */
   let isReplayed = false
   let inReplay = new Set<C>()
-  /** Late consumers, with their keys that are not confirmed. */
+  /** Late consumers, with their keys that are not confirmed. Some of these keys may be confirmed already. */
   const late = new Map<C, Set<Key>>()
-  const waiting = new Map<Key, Set<C>>()
-  /** The consumers that the next mark is not for; `undefined` for all consumers. */
-  let excluded: ReadonlySet<C> | undefined = new Set()
-
-  const none: ReadonlySet<C> = new Set()
+  /** The consumers whose stretch the newest mark has opened, with the numbers of their unconfirmed keys. */
+  const opened = new Map<C, number>()
+  /** Whether the updates of the key that was confirmed last were complete without interruption. */
+  let wasCovered = false
 
   const isRouted = (key: Key): boolean => key.routedIn === connection
 
@@ -67,18 +66,16 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
   const isConfirmed = (key: Key): boolean =>
     isRouted(key) || (key.kind === "updates" && (isContinued(key) || (all.wanted && isRouted(all))))
 
+  /** Opens the stretch of a late consumer if each of its keys is confirmed or overdue. */
   const open = (consumer: C): void => {
-    for (const key of late.get(consumer) ?? []) {
-      const consumers = waiting.get(key)
-      consumers?.delete(consumer)
-      if (consumers?.size === 0) waiting.delete(key)
+    const missing = late.get(consumer)
+    if (missing === undefined) return
+    for (const key of missing) {
+      if (isConfirmed(key)) missing.delete(key)
+      else if (key.overdue === 0) return
     }
     late.delete(consumer)
-  }
-
-  const isOverdue = (missing: ReadonlySet<Key>): boolean => {
-    for (const key of missing) if (key.overdue === 0) return false
-    return true
+    opened.set(consumer, missing.size)
   }
 
   return {
@@ -88,81 +85,50 @@ export const make = <C>(subscriptions: Subscriptions): Openings<C> => {
       isReplayed = true
       connection++
       late.clear()
-      waiting.clear()
       inReplay = new Set(present)
     },
     disconnected() {
       isReplayed = false
       inReplay.clear()
       late.clear()
-      waiting.clear()
     },
     join(consumer, keys, isLive) {
       if (!isReplayed) return undefined
-      const missing = new Set<Key>()
-      for (const key of keys) if (!isConfirmed(key)) missing.add(key)
-      if (missing.size === 0 || isOverdue(missing)) {
-        if (isLive) return missing.size
-        // Nothing of this connection was routed yet, so its replay mark will follow.
-        inReplay.add(consumer)
-        return undefined
-      }
-      late.set(consumer, missing)
-      for (const key of missing) {
-        const consumers = waiting.get(key)
-        if (consumers === undefined) waiting.set(key, new Set([consumer]))
-        else consumers.add(consumer)
-      }
+      late.set(consumer, new Set(keys))
+      open(consumer)
+      if (isLive || late.has(consumer)) return opened.get(consumer)
+      // Nothing of this connection was routed yet, so its replay mark will follow.
+      inReplay.add(consumer)
       return undefined
     },
     leave(consumer) {
-      open(consumer)
+      late.delete(consumer)
       inReplay.delete(consumer)
+      opened.delete(consumer)
     },
     retained(key) {
-      if (!key.confirmed) {
-        key.routedIn = key.continuedIn = 0
-      }
+      if (!key.confirmed) key.routedIn = key.continuedIn = 0
     },
     covered(keys) {
       if (isRouted(all)) for (const key of keys) key.continuedIn = connection
     },
     confirmed(key) {
-      // Its updates were complete without interruption.
-      const wasCovered = isContinued(key)
+      wasCovered = isContinued(key)
       key.continuedIn = 0
       key.routedIn = connection
-      excluded = wasCovered ? undefined : none
-      // The common case: no late consumer waits. A replay may have ten thousand keys, so it allocates nothing.
-      if (waiting.size === 0) return []
-      const opened: Array<C> = []
-      const excludes = new Set<C>()
-      if (!wasCovered) excluded = excludes
+      opened.clear()
       // The confirmation of all updates also confirms those of single tasks.
-      const keys = key === all ? [...waiting.keys()].filter(isConfirmed) : [key]
-      for (const each of keys) {
-        for (const consumer of waiting.get(each) ?? []) {
-          const missing = late.get(consumer)
-          missing?.delete(each)
-          excludes.add(consumer)
-          if (missing?.size === 0) {
-            late.delete(consumer)
-            opened.push(consumer)
-          }
-        }
-        waiting.delete(each)
-      }
+      if (key === all) for (const consumer of late.keys()) open(consumer)
+      else if (late.size > 0) router.visitKey(key.kind, key.taskId, open)
       return opened
     },
     overdue() {
-      const opened: Array<readonly [C, number]> = []
-      const excludes = new Set<C>(late.keys())
-      for (const [consumer, missing] of late) if (isOverdue(missing)) opened.push([consumer, missing.size])
-      for (const [consumer] of opened) open(consumer)
-      excluded = excludes
+      wasCovered = false
+      opened.clear()
+      for (const consumer of late.keys()) open(consumer)
       return opened
     },
     takeReplay: (consumer) => inReplay.delete(consumer),
-    passesMark: (consumer) => excluded !== undefined && !excluded.has(consumer)
+    passesMark: (consumer) => !wasCovered && !late.has(consumer) && !opened.has(consumer)
   }
 }

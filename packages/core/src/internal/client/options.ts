@@ -1,6 +1,6 @@
 /**
  * The options of the client and of its consumers, and their normalised forms.
- * `clientSettings` and `consumerSettings` are the only readers of the options.
+ * Durations are normalised by `millis`, with their defaults.
  */
 import * as Duration from "effect/Duration"
 import type * as MeshSession from "../../MeshSession.ts"
@@ -150,26 +150,9 @@ export interface Options extends MeshSession.Options {
   readonly stallWarning?: Duration.Input | undefined
 }
 
-/** Normalised options of a client. Times in milliseconds. */
-export interface ClientSettings {
-  readonly subscriptionIdleMillis: number
-  readonly connectionIdleMillis: number
-  readonly closeMillis: number
-  readonly stallWarningMillis: number
-  readonly keepAlive: boolean
-}
-
 /** A duration in milliseconds, 0 or more. */
-const millis = (input: Duration.Input): number => Math.max(0, Duration.toMillis(input))
-
-export const clientSettings = (options: Options | undefined): ClientSettings => ({
-  subscriptionIdleMillis: millis(options?.subscriptionIdleTimeToLive ?? "5 seconds"),
-  connectionIdleMillis: millis(options?.connectionIdleTimeToLive ?? "30 seconds"),
-  closeMillis: millis(options?.closeTimeout ?? "5 seconds"),
-  // With 0, every full queue would log a warning.
-  stallWarningMillis: Math.max(1, millis(options?.stallWarning ?? "5 seconds")),
-  keepAlive: options?.keepAlive === true
-})
+export const millis = (input: Duration.Input | undefined, byDefault: Duration.Input): number =>
+  Math.max(0, Duration.toMillis(input ?? byDefault))
 
 /** Normalised options of a consumer. */
 export interface ConsumerSettings {
@@ -178,15 +161,14 @@ export interface ConsumerSettings {
   readonly capacity: number
 }
 
-export const consumerSettings = (defaultName: string, options: ConsumerOptions | undefined): ConsumerSettings => {
-  const overflow = oneOf("overflow", options?.overflow, policies)
-  return { name: options?.name ?? defaultName, overflow, capacity: atLeast(1, options?.capacity ?? 256) }
-}
+export const consumerSettings = (defaultName: string, options: ConsumerOptions = {}): ConsumerSettings => ({
+  name: options.name ?? defaultName,
+  overflow: oneOf("overflow", options.overflow, policies),
+  capacity: atLeast(1, options.capacity ?? 256)
+})
 
 /** Normalised options of discovery. Times in milliseconds. */
 export interface DiscoverySettings {
-  /** The option itself. Two settings are equal if it is the same value. */
-  readonly terminal: Selector<string>
   readonly isTerminal: (status: string) => boolean
   readonly endedMillis: number
   readonly staleMillis: number
@@ -194,15 +176,13 @@ export interface DiscoverySettings {
 }
 
 /** `undefined` if the consumer receives no output. */
-export const discoverySettings = (options: EverythingOptions | undefined): DiscoverySettings | undefined => {
-  if (oneOf("output", options?.output, ["discovered", "none"]) === "none") return undefined
-  const terminal = options?.terminal ?? TaskStatus.defaultTerminal
-  return {
-    terminal,
-    isTerminal: toPredicate(terminal),
-    endedMillis: millis(options?.endedTimeToLive ?? "30 seconds"),
-    // With 0, every task would be unsubscribed at each reconnect.
-    staleMillis: Math.max(1, millis(options?.staleAfter ?? "15 minutes")),
-    maxTasks: atLeast(1, options?.maxTasks ?? defaultMaxTasks)
-  }
-}
+export const discoverySettings = (options: EverythingOptions = {}): DiscoverySettings | undefined =>
+  oneOf("output", options.output, ["discovered", "none"]) === "none"
+    ? undefined
+    : {
+        isTerminal: toPredicate(options.terminal ?? TaskStatus.defaultTerminal),
+        endedMillis: millis(options.endedTimeToLive, "30 seconds"),
+        // With 0, every task would be unsubscribed at each reconnect.
+        staleMillis: Math.max(1, millis(options.staleAfter, "15 minutes")),
+        maxTasks: atLeast(1, options.maxTasks ?? defaultMaxTasks)
+      }

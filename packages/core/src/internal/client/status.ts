@@ -2,6 +2,7 @@
 import type * as MeshError from "../../MeshError.ts"
 import type { MeshEvent } from "../../MeshEvent.ts"
 import type { ConnectionStatus } from "../session/connections.ts"
+import type { Confirmed } from "./openings.ts"
 
 /**
  * The state of the client's connection. Times are wall-clock milliseconds since
@@ -38,7 +39,9 @@ type State =
   | { readonly _tag: "Failed"; readonly error: MeshError.MeshError }
 
 /** The status after an event; `undefined` if it does not change. A final `Disconnected` changes nothing: the error follows. */
-export const statusAfter = (event: MeshEvent): Extract<Status, { readonly _tag: "Online" | "Offline" }> | undefined => {
+export const statusAfter = (
+  event: MeshEvent | Confirmed
+): Extract<Status, { readonly _tag: "Online" | "Offline" }> | undefined => {
   if (event._tag === "Connected") return { _tag: "Online", epoch: event.epoch, since: event.at }
   if (event._tag !== "Disconnected" || event.retryInMillis === undefined) return undefined
   return { _tag: "Offline", attempt: event.attempt, reason: event.reason, retryAt: event.at + event.retryInMillis }

@@ -5,39 +5,40 @@
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 
-/** A part of the client with timers. */
-export interface Timed {
-  /** The time at which `sweep` must run next; `Infinity` if it has nothing to do. */
-  readonly next: () => number
-  /** Performs the actions that are due. Returns an effect for actions that are not synchronous. */
-  readonly sweep: (now: number) => Effect.Effect<void> | void
-}
+/**
+ * Performs the actions of a part of the client that are due, and calls `wakeAt` for the
+ * next one. May be called early. Returns an effect for actions that are not synchronous.
+ */
+export type Sweep = (now: number) => Effect.Effect<void> | void
 
 export interface Timers {
-  /** Must be called when the `next` of a part may have become earlier. */
-  readonly changed: () => void
-  /** Sweeps each part at its time. Never ends. */
-  readonly run: Effect.Effect<never>
+  /** Every part is swept at this time, or before. */
+  readonly wakeAt: (time: number) => void
+  /** Sweeps the parts. Never ends. */
+  readonly run: (sweeps: ReadonlyArray<Sweep>) => Effect.Effect<never>
 }
 
-export const make = (now: () => number, timed: ReadonlyArray<Timed>): Timers => {
-  const changes = Latch.makeUnsafe(false)
-
-  const sweep = Effect.suspend(() => {
-    const time = now()
-    const effects = timed.map((each) => each.sweep(time)).filter((effect) => effect !== undefined)
-    return Effect.all(effects, { discard: true })
-  })
-
-  const step = Effect.suspend(() => {
-    changes.closeUnsafe()
-    const next = Math.min(...timed.map((each) => each.next()))
-    if (next === Infinity) return changes.await
-    // Whole milliseconds: a sleep that ends slightly too early because of rounding would be followed by a sleep of 0 ms,
-    // repeatedly if the clock stands still.
-    const wait = Math.ceil(Math.max(0, next - now()))
-    return Effect.andThen(Effect.raceFirst(Effect.sleep(wait), changes.await), sweep)
-  })
-
-  return { changed: () => changes.openUnsafe(), run: Effect.forever(step) }
+export const make = (now: () => number): Timers => {
+  const earlier = Latch.makeUnsafe(false)
+  let next = Infinity
+  return {
+    wakeAt(time) {
+      if (time > next) return
+      next = time
+      earlier.openUnsafe()
+    },
+    run: (sweeps) =>
+      Effect.forever(
+        Effect.suspend(() => {
+          earlier.closeUnsafe()
+          if (next === Infinity) return earlier.await
+          const time = now()
+          // Whole milliseconds: a sleep that ends slightly too early because of rounding would be followed by a sleep of 0
+          // ms, repeatedly if the clock stands still.
+          if (next > time) return Effect.raceFirst(Effect.sleep(Math.ceil(next - time)), earlier.await)
+          next = Infinity
+          return Effect.forEach(sweeps, (sweep) => sweep(time) ?? Effect.void, { discard: true })
+        })
+      )
+  }
 }

@@ -20,8 +20,8 @@ import type * as Scope from "effect/Scope"
 export interface Core<In, Out> {
   readonly capacity: number
   readonly size: number
-  /** Queues the element, or changes nothing because there is no room. */
-  readonly offer: (element: In) => "accepted" | "full"
+  /** Queues the element. Returns `false` and changes nothing if there is no room. */
+  readonly offer: (element: In) => boolean
   readonly takeAll: () => Array<Out>
   /** Called with elements that bypass the queue. */
   readonly observe: (elements: ReadonlyArray<In>) => void
@@ -36,9 +36,9 @@ export const boundedQueue = <A>(capacity: number): Core<A, A> => {
       return held.length
     },
     offer(element) {
-      if (held.length >= capacity) return "full"
+      if (held.length >= capacity) return false
       held.push(element)
-      return "accepted"
+      return true
     },
     takeAll() {
       const taken = held
@@ -114,7 +114,7 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
   })
 
   return {
-    offer: (element) => ended !== undefined || core.offer(element) === "accepted",
+    offer: (element) => ended !== undefined || core.offer(element),
     isIdle: () => isWaiting && passed === undefined && core.size === 0,
     pass(batch) {
       if (ended !== undefined) return

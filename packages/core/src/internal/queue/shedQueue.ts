@@ -10,7 +10,9 @@
  * 2. with `shed: "partials"` or `"anything"`, a partial output: *shed*;
  * 3. with `shed: "anything"`, other data (whole outputs, server errors, unknown
  *    messages, `Restated`), then updates of different tasks, then lifecycle elements, the
- *    oldest first.
+ *    oldest first. An event displaces only events of its own rank or a lower one.
+ *
+ * With `shed: "oldest"` or `"newest"`, it loses the oldest or the arriving event.
  *
  * Invariants:
  *
@@ -21,9 +23,9 @@
  * 3. Events are taken in the order of the offers. A merged update takes the place of
  *    the newer one, so that no status overtakes the outputs before it.
  * 4. A mark stands exactly at the place of the lost events, and
- *    `accepted = taken + conflated + shed + size`, where `conflated + shed` is
- *    the sum over all marks, including those not taken yet. A lost mark counts as
- *    the events that it counted (see `lossOf`).
+ *    `accepted = taken + lost + size`, where `lost` is the sum over all marks,
+ *    including those not taken yet. A lost mark counts as the events that it counted
+ *    (see `lossOf`).
  * 5. Every operation except `takeAll` takes constant time, apart from merging
  *    `updatedFields`.
  */
@@ -36,22 +38,20 @@ import { resync } from "../resync.ts"
 export interface Options {
   /** The most events that are queued. A fraction is rounded down; a value below 1 or `NaN` counts as 1. */
   readonly capacity: number
-  /** Whether updates are conflated as soon as another one of the task arrives, or only when there is no room. */
-  readonly conflate: "always" | "whenFull"
-  /** What may be dropped when there is no room and nothing to conflate. */
-  readonly shed: "nothing" | "partials" | "anything"
+  /** Whether updates are conflated as soon as another one of the task arrives, only when there is no room, or never. */
+  readonly conflate: "always" | "whenFull" | "never"
+  /** What may be dropped when there is no room and nothing to conflate. `oldest` and `newest` make no difference between events. */
+  readonly shed: "nothing" | "partials" | "anything" | "oldest" | "newest"
 }
 
 export interface ShedQueue<A extends MeshEvent> {
   readonly capacity: number
   /** How many events are queued, marks not counted. */
   readonly size: number
-  /** How many updates were merged into other ones. */
-  readonly conflated: number
-  /** How many events were shed. */
-  readonly shed: number
-  /** Queues the event. Returns `full` and changes nothing if there is no room and nothing may be dropped. */
-  readonly offer: (event: A) => "accepted" | "full"
+  /** How many events were lost: conflated or shed. */
+  readonly lost: number
+  /** Queues the event. Returns `false` and changes nothing if there is no room and nothing may be dropped. */
+  readonly offer: (event: A) => boolean
   /** Takes all queued events, with marks where events are missing. */
   readonly takeAll: () => Array<A | Resync>
   /** Must be called with events that bypass the queue, since marks have the epoch of the last lifecycle element. */
@@ -78,11 +78,6 @@ interface Slot<A> {
 export const lossOf = (event: MeshEvent): number => {
   if (event._tag !== "Resync" || event.reason._tag === "BadFrame") return 1
   return event.reason._tag === "Overflow" ? event.reason.dropped : 0
-}
-
-const firstOf = <T>(values: Iterable<T>): T | undefined => {
-  for (const value of values) return value
-  return undefined
 }
 
 /** Joins adjacent marks. Their epochs differ only if the `Connected` between them was lost too. */
@@ -122,37 +117,40 @@ export const mergeUpdates = <U extends TaskUpdated>(before: U, after: U): U => {
     : { ...merged, updatedFields: [...new Set([...before.updatedFields, ...after.updatedFields])] }
 }
 
-const isUpdate = <A extends MeshEvent>(event: A): event is Extract<A, TaskUpdated> => event._tag === "TaskUpdated"
+const isUpdate = <A extends MeshEvent>(event: A | undefined): event is Extract<A, TaskUpdated> =>
+  event?._tag === "TaskUpdated"
 
-const merge = <A extends MeshEvent>(before: A, after: A): A =>
-  isUpdate(before) && isUpdate(after) ? mergeUpdates(before, after) : after
+/** The rank of an event: events of the lowest rank are shed first. */
+const rankOf = (event: MeshEvent): number => {
+  if ("epoch" in event) return 3
+  if (event._tag === "TaskUpdated") return 2
+  return event._tag === "TaskOutput" && event.isPartial === true ? 0 : 1
+}
 
-export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
+export const make = <A extends MeshEvent>(options: Options, firstEpoch = 0): ShedQueue<A> => {
+  const { conflate, shed } = options
   const capacity = atLeast(1, options.capacity)
-  const shedPartials = options.shed !== "nothing"
-  const shedAnything = options.shed === "anything"
-  const conflateAlways = options.conflate === "always"
+  const hasRanks = conflate !== "never"
+  /** Events of this rank and higher ones are not shed. */
+  const keptRank = { nothing: 0, partials: 1, anything: 4, oldest: 1, newest: 0 }[shed]
 
   let slots: Array<Slot<A>> = []
   let size = 0
-  let conflated = 0
-  let shed = 0
-  let epoch = 0
+  let lost = 0
+  let epoch = firstEpoch
   // Each in the order of the queue.
   /** The newest update of each task. */
-  const latest = new Map<TaskId, Slot<A>>()
+  const latest = new Map<unknown, Slot<A>>()
   /** The other updates. */
   const superseded = new Set<Slot<A>>()
-  // What may be shed. Empty if it may not.
-  const partials = new Set<Slot<A>>()
-  /** Whole outputs, server errors and unknown messages. */
-  const wholes = new Set<Slot<A>>()
-  const lifecycle = new Set<Slot<A>>()
+  /** The events that may be shed, by rank. */
+  const queued: ReadonlyArray<Map<unknown, Slot<A>>> = [new Map(), new Map(), latest, new Map()]
 
   const append = (event: A): Slot<A> => {
     // There are as many events as slots at most, so this takes constant time, averaged.
     if (slots.length > 4 * capacity) slots = joinMarks(slots)
-    const taskId = "taskId" in event ? event.taskId : undefined
+    if ("epoch" in event) epoch = event.epoch
+    const taskId = hasRanks && "taskId" in event ? event.taskId : undefined
     const slot: Slot<A> = { event, dropped: 0, taskId, epoch, newer: undefined }
     slots.push(slot)
     size++
@@ -163,118 +161,52 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const drop = (slot: Slot<A>): void => {
     if (slot.event === undefined) return
     slot.dropped = lossOf(slot.event)
+    lost += slot.dropped
     slot.event = undefined
     size--
   }
 
   const conflateOldest = (): boolean => {
-    const slot = firstOf(superseded)
-    if (slot?.event === undefined) return false
-    if (slot.newer?.event !== undefined) slot.newer.event = merge(slot.event, slot.newer.event)
-    superseded.delete(slot)
-    drop(slot)
-    conflated++
-    return true
-  }
-
-  const shedFirst = (candidates: Set<Slot<A>>): boolean => {
-    const slot = firstOf(candidates)
-    if (slot === undefined) return false
-    candidates.delete(slot)
-    drop(slot)
-    shed += slot.dropped
-    return true
-  }
-
-  /** Only called when nothing can be conflated, so each queued update is the only one of its task. */
-  const shedUpdate = (): boolean => {
-    const taskId = firstOf(latest.keys())
-    const slot = taskId === undefined ? undefined : latest.get(taskId)
-    if (taskId === undefined || slot === undefined) return false
-    latest.delete(taskId)
-    return shedFirst(new Set([slot]))
-  }
-
-  /** Handles an event for which there is no room: sheds it and marks its place, if that is allowed. */
-  const refuse = (event: A, mayShed: boolean): "accepted" | "full" => {
-    if (!mayShed) return "full"
-    drop(append(event))
-    shed++
-    return "accepted"
-  }
-
-  // Each kind of event displaces only events of equal or lower priority.
-  const roomForPartial = (): boolean => size < capacity || conflateOldest() || shedFirst(partials)
-  const roomForWhole = (): boolean => roomForPartial() || shedFirst(wholes)
-  const roomForUpdate = (): boolean => roomForWhole() || (shedAnything && shedUpdate())
-  const roomForLifecycle = (): boolean => roomForUpdate() || shedFirst(lifecycle)
-
-  const setLatest = (taskId: TaskId, slot: Slot<A>): void => {
-    // Deleting first keeps the map in the order of the queue.
-    latest.delete(taskId)
-    latest.set(taskId, slot)
-  }
-
-  const offerUpdate = (event: Extract<A, TaskUpdated>): "accepted" | "full" => {
-    const known = latest.get(event.taskId)
-    const isOlder = known?.event !== undefined && isUpdate(known.event) && isLate(known.event, event)
-    if (known?.event !== undefined && (conflateAlways || (size >= capacity && superseded.size === 0))) {
-      conflated++
-      const merged = merge(known.event, event)
-      if (isOlder) {
-        known.event = merged
-        drop(append(event))
-        return "accepted"
-      }
-      // The older update is removed first, so there is room even in a full queue.
-      drop(known)
-      setLatest(event.taskId, append(merged))
-      return "accepted"
+    for (const slot of superseded) {
+      const { event, newer } = slot
+      if (newer !== undefined && isUpdate(event) && isUpdate(newer.event))
+        newer.event = mergeUpdates(event, newer.event)
+      superseded.delete(slot)
+      drop(slot)
+      return true
     }
-    if (!roomForUpdate()) return refuse(event, shedAnything)
+    return false
+  }
+
+  const shedOldest = (candidates: Map<unknown, Slot<A>>): boolean => {
+    for (const [key, slot] of candidates) {
+      candidates.delete(key)
+      drop(slot)
+      return true
+    }
+    return false
+  }
+
+  /** Makes room for an event. It displaces only events of its own rank or a lower one. */
+  const makeRoom = (rank: number): boolean =>
+    size < capacity || conflateOldest() || queued.slice(0, Math.min(rank + 1, keptRank)).some(shedOldest)
+
+  /** Queues an update, and returns whether another update of its task is queued. */
+  const appendUpdate = (event: Extract<A, TaskUpdated>): boolean => {
     const slot = append(event)
-    if (isOlder) {
+    const known = latest.get(event.taskId)
+    if (isUpdate(known?.event) && isLate(known.event, event)) {
       slot.newer = known
       superseded.add(slot)
-      return "accepted"
+      return true
     }
-    if (known !== undefined) {
-      known.newer = slot
-      superseded.add(known)
-    }
-    setLatest(event.taskId, slot)
-    return "accepted"
-  }
-
-  const offer = (event: A): "accepted" | "full" => {
-    switch (event._tag) {
-      case "TaskUpdated":
-        // The tag shows that it is an update, but the type parameter is not narrowed.
-        return offerUpdate(event as Extract<A, TaskUpdated>)
-      case "TaskOutput":
-        if (event.isPartial === true) {
-          if (!roomForPartial()) return refuse(event, shedPartials)
-          const slot = append(event)
-          if (shedPartials) partials.add(slot)
-          return "accepted"
-        }
-        break
-      case "Connected":
-      case "Disconnected":
-      case "Resync":
-      case "Repaired":
-      case "RepairFailed": {
-        if (!roomForLifecycle()) return "full"
-        epoch = event.epoch
-        const slot = append(event)
-        if (shedAnything) lifecycle.add(slot)
-        return "accepted"
-      }
-    }
-    if (!roomForWhole()) return refuse(event, shedAnything)
-    const slot = append(event)
-    if (shedAnything) wholes.add(slot)
-    return "accepted"
+    // Deleting first keeps the map in the order of the queue.
+    latest.delete(event.taskId)
+    latest.set(event.taskId, slot)
+    if (known === undefined) return false
+    known.newer = slot
+    superseded.add(known)
+    return true
   }
 
   return {
@@ -282,18 +214,30 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     get size() {
       return size
     },
-    get conflated() {
-      return conflated
+    get lost() {
+      return lost
     },
-    get shed() {
-      return shed
+    offer(event) {
+      const rank = hasRanks ? rankOf(event) : 0
+      const isConflated = hasRanks && isUpdate(event)
+      // There is always room for an update of a queued task, because the two can be merged.
+      if (!(isConflated && latest.has(event.taskId)) && !makeRoom(rank)) {
+        if (rank >= keptRank && shed !== "newest") return false
+        drop(append(event))
+      } else if (isConflated) {
+        if (appendUpdate(event) && (size > capacity || conflate === "always")) conflateOldest()
+      } else {
+        const slot = append(event)
+        if (rank < keptRank) queued[rank]?.set(slot, slot)
+      }
+      return true
     },
-    offer,
     takeAll() {
       const taken = joinMarks(slots).map((slot) => slot.event ?? toResync(slot))
       slots = []
       size = 0
-      for (const each of [latest, superseded, partials, wholes, lifecycle]) each.clear()
+      superseded.clear()
+      for (const each of queued) each.clear()
       return taken
     },
     observe(events) {

@@ -18,7 +18,7 @@ export const buffer = <A extends MeshEvent, E, R>(
       const queue = ShedQueue.make<A>(options)
       let recorded = 0
       const record = (batch: NonEmptyReadonlyArray<A | Resync>) => {
-        const lost = queue.conflated + queue.shed
+        const { lost } = queue
         if (lost > recorded) {
           MeshMetrics.eventsDropped.updateUnsafe(lost - recorded, context)
           MeshMetrics.recordGap("Overflow", context)

@@ -5,9 +5,7 @@ import * as Fiber from "effect/Fiber"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Interest from "../../../src/Interest.ts"
 import type { Consumer, Options } from "../../../src/internal/client/consumer.ts"
-import * as Discoveries from "../../../src/internal/client/discoveries.ts"
 import * as Subscriptions from "../../../src/internal/session/subscriptions.ts"
-import type * as Context from "effect/Context"
 import * as Consumers from "../../../src/internal/client/consumers.ts"
 import type { MeshEvent } from "../../../src/MeshEvent.ts"
 import { TaskId } from "../../../src/TaskId.ts"
@@ -27,25 +25,20 @@ const of = (taskId: TaskId, options?: Partial<Options>): Options => ({
   name: "test",
   overflow: "suspend",
   capacity: 256,
-  isWanted: undefined,
-  route: { interest: Interest.updates(taskId), untargeted: false },
+  interest: Interest.updates(taskId),
   ...options
 })
 
-const noStalls: Consumers.StallObserver = { begin: () => {}, end: () => {}, clear: () => {} }
-
-const noDiscoveries = (context: Context.Context<never>) =>
-  Discoveries.make<Consumer>({
-    demand: { retain: () => {}, release: () => {}, drop: () => {} },
-    idleMillis: 0,
+const setup = Effect.map(Effect.context<never>(), (context) =>
+  Consumers.make({
+    context,
+    subscriptions: Subscriptions.make(),
     now: () => 0,
-    context
+    wakeAt: () => {},
+    idleMillis: 0,
+    stallMillis: Infinity
   })
-
-const setup = Effect.map(Effect.context<never>(), (context) => {
-  const subscriptions = Subscriptions.make()
-  return Consumers.make({ context, subscriptions, discoveries: noDiscoveries(context), stalls: noStalls })
-})
+)
 
 /** Whether the router goes on without help. */
 const goesOn = (routing: Effect.Effect<void>) =>

@@ -10,17 +10,16 @@ const gone = new MeshError.MeshError({ reason: new MeshError.ConnectionLost({}) 
 
 const setup = Effect.fnUntraced(function* (onStopping: () => void = () => {}) {
   const log: Array<string> = []
+  const wakes: Array<number> = []
   let time = 0
   const fails: Array<Deferred.Deferred<never, MeshError.MeshError>> = []
-  const lifecycle = Lifecycle.make<string>({
-    loop: (started) =>
-      Effect.suspend(() => {
-        const fail = Deferred.makeUnsafe<never, MeshError.MeshError>()
-        fails.push(fail)
-        started(`connection ${fails.length}`)
-        return Deferred.await(fail)
-      }).pipe(Effect.onInterrupt(() => Effect.sync(() => log.push("closed")))),
-    onStarting: Effect.sync(() => log.push("starting")),
+  const lifecycle = Lifecycle.make({
+    loop: Effect.suspend(() => {
+      log.push("starting")
+      const fail = Deferred.makeUnsafe<never, MeshError.MeshError>()
+      fails.push(fail)
+      return Deferred.await(fail)
+    }).pipe(Effect.onInterrupt(() => Effect.sync(() => log.push("closed")))),
     onStopping: () => {
       log.push("stopping")
       onStopping()
@@ -28,14 +27,15 @@ const setup = Effect.fnUntraced(function* (onStopping: () => void = () => {}) {
     onStopped: Effect.sync(() => log.push("stopped")),
     onFailed: () => Effect.sync(() => log.push("failed")),
     idleMillis: 10,
-    now: () => time
+    now: () => time,
+    wakeAt: (at) => void wakes.push(at)
   })
   const fiber = yield* Effect.forkScoped(lifecycle.run)
   return {
     log,
+    wakes,
     lifecycle,
     fiber,
-    tag: () => lifecycle.state()._tag,
     fail: Effect.suspend(() =>
       Effect.andThen(
         Effect.forEach(fails, (fail) => Deferred.fail(fail, gone)),
@@ -54,32 +54,33 @@ const setup = Effect.fnUntraced(function* (onStopping: () => void = () => {}) {
 describe("lifecycle", () => {
   it.effect("runs one loop while something retains it, and stops it an idle time after", () =>
     Effect.gen(function* () {
-      const { lifecycle, log, sweepAt, tag } = yield* setup()
-      assert.strictEqual(tag(), "Idle")
-      assert.strictEqual(lifecycle.retain(), 1)
-      assert.strictEqual(lifecycle.retain(), 1)
+      const { lifecycle, log, sweepAt, wakes } = yield* setup()
+      assert.strictEqual(lifecycle.state(), "Idle")
+      lifecycle.retain()
+      lifecycle.retain()
       yield* settle
-      assert.deepStrictEqual(lifecycle.state(), { _tag: "Running", connection: "connection 1" })
+      assert.strictEqual(lifecycle.state(), "Running")
       lifecycle.release()
-      assert.strictEqual(lifecycle.next(), Infinity)
+      assert.deepStrictEqual(wakes, [])
       lifecycle.release()
-      assert.strictEqual(lifecycle.next(), 10)
+      assert.deepStrictEqual(wakes, [10])
       yield* sweepAt(9)
-      assert.strictEqual(tag(), "Running")
+      assert.deepStrictEqual(wakes, [10, 10])
+      assert.strictEqual(lifecycle.state(), "Running")
       yield* sweepAt(10)
-      assert.strictEqual(tag(), "Idle")
+      assert.strictEqual(lifecycle.state(), "Idle")
       assert.deepStrictEqual(log, ["starting", "stopping", "closed", "stopped"])
     })
   )
 
   it.effect("starts nothing for a request that was given up before it ran", () =>
     Effect.gen(function* () {
-      const { lifecycle, log, tag } = yield* setup()
+      const { lifecycle, log } = yield* setup()
       yield* settle
       lifecycle.retain()
       lifecycle.release()
       yield* settle
-      assert.strictEqual(tag(), "Idle")
+      assert.strictEqual(lifecycle.state(), "Idle")
       assert.deepStrictEqual(log, [])
     })
   )
@@ -87,69 +88,67 @@ describe("lifecycle", () => {
   it.effect("serves a request that comes while it stops with the next loop", () =>
     Effect.gen(function* () {
       let onStopping = () => {}
-      const { lifecycle, log, sweepAt, tag } = yield* setup(() => onStopping())
+      const { lifecycle, log, sweepAt } = yield* setup(() => onStopping())
       lifecycle.retain()
       yield* settle
       lifecycle.release()
       // In the middle of the stop, before the loop has ended.
       onStopping = () => {
-        assert.strictEqual(tag(), "Stopping")
-        assert.strictEqual(lifecycle.retain(), 2)
-        assert.isFalse(lifecycle.serves(2))
+        assert.strictEqual(lifecycle.state(), "Stopping")
+        lifecycle.retain()
       }
       yield* sweepAt(10)
-      assert.isTrue(lifecycle.serves(2))
+      assert.strictEqual(lifecycle.state(), "Running")
       assert.strictEqual(log.filter((line) => line === "starting").length, 2)
     })
   )
 
   it.effect("does not start again after a failure without a new request", () =>
     Effect.gen(function* () {
-      const { fail, lifecycle, log, tag } = yield* setup()
-      const loop = lifecycle.retain()
+      const { fail, lifecycle, log } = yield* setup()
+      lifecycle.retain()
       yield* settle
       yield* fail
-      assert.strictEqual(tag(), "Idle")
-      assert.isDefined(lifecycle.endOf(loop))
-      assert.isUndefined(lifecycle.endOf(loop + 1))
+      assert.strictEqual(lifecycle.state(), "Idle")
       assert.deepStrictEqual(log, ["starting", "stopping", "failed"])
       lifecycle.start()
       yield* settle
-      assert.strictEqual(tag(), "Running")
+      assert.strictEqual(lifecycle.state(), "Running")
     })
   )
 
   it.effect("goes on while it closes, and is closed for good once it has stopped", () =>
     Effect.gen(function* () {
-      const { fiber, lifecycle, tag } = yield* setup()
+      const { fiber, lifecycle } = yield* setup()
       lifecycle.retain()
       yield* settle
       lifecycle.close()
-      assert.strictEqual(tag(), "Closing")
+      assert.strictEqual(lifecycle.state(), "Running")
       assert.isFalse(lifecycle.isOpen())
-      yield* lifecycle.stop
-      assert.strictEqual(tag(), "Closed")
+      lifecycle.stop()
       yield* Fiber.await(fiber)
+      assert.strictEqual(lifecycle.state(), "Idle")
       lifecycle.start()
       yield* settle
-      assert.strictEqual(tag(), "Closed")
+      assert.strictEqual(lifecycle.state(), "Idle")
     })
   )
 
   it.effect("closes from every state", () =>
     Effect.gen(function* () {
-      for (const prepare of ["idle", "starting", "running", "stopping"] as const) {
-        const { fiber, lifecycle, tag } = yield* setup()
+      for (const prepare of ["idle", "running", "stopping"] as const) {
+        const { fiber, lifecycle, log } = yield* setup()
         if (prepare !== "idle") lifecycle.retain()
-        if (prepare === "running" || prepare === "stopping") yield* settle
+        yield* settle
         if (prepare === "stopping") {
           lifecycle.release()
           lifecycle.sweep(10)
         }
         lifecycle.close()
-        yield* lifecycle.stop
+        lifecycle.stop()
         yield* Fiber.await(fiber)
-        assert.strictEqual(tag(), "Closed", prepare)
+        assert.strictEqual(lifecycle.state(), "Idle", prepare)
+        assert.strictEqual(log.filter((line) => line === "starting").length, prepare === "idle" ? 0 : 1)
       }
     })
   )

@@ -7,36 +7,25 @@ import { monotonicMillis } from "../../../src/internal/time.ts"
 import { settle } from "../../support/follow.ts"
 
 describe("timers", () => {
-  it.effect("sweep when something is due, and when something becomes due earlier", () =>
+  it.effect("sweep once, at the earliest time that was requested", () =>
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
       const swept: Array<number> = []
-      let due = 100
-      const timers = Timers.make(
-        () => monotonicMillis(clock),
-        [
-          {
-            next: () => due,
-            sweep: (now) => {
-              if (due > now) return
-              due = Infinity
-              return Effect.sync(() => swept.push(now))
-            }
-          }
-        ]
-      )
-      yield* Effect.forkScoped(timers.run)
+      const timers = Timers.make(() => monotonicMillis(clock))
+      timers.wakeAt(100)
+      yield* Effect.forkScoped(timers.run([(now) => Effect.sync(() => swept.push(now))]))
       yield* TestClock.adjust(99)
       assert.deepStrictEqual(swept, [])
       yield* TestClock.adjust(1)
       assert.deepStrictEqual(swept, [100])
-      due = 500
-      timers.changed()
+      timers.wakeAt(500)
       yield* settle
-      due = 200
-      timers.changed()
+      timers.wakeAt(200)
+      timers.wakeAt(300)
       yield* settle
       yield* TestClock.adjust(100)
+      assert.deepStrictEqual(swept, [100, 200])
+      yield* TestClock.adjust(1000)
       assert.deepStrictEqual(swept, [100, 200])
     })
   )
@@ -45,24 +34,11 @@ describe("timers", () => {
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
       yield* TestClock.setTime(10_000)
-      let due = monotonicMillis(clock) + 100
       let count = 0
-      const timers = Timers.make(
-        () => monotonicMillis(clock),
-        [
-          {
-            next: () => due,
-            sweep: (now) => {
-              if (due <= now) {
-                due = Infinity
-                count++
-              }
-            }
-          }
-        ]
-      )
+      const timers = Timers.make(() => monotonicMillis(clock))
+      timers.wakeAt(monotonicMillis(clock) + 100)
       yield* TestClock.setTime(1000)
-      yield* Effect.forkScoped(timers.run)
+      yield* Effect.forkScoped(timers.run([() => void count++]))
       yield* TestClock.adjust(99)
       assert.strictEqual(count, 0)
       yield* TestClock.adjust(1)

@@ -72,8 +72,8 @@ export const make = Effect.fnUntraced(function* (
   const lifecycle = Lifecycle.make({
     loop: connection.run,
     onStopping: consumers.disconnected,
-    onStopped: SubscriptionRef.set(status, idle),
-    onFailed: (cause) => endConsumers(cause, status, consumers),
+    onEnd: (cause) =>
+      cause === undefined ? SubscriptionRef.set(status, idle) : endConsumers(cause, status, consumers),
     idleMillis: millis(options.connectionIdleTimeToLive, "30 seconds"),
     now,
     wakeAt

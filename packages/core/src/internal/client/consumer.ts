@@ -185,8 +185,9 @@ const losses: { readonly [P in Overflow]?: Pick<ShedQueue.Options, "conflate" | 
 export const make = (options: Options, shared: Shared): Consumer => {
   const loss = losses[options.overflow]
   if (loss === undefined) return new Consumer(options, shared)
-  const { capacity } = options
-  return new LossyConsumer(options, shared, ShedQueue.make({ capacity, ...loss }, shared.epoch))
+  const queue = ShedQueue.make<MeshEvent>({ capacity: options.capacity, ...loss })
+  queue.epoch = shared.epoch
+  return new LossyConsumer(options, shared, queue)
 }
 
 /** A consumer with a queue that drops events: see `shedQueue`. */

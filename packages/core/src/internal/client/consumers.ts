@@ -172,6 +172,7 @@ export const make = (options: Options): Consumers => {
     const { epoch } = shared
     consumer.isInformed = true
     consumer.inform = () => known(consumer.options.interest, { epoch, reason, unconfirmed })
+    setDue(consumer)
   }
 
   const recordLost = (consumer: Consumer.Consumer): void => {
@@ -205,7 +206,7 @@ export const make = (options: Options): Consumers => {
   /** Runs a wait for a consumer. Meanwhile nothing is read, so silence means nothing. */
   const whileNotReading = (wait: Effect.Effect<void>): Effect.Effect<void> => {
     discoveries.stopReading()
-    return Effect.map(wait, discoveries.startReading)
+    return Effect.ensuring(wait, Effect.sync(discoveries.startReading))
   }
 
   /** Waits until a consumer has taken its events, or another one waits. */
@@ -284,15 +285,16 @@ export const make = (options: Options): Consumers => {
     discoveries.disconnected()
   }
 
-  const joinedLate = (unconfirmed: number): Resync => {
+  const deliverJoinedLate = (consumer: Consumer.Consumer, unconfirmed: number): void => {
     MeshMetrics.recordGap("JoinedLate", context)
-    return resync(shared.epoch, { _tag: "JoinedLate" }, unconfirmed)
+    deliver(consumer, resync(shared.epoch, { _tag: "JoinedLate" }, unconfirmed))
+    inform(consumer, "JoinedLate", unconfirmed)
   }
 
-  const deliverJoinedLate = (consumer: Consumer.Consumer, unconfirmed: number): void => {
-    deliver(consumer, joinedLate(unconfirmed))
-    inform(consumer, "JoinedLate", unconfirmed)
-    if (consumer.inform !== undefined) setDue(consumer)
+  const unconfirmedOf = (consumer: Consumer.Consumer): number => {
+    let unconfirmed = 0
+    for (const key of subscriptions.keys(interestOf(consumer))) if (!openings.isConfirmed(key)) unconfirmed++
+    return unconfirmed
   }
 
   /** Offers the replay mark to its consumers, with the number of their own keys that are unconfirmed. */
@@ -302,14 +304,7 @@ export const make = (options: Options): Consumers => {
       // Before `Started`, there was nothing to know.
       if (!consumer.isInformed && mark.reason._tag !== "Started") inform(consumer)
       consumer.isInformed = true
-      if (consumer.inform !== undefined) setDue(consumer)
-      if (mark.unconfirmed === undefined) {
-        deliver(consumer, mark)
-        continue
-      }
-      let unconfirmed = 0
-      for (const key of subscriptions.keys(interestOf(consumer))) if (!openings.isConfirmed(key)) unconfirmed++
-      deliver(consumer, resync(mark.epoch, mark.reason, unconfirmed))
+      deliver(consumer, mark.unconfirmed === undefined ? mark : resync(mark.epoch, mark.reason, unconfirmedOf(consumer)))
     }
   }
 
@@ -405,7 +400,7 @@ export const make = (options: Options): Consumers => {
 
   return {
     join(options) {
-      const { discovery, isWanted } = options
+      const { discovery } = options
       const consumer = Consumer.make(options, shared)
       // A request may be answered at once, and must not be routed to a consumer that has not joined yet.
       demand.retain(options.interest)
@@ -414,14 +409,10 @@ export const make = (options: Options): Consumers => {
       consumers.add(consumer)
       if (options.untargeted) untargeted.add(consumer)
       router.add(consumer, interest)
-      // The first element is the state of the connection.
-      let first: MeshEvent | undefined = offline
       const unconfirmed = openings.join(consumer, subscriptions.keys(interest), isLive)
-      if (unconfirmed !== undefined && first === undefined) {
-        inform(consumer, "JoinedLate", unconfirmed)
-        first = joinedLate(unconfirmed)
-      }
-      if (first !== undefined && isWanted?.(first) !== false) consumer.offer(first)
+      // The first element is the state of the connection.
+      if (offline !== undefined) deliver(consumer, offline)
+      else if (unconfirmed !== undefined) deliverJoinedLate(consumer, unconfirmed)
       return consumer
     },
     leave(consumer) {
@@ -443,7 +434,6 @@ export const make = (options: Options): Consumers => {
       type !== "TaskOutput" || subscriptions.hasOutput(taskId) || discoveries.isFollowing(),
     replayed: () => openings.replayed(consumers),
     disconnected() {
-      discoveries.startReading()
       disconnected()
       for (const { consumer } of waitingFor) consumer.blockedSince = undefined
       waitingFor = []

@@ -127,10 +127,10 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
     if (silent !== undefined) forget(consumer, discovery, silent, "evicted")
   }
 
-  const follow = (consumer: C, discovery: Discovery, taskId: TaskId, staleAt: number): void => {
+  const follow = (consumer: C, discovery: Discovery, taskId: TaskId, { seen }: Known.Task, staleAt: number): void => {
     const { maxTasks, tasks } = discovery
     if (tasks.size >= maxTasks) evictSilent(consumer, discovery)
-    tasks.set(taskId, { seen: ++seen, endsAt: Infinity, staleAt })
+    tasks.set(taskId, { seen, endsAt: Infinity, staleAt })
     onFound(taskId)
     record()
   }
@@ -171,9 +171,11 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
       const discovery = { ...settings, tasks: new Map() }
       discoveries.set(consumer, discovery)
       known.maxTasks = Math.max(known.maxTasks, settings.maxTasks)
-      for (const { status, taskId } of known.tasks()) {
+      for (const [taskId, task] of known.tasks) {
         const staleAt = (known.suspects.get(taskId) ?? Infinity) + settings.staleMillis
-        if (!hasEnded(discovery, status) && staleAt > connected.now()) follow(consumer, discovery, taskId, staleAt)
+        if (!hasEnded(discovery, task.status) && staleAt > connected.now()) {
+          follow(consumer, discovery, taskId, task, staleAt)
+        }
       }
       removeDue()
     },
@@ -185,7 +187,8 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
     observe(update) {
       const { status, taskId } = update
       const isGone = update._tag === "Restated" && update.gone === true
-      const task = isGone ? known.remove(taskId) : known.observe(update)
+      const task = known.observe(update, ++seen)
+      if (isGone) known.remove(taskId)
       let found: Array<C> | undefined
       for (const [consumer, discovery] of discoveries) {
         const followed = touch(discovery, taskId)
@@ -198,7 +201,7 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
           if (followed !== undefined) {
             followed.endsAt = Infinity
           } else {
-            follow(consumer, discovery, taskId, Infinity)
+            follow(consumer, discovery, taskId, task, Infinity)
             ;(found ??= []).push(consumer)
           }
         }
@@ -237,11 +240,10 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
       isConnected = false
     },
     stopReading() {
-      if (isReading) reading.stop()
+      reading.stop()
       isReading = false
     },
     startReading() {
-      if (isReading) return
       isReading = true
       reading.start()
       check(checkAt)

@@ -25,10 +25,8 @@ export interface Options<R> {
   readonly loop: Effect.Effect<never, MeshError, R>
   /** Called synchronously when a loop stops: from now on it must route nothing. */
   readonly onStopping: () => void
-  /** Called after a loop was stopped. */
-  readonly onStopped: Effect.Effect<void>
-  /** Called after a loop has ended by itself, with the reason. */
-  readonly onFailed: (cause: Cause.Cause<MeshError>) => Effect.Effect<void>
+  /** Called after a loop has ended, with the reason unless it was stopped. */
+  readonly onEnd: (cause: Cause.Cause<MeshError> | undefined) => Effect.Effect<void>
   /** How long the loop continues after the last consumer has left. */
   readonly idleMillis: number
   readonly now: () => number
@@ -58,8 +56,7 @@ export const make = <R>({
   idleMillis,
   loop,
   now,
-  onFailed,
-  onStopped,
+  onEnd,
   onStopping,
   wakeAt
 }: Options<R>): Lifecycle<R> => {
@@ -88,9 +85,9 @@ export const make = <R>({
 
   const onExit = (exit: Exit.Exit<void, MeshError>): Effect.Effect<void> => {
     // If the loop was stopped, `stop` has already begun the transition.
-    if (state !== "Running" || exit._tag === "Success") return onStopped
+    if (state !== "Running" || exit._tag === "Success") return onEnd(undefined)
     stop()
-    return onFailed(exit.cause)
+    return onEnd(exit.cause)
   }
 
   const oneLoop = Effect.suspend(() => {

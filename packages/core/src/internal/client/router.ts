@@ -2,6 +2,7 @@
  * Finds the consumers of an event. Routing is by task: the cost of an event depends
  * on the consumers of its task, not on all consumers. Synchronous, no Effect.
  */
+import * as Predicate from "effect/Predicate"
 import type { Interest } from "../../Interest.ts"
 import type { TaskId } from "../../TaskId.ts"
 import type { Key } from "../session/subscriptions.ts"
@@ -18,27 +19,29 @@ export interface Router<C> {
   readonly visitUpdate: (taskId: TaskId, visit: (consumer: C) => void) => void
 }
 
+type Table<C> = Map<TaskId | undefined, C | Set<C>>
+
 // Most tasks have one consumer, which is stored in the table directly. With ten thousand tasks, a set for each would cause
 // a cache miss for every event.
 export const make = <C extends object>(): Router<C> => {
-  const allUpdates = new Set<C>()
-  const updates = new Map<TaskId, C | Set<C>>()
-  const output = new Map<TaskId, C | Set<C>>()
+  // All updates have the key `undefined`.
+  const updates: Table<C> = new Map()
+  const output: Table<C> = new Map()
 
-  const put = (table: Map<TaskId, C | Set<C>>, taskId: TaskId, consumer: C): void => {
+  const put = (table: Table<C>, taskId: TaskId | undefined, consumer: C): void => {
     const present = table.get(taskId)
     if (present === undefined) table.set(taskId, consumer)
     else if (present instanceof Set) present.add(consumer)
     else if (present !== consumer) table.set(taskId, new Set([present, consumer]))
   }
 
-  const take = (table: Map<TaskId, C | Set<C>>, taskId: TaskId, consumer: C): void => {
+  const take = (table: Table<C>, taskId: TaskId | undefined, consumer: C): void => {
     const present = table.get(taskId)
     if (present === consumer) table.delete(taskId)
     else if (present instanceof Set && present.delete(consumer) && present.size === 0) table.delete(taskId)
   }
 
-  const visitTask = (table: Map<TaskId, C | Set<C>>, taskId: TaskId, visit: (consumer: C) => void): void => {
+  const visitTask = (table: Table<C>, taskId: TaskId | undefined, visit: (consumer: C) => void): void => {
     if (table.size === 0) return
     const present = table.get(taskId)
     if (present === undefined) return
@@ -49,22 +52,19 @@ export const make = <C extends object>(): Router<C> => {
   return {
     add(consumer, interest) {
       // A consumer of all updates is not in the table of single tasks, so it receives each update once.
-      if (interest.all) allUpdates.add(consumer)
+      if (interest.all) put(updates, undefined, consumer)
       else for (const taskId of interest.updates) put(updates, taskId, consumer)
       for (const taskId of interest.output) put(output, taskId, consumer)
     },
     remove(consumer, interest) {
-      if (interest.all) allUpdates.delete(consumer)
+      if (interest.all) take(updates, undefined, consumer)
       else for (const taskId of interest.updates) take(updates, taskId, consumer)
       for (const taskId of interest.output) take(output, taskId, consumer)
     },
-    updateTasks: () => updates.keys(),
-    visitKey(kind, taskId, visit) {
-      if (taskId === undefined) allUpdates.forEach(visit)
-      else visitTask(kind === "output" ? output : updates, taskId, visit)
-    },
+    updateTasks: () => Array.from(updates.keys()).filter(Predicate.isNotUndefined),
+    visitKey: (kind, taskId, visit) => visitTask(kind === "output" ? output : updates, taskId, visit),
     visitUpdate(taskId, visit) {
-      if (allUpdates.size > 0) allUpdates.forEach(visit)
+      visitTask(updates, undefined, visit)
       visitTask(updates, taskId, visit)
     }
   }

@@ -23,8 +23,6 @@ export interface Core<In, Out> {
   /** Queues the element. Returns `false` and changes nothing if there is no room. */
   readonly offer: (element: In) => boolean
   readonly takeAll: () => Array<Out>
-  /** Called with elements that bypass the queue. */
-  readonly observe: (elements: ReadonlyArray<In>) => void
 }
 
 /** A queue without waiting that loses nothing. */
@@ -44,8 +42,7 @@ export const boundedQueue = <A>(capacity: number): Core<A, A> => {
       const taken = held
       held = []
       return taken
-    },
-    observe() {}
+    }
   }
 }
 
@@ -71,7 +68,11 @@ export interface Mailbox<In, Out, E> {
   readonly pull: Pull.Pull<NonEmptyReadonlyArray<Out>, E>
 }
 
-export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, E> => {
+export const make = <In, Out, E = never>(
+  core: Core<In, Out>,
+  /** Called with elements that bypass the queue. */
+  observe: (elements: ReadonlyArray<In>) => void = () => {}
+): Mailbox<In, Out, E> => {
   let passed: NonEmptyReadonlyArray<Out> | undefined
   let ended: Cause.Cause<E | Cause.Done> | undefined
   let isWaiting = false
@@ -118,7 +119,7 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
     isIdle: () => isWaiting && passed === undefined && core.size === 0,
     pass(batch) {
       if (ended !== undefined) return
-      core.observe(batch)
+      observe(batch)
       passed = batch
       items.openUnsafe()
     },
@@ -160,9 +161,10 @@ export const make = <In, Out, E = never>(core: Core<In, Out>): Mailbox<In, Out, 
 export const relay = <A extends Out, Out, E>(
   upstream: Pull.Pull<NonEmptyReadonlyArray<A>, E>,
   scope: Scope.Scope,
-  core: Core<A, Out>
+  core: Core<A, Out>,
+  observe?: (elements: ReadonlyArray<A>) => void
 ): Effect.Effect<Pull.Pull<NonEmptyReadonlyArray<Out>, E>> => {
-  const box = make<A, Out, E>(core)
+  const box = make<A, Out, E>(core, observe)
 
   const put = (batch: NonEmptyReadonlyArray<A>, from: number): Effect.Effect<void> => {
     if (box.isIdle()) {

@@ -54,8 +54,8 @@ export interface ShedQueue<A extends MeshEvent> {
   readonly offer: (event: A) => boolean
   /** Takes all queued events, with marks where events are missing. */
   readonly takeAll: () => Array<A | Resync>
-  /** Must be called with events that bypass the queue, since marks have the epoch of the last lifecycle element. */
-  readonly observe: (events: ReadonlyArray<A>) => void
+  /** The epoch of the last lifecycle element, which marks have. Must be set when one bypasses the queue. */
+  epoch: number
 }
 
 /** The place of an event in the queue. */
@@ -127,7 +127,7 @@ const rankOf = (event: MeshEvent): number => {
   return event._tag === "TaskOutput" && event.isPartial === true ? 0 : 1
 }
 
-export const make = <A extends MeshEvent>(options: Options, firstEpoch = 0): ShedQueue<A> => {
+export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const { conflate, shed } = options
   const capacity = atLeast(1, options.capacity)
   const hasRanks = conflate !== "never"
@@ -137,7 +137,6 @@ export const make = <A extends MeshEvent>(options: Options, firstEpoch = 0): She
   let slots: Array<Slot<A>> = []
   let size = 0
   let lost = 0
-  let epoch = firstEpoch
   // Each in the order of the queue.
   /** The newest update of each task. */
   const latest = new Map<unknown, Slot<A>>()
@@ -149,9 +148,9 @@ export const make = <A extends MeshEvent>(options: Options, firstEpoch = 0): She
   const append = (event: A): Slot<A> => {
     // There are as many events as slots at most, so this takes constant time, averaged.
     if (slots.length > 4 * capacity) slots = joinMarks(slots)
-    if ("epoch" in event) epoch = event.epoch
+    if ("epoch" in event) self.epoch = event.epoch
     const taskId = hasRanks && "taskId" in event ? event.taskId : undefined
-    const slot: Slot<A> = { event, dropped: 0, taskId, epoch, newer: undefined }
+    const slot: Slot<A> = { event, dropped: 0, taskId, epoch: self.epoch, newer: undefined }
     slots.push(slot)
     size++
     return slot
@@ -209,7 +208,8 @@ export const make = <A extends MeshEvent>(options: Options, firstEpoch = 0): She
     return true
   }
 
-  return {
+  const self: ShedQueue<A> = {
+    epoch: 0,
     capacity,
     get size() {
       return size
@@ -239,11 +239,7 @@ export const make = <A extends MeshEvent>(options: Options, firstEpoch = 0): She
       superseded.clear()
       for (const each of queued) each.clear()
       return taken
-    },
-    observe(events) {
-      for (const event of events) {
-        if ("epoch" in event) epoch = event.epoch
-      }
     }
   }
+  return self
 }

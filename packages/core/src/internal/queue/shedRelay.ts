@@ -16,6 +16,9 @@ export const buffer = <A extends MeshEvent, E, R>(
   Stream.transformPull(self, (upstream, scope) =>
     Effect.contextWith((context: Context.Context<never>) => {
       const queue = ShedQueue.make<A>(options)
+      const observe = (events: ReadonlyArray<A>): void => {
+        for (const event of events) if ("epoch" in event) queue.epoch = event.epoch
+      }
       let recorded = 0
       const record = (batch: NonEmptyReadonlyArray<A | Resync>) => {
         const { lost } = queue
@@ -26,6 +29,6 @@ export const buffer = <A extends MeshEvent, E, R>(
         }
         return batch
       }
-      return Effect.map(Mailbox.relay(upstream, scope, queue), Effect.map(record))
+      return Effect.map(Mailbox.relay(upstream, scope, queue, observe), Effect.map(record))
     })
   )

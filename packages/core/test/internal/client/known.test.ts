@@ -12,15 +12,21 @@ const update = (taskId: TaskId, status?: string, version?: number): TaskUpdated 
   ...(version === undefined ? {} : { version })
 })
 
-const shown = (known: Known.Known) =>
+const setup = () => {
+  const known = Known.make()
+  let seen = 0
+  return { ...known, observe: (event: TaskUpdated) => known.observe(event, ++seen) }
+}
+
+const shown = (known: Pick<Known.Known, "suspects" | "tasks">) =>
   Array.from(
-    known.tasks(),
-    ({ status, taskId, version }) => `${taskId} ${status} ${version} ${known.suspects.get(taskId)}`
+    known.tasks,
+    ([taskId, { status, version }]) => `${taskId} ${status} ${version} ${known.suspects.get(taskId)}`
   )
 
 describe("known tasks", () => {
   it("keep the status of the highest version, and that of the last update that has one", () => {
-    const known = Known.make()
+    const known = setup()
     known.observe(update(a, "done", 3))
     assert.isUndefined(known.observe(update(a, "running", 2)))
     known.observe(update(a, undefined, 4))
@@ -30,7 +36,7 @@ describe("known tasks", () => {
   })
 
   it("compare no versions across connections", () => {
-    const known = Known.make()
+    const known = setup()
     known.observe(update(a, "running", 9))
     known.resumed(0)
     known.observe(update(a, "done", 1))
@@ -38,31 +44,37 @@ describe("known tasks", () => {
   })
 
   it("are suspect since a new connection until their next message", () => {
-    const known = Known.make()
+    const known = setup()
     for (const taskId of [a, b, c]) known.observe(update(taskId, "running"))
     known.resumed(10)
     known.observe(update(b))
     known.touch(c)
     assert.deepStrictEqual(shown(known), [
       "a running undefined 10",
-      "c running undefined undefined",
-      "b running undefined undefined"
+      "b running undefined undefined",
+      "c running undefined undefined"
     ])
     known.resumed(60)
-    assert.deepStrictEqual(shown(known), ["a running undefined 10", "c running undefined 60", "b running undefined 60"])
-    assert.deepStrictEqual([...known.suspects.keys()], [a, c, b])
+    assert.deepStrictEqual(shown(known), ["a running undefined 10", "b running undefined 60", "c running undefined 60"])
+    assert.deepStrictEqual([...known.suspects.keys()], [a, b, c])
   })
 
-  it("are bounded: those without an update for longest are forgotten", () => {
+  it("are bounded: those without an update for long are forgotten", () => {
     const known = Known.make()
     known.maxTasks = 8
     const ids = Array.from({ length: 10 }, (_, n) => TaskId.make(`t${n}`))
-    for (const taskId of ids.slice(0, 8)) known.observe(update(taskId))
+    let seen = 0
+    const observe = (taskId: TaskId | undefined) => known.observe(update(taskId ?? a), ++seen)
+    for (const taskId of ids.slice(0, 8)) observe(taskId)
     known.resumed(0)
-    known.observe(update(ids[0] ?? a))
-    known.observe(update(ids[8] ?? a))
-    known.observe(update(ids[9] ?? a))
-    assert.deepStrictEqual(Array.from(known.tasks(), ({ taskId }) => taskId).join(" "), "t3 t4 t5 t6 t7 t0 t8 t9")
+    observe(ids[0])
+    observe(ids[8])
+    observe(ids[9])
+    assert.deepStrictEqual([...known.tasks.keys()].join(" "), "t3 t4 t5 t6 t7 t0 t8 t9")
     assert.deepStrictEqual([...known.suspects.keys()].join(" "), "t3 t4 t5 t6 t7")
+    // Every task has had an update since it was appended.
+    for (const taskId of known.tasks.keys()) observe(taskId)
+    observe(a)
+    assert.deepStrictEqual([...known.tasks.keys()].join(" "), "t4 t5 t6 t7 t0 t8 t9 a")
   })
 })

@@ -24,8 +24,7 @@ const setup = Effect.fnUntraced(function* (onStopping: () => void = () => {}) {
       log.push("stopping")
       onStopping()
     },
-    onStopped: Effect.sync(() => log.push("stopped")),
-    onFailed: () => Effect.sync(() => log.push("failed")),
+    onEnd: (cause) => Effect.sync(() => log.push(cause === undefined ? "stopped" : "failed")),
     idleMillis: 10,
     now: () => time,
     wakeAt: (at) => void wakes.push(at)

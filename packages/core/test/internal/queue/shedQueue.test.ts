@@ -222,7 +222,7 @@ describe("a queue that sheds", () => {
 
   it("keeps the losses of two connections apart", () => {
     const queue = shedding(4)
-    queue.observe([{ _tag: "Connected", epoch: 1, at: 0 }])
+    queue.epoch = 1
     const connected: MeshEvent = { _tag: "Connected", epoch: 2, at: 1 }
     offerAll(queue, [piece(a, "1"), connected, piece(a, "2"), said(a, "x")])
     offerAll(queue, [said(a, "y"), said(a, "z")])

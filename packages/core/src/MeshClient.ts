@@ -187,30 +187,21 @@ export const make = (options?: Options): Effect.Effect<Service, never, Socket.So
     return {
       ...client,
       events: ({ all, output, updates } = Interest.all, consumerOptions) =>
-        consume<MeshEvent>({
-          ...consumerSettings("events", consumerOptions),
+        consume<MeshEvent>("events", consumerOptions, {
           // A copy, because the released keys must be the retained ones even if the caller changes the sets.
           interest: { all, updates: new Set(updates), output: new Set(output) },
           untargeted: true
         }),
       updates: (taskId, consumerOptions) =>
-        consume<TaskUpdated | Restated | Lifecycle>({
-          ...consumerSettings(taskId === undefined ? "updates" : `updates of ${taskId}`, consumerOptions),
-          interest: taskId === undefined ? Interest.all : Interest.updates(taskId)
-        }),
+        taskId === undefined
+          ? consume("updates", consumerOptions, { interest: Interest.all })
+          : consume(`updates of ${taskId}`, consumerOptions, { interest: Interest.updates(taskId) }),
       output: (taskId, consumerOptions) =>
-        consume<TaskOutput | Lifecycle>({
-          ...consumerSettings(`output of ${taskId}`, consumerOptions),
-          interest: Interest.output(taskId)
-        }),
+        consume(`output of ${taskId}`, consumerOptions, { interest: Interest.output(taskId) }),
       task: (taskId, consumerOptions) =>
-        consume<TaskUpdated | TaskOutput | Restated | Lifecycle>({
-          ...consumerSettings(`task ${taskId}`, consumerOptions),
-          interest: Interest.task(taskId)
-        }),
+        consume(`task ${taskId}`, consumerOptions, { interest: Interest.task(taskId) }),
       everything: (everythingOptions) =>
-        consume<MeshEvent>({
-          ...consumerSettings("everything", everythingOptions),
+        consume("everything", everythingOptions, {
           interest: Interest.all,
           untargeted: true,
           discovery: discoverySettings(everythingOptions)
@@ -225,17 +216,23 @@ const pullOf = <A extends MeshEvent>(pull: Pull) =>
 /** Makes streams that are consumers of the client while they run. */
 const streamOf =
   (join: Client.Client["join"], leave: Client.Client["leave"]) =>
-  <A extends MeshEvent>(options: JoinOptions): Stream.Stream<A, MeshError.MeshError> =>
-    Pushdown.source(({ isWanted }) =>
+  <A extends MeshEvent>(
+    name: string,
+    options: ConsumerOptions | undefined,
+    route: Pick<JoinOptions, "discovery" | "interest" | "untargeted">
+  ): Stream.Stream<A, MeshError.MeshError> => {
+    const joinOptions = { ...consumerSettings(name, options), ...route }
+    return Pushdown.source(({ isWanted }) =>
       Stream.fromChannel(
         Channel.fromTransform((_, scope) =>
           Effect.acquireRelease(
-            Effect.flatMap(Drain.Current, (drain) => join({ ...options, isWanted, drain })),
+            Effect.flatMap(Drain.Current, (drain) => join({ ...joinOptions, isWanted, drain })),
             leave
           ).pipe(Effect.map(pullOf<A>), Scope.provide(scope))
         )
       )
     )
+  }
 
 /**
  * Runs an effect that consumes streams of a client, and drains them when it is

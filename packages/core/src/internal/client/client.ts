@@ -68,7 +68,7 @@ export const make = Effect.fnUntraced(function* (
     // With 0, every full queue would log a warning.
     stallMillis: Math.max(1, millis(options.stallWarning, "5 seconds"))
   })
-  const connection = connectionLoop(options, { settings, ...group, state, status, consumers })
+  const connection = connectionLoop(options, settings, group, consumers, status, state)
   const lifecycle = Lifecycle.make({
     loop: connection.run,
     onStopping: consumers.disconnected,
@@ -82,12 +82,14 @@ export const make = Effect.fnUntraced(function* (
   const unsubscribed = unsubscribe(subscriptions)
   yield* Effect.forkScoped(run([...consumers.sweeps, lifecycle.sweep]))
   const loops = yield* Effect.forkScoped(lifecycle.run)
+  const end = Effect.suspend(() => {
+    lifecycle.stop()
+    return Effect.map(Fiber.await(loops), () => consumers.removeAll()(Cause.done()))
+  })
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       lifecycle.close()
-      lifecycle.stop()
-      consumers.removeAll()(Cause.done())
-      return SubscriptionRef.set(status, idle)
+      return Effect.andThen(end, SubscriptionRef.set(status, idle))
     })
   )
   if (options.keepAlive === true) lifecycle.retain()
@@ -140,29 +142,21 @@ export const make = Effect.fnUntraced(function* (
       return Effect.timeoutOption(unsubscribed, millis(options.closeTimeout, "5 seconds"))
     }).pipe(
       // An interruption shortens the drain, and does not cancel the close.
-      Effect.ensuring(
-        Effect.suspend(() => {
-          lifecycle.stop()
-          return Fiber.await(loops)
-        })
-      ),
-      Effect.ensuring(Effect.sync(() => consumers.removeAll()(Cause.done()))),
+      Effect.ensuring(end),
       Effect.asVoid
     )
   }
 })
 
-interface LoopParts extends Pick<Connection.Options<never>, "settings" | "subscriptions"> {
-  readonly make: Group["make"]
-  readonly status: SubscriptionRef.SubscriptionRef<Status>
-  readonly state: SubscriptionRef.SubscriptionRef<Connection.State>
-  readonly consumers: Consumers.Consumers
-}
-
 /** The connection loop: dials, routes batches and keeps the status, until the policy gives up. */
-const connectionLoop = (options: Options, parts: LoopParts) => {
-  const { connections, extension, policy, repair } = options
-  const { consumers, make, settings, state, status, subscriptions } = parts
+const connectionLoop = (
+  { connections, extension, policy, repair }: Options,
+  settings: SessionOptions.Settings,
+  { make, subscriptions }: Group,
+  consumers: Consumers.Consumers,
+  status: SubscriptionRef.SubscriptionRef<Status>,
+  subscriptionState: SubscriptionRef.SubscriptionRef<Connection.State>
+) => {
   let connection: Connection.Connection<Openings.Confirmed> | undefined
   // Each loop continues the epochs of the previous one.
   let epoch = 0
@@ -188,7 +182,7 @@ const connectionLoop = (options: Options, parts: LoopParts) => {
       settings,
       policy,
       subscriptions,
-      subscriptionState: state,
+      subscriptionState,
       extension: extension === undefined ? undefined : consumers.relay(extension),
       epoch,
       mayBeWanted: connections === undefined ? consumers.mayBeWanted : undefined,
@@ -210,7 +204,7 @@ const connectionLoop = (options: Options, parts: LoopParts) => {
       Effect.suspend(() => {
         connection = undefined
         // A stopped loop did not publish that nothing is requested any more.
-        return SubscriptionRef.set(state, { epoch, ...subscriptions.current() })
+        return SubscriptionRef.set(subscriptionState, { epoch, ...subscriptions.current() })
       })
     )
   )

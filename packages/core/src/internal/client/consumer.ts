@@ -21,7 +21,7 @@ import type { MeshEvent } from "../../MeshEvent.ts"
 import { isNonEmpty } from "../nonEmpty.ts"
 import * as ShedQueue from "../queue/shedQueue.ts"
 import type { Drain } from "./drain.ts"
-import type { ConsumerSettings, DiscoverySettings, Overflow } from "./options.ts"
+import { policies, type ConsumerSettings, type DiscoverySettings } from "./options.ts"
 
 type Batch = NonEmptyReadonlyArray<MeshEvent>
 
@@ -174,16 +174,8 @@ export class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
   }
 }
 
-/** What the queue of a consumer loses when it is full. A policy that is not here loses nothing. */
-const losses: { readonly [P in Overflow]?: Pick<ShedQueue.Options, "conflate" | "shed"> } = {
-  conflate: { conflate: "whenFull", shed: "partials" },
-  shed: { conflate: "whenFull", shed: "anything" },
-  sliding: { conflate: "never", shed: "oldest" },
-  dropping: { conflate: "never", shed: "newest" }
-}
-
 export const make = (options: Options, shared: Shared): Consumer => {
-  const loss = losses[options.overflow]
+  const loss = policies[options.overflow]
   if (loss === undefined) return new Consumer(options, shared)
   const queue = ShedQueue.make<MeshEvent>({ capacity: options.capacity, ...loss })
   queue.epoch = shared.epoch

@@ -265,8 +265,8 @@ export const make = (options: Options): Consumers => {
     if (names.length === 0) return
     MeshMetrics.consumerStalls.updateUnsafe(names.length, context)
     return Effect.logWarning(
-      `The queue of a consumer has been full for ${stallMillis / 1000} s, and every other consumer of this MeshClient ` +
-        "waits for it. Read faster, or choose another `overflow` for it."
+      `A consumer blocks all others of its MeshClient: its queue has been full for ${stallMillis / 1000} s. ` +
+        "Read faster, or choose another `overflow`."
     ).pipe(Effect.annotateLogs({ consumers: names.join(", ") }))
   }
 
@@ -304,7 +304,10 @@ export const make = (options: Options): Consumers => {
       // Before `Started`, there was nothing to know.
       if (!consumer.isInformed && mark.reason._tag !== "Started") inform(consumer)
       consumer.isInformed = true
-      deliver(consumer, mark.unconfirmed === undefined ? mark : resync(mark.epoch, mark.reason, unconfirmedOf(consumer)))
+      deliver(
+        consumer,
+        mark.unconfirmed === undefined ? mark : resync(mark.epoch, mark.reason, unconfirmedOf(consumer))
+      )
     }
   }
 

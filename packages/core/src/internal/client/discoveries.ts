@@ -104,15 +104,12 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
     MeshMetrics.discoveredTasks.updateUnsafe(size, context)
   }
 
-  const remove = (consumer: C, { tasks }: Discovery, taskId: TaskId): void => {
+  /** Ends following a task. `why` says that this was not because the task has ended. */
+  const remove = (consumer: C, { tasks }: Discovery, taskId: TaskId, why?: "stale" | "evicted"): void => {
     tasks.delete(taskId)
+    if (why !== undefined) MeshMetrics.recordForgotten(why, context)
     onGone(consumer, taskId)
     record()
-  }
-
-  const forget = (consumer: C, discovery: Discovery, taskId: TaskId, why: "stale" | "evicted"): void => {
-    MeshMetrics.recordForgotten(why, context)
-    remove(consumer, discovery, taskId)
   }
 
   const evictSilent = (consumer: C, discovery: Discovery): void => {
@@ -124,7 +121,7 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
         least = seen
       }
     }
-    if (silent !== undefined) forget(consumer, discovery, silent, "evicted")
+    if (silent !== undefined) remove(consumer, discovery, silent, "evicted")
   }
 
   const follow = (consumer: C, discovery: Discovery, taskId: TaskId, { seen }: Known.Task, staleAt: number): void => {
@@ -158,8 +155,7 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
       for (const [taskId, { endsAt, staleAt }] of discovery.tasks) {
         const due = Math.min(endsAt, staleAt + sinceConnected)
         if (due > time) next = Math.min(next, due)
-        else if (endsAt <= time) remove(consumer, discovery, taskId)
-        else forget(consumer, discovery, taskId, "stale")
+        else remove(consumer, discovery, taskId, endsAt > time ? "stale" : undefined)
       }
     }
     checkAt = Infinity

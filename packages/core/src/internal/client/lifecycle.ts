@@ -52,14 +52,7 @@ export interface Lifecycle<R> {
   readonly sweep: Sweep
 }
 
-export const make = <R>({
-  idleMillis,
-  loop,
-  now,
-  onEnd,
-  onStopping,
-  wakeAt
-}: Options<R>): Lifecycle<R> => {
+export const make = <R>({ idleMillis, loop, now, onEnd, onStopping, wakeAt }: Options<R>): Lifecycle<R> => {
   let state: ReturnType<Lifecycle<R>["state"]> = "Idle"
   let isOpen = true
   /** How many consumers and others retain the connection. */

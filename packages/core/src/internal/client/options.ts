@@ -13,6 +13,7 @@ import { atLeast, oneOf } from "../bounds.ts"
 import type { Connections } from "../session/connections.ts"
 import type { Extension } from "../session/extension.ts"
 import { defaultMaxTasks } from "../queue/recent.ts"
+import type * as ShedQueue from "../queue/shedQueue.ts"
 
 /**
  * What happens when the queue of a consumer is full.
@@ -38,14 +39,15 @@ import { defaultMaxTasks } from "../queue/recent.ts"
  */
 export type Overflow = "suspend" | "conflate" | "shed" | "sliding" | "dropping" | "fail"
 
-const policies = [
-  "suspend",
-  "conflate",
-  "shed",
-  "sliding",
-  "dropping",
-  "fail"
-] as const satisfies ReadonlyArray<Overflow>
+/** What the queue of a consumer loses when it is full; `undefined` for nothing. The first policy is the default. */
+export const policies: { readonly [P in Overflow]: Pick<ShedQueue.Options, "conflate" | "shed"> | undefined } = {
+  suspend: undefined,
+  conflate: { conflate: "whenFull", shed: "partials" },
+  shed: { conflate: "whenFull", shed: "anything" },
+  sliding: { conflate: "never", shed: "oldest" },
+  dropping: { conflate: "never", shed: "newest" },
+  fail: undefined
+}
 
 /**
  * Options of one consumer.
@@ -163,7 +165,8 @@ export interface ConsumerSettings {
 
 export const consumerSettings = (defaultName: string, options: ConsumerOptions = {}): ConsumerSettings => ({
   name: options.name ?? defaultName,
-  overflow: oneOf("overflow", options.overflow, policies),
+  // The type of `Object.keys` is wider.
+  overflow: oneOf("overflow", options.overflow, Object.keys(policies) as [Overflow, ...Array<Overflow>]),
   capacity: atLeast(1, options.capacity ?? 256)
 })
 

@@ -47,9 +47,9 @@ export interface Options {
 export interface ShedQueue<A extends MeshEvent> {
   readonly capacity: number
   /** How many events are queued, marks not counted. */
-  readonly size: number
+  size: number
   /** How many events were lost: conflated or shed. */
-  readonly lost: number
+  lost: number
   /** Queues the event. Returns `false` and changes nothing if there is no room and nothing may be dropped. */
   readonly offer: (event: A) => boolean
   /** Takes all queued events, with marks where events are missing. */
@@ -135,8 +135,6 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const keptRank = { nothing: 0, partials: 1, anything: 4, oldest: 1, newest: 0 }[shed]
 
   let slots: Array<Slot<A>> = []
-  let size = 0
-  let lost = 0
   // Each in the order of the queue.
   /** The newest update of each task. */
   const latest = new Map<unknown, Slot<A>>()
@@ -152,7 +150,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     const taskId = hasRanks && "taskId" in event ? event.taskId : undefined
     const slot: Slot<A> = { event, dropped: 0, taskId, epoch: self.epoch, newer: undefined }
     slots.push(slot)
-    size++
+    self.size++
     return slot
   }
 
@@ -160,9 +158,9 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const drop = (slot: Slot<A>): void => {
     if (slot.event === undefined) return
     slot.dropped = lossOf(slot.event)
-    lost += slot.dropped
+    self.lost += slot.dropped
     slot.event = undefined
-    size--
+    self.size--
   }
 
   const conflateOldest = (): boolean => {
@@ -188,7 +186,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
 
   /** Makes room for an event. It displaces only events of its own rank or a lower one. */
   const makeRoom = (rank: number): boolean =>
-    size < capacity || conflateOldest() || queued.slice(0, Math.min(rank + 1, keptRank)).some(shedOldest)
+    self.size < capacity || conflateOldest() || queued.slice(0, Math.min(rank + 1, keptRank)).some(shedOldest)
 
   /** Queues an update, and returns whether another update of its task is queued. */
   const appendUpdate = (event: Extract<A, TaskUpdated>): boolean => {
@@ -211,12 +209,8 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const self: ShedQueue<A> = {
     epoch: 0,
     capacity,
-    get size() {
-      return size
-    },
-    get lost() {
-      return lost
-    },
+    size: 0,
+    lost: 0,
     offer(event) {
       const rank = hasRanks ? rankOf(event) : 0
       const isConflated = hasRanks && isUpdate(event)
@@ -225,7 +219,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
         if (rank >= keptRank && shed !== "newest") return false
         drop(append(event))
       } else if (isConflated) {
-        if (appendUpdate(event) && (size > capacity || conflate === "always")) conflateOldest()
+        if (appendUpdate(event) && (self.size > capacity || conflate === "always")) conflateOldest()
       } else {
         const slot = append(event)
         if (rank < keptRank) queued[rank]?.set(slot, slot)
@@ -235,7 +229,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     takeAll() {
       const taken = joinMarks(slots).map((slot) => slot.event ?? toResync(slot))
       slots = []
-      size = 0
+      self.size = 0
       superseded.clear()
       for (const each of queued) each.clear()
       return taken

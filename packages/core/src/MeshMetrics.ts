@@ -230,8 +230,9 @@ export const consumerStalls: Metric.Counter<number> = /*#__PURE__*/ Metric.count
 })
 
 /**
- * `makima.discovery.tasks`: live tasks whose output the consumers of
- * `MeshClient.everything` follow. Unit: tasks. Recorded when the number changes.
+ * `makima.discovery.tasks`: live tasks whose output a consumer of
+ * `MeshClient.everything` follows; with several consumers, the largest number. Unit:
+ * tasks. Recorded when the number changes.
  *
  * @category consumers
  * @since 0.2.0

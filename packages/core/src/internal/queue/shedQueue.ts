@@ -141,7 +141,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   /** The other updates. */
   const superseded = new Set<Slot<A>>()
   /** The events that may be shed, by rank. */
-  const queued: ReadonlyArray<Map<unknown, Slot<A>>> = [new Map(), new Map(), latest, new Map()]
+  const queued: ReadonlyArray<Map<unknown, Slot<A>>> = [new Map(), new Map(), latest, new Map()].slice(0, keptRank)
 
   const append = (event: A): Slot<A> => {
     // There are as many events as slots at most, so this takes constant time, averaged.
@@ -186,7 +186,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
 
   /** Makes room for an event. It displaces only events of its own rank or a lower one. */
   const makeRoom = (rank: number): boolean =>
-    self.size < capacity || conflateOldest() || queued.slice(0, Math.min(rank + 1, keptRank)).some(shedOldest)
+    self.size < capacity || conflateOldest() || queued.slice(0, rank + 1).some(shedOldest)
 
   /** Queues an update, and returns whether another update of its task is queued. */
   const appendUpdate = (event: Extract<A, TaskUpdated>): boolean => {
@@ -222,7 +222,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
         if (appendUpdate(event) && (self.size > capacity || conflate === "always")) conflateOldest()
       } else {
         const slot = append(event)
-        if (rank < keptRank) queued[rank]?.set(slot, slot)
+        queued[rank]?.set(slot, slot)
       }
       return true
     },
@@ -230,6 +230,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
       const taken = joinMarks(slots).map((slot) => slot.event ?? toResync(slot))
       slots = []
       self.size = 0
+      latest.clear()
       superseded.clear()
       for (const each of queued) each.clear()
       return taken

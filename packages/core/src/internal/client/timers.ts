@@ -31,11 +31,11 @@ export const make = (now: () => number): Timers => {
       Effect.forever(
         Effect.suspend(() => {
           earlier.closeUnsafe()
-          if (next === Infinity) return earlier.await
           const time = now()
           // Whole milliseconds: a sleep that ends slightly too early because of rounding would be followed by a sleep of 0
           // ms, repeatedly if the clock stands still.
-          if (next > time) return Effect.raceFirst(Effect.sleep(Math.ceil(next - time)), earlier.await)
+          const sleep = next === Infinity ? Effect.never : Effect.sleep(Math.ceil(next - time))
+          if (next > time) return Effect.raceFirst(sleep, earlier.await)
           next = Infinity
           return Effect.forEach(sweeps, (sweep) => sweep(time) ?? Effect.void, { discard: true })
         })

@@ -1,19 +1,13 @@
 /**
- * One WebSocket of `ws`, as a buffer that one fiber pulls from.
- *
- * Frames that arrive in one tick are pulled as one batch: the reader is woken in a
- * microtask. Reads are paused while the buffer contains `highWaterBytes` or more.
+ * One WebSocket of `ws`, from which one fiber pulls frames.
  *
  * Its parts: `dial.ts` (the options for `ws`), `frames.ts` (text frames that bypass
- * `ws`), `frameBuffer.ts` (frames that were not pulled yet), `pong.ts` (answers to
- * pings), `refusal.ts` (an HTTP response instead of a WebSocket), `failure.ts` (the
- * reasons).
+ * `ws`), `inbox.ts` (frames that were not pulled yet), `pong.ts` (answers to pings),
+ * `refusal.ts` (an HTTP response instead of a WebSocket), `failure.ts` (the reasons).
  *
- * Invariants: frames are pulled in the order in which they arrived, each once;
- * the end is reported after the last frame; after `release` only an empty listener is
- * left, which prevents a late error from ending the process.
+ * Invariants: the end is reported once; after `release` only an empty listener is left,
+ * which prevents a late error from ending the process.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
@@ -24,16 +18,13 @@ import { WebSocket, type RawData } from "ws"
 import * as ClientFrames from "./clientFrames.ts"
 import * as Dial from "./dial.ts"
 import * as Failure from "./failure.ts"
-import * as FrameBuffer from "./frameBuffer.ts"
 import * as Frames from "./frames.ts"
+import * as Inbox from "./inbox.ts"
 import { bytesOf, textOf, type Frame } from "./payload.ts"
 import * as Pong from "./pong.ts"
 import * as Refusal from "./refusal.ts"
 
-export interface Options extends Dial.Options, Omit<Refusal.Options, "url"> {
-  readonly highWaterBytes: number
-  /** Monotonic clock, in milliseconds. */
-  readonly now: () => number
+export interface Options extends Dial.Options, Omit<Refusal.Options, "url">, Inbox.Options {
   /** Called once, at the end. */
   readonly onEnd: (connection: Connection) => void
 }
@@ -43,8 +34,7 @@ export interface Connection {
   readonly opened: Effect.Effect<void, Socket.SocketError>
   /** Waits for the end. */
   readonly ended: Effect.Effect<void>
-  /** The next frames. For one fiber at a time. */
-  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Frame>, Socket.SocketError>
+  readonly pull: Inbox.Pull
   readonly write: (chunk: Frame | Socket.CloseEvent) => Effect.Effect<void, Socket.SocketError>
   readonly writeAll: (chunks: ReadonlyArray<Frame>) => Effect.Effect<void, Socket.SocketError>
   readonly ping: () => void
@@ -61,12 +51,6 @@ export interface Connection {
   /** Closes with code 1000, or aborts the handshake, without waiting. */
   readonly release: () => void
 }
-
-/**
- * The most frames that a late reader receives at once. They become strings, and then
- * messages, which stay in memory until the reader has handled the last one.
- */
-const lateBatch = 64
 
 /** Dials. Throws the error of `ws` for invalid options. */
 export const make = (options: Options): Connection => {
@@ -91,7 +75,7 @@ export const make = (options: Options): Connection => {
     options.onEnd(self)
     inbox.wake()
   }
-  const inbox = makeInbox(ws, options, () => end)
+  const inbox = Inbox.make(ws, options, () => end)
 
   /** Runs a write. Fails with the reason of the connection's end if it has ended. */
   const whenOpen = (write: () => void): Effect.Effect<void, Socket.SocketError> =>
@@ -215,100 +199,5 @@ const listen = (ws: WebSocket, listeners: Listeners): (() => void) => {
   for (const [event, listener] of entries) ws.on(event, listener)
   return () => {
     for (const [event, listener] of entries) ws.off(event, listener)
-  }
-}
-
-/** Keeps frames until they are pulled, and pauses reads. */
-interface Inbox {
-  readonly add: (frame: Frame, size: number) => void
-  readonly addText: (chunk: Buffer, start: number, end: number) => void
-  readonly pull: Connection["pull"]
-  /** Wakes the reader because of frames or the end. */
-  readonly wake: () => void
-  /** Called when this side begins to close. */
-  readonly close: () => void
-  readonly isPaused: () => boolean
-  readonly resumedAt: () => number
-}
-
-const makeInbox = (
-  ws: WebSocket,
-  { highWaterBytes, now }: Options,
-  end: () => Socket.SocketError | undefined
-): Inbox => {
-  const buffer = FrameBuffer.make()
-  let waiter: ((effect: Connection["pull"]) => void) | undefined
-  let isScheduled = false
-  // Whether the reader did not take the last frames in time.
-  let isLate = false
-  let isPaused = false
-  let resumedAt = Number.NEGATIVE_INFINITY
-  let isClosing = false
-
-  const wake = () => {
-    if (waiter === undefined) return
-    const resume = waiter
-    waiter = undefined
-    // The frames are taken when the pull runs, so a fiber that is interrupted before leaves the buffer unchanged.
-    resume(pull)
-  }
-
-  const deliver = () => {
-    isScheduled = false
-    wake()
-    // A reader that is fast enough has already taken everything.
-    isLate = buffer.count() > 0
-    if (buffer.bytes() < highWaterBytes || isPaused) return
-    if (ws.readyState === WebSocket.OPEN) {
-      isPaused = true
-      ws.pause()
-    } else if (ws.readyState === WebSocket.CLOSING && isClosing) {
-      // `ws` cannot pause a connection while it closes it. If the peer continues to send, the connection is cut.
-      ws.terminate()
-    }
-  }
-  const schedule = () => {
-    if (isScheduled) return
-    isScheduled = true
-    queueMicrotask(deliver)
-  }
-
-  const take = Effect.sync(() => {
-    const frames = buffer.take(isLate ? Math.min(buffer.count(), lateBatch) : buffer.count())
-    if (buffer.count() === 0 && isPaused) {
-      isPaused = false
-      resumedAt = now()
-      ws.resume()
-    }
-    return frames
-  })
-  const wait = Effect.callback<NonEmptyReadonlyArray<Frame>, Socket.SocketError>((resume) => {
-    waiter = resume
-    return Effect.sync(() => {
-      if (waiter === resume) waiter = undefined
-    })
-  })
-  const pull: Connection["pull"] = Effect.suspend(() => {
-    if (buffer.count() > 0) return take
-    const error = end()
-    return error === undefined ? wait : Effect.fail(error)
-  })
-
-  return {
-    add(frame, size) {
-      buffer.add(frame, size)
-      schedule()
-    },
-    addText(chunk, start, end) {
-      buffer.addText(chunk, start, end)
-      schedule()
-    },
-    pull,
-    wake,
-    close() {
-      isClosing = true
-    },
-    isPaused: () => isPaused,
-    resumedAt: () => resumedAt
   }
 }

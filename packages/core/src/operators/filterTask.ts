@@ -85,17 +85,17 @@ export const filterTask: {
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MaybeOfTask, E, R>, tasks: Selector<TaskId>, options?: KeepOptions) => {
-    const isMeant = toPredicate(tasks)
+    const isSelected = toPredicate(tasks)
     const isKeptLifecycle = keptBy(options)
     const isKept = (event: MaybeOfTask) => {
       if (isLifecycleElement(event) && isKeptLifecycle?.(event) !== true) return false
       return event.taskId === undefined
         ? event._tag !== "ServerError" && event._tag !== "UnknownMessage"
-        : isMeant(event.taskId)
+        : isSelected(event.taskId)
     }
     return Predicate.isFunction(tasks)
       ? Stream.filter(self, isKept)
-      : Pushdown.filter(self, (_, taskId) => isMeant(taskId), isKept)
+      : Pushdown.filter(self, (_, taskId) => isSelected(taskId), isKept)
   }
 )
 

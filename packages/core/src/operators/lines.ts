@@ -88,7 +88,7 @@ type Out = Array<TaskLine | Lifecycle>
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff
 
 interface Settings extends PieceSettings {
-  readonly isMeant: (messageType: string) => boolean
+  readonly isSelected: (messageType: string) => boolean
   readonly isKept: ReturnType<typeof keptBy>
   readonly messageEnds: boolean
   readonly maxLength: number
@@ -98,7 +98,7 @@ interface Settings extends PieceSettings {
 
 const settingsOf = (options: LinesOptions | undefined): Settings => ({
   ...pieceSettings(options),
-  isMeant: toPredicate(options?.messageType ?? "assistant"),
+  isSelected: toPredicate(options?.messageType ?? "assistant"),
   isKept: keptBy(options),
   messageEnds: oneOf("ends", options?.ends, ["message", "newline"]) === "message",
   // At least two code units, so that a character outside the basic plane fits into a line.
@@ -121,7 +121,7 @@ class Splitter {
 
   push(event: MeshEvent, out: Out): void {
     if (event._tag === "TaskOutput") {
-      if (this.#settings.isMeant(event.messageType)) this.#output(event, out)
+      if (this.#settings.isSelected(event.messageType)) this.#output(event, out)
       return
     }
     if (event._tag === "Resync" && cutsText(event)) {

@@ -96,14 +96,14 @@ export const filterStatus: {
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, statuses: Selector<string>, options?: KeepOptions) => {
-    const isMeant = toPredicate(statuses)
+    const isSelected = toPredicate(statuses)
     return narrow(
       self,
       unlessCalled(statuses, updates),
       (event) =>
         (event._tag === "TaskUpdated" || event._tag === "Restated") &&
         event.status !== undefined &&
-        isMeant(event.status),
+        isSelected(event.status),
       options
     )
   }
@@ -162,11 +162,11 @@ export const filterMessageType: {
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, messageTypes: Selector<string>, options?: KeepOptions) => {
-    const isMeant = toPredicate(messageTypes)
+    const isSelected = toPredicate(messageTypes)
     return narrow(
       self,
       unlessCalled(messageTypes, outputs),
-      (event) => event._tag === "TaskOutput" && isMeant(event.messageType),
+      (event) => event._tag === "TaskOutput" && isSelected(event.messageType),
       options
     )
   }
@@ -244,7 +244,7 @@ export const fieldsChanged: {
 } = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, fields: Selector<string>, options?: FieldsChangedOptions) => {
-    const isMeant = toPredicate(fields)
+    const isSelected = toPredicate(fields)
     const keepUnspecified = options?.keepUnspecified === true
     return narrow(
       self,
@@ -252,7 +252,7 @@ export const fieldsChanged: {
       (event) =>
         (event._tag === "TaskUpdated" || event._tag === "Restated") &&
         // A predicate of the caller receives only the field, not the index that `some` adds.
-        (event.updatedFields?.some((field) => isMeant(field)) ?? keepUnspecified),
+        (event.updatedFields?.some((field) => isSelected(field)) ?? keepUnspecified),
       options
     )
   }

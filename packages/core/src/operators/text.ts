@@ -76,13 +76,13 @@ interface TextOperator {
 export const text: TextOperator = dual(
   isDataFirst,
   <E, R>(self: Stream.Stream<MeshEvent, E, R>, options?: TextOptions) => {
-    const isMeant = toPredicate(options?.messageType ?? "assistant")
+    const isSelected = toPredicate(options?.messageType ?? "assistant")
     const isKept = keptBy(options)
     return self.pipe(
       Stream.filter(
         (event): event is TaskOutput | Lifecycle =>
           (event._tag === "TaskOutput" &&
-            isMeant(event.messageType) &&
+            isSelected(event.messageType) &&
             (event.isPartial !== true || "unfinished" in event)) ||
           isKept?.(event) === true
       ),

@@ -100,7 +100,7 @@ export const make = <E>(
     )
 
     const connect = (epoch: number, closed: Deferred.Deferred<never, Socket.SocketError>) => {
-      const mine = (entry: Played): boolean => entry.epoch === epoch && !isDial(entry)
+      const isOwn = (entry: Played): boolean => entry.epoch === epoch && !isDial(entry)
 
       const play = (entry: Played): Effect.Effect<Batch, Socket.SocketError> => {
         if (entry._tag === "Ended") {
@@ -114,7 +114,7 @@ export const make = <E>(
         const played: Array<Played> = []
         const frames: Array<string | Uint8Array> = []
         for (const next of ahead) {
-          if (!mine(next)) continue
+          if (!isOwn(next)) continue
           if (next._tag !== "Received" || wait(next) > 0) break
           played.push(next)
           frames.push(fromFrame(next.frame))
@@ -123,14 +123,14 @@ export const make = <E>(
         return isReadonlyArrayNonEmpty(frames) ? Effect.succeed(frames) : pull
       }
 
-      const later = seek(mine).pipe(
+      const later = seek(isOwn).pipe(
         Effect.tap(untilDue),
         Effect.mapError((end) => SocketErrors.ended(toReason(end))),
         Effect.raceFirst(Deferred.await(closed)),
         Effect.flatMap(play)
       )
       const pull: Socket.Reader["pull"] = Effect.suspend(() => {
-        const entry = ahead.find(mine)
+        const entry = ahead.find(isOwn)
         return entry !== undefined && wait(entry) === 0 ? play(entry) : later
       })
       return pull

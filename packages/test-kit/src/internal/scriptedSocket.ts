@@ -132,18 +132,18 @@ export const make = (server: ScriptedServer, options: Options): Socket.Socket =>
 
   // A writer belongs to the reader of its scope. Without one it waits for the next connection, as in Effect's sockets.
   const writer: Socket.Socket["writer"] = Effect.map(Effect.scope, (scope) => {
-    const mine: Effect.Effect<Link> = Effect.suspend(() => {
+    const ownLink: Effect.Effect<Link> = Effect.suspend(() => {
       const link = byScope.get(scope) ?? server.newestOpen()
       return link === undefined
         ? Effect.andThen(
             watchUntil(server, () => server.newestOpen() !== undefined),
-            mine
+            ownLink
           )
         : Effect.succeed(link)
     })
     return {
-      write: (chunk) => Effect.flatMap(mine, (link) => write(link, [chunk])),
-      writeAll: (chunks) => Effect.flatMap(mine, (link) => write(link, chunks))
+      write: (chunk) => Effect.flatMap(ownLink, (link) => write(link, [chunk])),
+      writeAll: (chunks) => Effect.flatMap(ownLink, (link) => write(link, chunks))
     }
   })
 

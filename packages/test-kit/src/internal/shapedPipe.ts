@@ -60,7 +60,7 @@ interface Chunk {
   readonly data: Uint8Array | undefined
   readonly arrivedAt: number
   /** Its share of the jitter, from 0 to 1. */
-  readonly luck: number
+  readonly jitterShare: number
 }
 
 /** The longest pause, in milliseconds, after which a higher rate makes up for the lost time. */
@@ -87,7 +87,7 @@ export const make = (ends: Ends, options: Options): ShapedPipe => {
 
   const now = (): number => Monotonic.millis(clock)
   const dueAt = (chunk: Chunk): number =>
-    chunk.arrivedAt + conditions.latencyMillis + chunk.luck * conditions.jitterMillis
+    chunk.arrivedAt + conditions.latencyMillis + chunk.jitterShare * conditions.jitterMillis
 
   /** Waits until a time that depends on the conditions. */
   const until = (time: () => number): Effect.Effect<void> =>
@@ -113,7 +113,7 @@ export const make = (ends: Ends, options: Options): ShapedPipe => {
     while (true) {
       yield* room
       const data = yield* ends.read
-      chunks.push({ data, arrivedAt: now(), luck: random() })
+      chunks.push({ data, arrivedAt: now(), jitterShare: random() })
       bytes += data?.length ?? 0
       arrived.openUnsafe()
       if (data === undefined) return

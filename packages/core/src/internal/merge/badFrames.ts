@@ -16,7 +16,7 @@ interface BadFrame {
   readonly at: number
   /** Whether another input, which was aligned, has to deliver it too. */
   isExpected: boolean
-  /** Whether it is only kept to recognise the copy of another input: no input that was connected then is left. */
+  /** Whether it is kept only to recognise the copy of another input, because no input that was connected at that time is left. */
   isPast: boolean
   /** When the other inputs had delivered everything from before it. */
   passedAt: number | undefined
@@ -27,7 +27,7 @@ interface BadFrame {
 interface Input {
   frames: ReadonlyArray<BadFrame>
   state: "closed" | "opening" | "open"
-  /** What arrived elsewhere before these times, this input has delivered. */
+  /** The input has delivered everything that arrived on other inputs before these times. */
   readonly passed: Record<Kind, number>
 }
 
@@ -125,7 +125,7 @@ export class BadFrames {
     return !this.#isEmpty && this.#input(input).frames.some((frame) => frame.isSuspect)
   }
 
-  /** An input is the only one that is left. Returns whether its places may be wrong. */
+  /** Only one input is left. Returns whether its places may be wrong, and forgets its frames. */
   takeAlone(input: number): boolean {
     const isSuspect = this.isSuspect(input)
     this.#set(this.#input(input), [])

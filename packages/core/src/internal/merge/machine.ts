@@ -292,7 +292,7 @@ export class Machine {
       this.#inputs.restart(state, kind, now, Infinity)
       state[kind].leads = lead
       state[kind].isLoKnown = isLoKnown
-      // An input that leads from here on leads in sequences without a past.
+      // In a sequence that is forgotten, the input leads or joins like in every other one without an object.
       this.#sequences.forgetTrivial(kind, now)
       for (const sequence of this.#sequences.of(kind)) {
         if (lead) {
@@ -327,7 +327,7 @@ export class Machine {
     for (const sequence of this.#sequences.of(kind)) sequence.restart(input, now, confirmedAt)
   }
 
-  /** An input becomes the only one that leads: the others join again, in sequences without a past. */
+  /** An input becomes the only one that leads. All sequences are forgotten, and the other inputs join again. */
   #takeOver(input: number, now: number): void {
     this.#sequences.forgetAll(now)
     this.#inputs.leadAlone(input, now)
@@ -464,7 +464,7 @@ export class Machine {
     }
   }
 
-  /** The inputs other than the one that leads now join again. */
+  /** All inputs except the one that leads join again. */
   #rejoin(lead: number, now: number): void {
     this.#inputs.all.forEach((input, i) => {
       if (i === lead || input.state === "closed") return

@@ -1,7 +1,7 @@
 /**
  * The cost and duration of a task's runs, with each result counted once.
  *
- * The protocol gives results no id, so these rules apply:
+ * Results have no id in the protocol, so these rules apply:
  *
  * - A run has one result. A later result of the same run replaces its cost and
  *   duration.
@@ -9,9 +9,8 @@
  *   results of different runs are added.
  * - A result that equals the last result of the previous run counts as a repetition
  *   of it.
- *
- * - A snapshot says what all runs have cost. A higher sum than the known one replaces
- *   it. It includes this run if the run has ended or has a result.
+ * - The cost in a snapshot is that of all runs. A cost above the known sum replaces the
+ *   sum. It includes this run if the run has ended or has a result.
  *
  * Results are compared by cost, duration, `isError`, and the length and hash of
  * the content, so no content is kept.
@@ -30,7 +29,7 @@ export const Results = Schema.Struct({
   earlierCostUsd: Schema.Finite,
   /** Milliseconds, in the earlier runs. */
   earlierDurationMs: Schema.Finite,
-  /** What a snapshot said that the task has cost, if that includes this run. US dollars. */
+  /** The cost of the task in a snapshot, if that includes this run. US dollars. */
   restatedCostUsd: Schema.optionalKey(Schema.Finite),
   /** The fingerprint of this run's latest result. */
   fingerprint: Schema.optionalKey(Schema.String),
@@ -67,7 +66,7 @@ export const add = (self: Results, output: TaskOutput): Results => {
   }
 }
 
-/** Takes the sum of a snapshot over, if it is higher. */
+/** Adopts the cost of a snapshot if it is higher than the sum. */
 export const restate = (self: Results, costUsd: number, hasEnded: boolean): Results => {
   if (!(costUsd > self.costUsd)) return self
   return hasEnded || self.fingerprint !== undefined

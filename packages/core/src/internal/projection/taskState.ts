@@ -268,7 +268,7 @@ const onUpdate = (
     draft.version = version
     draft[bookkeeping] = { ...draft[bookkeeping], versions }
   }
-  if (self.gone === true) revive(draft, rules)
+  if (self.gone === true) clearGone(draft, rules)
   if (event._tag === "Restated" && event.costUsd !== undefined) {
     const hasEnded = status === undefined ? draft.endedAt !== undefined : rules.isTerminal(status)
     const results = Results.restate(draft[bookkeeping].results, event.costUsd, hasEnded)
@@ -295,8 +295,8 @@ const onGone = (self: TaskState, at: number): TaskState =>
     ? self
     : { ...self, firstEventAt: self.firstEventAt ?? at, endedAt: self.endedAt ?? at, gone: true }
 
-/** Undoes that a task is gone: an end that only the snapshot said is no end. */
-const revive = (draft: Draft, { isTerminal }: StatusRules): void => {
+/** The task exists again. Removes its end too, unless its status is terminal: only the snapshot had ended it. */
+const clearGone = (draft: Draft, { isTerminal }: StatusRules): void => {
   delete draft.gone
   if (draft.status === undefined || !isTerminal(draft.status)) delete draft.endedAt
 }

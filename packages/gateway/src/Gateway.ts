@@ -252,7 +252,7 @@ export const make = Effect.fnUntraced(function* (
     followAll: options.followAll !== false,
     settings
   })
-  const { board, hub } = upstream
+  const { hub } = upstream
   const context = yield* Effect.context<never>()
 
   const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`
@@ -279,27 +279,7 @@ export const make = Effect.fnUntraced(function* (
     access,
     isFull: clients.isFull,
     isValid: clients.isValid,
-    onRequest: Http.handler({
-      access,
-      health: () =>
-        Http.json(
-          { status: upstream.hasFailed() ? "failed" : "ok", online: hub.stats().connected },
-          upstream.hasFailed() ? 503 : 200
-        ),
-      metrics: () =>
-        Metrics.format({ ...hub.stats(), ...clients.counts(), tasks: board.size() }, context).then(Http.metrics),
-      tasks: () => Http.json(board.list()),
-      task(taskId) {
-        const task = board.get(taskId)
-        return task === undefined ? undefined : Http.json(task)
-      },
-      eventHeaders: options.log === undefined ? {} : Sse.logHeaders,
-      events: clients.events,
-      asset: (path) => {
-        const asset = options.assets?.get(path)
-        return asset === undefined ? undefined : { status: 200, type: asset.type, body: asset.body }
-      }
-    }),
+    onRequest: Http.handler(routesOf({ access, clients, context, options, upstream })),
     onClient: clients.connect
   })
   yield* Effect.addFinalizer(() => drain(server, clients, settings.drainMillis))
@@ -332,6 +312,39 @@ export const make = Effect.fnUntraced(function* (
     awaitFailure: upstream.awaitFailure
   }
 })
+
+/** What the gateway answers over HTTP. */
+const routesOf = (parts: {
+  readonly access: Access.Access
+  readonly clients: Clients.Clients
+  readonly context: Context.Context<never>
+  readonly options: Options
+  readonly upstream: Effect.Success<ReturnType<typeof Upstream.make>>
+}): Http.Routes => {
+  const { access, clients, context, options, upstream } = parts
+  const { board, hub } = upstream
+  return {
+    access,
+    health: () =>
+      Http.json(
+        { status: upstream.hasFailed() ? "failed" : "ok", online: hub.stats().connected },
+        upstream.hasFailed() ? 503 : 200
+      ),
+    metrics: () =>
+      Metrics.format({ ...hub.stats(), ...clients.counts(), tasks: board.size() }, context).then(Http.metrics),
+    tasks: () => Http.json(board.list()),
+    task(taskId) {
+      const task = board.get(taskId)
+      return task === undefined ? undefined : Http.json(task)
+    },
+    eventHeaders: options.log === undefined ? {} : Sse.logHeaders,
+    events: clients.events,
+    asset(path) {
+      const asset = options.assets?.get(path)
+      return asset === undefined ? undefined : { status: 200, type: asset.type, body: asset.body }
+    }
+  }
+}
 
 /**
  * Provides a gateway as a layer. Requires the `Socket` of the server.

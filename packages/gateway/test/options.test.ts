@@ -4,6 +4,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Socket from "effect/socket/Socket"
+import * as TestClock from "effect/testing/TestClock"
 import * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import * as Gateway from "../src/Gateway.ts"
 
@@ -24,6 +25,8 @@ describe("the options of a gateway", () => {
       const { port } = yield* Effect.provideService(Gateway.make({ port: 0 }), Socket.Socket, one.socket)
       const error = yield* Effect.flip(Effect.provideService(Gateway.make({ port }), Socket.Socket, two.socket))
       assert.strictEqual(error._tag, "ListenError")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* one.dials).length, 1)
       assert.deepStrictEqual(yield* two.dials, [])
     }).pipe(Effect.scoped)
   )

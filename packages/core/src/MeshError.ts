@@ -107,18 +107,10 @@ export class HandshakeRejected extends TaggedError<HandshakeRejected>()("Handsha
 }
 
 const statusMeaning = (status: number): string => {
-  switch (status) {
-    case 401:
-    case 403:
-      return ": the API key was refused"
-    case 404:
-      return ": there is no task feed at this URL"
-    case 426:
-    case 505:
-      return ": the server does not accept this version of the protocol"
-    default:
-      return ""
-  }
+  if (status === 401 || status === 403) return ": the API key was refused"
+  if (status === 404) return ": there is no task feed at this URL"
+  if (status === 426 || status === 505) return ": the server does not accept this version of the protocol"
+  return ""
 }
 
 /**
@@ -471,13 +463,8 @@ export const fromSocketError = (error: Socket.SocketError): ConnectionReason => 
   }
   const { cause } = reason
   if (isConnectionReason(cause)) return cause
-  switch (reason._tag) {
-    case "SocketReadError":
-    case "SocketWriteError":
-      return new ConnectionLost({ cause })
-    default:
-      return "kind" in reason && reason.kind === "Timeout" ? new DialTimeout({}) : new DialFailed({ cause })
-  }
+  if (reason._tag === "SocketReadError" || reason._tag === "SocketWriteError") return new ConnectionLost({ cause })
+  return "kind" in reason && reason.kind === "Timeout" ? new DialTimeout({}) : new DialFailed({ cause })
 }
 
 /** The message of the platform's error: an `Error`, or the error event of a WebSocket. */

@@ -113,7 +113,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
   let state: LoopState<Extra> = { _tag: "Offline", dialAt: -Infinity, retryAfterUntil: -Infinity }
   let epoch = options.epoch ?? 0
   let { settings } = options
-  let lastDialAt = -Infinity
+  let earliestReconnect = -Infinity
   // When the last complete stretch ended. `undefined` before the first connection and during a complete stretch.
   let incompleteSince: number | undefined
   // Set between a call of `reconnect` and the dial that it causes.
@@ -124,8 +124,6 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
   const dialNow = Latch.makeUnsafe(false)
   // Closed while `reconnect` closes a connection. The next dial waits for it.
   const closing = Latch.makeUnsafe(true)
-
-  const earliestReconnect = () => lastDialAt + reconnectFloor
 
   // ---------------------------------------------------------------------------
   // what is visible of the subscriptions
@@ -150,12 +148,11 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
   /** Handles the end of a connection, or of an attempt at one. */
   const onEnd = Effect.fnUntraced(function* (reason: MeshError.ConnectionReason, opened: boolean, isTooFast: boolean) {
     const at = now()
-    const retryAfter = backoff.retryAfter(reason)
-    const decision = yield* backoff.next(reason, at, isTooFast, earliestReconnect())
+    const decision = yield* backoff.next(reason, at, isTooFast, earliestReconnect)
     const attempt = backoff.attempt()
     const retries = typeof decision === "number"
     state = retries
-      ? { _tag: "Offline", dialAt: at + decision, retryAfterUntil: at + retryAfter }
+      ? { _tag: "Offline", dialAt: at + decision, retryAfterUntil: at + backoff.retryAfter(reason) }
       : { _tag: "Failed", error: decision }
     Metric.withAttributes(MeshMetrics.disconnects, { reason: reason._tag }).updateUnsafe(1, context)
     yield* (
@@ -224,9 +221,8 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
         Effect.catch((end) => onSessionEnd(session, scope, openedAt, end))
       )
     }
-    yield* Scope.provide(
-      Effect.makeSpanScoped("makima.session", { kind: "client", attributes: { "makima.epoch": epoch } }),
-      scope
+    yield* Effect.makeSpanScoped("makima.session", { kind: "client", attributes: { "makima.epoch": epoch } }).pipe(
+      Scope.provide(scope)
     )
     MeshMetrics.epoch.updateUnsafe(epoch, context)
     yield* Metric.modify(MeshMetrics.connectionsOpen, 1)
@@ -266,7 +262,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
     Effect.gen(function* () {
       yield* restore(awaitDial)
       isRequested = false
-      lastDialAt = now()
+      earliestReconnect = now() + reconnectFloor
       yield* onDial(backoff.attempt())
       const scope = yield* Scope.fork(feedScope)
       MeshMetrics.dials.updateUnsafe(1, context)
@@ -286,14 +282,8 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
       const batch = queued
       queued = undefined
       if (batch !== undefined) return Effect.succeed(batch)
-      switch (state._tag) {
-        case "Online":
-          return state.pull
-        case "Offline":
-          return dial
-        case "Failed":
-          return Effect.fail(state.error)
-      }
+      if (state._tag === "Online") return state.pull
+      return state._tag === "Offline" ? dial : Effect.fail(state.error)
     }),
     reconnect: Effect.suspend(() => {
       if (state._tag === "Online") {
@@ -303,7 +293,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
       }
       if (state._tag === "Offline") {
         const { dialAt, retryAfterUntil } = state
-        state = { ...state, dialAt: Math.min(dialAt, Math.max(earliestReconnect(), retryAfterUntil)) }
+        state = { ...state, dialAt: Math.min(dialAt, Math.max(earliestReconnect, retryAfterUntil)) }
       }
       dialNow.openUnsafe()
       return Effect.void

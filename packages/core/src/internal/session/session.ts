@@ -94,7 +94,7 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
   let acknowledged = false
   let writeFailure: MeshError.ConnectionReason | undefined
 
-  const subscribedMark = ({ kind, taskId }: Key, unconfirmed: number): Resync =>
+  const subscribedMark = ({ kind, taskId }: Key, unconfirmed?: number): Resync =>
     resync(epoch, { _tag: "Subscribed", kind: kind === "output" ? kind : "updates" }, unconfirmed, taskId)
 
   /** Appends the mark of the replay, if it has ended. */
@@ -109,7 +109,7 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     if (confirmation !== undefined) {
       const { inReplay, key } = confirmation
       if (options.onConfirmed !== undefined) out.push(options.onConfirmed(key, epoch))
-      if (!inReplay) out.push(subscribedMark(key, 0))
+      if (!inReplay) out.push(subscribedMark(key))
     }
     // Even without a confirmation, because the remaining keys of the replay may not be wanted any more.
     appendReplayMark(out)

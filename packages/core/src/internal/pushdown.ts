@@ -1,7 +1,8 @@
 /**
  * Filters that run at the source of a stream (predicate pushdown). The source does
  * not decode a message that a filter drops, and does not wake a consumer of
- * `MeshClient` for it.
+ * `MeshClient` for it. Measured: 0.11 instead of 0.28 µs for such a message (decision
+ * 084).
  *
  * Only predicates of this toolkit run at the source, which may call them earlier,
  * later or not at all. A function of the caller is always called for every element.

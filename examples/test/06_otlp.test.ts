@@ -15,8 +15,6 @@ import { follow, layerTelemetry } from "../src/06_otlp.ts"
 import { a, update } from "./support/mesh.ts"
 import * as Receiver from "./support/receiver.ts"
 
-const timeout = 30_000
-
 const key = "sk-canary-7f1c"
 const payload = "payload-canary-7f1c"
 
@@ -77,89 +75,77 @@ const scenario = Effect.gen(function* () {
 })
 
 describe("06 OTLP", () => {
-  it.live(
-    "exports the metrics with their units and attributes",
-    () =>
-      Effect.gen(function* () {
-        const collector = yield* scenario
-        const metrics = having(bodies(collector, "/v1/metrics").at(-1), "description")
-        const names = metrics.map(({ name }) => name)
-        // The only consumer is not slow, and does not follow everything. There is one connection.
-        const notRecorded = new Set<string>(
-          [
-            MeshMetrics.eventsDropped,
-            MeshMetrics.consumerStalls,
-            MeshMetrics.discoveredTasks,
-            MeshMetrics.forgottenTasks,
-            MeshMetrics.connectionsAligned,
-            MeshMetrics.mergeDisagreements
-          ].map(({ id }) => id)
-        )
-        const expected = Object.values(MeshMetrics)
-          .filter(Metric.isMetric)
-          .map(({ id }) => id)
-          .filter((id) => !notRecorded.has(id))
-        assert.includeMembers(names, expected)
+  it.live("exports the metrics with their units and attributes", () =>
+    Effect.gen(function* () {
+      const collector = yield* scenario
+      const metrics = having(bodies(collector, "/v1/metrics").at(-1), "description")
+      const names = metrics.map(({ name }) => name)
+      // The only consumer is not slow, and does not follow everything. There is one connection.
+      const notRecorded = new Set<string>(
+        [
+          MeshMetrics.eventsDropped,
+          MeshMetrics.consumerStalls,
+          MeshMetrics.discoveredTasks,
+          MeshMetrics.forgottenTasks,
+          MeshMetrics.connectionsAligned,
+          MeshMetrics.mergeDisagreements
+        ].map(({ id }) => id)
+      )
+      const expected = Object.values(MeshMetrics)
+        .filter(Metric.isMetric)
+        .map(({ id }) => id)
+        .filter((id) => !notRecorded.has(id))
+      assert.includeMembers(names, expected)
 
-        const text = (name: string) => JSON.stringify(metrics.find((metric) => metric.name === name))
-        assert.include(text("makima.connection.downtime"), `"unit":"ms"`)
-        assert.include(text("makima.bytes.received"), `"unit":"By"`)
-        assert.include(text("makima.connection.disconnects"), "HandshakeRejected")
-        assert.include(text("makima.connection.disconnects"), "ConnectionLost")
-        assert.include(text("makima.gaps"), "Reconnected")
-        assert.include(text("makima.gaps"), "BadFrame")
-        assert.include(text("makima.events"), "TaskUpdated")
-      }),
-    timeout
+      const text = (name: string) => JSON.stringify(metrics.find((metric) => metric.name === name))
+      assert.include(text("makima.connection.downtime"), `"unit":"ms"`)
+      assert.include(text("makima.bytes.received"), `"unit":"By"`)
+      assert.include(text("makima.connection.disconnects"), "HandshakeRejected")
+      assert.include(text("makima.connection.disconnects"), "ConnectionLost")
+      assert.include(text("makima.gaps"), "Reconnected")
+      assert.include(text("makima.gaps"), "BadFrame")
+      assert.include(text("makima.events"), "TaskUpdated")
+    })
   )
 
-  it.live(
-    "exports the spans, and the reason of a dial that failed",
-    () =>
-      Effect.gen(function* () {
-        const collector = yield* scenario
-        const spans = bodies(collector, "/v1/traces").flatMap((body) => having(body, "spanId"))
-        assert.deepStrictEqual(
-          new Set(spans.map(({ name }) => name)),
-          new Set(["makima.dial", "makima.session", "makima.subscribe"])
-        )
-        const dials = spans.filter(({ name }) => name === "makima.dial")
-        assert.deepStrictEqual(
-          dials.map(({ status }) => status),
-          [
-            { code: 2, message: "The server refused the connection with HTTP status 503 (Service Unavailable)" },
-            { code: 1 },
-            { code: 1 }
-          ]
-        )
-      }),
-    timeout
+  it.live("exports the spans, and the reason of a dial that failed", () =>
+    Effect.gen(function* () {
+      const collector = yield* scenario
+      const spans = bodies(collector, "/v1/traces").flatMap((body) => having(body, "spanId"))
+      assert.deepStrictEqual(
+        new Set(spans.map(({ name }) => name)),
+        new Set(["makima.dial", "makima.session", "makima.subscribe"])
+      )
+      const dials = spans.filter(({ name }) => name === "makima.dial")
+      assert.deepStrictEqual(
+        dials.map(({ status }) => status),
+        [
+          { code: 2, message: "The server refused the connection with HTTP status 503 (Service Unavailable)" },
+          { code: 1 },
+          { code: 1 }
+        ]
+      )
+    })
   )
 
-  it.live(
-    "exports the program's logs, and at the level Debug those of the connection",
-    () =>
-      Effect.gen(function* () {
-        const collector = yield* scenario
-        const logs = JSON.stringify(bodies(collector, "/v1/logs"))
-        assert.include(logs, "The status changed")
-        assert.include(logs, "Connected to the task feed")
-        assert.include(logs, "Disconnected from the task feed")
-      }),
-    timeout
+  it.live("exports the program's logs, and at the level Debug those of the connection", () =>
+    Effect.gen(function* () {
+      const collector = yield* scenario
+      const logs = JSON.stringify(bodies(collector, "/v1/logs"))
+      assert.include(logs, "The status changed")
+      assert.include(logs, "Connected to the task feed")
+      assert.include(logs, "Disconnected from the task feed")
+    })
   )
 
-  it.live(
-    "exports neither the key nor the content of a message",
-    () =>
-      Effect.gen(function* () {
-        const { requests } = yield* scenario
-        assert.isNotEmpty(requests)
-        for (const { body } of requests) {
-          assert.notInclude(body, key)
-          assert.notInclude(body, payload)
-        }
-      }),
-    timeout
+  it.live("exports neither the key nor the content of a message", () =>
+    Effect.gen(function* () {
+      const { requests } = yield* scenario
+      assert.isNotEmpty(requests)
+      for (const { body } of requests) {
+        assert.notInclude(body, key)
+        assert.notInclude(body, payload)
+      }
+    })
   )
 })

@@ -42,58 +42,55 @@ const online = (epoch: number) =>
   )
 
 describe("07 Prometheus", () => {
-  it.live(
-    "serves a page with what was recorded until now, in the types of Prometheus",
-    () =>
-      Effect.gen(function* () {
-        const mesh = yield* ScriptedMesh.ScriptedMesh
-        const printed = yield* Deferred.make<string>()
-        const console = {
-          ...globalThis.console,
-          log: (line: string) => Deferred.doneUnsafe(printed, Effect.succeed(line))
-        }
-        yield* serve.pipe(
-          Effect.provide(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })),
-          Effect.provideService(Console.Console, console),
-          Effect.forkScoped
-        )
-        const url = yield* Deferred.await(printed)
-        assert.match(url, /^http:\/\/127\.0\.0\.1:\d+\/metrics$/)
-        const scrape = Effect.map(
-          Effect.promise(() => fetch(url).then((response) => response.text())),
-          parse
-        )
+  it.live("serves a page with what was recorded until now, in the types of Prometheus", () =>
+    Effect.gen(function* () {
+      const mesh = yield* ScriptedMesh.ScriptedMesh
+      const printed = yield* Deferred.make<string>()
+      const console = {
+        ...globalThis.console,
+        log: (line: string) => Deferred.doneUnsafe(printed, Effect.succeed(line))
+      }
+      yield* serve.pipe(
+        Effect.provide(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })),
+        Effect.provideService(Console.Console, console),
+        Effect.forkScoped
+      )
+      const url = yield* Deferred.await(printed)
+      assert.match(url, /^http:\/\/127\.0\.0\.1:\d+\/metrics$/)
+      const scrape = Effect.map(
+        Effect.promise(() => fetch(url).then((response) => response.text())),
+        parse
+      )
 
-        yield* online(1)
-        yield* mesh.emit(update(a, "running"), update(a, "done"))
-        yield* settle
-        const first = yield* scrape
-        assert.strictEqual(first.samples.get("makima_connections_open"), 1)
-        assert.strictEqual(first.samples.get("makima_connection_epoch"), 1)
-        assert.strictEqual(first.samples.get('makima_events{kind="TaskUpdated"}'), 2)
-        assert.isUndefined(first.samples.get("makima_connection_downtime_count"))
+      yield* online(1)
+      yield* mesh.emit(update(a, "running"), update(a, "done"))
+      yield* settle
+      const first = yield* scrape
+      assert.strictEqual(first.samples.get("makima_connections_open"), 1)
+      assert.strictEqual(first.samples.get("makima_connection_epoch"), 1)
+      assert.strictEqual(first.samples.get('makima_events{kind="TaskUpdated"}'), 2)
+      assert.isUndefined(first.samples.get("makima_connection_downtime_count"))
 
-        yield* mesh.kill()
-        yield* online(2)
-        const second = yield* scrape
-        assert.strictEqual(second.samples.get("makima_connection_epoch"), 2)
-        assert.strictEqual(second.samples.get('makima_connection_disconnects{reason="ConnectionLost"}'), 1)
-        assert.strictEqual(second.samples.get('makima_gaps{reason="Reconnected"}'), 1)
-        assert.strictEqual(second.samples.get("makima_connection_downtime_count"), 1)
-        assert.deepStrictEqual(
-          ["makima_events", "makima_connection_epoch", "makima_connection_downtime"].map((name) =>
-            second.types.get(name)
-          ),
-          ["counter", "gauge", "histogram"]
-        )
-      }).pipe(
-        Effect.provide(
-          MeshClient.layer({ policy: { schedule: Schedule.spaced("1 millis"), minDelay: 1 } }).pipe(
-            Layer.provideMerge(ScriptedMesh.layer())
-          )
+      yield* mesh.kill()
+      yield* online(2)
+      const second = yield* scrape
+      assert.strictEqual(second.samples.get("makima_connection_epoch"), 2)
+      assert.strictEqual(second.samples.get('makima_connection_disconnects{reason="ConnectionLost"}'), 1)
+      assert.strictEqual(second.samples.get('makima_gaps{reason="Reconnected"}'), 1)
+      assert.strictEqual(second.samples.get("makima_connection_downtime_count"), 1)
+      assert.deepStrictEqual(
+        ["makima_events", "makima_connection_epoch", "makima_connection_downtime"].map((name) =>
+          second.types.get(name)
         ),
-        Effect.provideService(Metric.MetricRegistry, new Map())
+        ["counter", "gauge", "histogram"]
+      )
+    }).pipe(
+      Effect.provide(
+        MeshClient.layer({ policy: { schedule: Schedule.spaced("1 millis"), minDelay: 1 } }).pipe(
+          Layer.provideMerge(ScriptedMesh.layer())
+        )
       ),
-    30_000
+      Effect.provideService(Metric.MetricRegistry, new Map())
+    )
   )
 })

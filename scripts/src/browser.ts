@@ -20,6 +20,7 @@ import { extname, join, resolve } from "node:path"
 import { gzipSync } from "node:zlib"
 import { build, createLogger, type Plugin } from "vite"
 import { executable } from "./chromium.ts"
+import { listen } from "./listen.ts"
 
 /**
  * The largest sizes in bytes, minified and gzipped, without `effect`. They keep today's sizes; the targets are 16 and 10
@@ -121,17 +122,7 @@ const serve = (directory: string) =>
       response.writeHead(200, { "content-type": extname(file) === ".html" ? "text/html" : "text/javascript" })
       response.end(readFileSync(file))
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-      () =>
-        Effect.callback<void>((resume) => {
-          server.closeAllConnections()
-          server.close(() => resume(Effect.void))
-        })
-    )
-    const address = server.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
-    return { url: `http://127.0.0.1:${port}/`, reported: Deferred.await(reported) }
+    return { url: yield* listen(server), reported: Deferred.await(reported) }
   })
 
 /** Opens a page in a new browser, which closes with the scope. */

@@ -13,7 +13,7 @@ describe("bench", () => {
     })
   )
 
-  it.live("reports a row that it does not have in one line", () =>
+  it.live("reports an unknown row in one line", () =>
     Effect.gen(function* () {
       const { code, stderr, stdout } = yield* runCommand(command, ["--only", "connect,conect"])
       assert.deepStrictEqual([code, stdout], [2, ""])

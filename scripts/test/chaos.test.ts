@@ -127,7 +127,7 @@ describe("chaos", () => {
     assert.deepStrictEqual([1, 2, 3, 4].map(History.connections(lives, epochs)), [2, undefined, 3, undefined])
   })
 
-  it("a client that leaves a connection that nothing was done to has lost what was on its way", () => {
+  it("counts what was on its way as lost when a client leaves a connection without a fault", () => {
     const ended: MeshEvent.MeshEvent = {
       _tag: "Disconnected",
       epoch: 1,
@@ -175,7 +175,7 @@ describe("chaos", () => {
       assert.isTrue(Reports.areBack([0], before, [aligned(2), aligned(1)]))
     })
 
-    it.effect("gives up after a time, with the states", () =>
+    it.effect("fails after a time with the states of the connections", () =>
       Effect.gen(function* () {
         const reports = Reports.make(5000)
         const fiber = yield* Effect.forkChild(Effect.flip(reports.until("aligned", Reports.areAligned)), {

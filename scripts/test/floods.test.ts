@@ -67,7 +67,7 @@ describe("floods", () => {
     })
   )
 
-  it("a herd is no spread, and what is outside of the range shows", () => {
+  it("a herd is not even, and a delay outside the range is an error", () => {
     assert.deepStrictEqual(Herd.histogram([10, 14, 15, 20], 10, 20, 2), [2, 2])
     assert.isUndefined(Herd.histogram([9], 10, 20, 2))
     assert.isUndefined(Herd.histogram([21], 10, 20, 2))

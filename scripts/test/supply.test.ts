@@ -37,7 +37,7 @@ describe("supply chain", () => {
     for (const name of Supply.runtime) assert.include(dependencies, `\`${name}\` (`)
   })
 
-  it("another dependency, a bundled one and a script would show", () => {
+  it("fails for another dependency, a bundled dependency and an install script", () => {
     const problems = Supply.checkManifest({
       name: "p",
       dependencies: { left: "1" },

@@ -84,7 +84,7 @@ describe.concurrent("relays as processes", () => {
     )
   }
 
-  it.live("leave a mark in place of what one of them missed when it was killed at a step of an append", () =>
+  it.live("leave a mark in place of what a relay missed that was killed at a step of an append", () =>
     Effect.gen(function* () {
       const team = yield* Team.make("sqlite", 40)
       for (const step of steps) {

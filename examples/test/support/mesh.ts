@@ -1,6 +1,5 @@
 /** Helpers for the tests of the examples on the scripted mesh. */
 import * as TaskId from "@makima-stream/core/TaskId"
-import type * as ServerMessage from "@makima-stream/core/ServerMessage"
 import type * as ScriptedMesh from "@makima-stream/test-kit/ScriptedMesh"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -10,33 +9,12 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { turns } from "../../../packages/test-kit/src/internal/turns.ts"
 
+export { result, said, update } from "../../../packages/test-kit/test/support/messages.ts"
+
 type Mesh = ScriptedMesh.ScriptedMesh["Service"]
 
 export const a = TaskId.make("a")
 export const b = TaskId.make("b")
-
-export const update = (taskId: TaskId.TaskId, status: string, version?: number): ServerMessage.TaskUpdated => ({
-  _tag: "TaskUpdated",
-  taskId,
-  status,
-  ...(version === undefined ? {} : { version })
-})
-
-export const said = (taskId: TaskId.TaskId, content: string): ServerMessage.TaskOutput => ({
-  _tag: "TaskOutput",
-  taskId,
-  messageType: "assistant",
-  content
-})
-
-export const result = (taskId: TaskId.TaskId, costUsd: number): ServerMessage.TaskOutput => ({
-  _tag: "TaskOutput",
-  taskId,
-  messageType: "result",
-  content: "ok",
-  costUsd,
-  durationMs: 1000
-})
 
 /** Runs a stream in a fiber of the scope, and collects its elements. */
 export const gather = <A, E, R>(

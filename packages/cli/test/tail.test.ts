@@ -110,7 +110,7 @@ describe("tail", () => {
     })
   )
 
-  it.live("goes on when the server restarts, and marks the gap", () =>
+  it.live("continues when the server restarts, and marks the gap", () =>
     Effect.gen(function* () {
       const server = yield* MockMeshServer.make()
       const tail = yield* start(["tail", a, "--url", server.url, "-n", "2"])

@@ -168,7 +168,7 @@ describe("a client with a position", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("is refused with 400 if the position is none, or the gateway has no log", () =>
+  it.effect("is refused with 400 if its position is invalid, or the gateway has no log", () =>
     Effect.gen(function* () {
       const { gateway, headers } = yield* setup()
       for (const since of ["", "-1", "x", "1.5", "99999999999999999999"]) {

@@ -146,7 +146,7 @@ describe("Relay", () => {
     const verdictOf = (team: Team.Team) =>
       Effect.map(team.judge, ({ disordered, doubled, lost, marks }) => ({ lost, doubled, disordered, marks }))
 
-    it.effect("writes each event once, although each relay hears it", () =>
+    it.effect("writes each event once, although each relay receives it", () =>
       Effect.gen(function* () {
         const { team } = yield* aligned()
         assert.deepStrictEqual(yield* verdictOf(team), flawless)
@@ -154,7 +154,7 @@ describe("Relay", () => {
     )
 
     it.effect(
-      "goes on without a loss, a duplicate or a mark when the holder is killed, within its time to live and a second",
+      "continues without a loss, a duplicate or a mark when the holder is killed, within its time to live and a second",
       () =>
         Effect.gen(function* () {
           const { next, one, team, two } = yield* aligned()
@@ -172,7 +172,7 @@ describe("Relay", () => {
         })
     )
 
-    it.effect("goes on without a mark when the holder's feed ends", () =>
+    it.effect("continues without a mark when the holder's feed ends", () =>
       Effect.gen(function* () {
         const { next, one, team, two } = yield* aligned()
         yield* team.emit(next())
@@ -205,7 +205,7 @@ describe("Relay", () => {
       })
     )
 
-    it.effect("goes on when the holder is cut off from the log", () =>
+    it.effect("continues when the holder is cut off from the log", () =>
       Effect.gen(function* () {
         const { next, one, team, two } = yield* aligned()
         yield* one.cutOff

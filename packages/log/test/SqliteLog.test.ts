@@ -240,7 +240,7 @@ describe("SqliteLog", () => {
       })
     )
 
-    it.effect("marks the entries that a truncated WAL lost, if it is told to, and goes on", () =>
+    it.effect("marks the entries that a truncated WAL lost and continues, if an option says so", () =>
       Effect.gen(function* () {
         const cut = yield* cutWal(yield* temporaryFile)
         yield* appendTo(cut, outputs(100, 102), { onLoss: "mark" })

@@ -316,62 +316,53 @@ const waitForEachOther = ({ MeshClient, Simulation }: Modules) => {
 }
 
 describe("Simulation", () => {
-  it.live(
-    "finds nothing in an unchanged core with the seeds that show the mutants",
-    () =>
-      Effect.gen(function* () {
-        const unchanged = "export const monotonicMillis"
-        // This changes no text, and loads core and the kit anew.
-        const { Simulation: simulation } = yield* Effect.promise(() =>
-          modulesWith("unchanged", [{ file: "internal/time.ts", from: unchanged, to: unchanged }])
-        )
-        for (const program of programs) {
-          const seeds = new Set(mutants.flatMap(({ seen }) => seen[program]?.from ?? []))
-          for (const seed of seeds) assert.isUndefined((yield* check(simulation, program, seed, shrinks))?.report)
-        }
-      }),
-    60_000
+  it.live("finds nothing in an unchanged core with the seeds that show the mutants", () =>
+    Effect.gen(function* () {
+      const unchanged = "export const monotonicMillis"
+      // This changes no text, and loads core and the kit anew.
+      const { Simulation: simulation } = yield* Effect.promise(() =>
+        modulesWith("unchanged", [{ file: "internal/time.ts", from: unchanged, to: unchanged }])
+      )
+      for (const program of programs) {
+        const seeds = new Set(mutants.flatMap(({ seen }) => seen[program]?.from ?? []))
+        for (const seed of seeds) assert.isUndefined((yield* check(simulation, program, seed, shrinks))?.report)
+      }
+    })
   )
 
   for (const { name, patches, seen } of mutants) {
-    it.live(
-      `sees a core that ${name}`,
-      () =>
-        Effect.gen(function* () {
-          const { Simulation: simulation } = yield* Effect.promise(() => modulesWith(name, patches))
-          let isFirst = true
-          for (const program of programs) {
-            const expected = seen[program]
-            if (expected === undefined) continue
-            const found = yield* search(simulation, program, expected.from, isFirst ? shrinks : 0)
-            assert.match(found?.message ?? `${program}: nothing was found in ${patience} seeds`, expected.by)
-            if (isFirst) assert.isAtMost(found?.steps ?? 0, 12, found?.report)
-            isFirst = false
-          }
-        }),
-      60_000
+    it.live(`sees a core that ${name}`, () =>
+      Effect.gen(function* () {
+        const { Simulation: simulation } = yield* Effect.promise(() => modulesWith(name, patches))
+        let isFirst = true
+        for (const program of programs) {
+          const expected = seen[program]
+          if (expected === undefined) continue
+          const found = yield* search(simulation, program, expected.from, isFirst ? shrinks : 0)
+          assert.match(found?.message ?? `${program}: nothing was found in ${patience} seeds`, expected.by)
+          if (isFirst) assert.isAtMost(found?.steps ?? 0, 12, found?.report)
+          isFirst = false
+        }
+      })
     )
   }
 
-  it.live(
-    "sees a core that does not wake its consumers before it waits for one of them",
-    () =>
-      Effect.gen(function* () {
-        const name = "does-not-wake-before-it-waits"
-        const file = "internal/client/consumers.ts"
-        assert.isUndefined(yield* waitForEachOther(yield* Effect.promise(() => modulesWith(`${name}-as-it-is`, []))))
-        const mutant = yield* Effect.promise(() =>
-          modulesWith(name, [
-            {
-              file,
-              from: "          wakeAll()\n          return Effect.flatMap(offerAgain(waited)",
-              to: "          return Effect.flatMap(offerAgain(waited)"
-            }
-          ])
-        )
-        assert.strictEqual(yield* waitForEachOther(mutant), "the consumers wait for each other")
-      }),
-    60_000
+  it.live("sees a core that does not wake its consumers before it waits for one of them", () =>
+    Effect.gen(function* () {
+      const name = "does-not-wake-before-it-waits"
+      const file = "internal/client/consumers.ts"
+      assert.isUndefined(yield* waitForEachOther(yield* Effect.promise(() => modulesWith(`${name}-as-it-is`, []))))
+      const mutant = yield* Effect.promise(() =>
+        modulesWith(name, [
+          {
+            file,
+            from: "          wakeAll()\n          return Effect.flatMap(offerAgain(waited)",
+            to: "          return Effect.flatMap(offerAgain(waited)"
+          }
+        ])
+      )
+      assert.strictEqual(yield* waitForEachOther(mutant), "the consumers wait for each other")
+    })
   )
 
   it.live("sees an audit that ignores connections which the consumer did not report", () =>

@@ -41,7 +41,7 @@ describe("running the examples", () => {
     })
   )
 
-  it.live("tells of each that fails, however it does, and goes on", () =>
+  it.live("reports each example that fails in any way, and runs the next one", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(
         yield* run(

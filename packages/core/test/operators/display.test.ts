@@ -204,57 +204,51 @@ const displayed = Effect.map(compiled, ({ declarations }) =>
 )
 
 describe("what an editor shows", () => {
-  it.live(
-    "names the elements by the interfaces of the vocabulary, and keeps E and R",
-    () =>
-      Effect.gen(function* () {
-        assert.deepStrictEqual(yield* displayed, {
-          outputOnly: "Stream<TaskOutput, MeshError, Socket>",
-          outputWithResync: "Stream<RepairFailed | Repaired | Resync | TaskOutput, MeshError, Socket>",
-          ofTask: "Stream<Restated | TaskUpdated, MeshError, Socket>",
-          dedupeUpdates: "Stream<MeshEvent, MeshError, Socket>",
-          markGaps: "Stream<MeshEvent, MeshError, Socket>",
-          statusChanges: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
-          untilTerminal: "Stream<MeshEvent, MeshError, Socket>",
-          takeResult: "Effect<MeshStream.TaskResult, MeshError | MeshStream.NoResult | MeshStream.TaskFailed, Socket>",
-          joinPartials: "Stream<MeshStream.JoinedOutput, MeshError, Socket>",
-          text: "Stream<string, MeshError, Socket>",
-          lines: "Stream<RepairFailed | Repaired | Resync | MeshStream.TaskLine, MeshError, Socket>",
-          toolUse:
-            'Stream<MeshStream.ToolUse<{ readonly command: string; }, "Bash"> | MeshStream.ToolUseMismatch<"Bash">, MeshError, Socket>',
-          filterTask: "Stream<Restated | TaskOutput | TaskUpdated, MeshError, Socket>",
-          groupByTask: "Stream<MeshStream.TaskEvents<MeshEvent, MeshError>, MeshError, Socket>",
-          filterStatus: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
-          filterMessageType: "Stream<TaskOutput, MeshError, Socket>",
-          fieldsChanged: "Stream<RepairFailed | Repaired | Restated | Resync | TaskUpdated, MeshError, Socket>",
-          dataOnly: "Stream<Restated | Data, MeshError, Socket>",
-          lifecycleOnly: "Stream<Lifecycle, MeshError, Socket>",
-          serverErrors: "Stream<ServerError, MeshError, Socket>",
-          conflateUpdates: "Stream<Restated | Resync | TaskUpdated, MeshError, Socket>",
-          boards: "Stream<TaskBoard.TaskBoard, MeshError, Socket>",
-          ledger: "Effect<Projection<CostLedger.CostLedger, MeshError>, never, Scope | Socket>",
-          client: "Effect<MeshClient.Service, never, Scope | Socket>",
-          layer: "Layer<MeshClient.MeshClient, never, Socket>"
-        })
-      }),
-    60_000
+  it.live("names the elements by the interfaces of the vocabulary, and keeps E and R", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* displayed, {
+        outputOnly: "Stream<TaskOutput, MeshError, Socket>",
+        outputWithResync: "Stream<RepairFailed | Repaired | Resync | TaskOutput, MeshError, Socket>",
+        ofTask: "Stream<Restated | TaskUpdated, MeshError, Socket>",
+        dedupeUpdates: "Stream<MeshEvent, MeshError, Socket>",
+        markGaps: "Stream<MeshEvent, MeshError, Socket>",
+        statusChanges: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
+        untilTerminal: "Stream<MeshEvent, MeshError, Socket>",
+        takeResult: "Effect<MeshStream.TaskResult, MeshError | MeshStream.NoResult | MeshStream.TaskFailed, Socket>",
+        joinPartials: "Stream<MeshStream.JoinedOutput, MeshError, Socket>",
+        text: "Stream<string, MeshError, Socket>",
+        lines: "Stream<RepairFailed | Repaired | Resync | MeshStream.TaskLine, MeshError, Socket>",
+        toolUse:
+          'Stream<MeshStream.ToolUse<{ readonly command: string; }, "Bash"> | MeshStream.ToolUseMismatch<"Bash">, MeshError, Socket>',
+        filterTask: "Stream<Restated | TaskOutput | TaskUpdated, MeshError, Socket>",
+        groupByTask: "Stream<MeshStream.TaskEvents<MeshEvent, MeshError>, MeshError, Socket>",
+        filterStatus: "Stream<MeshStream.StatusRestated | MeshStream.StatusUpdated, MeshError, Socket>",
+        filterMessageType: "Stream<TaskOutput, MeshError, Socket>",
+        fieldsChanged: "Stream<RepairFailed | Repaired | Restated | Resync | TaskUpdated, MeshError, Socket>",
+        dataOnly: "Stream<Restated | Data, MeshError, Socket>",
+        lifecycleOnly: "Stream<Lifecycle, MeshError, Socket>",
+        serverErrors: "Stream<ServerError, MeshError, Socket>",
+        conflateUpdates: "Stream<Restated | Resync | TaskUpdated, MeshError, Socket>",
+        boards: "Stream<TaskBoard.TaskBoard, MeshError, Socket>",
+        ledger: "Effect<Projection<CostLedger.CostLedger, MeshError>, never, Scope | Socket>",
+        client: "Effect<MeshClient.Service, never, Scope | Socket>",
+        layer: "Layer<MeshClient.MeshClient, never, Socket>"
+      })
+    })
   )
 })
 
 describe("a misspelt option", () => {
-  it.live(
-    "is a type error that names the option, for each public function with options",
-    () =>
-      Effect.gen(function* () {
-        const { complaints: text } = yield* compiled
-        const unnamed = calls.filter((_, n) => !new RegExp(`misspelt${n}\\b`).test(text))
-        assert.deepStrictEqual(unnamed, [], text)
-        assert.include(text, '"resyncs"')
-        // The modules and values themselves are right.
-        const first = preamble.split("\n").length
-        const places = Array.from(text.matchAll(/^\S+\((\d+),\d+\): error/gm), ([, line]) => Number(line))
-        assert.isAbove(Math.min(...places), first - 1, text)
-      }),
-    120_000
+  it.live("is a type error that names the option, for each public function with options", () =>
+    Effect.gen(function* () {
+      const { complaints: text } = yield* compiled
+      const unnamed = calls.filter((_, n) => !new RegExp(`misspelt${n}\\b`).test(text))
+      assert.deepStrictEqual(unnamed, [], text)
+      assert.include(text, '"resyncs"')
+      // The modules and values themselves are right.
+      const first = preamble.split("\n").length
+      const places = Array.from(text.matchAll(/^\S+\((\d+),\d+\): error/gm), ([, line]) => Number(line))
+      assert.isAbove(Math.min(...places), first - 1, text)
+    })
   )
 })

@@ -26,7 +26,7 @@ Chromium.describeInChromium("access to the dashboard", (test) => {
       assert.strictEqual(refused?.status(), 403)
     }))
 
-  test("says that it has lost the gateway, then that a new one needs a sign-in, and goes on after it", () =>
+  test("says that the gateway is gone, then that a new one needs a sign-in, and continues after the sign-in", () =>
     Effect.gen(function* () {
       const world = yield* World.make()
       yield* world.server.emit(World.updated("a-task", 1))
@@ -55,7 +55,7 @@ Chromium.describeInChromium("access to the dashboard", (test) => {
       yield* Effect.promise(() => page.getByText("b-task").first().waitFor())
     }))
 
-  test("a browser without a cookie receives no page, and is told what to do", () =>
+  test("a browser without a cookie receives no page, but a text that says how to sign in", () =>
     Effect.gen(function* () {
       const world = yield* World.make()
       const page = yield* Chromium.newPage

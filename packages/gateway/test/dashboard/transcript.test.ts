@@ -30,6 +30,21 @@ const settled = (page: Page): Promise<number> =>
     return last
   })
 
+/** The transcript of a task whose output arrives, and a function that sends a text and waits until it is shown. */
+const beforeCut = Effect.gen(function* () {
+  const world = yield* World.make()
+  const { page } = yield* World.open(world, { path: "/#/task/a" })
+  yield* world.server.emit(World.updated("a", 1))
+  yield* World.followed(world, ["a"])
+  const say = (text: string) =>
+    Effect.andThen(
+      world.server.emit(World.output("a", text)),
+      Effect.promise(() => transcript(page).getByText(text).waitFor())
+    )
+  yield* say("Before the cut.")
+  return { page, say, world }
+})
+
 Chromium.describeInChromium("a transcript of the dashboard", (test) => {
   test("is readable at 1,280, 768 and 390 px, dark and light, with folded tools, diffs and Markdown", () =>
     Effect.gen(function* () {
@@ -122,12 +137,7 @@ Chromium.describeInChromium("a transcript of the dashboard", (test) => {
 
   test("shows a cut of the server's connection at its place, in the list of gaps, and in the header while it lasts", () =>
     Effect.gen(function* () {
-      const world = yield* World.make()
-      const { page } = yield* World.open(world, { path: "/#/task/a" })
-      yield* world.server.emit(World.updated("a", 1))
-      yield* World.followed(world, ["a"])
-      yield* world.server.emit(World.output("a", "Before the cut."))
-      yield* Effect.promise(() => transcript(page).getByText("Before the cut.").waitFor())
+      const { page, say, world } = yield* beforeCut
 
       yield* world.server.refuse(Number.POSITIVE_INFINITY, 503)
       yield* world.upstream.kill()
@@ -141,8 +151,7 @@ Chromium.describeInChromium("a transcript of the dashboard", (test) => {
       yield* world.server.emit(World.output("a", "Sent while the connection is down."))
       yield* world.server.heal
       yield* Effect.promise(() => status.filter({ hasText: "Online" }).waitFor())
-      yield* world.server.emit(World.output("a", "After the cut."))
-      yield* Effect.promise(() => transcript(page).getByText("After the cut.").waitFor())
+      yield* say("After the cut.")
 
       yield* Effect.promise(async () => {
         const entries = await drawn(page)
@@ -170,19 +179,13 @@ Chromium.describeInChromium("a transcript of the dashboard", (test) => {
 
   test("marks a cut between the page and its gateway the same way", () =>
     Effect.gen(function* () {
-      const world = yield* World.make()
-      const { page } = yield* World.open(world, { path: "/#/task/a" })
-      yield* world.server.emit(World.updated("a", 1))
-      yield* World.followed(world, ["a"])
-      yield* world.server.emit(World.output("a", "Before the cut."))
-      yield* Effect.promise(() => transcript(page).getByText("Before the cut.").waitFor())
+      const { page, say, world } = yield* beforeCut
       yield* world.downstream.kill()
       yield* Effect.promise(async () => {
         await notes(page).filter({ hasText: "Output may be missing here" }).waitFor()
         await page.getByRole("status", { name: "Connection" }).filter({ hasText: "Online" }).waitFor()
         await page.waitForFunction(() => !document.body.innerText.includes("may be missing here: since"))
       })
-      yield* world.server.emit(World.output("a", "After the cut."))
-      yield* Effect.promise(() => transcript(page).getByText("After the cut.").waitFor())
+      yield* say("After the cut.")
     }))
 })

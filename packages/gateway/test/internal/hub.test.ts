@@ -262,7 +262,7 @@ describe("the hub", () => {
     assert.deepStrictEqual(hub.interest(), Interest.output([a, b]))
   })
 
-  it("forgets a client that has left, and gives up what only it has wanted", () => {
+  it("forgets a client that has left, and unsubscribes from what only it wanted", () => {
     const { client, hub, route, sweep } = setup()
     const one = client(false)
     one.send(output(a), subscribe(b))

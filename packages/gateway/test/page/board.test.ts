@@ -53,7 +53,7 @@ describe("board", () => {
     assert.strictEqual(board.get("a")?.activeAt, 50)
   })
 
-  it("takes over what a task said last, until the page hears it say something itself", () => {
+  it("shows the last output that the gateway knew until the page receives output of the task itself", () => {
     const board = Board.make()
     board.fold([updated("a", "running", 1)], 0)
     const before = board.get("a")

@@ -69,10 +69,10 @@ const stoppable = (clock: Clock.Clock, running: Latch.Latch): Clock.Clock =>
 export interface Member {
   readonly name: string
   readonly status: SubscriptionRef.SubscriptionRef<Relay.Status>
-  /** The process stops: nothing of it goes on. */
+  /** Stops everything in the process. */
   readonly stop: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
-  /** The log cannot be reached. The feed goes on. */
+  /** Cuts the process off from the log, but not from its feed. */
   readonly cutOff: Effect.Effect<void>
   readonly restore: Effect.Effect<void>
   /** The process is gone: it never continues. */

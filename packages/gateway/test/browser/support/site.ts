@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import { createServer } from "node:http"
 import { join, resolve } from "node:path"
 import { build } from "vite"
+import { listen } from "../../../../../scripts/src/listen.ts"
 
 const packages = resolve(import.meta.dirname, "../../../..")
 const pages = resolve(import.meta.dirname, "../pages")
@@ -43,15 +44,5 @@ export const serve = (script: string): Effect.Effect<string, never, Scope.Scope>
           : `<!doctype html><link rel="icon" href="data:," /><ol></ol><script type="module" src="/page.js"></script>`
       )
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-      () =>
-        Effect.callback<void>((resume) => {
-          server.closeAllConnections()
-          server.close(() => resume(Effect.void))
-        })
-    )
-    const address = server.address()
-    if (address === null || typeof address === "string") return yield* Effect.die("no port")
-    return `http://127.0.0.1:${address.port}/`
+    return yield* listen(server)
   })

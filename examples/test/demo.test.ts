@@ -4,8 +4,10 @@ import * as Redacted from "effect/Redacted"
 import * as Cli from "@makima-stream/cli/Cli"
 import * as MockMeshServer from "@makima-stream/test-kit/MockMeshServer"
 import { runCommand } from "../../packages/cli/test/support/command.ts"
+import * as Process from "../../packages/test-kit/test/support/process.ts"
+import { root } from "../../packages/test-kit/test/support/programs.ts"
 import { assertOneLine } from "../../packages/test-kit/test/support/transcript.ts"
-import { run, start } from "./support/process.ts"
+import { run } from "./support/process.ts"
 
 // Concurrent, because a run takes ten seconds and waits most of the time.
 describe.concurrent("pnpm demo", () => {
@@ -73,7 +75,8 @@ describe.concurrent("pnpm demo", () => {
 
   it.live("ends silently when its output is closed, as in `demo | head`", () =>
     Effect.gen(function* () {
-      const demo = yield* start("demo")
+      // Not the bundle: as `pnpm demo` starts it.
+      const demo = yield* Process.start(`${root}examples/src/demo.ts`, [])
       yield* demo.awaitOut("\n")
       yield* demo.closeOutput
       const { code, stderr } = yield* demo.ended

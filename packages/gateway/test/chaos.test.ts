@@ -63,7 +63,7 @@ const run = ({ cuts, marks, slow }: Options) =>
       const ends = seen.filter(({ event }) => event._tag === "Disconnected").length
       return ends > 3 && (marks || cuts !== "upstream" || stats.closedForGaps > 3)
     }
-    for (let n = 0; n < 600 || (n < 100_000 && !isEnough(yield* gateway.stats)); n++) {
+    for (let n = 0; n < 600 || (n < 20_000 && !isEnough(yield* gateway.stats)); n++) {
       yield* emit
       if ((yield* Random.next) < 0.3) yield* TestClock.adjust(3)
       yield* turn

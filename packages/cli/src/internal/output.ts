@@ -82,7 +82,8 @@ export const flushed = (then: () => void): void => {
       called = true
       one()
     }
-    stream.once("drain", once)
+    // Called after all writes before it. "drain" comes only after a write that exceeded the stream's limit.
+    stream.write("", once)
     stream.once("error", once)
     stream.once("close", once)
   }

@@ -33,8 +33,14 @@ describe("supply chain", () => {
 
   it("CONTRIBUTING.md names what they need, with the reason", () => {
     const page = readFileSync(new URL("CONTRIBUTING.md", root), "utf8")
-    const dependencies = page.slice(page.indexOf("## Dependencies")).split("\n## ")[0] ?? ""
-    for (const name of Supply.runtime) assert.include(dependencies, `\`${name}\` (`)
+    const table = page.slice(page.indexOf("| at run time |")).split("\n\n")[0] ?? ""
+    // The rows with a name and a reason.
+    const rows = table.split("\n").filter((line) => /^\| `.+ \| \S.* \|$/.test(line))
+    for (const name of Supply.runtime)
+      assert.isTrue(
+        rows.some((row) => row.includes(`\`${name}\``)),
+        name
+      )
   })
 
   it("fails for another dependency, a bundled dependency and an install script", () => {

@@ -24,7 +24,7 @@ import * as Schema from "effect/Schema"
  * For `InvalidMessage`:
  *
  * - `path` is the path of the member. It contains only indices and names that the protocol defines: it ends before the
- *   first other name, because that name is payload. For a member of an unknown message it is usually empty.
+ *   first other name, because that name is payload. For a member of an unknown message it is empty.
  * - `expected` describes the expected value.
  * - `messageType` is the `type` of the frame, if the protocol defines that type.
  *
@@ -54,8 +54,8 @@ export class DecodeError extends Schema.TaggedError<DecodeError>("@makima-stream
 }) {
   /** One line that says what was expected, and where. Contains no payload of the frame. */
   override get message(): string {
-    const where = this.path.length === 0 ? "" : ` at ${this.path.join(".")}`
+    const path = this.path.join(".")
     const type = this.messageType === undefined ? "" : `${this.messageType} `
-    return `Bad ${type}frame of size ${this.size}: expected ${this.expected}${where}`
+    return `Bad ${type}frame of size ${this.size}: expected ${this.expected}${path && ` at ${path}`}`
   }
 }

@@ -11,7 +11,6 @@
  *
  * @since 0.1.0
  */
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type * as Socket from "effect/socket/Socket"
 import { DecodeError } from "./DecodeError.ts"
@@ -52,9 +51,7 @@ export class DialTimeout extends TaggedError<DialTimeout>()("DialTimeout", {
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    return this.timeoutMillis === undefined
-      ? "The connection did not open in time"
-      : `The connection did not open within ${this.timeoutMillis} ms`
+    return `The connection did not open ${this.timeoutMillis === undefined ? "in time" : `within ${this.timeoutMillis} ms`}`
   }
 }
 
@@ -227,9 +224,9 @@ export class FrameTooLarge extends TaggedError<FrameTooLarge>()("FrameTooLarge",
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    return this.maxFragments === undefined
-      ? `The server sent a frame of more than ${this.maxFrameBytes} bytes`
-      : `The server sent a frame in more than ${this.maxFragments} fragments`
+    return `The server sent a frame of more than ${
+      this.maxFragments === undefined ? `${this.maxFrameBytes} bytes` : `${this.maxFragments} fragments`
+    }`
   }
 }
 
@@ -353,7 +350,7 @@ export class RetriesExhausted extends TaggedError<RetriesExhausted>()("RetriesEx
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    return `Gave up after ${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"}. ${this.last.message}`
+    return `Gave up after ${attempts(this.attempts)}. ${this.last.message}`
   }
 }
 
@@ -371,7 +368,7 @@ export class SnapshotFailed extends TaggedError<SnapshotFailed>()("SnapshotFaile
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    return `No snapshot of the tasks could be fetched in ${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"}`
+    return `No snapshot of the tasks could be fetched in ${attempts(this.attempts)}`
   }
 }
 
@@ -467,9 +464,14 @@ export const fromSocketError = (error: Socket.SocketError): ConnectionReason => 
   return "kind" in reason && reason.kind === "Timeout" ? new DialTimeout({}) : new DialFailed({ cause })
 }
 
+function attempts(count: number): string {
+  return `${count} attempt${count === 1 ? "" : "s"}`
+}
+
 /** The message of the platform's error: an `Error`, or the error event of a WebSocket. */
 function detail(cause: unknown): string {
-  return Predicate.hasProperty(cause, "message") ? oneLine(": ", cause.message) : ""
+  const { message }: { readonly message?: unknown } = Object(cause)
+  return oneLine(": ", message)
 }
 
 /**
@@ -477,8 +479,5 @@ function detail(cause: unknown): string {
  * texts. Without such a text, returns nothing of them.
  */
 function oneLine(before: string, text: unknown, after = ""): string {
-  return typeof text === "string" && text !== ""
-    ? // oxlint-disable-next-line no-control-regex
-      before + text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim() + after
-    : ""
+  return typeof text === "string" && text !== "" ? before + text.replaceAll(/[\p{Cc}\s]+/gu, " ").trim() + after : ""
 }

@@ -68,7 +68,7 @@ export const mergeDisagreements: Metric.Counter<number> = /*#__PURE__*/ Metric.c
  * @since 0.1.0
  */
 export const epoch: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.connection.epoch", {
-  description: "Number of the newest connection"
+  description: "Newest connection"
 })
 
 /**
@@ -79,7 +79,7 @@ export const epoch: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.co
  * @since 0.1.0
  */
 export const dials: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.connection.dials", {
-  description: "Attempts to connect",
+  description: "Dials",
   incremental: true
 })
 
@@ -92,7 +92,7 @@ export const dials: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makim
  * @since 0.1.0
  */
 export const disconnects: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.connection.disconnects", {
-  description: "Connections that ended, dials that failed",
+  description: "Disconnects and failed dials",
   incremental: true
 })
 
@@ -105,7 +105,7 @@ export const disconnects: Metric.Counter<number> = /*#__PURE__*/ Metric.counter(
  * @since 0.1.0
  */
 export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram("makima.connection.downtime", {
-  description: "Time from the end of a connection to the mark of the next",
+  description: "Time between complete stretches",
   attributes: { unit: "milliseconds" },
   boundaries: [100, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
 })
@@ -148,7 +148,7 @@ export const framesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.count
  * @since 0.1.0
  */
 export const bytesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.bytes.received", {
-  description: "Size of the frames",
+  description: "Bytes received",
   attributes: { unit: "bytes" },
   incremental: true
 })
@@ -187,7 +187,7 @@ export const events: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("maki
  * @since 0.1.0
  */
 export const gaps: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.gaps", {
-  description: "Marks where events may be missing",
+  description: "Marks of possible gaps",
   incremental: true
 })
 
@@ -200,7 +200,7 @@ export const gaps: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima
  * @since 0.1.0
  */
 export const queueDepth: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.client.queue.depth", {
-  description: "Events in the fullest queue"
+  description: "Fullest queue"
 })
 
 /**
@@ -212,7 +212,7 @@ export const queueDepth: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("maki
  * @since 0.1.0
  */
 export const eventsDropped: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.events.dropped", {
-  description: "Events lost by slow consumers",
+  description: "Events dropped",
   incremental: true
 })
 
@@ -225,7 +225,7 @@ export const eventsDropped: Metric.Counter<number> = /*#__PURE__*/ Metric.counte
  * @since 0.2.0
  */
 export const consumerStalls: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.consumer.stalls", {
-  description: "Consumers that blocked the others",
+  description: "Stalls of consumers",
   incremental: true
 })
 
@@ -238,7 +238,7 @@ export const consumerStalls: Metric.Counter<number> = /*#__PURE__*/ Metric.count
  * @since 0.2.0
  */
 export const discoveredTasks: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge("makima.discovery.tasks", {
-  description: "Live tasks that are followed"
+  description: "Tasks followed"
 })
 
 /**
@@ -251,7 +251,7 @@ export const discoveredTasks: Metric.Gauge<number> = /*#__PURE__*/ Metric.gauge(
  * @since 0.2.0
  */
 export const forgottenTasks: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.discovery.forgotten", {
-  description: "Live tasks that were given up",
+  description: "Tasks forgotten",
   incremental: true
 })
 

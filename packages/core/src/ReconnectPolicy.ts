@@ -194,21 +194,7 @@ const isFinalClose = (code: number): boolean =>
 export const mayNeedFreshCredentials = (reason: ConnectionReason): boolean =>
   "credentialsMayChange" in reason &&
   reason.credentialsMayChange === true &&
-  (reason._tag === "HandshakeRejected" ? reason.status === 401 : reason.code === 4401 || reason.code === 3000)
-
-/**
- * The default policy.
- *
- * @category defaults
- * @since 0.1.0
- */
-export const defaults: ReconnectPolicy = {
-  schedule,
-  minDelay: "100 millis",
-  stableAfter: "5 seconds",
-  maxRetryAfter: "1 hour",
-  classify
-}
+  [401, 4401, 3000].includes(reason._tag === "HandshakeRejected" ? reason.status : reason.code)
 
 /**
  * Makes a policy from options.
@@ -239,18 +225,26 @@ export const defaults: ReconnectPolicy = {
  * @since 0.1.0
  */
 export const make = (options: Options = {}): ReconnectPolicy => {
-  /** Returns the option, its default if it is missing or `NaN`, or its minimum. */
-  const atLeast = (minMillis: number, option: "minDelay" | "stableAfter" | "maxRetryAfter"): Duration.Input => {
-    const input = options[option]
-    // `NaN` is checked before the conversion, since a `Duration` of `NaN` is zero.
-    if (input === undefined || Number.isNaN(input)) return defaults[option]
-    return Duration.toMillis(input) >= minMillis ? input : minMillis
-  }
   return {
     schedule: options.schedule ?? schedule,
-    minDelay: atLeast(1, "minDelay"),
-    stableAfter: atLeast(0, "stableAfter"),
-    maxRetryAfter: atLeast(0, "maxRetryAfter"),
+    minDelay: atLeast(1, options.minDelay, "100 millis"),
+    stableAfter: atLeast(0, options.stableAfter, "5 seconds"),
+    maxRetryAfter: atLeast(0, options.maxRetryAfter, "1 hour"),
     classify: options.classify ?? classify
   }
 }
+
+/** Returns the option, its default if it is missing or `NaN`, or its minimum. */
+const atLeast = (minMillis: number, input: Duration.Input | undefined, otherwise: Duration.Input): Duration.Input => {
+  // `NaN` is checked before the conversion, since a `Duration` of `NaN` is zero.
+  if (input === undefined || Number.isNaN(input)) return otherwise
+  return Duration.toMillis(input) >= minMillis ? input : minMillis
+}
+
+/**
+ * The default policy.
+ *
+ * @category defaults
+ * @since 0.1.0
+ */
+export const defaults: ReconnectPolicy = /*#__PURE__*/ make()

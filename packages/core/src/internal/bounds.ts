@@ -12,6 +12,5 @@ export const atLeast = (min: number, value: number): number => (value >= min ? M
 export const oneOf = <A extends string>(option: string, value: A | undefined, values: readonly [A, ...Array<A>]): A => {
   if (value === undefined) return values[0]
   if (values.includes(value)) return value
-  const expected = values.map((each) => `"${each}"`).join(" or ")
-  throw new TypeError(`The option "${option}" must be ${expected}, and is ${JSON.stringify(value)}`)
+  throw new TypeError(`The option "${option}" must be "${values.join('" or "')}", and is ${JSON.stringify(value)}`)
 }

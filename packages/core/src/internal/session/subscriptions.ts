@@ -317,7 +317,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
       const request =
         taskId === undefined
           ? unanswered[_tag]?.values().next().value
-          : mapOf(_tag.startsWith("Output") ? "output" : "updates")
+          : (_tag.startsWith("Output") ? output : updates)
               .get(taskId)
               ?.unanswered.find(({ acknowledgement }) => acknowledgement === _tag)
       if (request === undefined) return undefined
@@ -332,7 +332,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
         key.requested &&
         !key.confirmed &&
         _tag === words[key.kind][1][1] &&
-        key.unanswered.every((later, i) => i < index || later.acknowledgement === _tag)
+        key.unanswered.slice(index).every(({ acknowledgement }) => acknowledgement === _tag)
       ) {
         confirmation = { key, inReplay: replay.has(key) }
         replayConfirmed ||= confirmation.inReplay

@@ -12,13 +12,13 @@ import { DecodeError } from "../../DecodeError.ts"
 import * as ExactIntegers from "./exactIntegers.ts"
 import type { Parsed } from "./frame.ts"
 import type { Message, Unknown } from "./messages.ts"
-import { hasFiniteNumbers, isString, type Member, memberNames, serverMessages } from "./protocol.ts"
+import { hasFiniteNumbers, isString, type Member, serverMessages, typeMember } from "./protocol.ts"
 
 /** Returns the message in a parsed frame of this size, or its first error. */
 export const decode = (parsed: Parsed, size: number): Message | DecodeError => {
   const { object } = parsed
   const { type } = object
-  if (!isString(type)) return invalidMessage(["type"], type === undefined ? "a value" : "string", size)
+  if (!isString(type)) return memberError(typeMember, type, size)
   const definition = serverMessages.get(type)
   if (definition === undefined) return decodeUnknown(parsed, size)
   const message: Record<string, Schema.Json> = { ...definition.initial }
@@ -39,11 +39,8 @@ export const decode = (parsed: Parsed, size: number): Message | DecodeError => {
 const decodeUnknown = (parsed: Parsed, size: number): Message | DecodeError => {
   // Its type is a string, which was checked.
   const raw = ExactIntegers.restore(parsed) as Unknown["raw"]
-  const name = Object.keys(raw).find((each) => !hasFiniteNumbers(raw[each] ?? null))
-  // The name of a member that the protocol does not define is payload, which must not reach an error.
-  return name === undefined
-    ? { _tag: "UnknownMessage", raw }
-    : invalidMessage(memberNames.has(name) ? [name] : [], "JSON value", size)
+  // The names of its members are payload, which must not reach an error.
+  return hasFiniteNumbers(raw) ? { _tag: "UnknownMessage", raw } : invalidMessage([], "JSON value", size)
 }
 
 /** The error of a member that is missing or has an invalid value. */
@@ -51,7 +48,7 @@ const memberError = (
   member: Member,
   value: Schema.Json | undefined,
   size: number,
-  messageType: string
+  messageType?: string
 ): DecodeError => {
   const { isRequired, name, type } = member
   const path: Array<string | number> = [name]

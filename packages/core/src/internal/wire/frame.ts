@@ -26,7 +26,7 @@ export const parse = (frame: Frame): Parsed | DecodeError => {
   let problem: DecodeError["problem"] = "InvalidUtf8"
   let expected = "bytes that are UTF-8"
   try {
-    const json = typeof frame === "string" ? (frame.startsWith("\ufeff") ? frame.slice(1) : frame) : utf8.decode(frame)
+    const json = typeof frame === "string" ? frame.replace(/^\ufeff/, "") : utf8.decode(frame)
     expected = "one JSON object"
     problem = "InvalidJson"
     const object: unknown = JSON.parse(json)

@@ -80,6 +80,8 @@ export interface Definition {
 
 const define = (initial: Partial<Message>, ...members: ReadonlyArray<Member>): Definition => ({ initial, members })
 
+/** The member of every message that says which message it is. */
+export const typeMember = string("type", true)
 const taskId = id("taskId", true)
 const acknowledged = id("taskId")
 

@@ -14,7 +14,6 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -28,10 +27,9 @@ import * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
-import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Interest from "./Interest.ts"
 import * as Client from "./internal/client/client.ts"
-import type { Options as JoinOptions, Pull } from "./internal/client/consumer.ts"
+import type { Options as JoinOptions } from "./internal/client/consumer.ts"
 import {
   consumerSettings,
   discoverySettings,
@@ -209,10 +207,6 @@ export const make = (options?: Options): Effect.Effect<Service, never, Socket.So
     }
   })
 
-/** A consumer is its own pull. Its interest admits only events of the type `A`. */
-const pullOf = <A extends MeshEvent>(pull: Pull) =>
-  pull as Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.MeshError | Cause.Done>
-
 /** Makes streams that are consumers of the client while they run. */
 const streamOf =
   (join: Client.Client["join"], leave: Client.Client["leave"]) =>
@@ -222,16 +216,19 @@ const streamOf =
     route: Pick<JoinOptions, "discovery" | "interest" | "untargeted">
   ): Stream.Stream<A, MeshError.MeshError> => {
     const joinOptions = { ...consumerSettings(name, options), ...route }
-    return Pushdown.source(({ isWanted }) =>
-      Stream.fromChannel(
-        Channel.fromTransform((_, scope) =>
-          Effect.acquireRelease(
-            Effect.flatMap(Drain.Current, (drain) => join({ ...joinOptions, isWanted, drain })),
-            leave
-          ).pipe(Effect.map(pullOf<A>), Scope.provide(scope))
+    return Pushdown.source(
+      ({ isWanted }) =>
+        Stream.fromChannel(
+          Channel.fromTransform((_, scope) =>
+            // A consumer is its own pull.
+            Effect.acquireRelease(
+              Effect.flatMap(Drain.Current, (drain) => join({ ...joinOptions, isWanted, drain })),
+              leave
+            ).pipe(Scope.provide(scope))
+          )
         )
-      )
-    )
+      // Its interest admits only events of the type `A`.
+    ) as Stream.Stream<A, MeshError.MeshError>
   }
 
 /**

@@ -194,10 +194,13 @@ const connectionLoop = (
         return SubscriptionRef.update(status, (current) => ({ ...current, ...states }))
       }
     })
-    const feed =
-      repair === undefined ? connection : yield* repair.attach(connection.pull, yield* Effect.scope, consumers.reported)
-    consumers.repaired("inform" in feed ? feed.inform : undefined)
-    return yield* Effect.forever(Effect.flatMap(feed.pull, routed), { disableYield: true })
+    let pull: Effect.Effect<NonEmptyReadonlyArray<Consumers.Element>, MeshError.MeshError> = connection.pull
+    if (repair !== undefined) {
+      const repaired = yield* repair.attach(connection.pull, yield* Effect.scope, consumers.reported)
+      consumers.repaired(repaired.inform)
+      pull = repaired.pull
+    }
+    return yield* Effect.forever(Effect.flatMap(pull, routed), { disableYield: true })
   }).pipe(
     Effect.scoped,
     Effect.ensuring(

@@ -63,7 +63,7 @@ export interface Shared {
  */
 export class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
   // In this order, so that the members that a wake reads are adjacent in memory.
-  /** Set once no more events will be offered. */
+  /** Set once no more events will be offered, also when the consumer has left. */
   ended: End | undefined = undefined
   readonly isWanted: Options["isWanted"]
   /** Whether it has received events of the current batch and was not woken for them. */
@@ -73,8 +73,6 @@ export class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
   protected readonly shared: Shared
   /** Resumes the router that waits for room in this queue. */
   room: Resume | undefined = undefined
-  /** When the router began to wait for this consumer. `Infinity` after the warning about that. */
-  blockedSince: number | undefined = undefined
   /** How many events were lost. */
   lost = 0
   /** How many lost events the metrics have counted. */
@@ -160,17 +158,12 @@ export class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
 
   /** Resumes a waiting pull. */
   wake(): void {
-    // The fiber runs synchronously, so it takes exactly what is queued now.
-    this.stopWaiting()?.(this)
-  }
-
-  /** Removes this consumer from the count of those that wait. Returns the function that resumes its pull, if it waited. */
-  stopWaiting(): Consumer["resume"] {
     const { resume } = this
-    if (resume === undefined) return undefined
+    if (resume === undefined) return
     this.resume = undefined
     this.shared.waiting--
-    return resume
+    // The fiber runs synchronously, so it takes exactly what is queued now.
+    resume(this)
   }
 }
 

@@ -23,6 +23,7 @@
  *    source is disconnected receives its `Disconnected`, and the next mark of the source.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as MeshError from "../../MeshError.ts"
@@ -94,10 +95,12 @@ const readAhead = 64
 
 const isBehind = ({ options, size }: Consumer.Consumer): boolean => size >= readAhead && options.overflow === "suspend"
 
-/** An event for one consumer. */
+/** An event that found no room in the queue of its consumer. */
 interface Delivery {
   readonly consumer: Consumer.Consumer
   readonly event: MeshEvent
+  /** When the client warns about it. `Infinity` afterwards. */
+  warnAt: number
 }
 
 export const make = (options: Options): Consumers => {
@@ -201,8 +204,6 @@ export const make = (options: Options): Consumers => {
     return behind
   }
 
-  const isPresent = (consumer: Consumer.Consumer): boolean => consumer.ended === undefined && consumers.has(consumer)
-
   /** Runs a wait for a consumer. Meanwhile nothing is read, so silence means nothing. */
   const whileNotReading = (wait: Effect.Effect<void>): Effect.Effect<void> => {
     discoveries.stopReading()
@@ -213,7 +214,7 @@ export const make = (options: Options): Consumers => {
   const awaitProgress = (behind: Consumer.Consumer): Effect.Effect<void> =>
     Effect.callback<void>((resume) => {
       // The scheduler can yield before this runs.
-      if (shared.waiting > 0 || !isBehind(behind) || !isPresent(behind)) return resume(Effect.void)
+      if (shared.waiting > 0 || !isBehind(behind) || behind.ended !== undefined) return resume(Effect.void)
       // No separate closure: V8 moves a closure that is stored in an object to old space at once, where it retains what
       // it refers to for many collections. An obsolete `resume`, after an interruption, has no effect.
       behind.room = shared.resume = resume
@@ -222,14 +223,9 @@ export const make = (options: Options): Consumers => {
   /** Waits until at least one of the consumers has room, has ended or has left. */
   const awaitRoom = Effect.callback<void>((resume) => {
     for (const { consumer } of waitingFor) {
-      if (consumer.size < consumer.options.capacity || !isPresent(consumer)) return resume(Effect.void)
+      if (consumer.size < consumer.options.capacity || consumer.ended !== undefined) return resume(Effect.void)
     }
-    for (const { consumer } of waitingFor) {
-      consumer.room = resume
-      if (consumer.blockedSince !== undefined) continue
-      consumer.blockedSince = now()
-      wakeAt(consumer.blockedSince + stallMillis)
-    }
+    for (const { consumer } of waitingFor) consumer.room = resume
   })
 
   /** Offers events that found no room again, until each consumer has received its own, has ended or has left. */
@@ -238,11 +234,7 @@ export const make = (options: Options): Consumers => {
     return deliveries.length === 0
       ? Effect.void
       : Effect.flatMap(whileNotReading(awaitRoom), () => {
-          const still = deliveries.filter(({ consumer, event }) => {
-            if (isPresent(consumer) && !offer(consumer, event)) return true
-            consumer.blockedSince = undefined
-            return false
-          })
+          const still = deliveries.filter(({ consumer, event }) => !offer(consumer, event))
           // Includes consumers that have just received the event: a blocked consumer may depend on them.
           wakeAll()
           return offerAgain(still)
@@ -252,14 +244,13 @@ export const make = (options: Options): Consumers => {
   /** Logs a warning that names the consumers that have blocked the others for too long, once for each stall. */
   const warnOfStalls: Sweep = (time) => {
     const names: Array<string> = []
-    for (const { consumer } of waitingFor) {
-      const due = (consumer.blockedSince ?? Infinity) + stallMillis
-      if (due > time) {
-        wakeAt(due)
+    for (const delivery of waitingFor) {
+      if (delivery.warnAt > time) {
+        wakeAt(delivery.warnAt)
       } else {
-        consumer.blockedSince = Infinity
+        delivery.warnAt = Infinity
         // A single consumer blocks only itself.
-        if (consumers.size > 1) names.push(consumer.options.name)
+        if (consumers.size > 1) names.push(delivery.consumer.options.name)
       }
     }
     if (names.length === 0) return
@@ -271,7 +262,10 @@ export const make = (options: Options): Consumers => {
   }
 
   const deliver = (consumer: Consumer.Consumer, event: MeshEvent): void => {
-    if (!offer(consumer, event)) blocked.push({ consumer, event })
+    if (offer(consumer, event)) return
+    const warnAt = now() + stallMillis
+    wakeAt(warnAt)
+    blocked.push({ consumer, event, warnAt })
   }
 
   // Not a closure for each event.
@@ -328,7 +322,7 @@ export const make = (options: Options): Consumers => {
   const offerElement = (element: Exclude<Element, TaskOutput>): void => {
     switch (element._tag) {
       case "Confirmed":
-        return openLate(openings.confirmed(element.key))
+        return openLate(openings.opened(element.key))
       case "Connected":
         if (!relayed.has(element)) {
           isLive = true
@@ -348,7 +342,7 @@ export const make = (options: Options): Consumers => {
         const isReplay = reason === "Started" || reason === "Reconnected"
         if (!isReplay && reason !== "Subscribed") break
         if (isReplay) offerReplayMark(element)
-        if (element.unconfirmed !== undefined) openLate(openings.overdue())
+        if (element.unconfirmed !== undefined) openLate(openings.opened(undefined))
         return isReplay ? undefined : offerMark(element, openings.passesMark)
       }
     }
@@ -426,8 +420,7 @@ export const make = (options: Options): Consumers => {
       demand.release(interest)
       discoveries.leave(consumer)
       openings.leave(consumer)
-      consumer.stopWaiting()
-      consumer.signalRoom()
+      consumer.end(Cause.done())
     },
     route,
     // Output of a task without a key has no consumer: a consumer that joins before it is routed requests the key, and its
@@ -438,7 +431,6 @@ export const make = (options: Options): Consumers => {
     replayed: () => openings.replayed(consumers),
     disconnected() {
       disconnected()
-      for (const { consumer } of waitingFor) consumer.blockedSince = undefined
       waitingFor = []
     },
     removeAll() {

@@ -76,8 +76,6 @@ interface Discovery extends DiscoverySettings {
   readonly tasks: Map<TaskId, Followed>
 }
 
-const none: ReadonlyArray<never> = []
-
 export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): Discoveries<C> => {
   const discoveries = new Map<C, Discovery>()
   const known = Known.make()
@@ -185,7 +183,7 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
       const isGone = update._tag === "Restated" && update.gone === true
       const task = known.observe(update, ++seen)
       if (isGone) known.remove(taskId)
-      let found: Array<C> | undefined
+      const found: Array<C> = []
       for (const [consumer, discovery] of discoveries) {
         const followed = touch(discovery, taskId)
         if (isGone || (task !== undefined && hasEnded(discovery, task.status))) {
@@ -198,11 +196,11 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
             followed.endsAt = Infinity
           } else {
             follow(consumer, discovery, taskId, task, Infinity)
-            ;(found ??= []).push(consumer)
+            found.push(consumer)
           }
         }
       }
-      return found ?? none
+      return found
     },
     report(taskId, status) {
       let isLive = discoveries.size === 0

@@ -84,10 +84,10 @@ export const make = <R>({ idleMillis, loop, now, onEnd, onStopping, wakeAt }: Op
   }
 
   const oneLoop = Effect.suspend(() => {
+    requested.closeUnsafe()
     // The request may have been released before this fiber runs.
     if (!isOpen || holders === 0) return Effect.void
     state = "Running"
-    requested.closeUnsafe()
     stopping.closeUnsafe()
     return Effect.raceFirst(loop, stopping.await).pipe(
       Effect.exit,
@@ -108,7 +108,6 @@ export const make = <R>({ idleMillis, loop, now, onEnd, onStopping, wakeAt }: Op
       holders--
       if (holders > 0) return
       if (state === "Running") wakeAt((stopAt = now() + idleMillis))
-      else if (isOpen) requested.closeUnsafe()
     },
     start,
     close() {

@@ -33,10 +33,11 @@ export interface Openings<C> {
   readonly retained: (key: Key) => void
   /** All updates are about to be released. These keys are requested before that, so their updates stay complete. */
   readonly covered: (keys: Iterable<Key>) => void
-  /** A confirmation was routed. Returns the late consumers whose stretch opens here, with the numbers of their unconfirmed keys. */
-  readonly confirmed: (key: Key) => Iterable<readonly [C, number]>
-  /** Keys were reported as overdue. Returns the same. */
-  readonly overdue: () => Iterable<readonly [C, number]>
+  /**
+   * The confirmation of a key was routed; `undefined` if keys were reported as overdue. Returns the late consumers whose
+   * stretch opens here, with the numbers of their unconfirmed keys.
+   */
+  readonly opened: (key: Key | undefined) => Iterable<readonly [C, number]>
   /** Whether the replay mark of this connection is for a consumer. Returns `true` at most once for each consumer. */
   readonly takeReplay: (consumer: C) => boolean
   /** Whether the mark of a key that was just confirmed, or reported as overdue, is for a consumer. */
@@ -112,20 +113,16 @@ export const make = <C>({ all }: Subscriptions, router: Pick<Router<C>, "visitKe
     covered(keys) {
       if (isRouted(all)) for (const key of keys) key.continuedIn = connection
     },
-    confirmed(key) {
-      wasCovered = isContinued(key)
-      key.continuedIn = 0
-      key.routedIn = connection
+    opened(key) {
       opened.clear()
+      wasCovered = key !== undefined && isContinued(key)
+      if (key !== undefined) {
+        key.continuedIn = 0
+        key.routedIn = connection
+      }
       // The confirmation of all updates also confirms those of single tasks.
-      if (key === all) for (const consumer of late.keys()) open(consumer)
+      if (key === undefined || key === all) late.forEach((_, consumer) => open(consumer))
       else if (late.size > 0) router.visitKey(key.kind, key.taskId, open)
-      return opened
-    },
-    overdue() {
-      wasCovered = false
-      opened.clear()
-      for (const consumer of late.keys()) open(consumer)
       return opened
     },
     takeReplay: (consumer) => inReplay.delete(consumer),

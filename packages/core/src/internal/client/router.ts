@@ -49,18 +49,18 @@ export const make = <C extends object>(): Router<C> => {
     else visit(present)
   }
 
-  return {
-    add(consumer, interest) {
+  /** Makes a function that changes the entries of each key of an interest. */
+  const forKeys =
+    (change: typeof put) =>
+    (consumer: C, interest: Interest): void => {
       // A consumer of all updates is not in the table of single tasks, so it receives each update once.
-      if (interest.all) put(updates, undefined, consumer)
-      else for (const taskId of interest.updates) put(updates, taskId, consumer)
-      for (const taskId of interest.output) put(output, taskId, consumer)
-    },
-    remove(consumer, interest) {
-      if (interest.all) take(updates, undefined, consumer)
-      else for (const taskId of interest.updates) take(updates, taskId, consumer)
-      for (const taskId of interest.output) take(output, taskId, consumer)
-    },
+      for (const taskId of interest.all ? [undefined] : interest.updates) change(updates, taskId, consumer)
+      for (const taskId of interest.output) change(output, taskId, consumer)
+    }
+
+  return {
+    add: forKeys(put),
+    remove: forKeys(take),
     updateTasks: () => Array.from(updates.keys()).filter(Predicate.isNotUndefined),
     visitKey: (kind, taskId, visit) => visitTask(kind === "output" ? output : updates, taskId, visit),
     visitUpdate(taskId, visit) {

@@ -138,8 +138,8 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   // Each in the order of the queue.
   /** The newest update of each task. */
   const latest = new Map<unknown, Slot<A>>()
-  /** The other updates. */
-  const superseded = new Set<Slot<A>>()
+  /** The other updates, which are merged into newer ones. */
+  const superseded = new Map<unknown, Slot<A>>()
   /** The events that may be shed, by rank. */
   const queued: ReadonlyArray<Map<unknown, Slot<A>>> = [new Map(), new Map(), latest, new Map()].slice(0, keptRank)
 
@@ -154,28 +154,18 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     return slot
   }
 
-  /** Removes an event and leaves a mark in its place. */
+  /** Removes an event, which is merged into its newer update if there is one, and leaves a mark in its place. */
   const drop = (slot: Slot<A>): void => {
-    if (slot.event === undefined) return
-    slot.dropped = lossOf(slot.event)
+    const { event, newer } = slot
+    if (event === undefined) return
+    if (newer !== undefined && isUpdate(event) && isUpdate(newer.event)) newer.event = mergeUpdates(event, newer.event)
+    slot.dropped = lossOf(event)
     self.lost += slot.dropped
     slot.event = undefined
     self.size--
   }
 
-  const conflateOldest = (): boolean => {
-    for (const slot of superseded) {
-      const { event, newer } = slot
-      if (newer !== undefined && isUpdate(event) && isUpdate(newer.event))
-        newer.event = mergeUpdates(event, newer.event)
-      superseded.delete(slot)
-      drop(slot)
-      return true
-    }
-    return false
-  }
-
-  const shedOldest = (candidates: Map<unknown, Slot<A>>): boolean => {
+  const dropOldest = (candidates: Map<unknown, Slot<A>>): boolean => {
     for (const [key, slot] of candidates) {
       candidates.delete(key)
       drop(slot)
@@ -186,7 +176,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
 
   /** Makes room for an event. It displaces only events of its own rank or a lower one. */
   const makeRoom = (rank: number): boolean =>
-    self.size < capacity || conflateOldest() || queued.slice(0, rank + 1).some(shedOldest)
+    self.size < capacity || [superseded, ...queued.slice(0, rank + 1)].some(dropOldest)
 
   /** Queues an update, and returns whether another update of its task is queued. */
   const appendUpdate = (event: Extract<A, TaskUpdated>): boolean => {
@@ -194,7 +184,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     const known = latest.get(event.taskId)
     if (isUpdate(known?.event) && isLate(known.event, event)) {
       slot.newer = known
-      superseded.add(slot)
+      superseded.set(slot, slot)
       return true
     }
     // Deleting first keeps the map in the order of the queue.
@@ -202,7 +192,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
     latest.set(event.taskId, slot)
     if (known === undefined) return false
     known.newer = slot
-    superseded.add(known)
+    superseded.set(known, known)
     return true
   }
 
@@ -219,7 +209,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
         if (rank >= keptRank && shed !== "newest") return false
         drop(append(event))
       } else if (isConflated) {
-        if (appendUpdate(event) && (self.size > capacity || conflate === "always")) conflateOldest()
+        if (appendUpdate(event) && (self.size > capacity || conflate === "always")) dropOldest(superseded)
       } else {
         const slot = append(event)
         queued[rank]?.set(slot, slot)

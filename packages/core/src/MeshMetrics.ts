@@ -155,7 +155,7 @@ export const bytesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.counte
 
 /**
  * `makima.frames.undecodable`: frames that could not be decoded. Unit: frames.
- * Recorded once for each batch.
+ * Recorded for each of them.
  *
  * @category traffic
  * @since 0.1.0
@@ -302,12 +302,12 @@ export const recordEvents = (kind: Data["_tag"], count: number, context: Context
 }
 
 /**
- * Records one or several gaps with the same reason.
+ * Records a gap.
  *
  * @internal
  */
-export const recordGap = (reason: GapReason, context: Context.Context<never>, count = 1): void =>
-  Metric.withAttributes(gaps, { reason }).updateUnsafe(count, context)
+export const recordGap = (reason: GapReason, context: Context.Context<never>): void =>
+  Metric.withAttributes(gaps, { reason }).updateUnsafe(1, context)
 
 /**
  * Records the number of subscriptions.

@@ -149,7 +149,7 @@ export const classify = (reason: ConnectionReason, context: ClassifyContext): Ve
 const isPermanent = (reason: ConnectionReason, wasOnline: boolean): boolean => {
   switch (reason._tag) {
     case "HandshakeRejected":
-      return finalStatuses.has(reason.status) || (reason.status === 404 && !wasOnline)
+      return finalStatuses.includes(reason.status) || (reason.status === 404 && !wasOnline)
     case "ConnectionClosed":
       return isFinalClose(reason.code)
     case "TlsFailed":
@@ -161,11 +161,11 @@ const isPermanent = (reason: ConnectionReason, wasOnline: boolean): boolean => {
   }
 }
 
-const finalStatuses: ReadonlySet<number> = new Set([301, 308, 401, 403, 426, 505])
+const finalStatuses: ReadonlyArray<number> = [301, 308, 401, 403, 426, 505]
 
 // 3000 and 3003 are registered with IANA as "Unauthorized" and "Forbidden".
 const isFinalClose = (code: number): boolean =>
-  code === 1008 || code === 3000 || code === 3003 || (code >= 4400 && code <= 4499 && code !== 4408 && code !== 4429)
+  [1008, 3000, 3003].includes(code) || (code >= 4400 && code <= 4499 && code !== 4408 && code !== 4429)
 
 /**
  * Returns `true` if the server refused the key and the next attempt may use another

@@ -196,8 +196,8 @@ const mutants: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: connection,
-        from: "      yield* Scope.close(scope, Exit.void)\n      yield* closing.await\n",
-        to: "      yield* closing.await\n"
+        from: "    yield* Scope.close(scope, Exit.void)\n    yield* closing.await\n",
+        to: "    yield* closing.await\n"
       }
     ],
     seen: { meshStream: { from: 6, by: /./ }, meshClient: { from: 6, by: /./ } }

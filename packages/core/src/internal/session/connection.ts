@@ -37,7 +37,6 @@ import { resync } from "../resync.ts"
 import { monotonicMillis } from "../time.ts"
 import * as Backoff from "./backoff.ts"
 import type { Extension } from "./extension.ts"
-import { halvePace } from "./options.ts"
 import * as Session from "./session.ts"
 import type { Snapshot } from "./subscriptions.ts"
 
@@ -83,9 +82,6 @@ export const reconnectFloor = 1000
 
 /** The number of consecutive failures after which a warning is logged. */
 const warnAfter = 3
-
-/** A rate-limit close within this time after the last request slows down the next connection, in milliseconds. */
-const paceWindow = 1000
 
 type Batch<Extra> = NonEmptyReadonlyArray<MeshEvent | Extra>
 
@@ -218,7 +214,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
       scope,
       pull: session.pull.pipe(
         Effect.flatMap((batch) => (hasChanges() ? Effect.as(publish(epoch), batch) : Effect.succeed(batch))),
-        Effect.catch((end) => onSessionEnd(session, scope, openedAt, end))
+        Effect.catch((end) => Effect.uninterruptible(onSessionEnd(session, scope, openedAt, end)))
       )
     }
     yield* Effect.makeSpanScoped("makima.session", { kind: "client", attributes: { "makima.epoch": epoch } }).pipe(
@@ -234,29 +230,24 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
     return [{ _tag: "Connected", epoch, at: clock.currentTimeMillisUnsafe() }] as const
   })
 
-  const onSessionEnd = Effect.fnUntraced(
-    function* (
-      session: Session.Session<MeshEvent | Extra>,
-      scope: Scope.Closeable,
-      openedAt: number,
-      end: MeshError.ConnectionReason
-    ) {
-      yield* Scope.close(scope, Exit.void)
-      yield* closing.await
-      const at = now()
-      const requests = session.requests()
-      incompleteSince ??= at
-      if (session.received() > 0) yield* backoff.received(at - openedAt)
-      yield* publish(epoch)
-      const reason = isRequested ? new MeshError.ReconnectRequested() : end
-      // Whether the server closed it because of the requests that were just sent.
-      const slower =
-        isRateLimit(reason) && at - requests.lastAt <= paceWindow ? halvePace(settings.pace, requests.sent) : undefined
-      if (slower !== undefined) settings = { ...settings, pace: slower }
-      return yield* onEnd(reason, true, slower !== undefined)
-    },
-    (effect) => Effect.uninterruptible(effect)
-  )
+  const onSessionEnd = Effect.fnUntraced(function* (
+    session: Session.Session<MeshEvent | Extra>,
+    scope: Scope.Closeable,
+    openedAt: number,
+    end: MeshError.ConnectionReason
+  ) {
+    yield* Scope.close(scope, Exit.void)
+    yield* closing.await
+    const at = now()
+    incompleteSince ??= at
+    if (session.received() > 0) yield* backoff.received(at - openedAt)
+    yield* publish(epoch)
+    const reason = isRequested ? new MeshError.ReconnectRequested() : end
+    // Whether the server closed it because of the requests that were just sent.
+    const pace = isRateLimit(reason) ? session.slowerPace() : undefined
+    if (pace !== undefined) settings = { ...settings, pace }
+    return yield* onEnd(reason, true, pace !== undefined)
+  })
 
   const dial: Effect.Effect<Batch<Extra>, MeshError.MeshError> = Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
@@ -303,4 +294,4 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
 
 /** Whether a close code means that the client sent too many requests. */
 const isRateLimit = (reason: MeshError.ConnectionReason): boolean =>
-  reason._tag === "ConnectionClosed" && (reason.code === 1008 || reason.code === 4429)
+  reason._tag === "ConnectionClosed" && [1008, 4429].includes(reason.code)

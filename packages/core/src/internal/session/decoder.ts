@@ -46,6 +46,8 @@ export const make = <Bad, Extra, Mark>(
   /** Counts a frame that cannot be decoded, and appends the element for its place, unless it ends the connection at once. */
   const onBad = (error: DecodeError, out: Array<Data | Bad | Extra | Mark>): void => {
     bad++
+    MeshMetrics.decodeFailures.updateUnsafe(1, context)
+    MeshMetrics.recordGap("BadFrame", context)
     consecutiveBad = lastBad === frameCount - 1 ? consecutiveBad + 1 : 1
     lastBad = frameCount
     if (settings.failOnBadFrame) {
@@ -60,7 +62,6 @@ export const make = <Bad, Extra, Mark>(
 
   const decode = (frames: NonEmptyReadonlyArray<string | Uint8Array>): Array<Data | Bad | Extra | Mark> => {
     const out: Array<Data | Bad | Extra | Mark> = []
-    const badBefore = bad
     let bytes = 0
     let updates = 0
     let outputs = 0
@@ -104,10 +105,6 @@ export const make = <Bad, Extra, Mark>(
     MeshMetrics.bytesReceived.updateUnsafe(bytes, context)
     MeshMetrics.recordEvents("TaskUpdated", updates, context)
     MeshMetrics.recordEvents("TaskOutput", outputs, context)
-    if (bad > badBefore) {
-      MeshMetrics.decodeFailures.updateUnsafe(bad - badBefore, context)
-      MeshMetrics.recordGap("BadFrame", context, bad - badBefore)
-    }
     return out
   }
 

@@ -25,13 +25,11 @@ export const make = ({ burst, requestsPerSecond }: PaceSettings = unlimited, sta
     filledAt = now
   }
 
-  // Because of rounding, a sum can be slightly below a whole number.
-  const whole = (): number => Math.floor(tokens + 1e-6)
-
   return {
     available(now) {
       fill(now)
-      return whole()
+      // Because of rounding, a sum can be slightly below a whole number.
+      return Math.floor(tokens + 1e-6)
     },
     spend(count) {
       tokens -= count

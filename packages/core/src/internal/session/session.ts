@@ -31,7 +31,7 @@ import { monotonicMillis } from "../time.ts"
 import * as Decoder from "./decoder.ts"
 import type { Extension } from "./extension.ts"
 import * as Handoff from "./handoff.ts"
-import type { Settings } from "./options.ts"
+import { halvePace, type PaceSettings, type Settings } from "./options.ts"
 import * as Pacer from "./pacer.ts"
 import * as ReadingClock from "./readingClock.ts"
 import type { Key, Subscriptions } from "./subscriptions.ts"
@@ -61,8 +61,8 @@ export interface Session<A> {
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<A>, MeshError.ConnectionReason>
   /** The number of received messages, including acknowledgements. */
   readonly received: () => number
-  /** The number of sent requests, and the time of the last one in monotonic milliseconds. */
-  readonly requests: () => { readonly sent: number; readonly lastAt: number }
+  /** A slower pace, if enough requests were sent recently to be the cause of a rate-limit close. */
+  readonly slowerPace: () => PaceSettings | undefined
 }
 
 /** Dials and sends the interest. Fails if the connection cannot be made. */
@@ -198,7 +198,7 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
       return handoff.pull
     }),
     received: decoder.received,
-    requests: requester.requests
+    slowerPace: requester.slowerPace
   }
 })
 
@@ -207,6 +207,9 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
  * in which the session is not pulled does not count.
  */
 const restTimeout = 1000
+
+/** A rate-limit close within this time after the last request slows down the next connection, in milliseconds. */
+const paceWindow = 1000
 
 /** Sends the requests of the table, at the pace of the settings, and expires unacknowledged ones. */
 const makeRequester = (
@@ -281,6 +284,6 @@ const makeRequester = (
       return write
     }),
     run,
-    requests: () => ({ sent, lastAt })
+    slowerPace: () => (now() - lastAt <= paceWindow ? halvePace(settings.pace, sent) : undefined)
   }
 }

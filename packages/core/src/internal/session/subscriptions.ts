@@ -150,6 +150,12 @@ export interface Subscriptions {
   onSettled: () => void
 }
 
+/** The oldest request that waits for an acknowledgement. */
+const find = (requests: Iterable<Request>, acknowledgement: Request["acknowledgement"]): Request | undefined => {
+  for (const request of requests) if (request.acknowledgement === acknowledgement) return request
+  return undefined
+}
+
 /** The most keys that are kept without a subscription because an acknowledgement may still arrive. */
 const maxForgotten = 10_000
 
@@ -165,7 +171,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
   // map wait for the same time, so each map is in the order in which its keys are due.
   const timers = [waiting]
   // All requests without their acknowledgement, oldest first, by the acknowledgement's type.
-  let unanswered: { [Tag in Acknowledgement["_tag"]]?: Set<Request> } = {}
+  const unanswered = new Set<Request>()
   // Keys that are kept because of their unanswered requests only.
   const forgotten = new Set<Key>()
 
@@ -205,7 +211,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
   }
 
   const remove = (key: Key): void => {
-    for (const request of key.unanswered) unanswered[request.acknowledgement]?.delete(request)
+    for (const request of key.unanswered) unanswered.delete(request)
     forgotten.delete(key)
     mapOf(key.kind).delete(key.taskId)
   }
@@ -274,7 +280,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     reset() {
       revision++
       waiting.clear()
-      unanswered = {}
+      unanswered.clear()
       for (const key of known()) {
         stopRepeating(key)
         key.requested = key.confirmed = false
@@ -304,7 +310,7 @@ export const make = (ackTimeout = 5000): Subscriptions => {
           const [type, acknowledgement] = words[key.kind][subscribes ? 1 : 0]
           const request: Request = { key, acknowledgement }
           key.unanswered.push(request)
-          ;(unanswered[acknowledgement] ??= new Set()).add(request)
+          unanswered.add(request)
           waiting.set(key, now + ackTimeout)
           revision++
           // Only the key of all updates has no task id.
@@ -316,15 +322,13 @@ export const make = (ackTimeout = 5000): Subscriptions => {
     acknowledge({ _tag, taskId }) {
       const request =
         taskId === undefined
-          ? unanswered[_tag]?.values().next().value
-          : (_tag.startsWith("Output") ? output : updates)
-              .get(taskId)
-              ?.unanswered.find(({ acknowledgement }) => acknowledgement === _tag)
+          ? find(unanswered, _tag)
+          : find((_tag.startsWith("Output") ? output : updates).get(taskId)?.unanswered ?? [], _tag)
       if (request === undefined) return undefined
       const { key } = request
       const index = key.unanswered.indexOf(request)
       key.unanswered.splice(index, 1)
-      unanswered[_tag]?.delete(request)
+      unanswered.delete(request)
       if (index === key.unanswered.length) waiting.delete(key)
       revision++
       let confirmation: Confirmation | undefined

@@ -21,8 +21,9 @@ export const decode = (parsed: Parsed, size: number): Message | DecodeError => {
   if (!isString(type)) return memberError(typeMember, type, size)
   const definition = serverMessages.get(type)
   if (definition === undefined) return decodeUnknown(parsed, size)
-  const message: Record<string, Schema.Json> = { ...definition.initial }
-  for (const member of definition.members) {
+  const [initial, ...members] = definition
+  const message: Record<string, Schema.Json> = { ...initial }
+  for (const member of members) {
     const { isRequired, isValid, name } = member
     let value = object[name]
     // `null` and missing mean the same.

@@ -24,15 +24,14 @@ const utf8 = new TextDecoder("utf-8", { fatal: true })
 export const parse = (frame: Frame): Parsed | DecodeError => {
   // What is wrong if the next step fails.
   let problem: DecodeError["problem"] = "InvalidUtf8"
-  let expected = "bytes that are UTF-8"
   try {
     const json = typeof frame === "string" ? frame.replace(/^\ufeff/, "") : utf8.decode(frame)
-    expected = "one JSON object"
     problem = "InvalidJson"
     const object: unknown = JSON.parse(json)
     problem = "NotAnObject"
     // The values of a parsed object are JSON.
     if (Predicate.isObject(object)) return { object: object as JsonObject, json }
   } catch {}
+  const expected = problem === "InvalidUtf8" ? "bytes that are UTF-8" : "one JSON object"
   return new DecodeError({ problem, path: [], expected, size: frame.length })
 }

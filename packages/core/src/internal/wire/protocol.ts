@@ -71,14 +71,8 @@ export const outputMembers: ReadonlyArray<Member> = [
   boolean("isPartial")
 ]
 
-/** What a message consists of. */
-export interface Definition {
-  /** Its tag, and the members that have a default. */
-  readonly initial: Partial<Message>
-  readonly members: ReadonlyArray<Member>
-}
-
-const define = (initial: Partial<Message>, ...members: ReadonlyArray<Member>): Definition => ({ initial, members })
+/** What a message consists of: its tag with the members that have a default, and the members of its frame. */
+export type Definition = readonly [initial: Partial<Message>, ...members: ReadonlyArray<Member>]
 
 /** The member of every message that says which message it is. */
 export const typeMember = string("type", true)
@@ -86,22 +80,22 @@ const taskId = id("taskId", true)
 const acknowledged = id("taskId")
 
 /** The messages of the protocol, by their `type`. */
-export const serverMessages: ReadonlyMap<string, Definition> = new Map([
-  ["taskUpdated", define({ _tag: "TaskUpdated" }, taskId, ...updateMembers)],
+export const serverMessages: ReadonlyMap<string, Definition> = new Map<string, Definition>([
+  ["taskUpdated", [{ _tag: "TaskUpdated" }, taskId, ...updateMembers]],
   [
     "taskOutput",
-    define({ _tag: "TaskOutput" }, taskId, string("messageType", true), string("content", true), ...outputMembers)
+    [{ _tag: "TaskOutput" }, taskId, string("messageType", true), string("content", true), ...outputMembers]
   ],
-  ["error", define({ _tag: "ServerError", code: "ERROR", message: "" }, string("code"), string("message"))],
-  ["subscribedAll", define({ _tag: "SubscribedAll" })],
-  ["unsubscribedAll", define({ _tag: "UnsubscribedAll" })],
-  ["subscribed", define({ _tag: "Subscribed" }, acknowledged)],
-  ["unsubscribed", define({ _tag: "Unsubscribed" }, acknowledged)],
-  ["outputSubscribed", define({ _tag: "OutputSubscribed" }, acknowledged)],
-  ["outputUnsubscribed", define({ _tag: "OutputUnsubscribed" }, acknowledged)]
+  ["error", [{ _tag: "ServerError", code: "ERROR", message: "" }, string("code"), string("message")]],
+  ["subscribedAll", [{ _tag: "SubscribedAll" }]],
+  ["unsubscribedAll", [{ _tag: "UnsubscribedAll" }]],
+  ["subscribed", [{ _tag: "Subscribed" }, acknowledged]],
+  ["unsubscribed", [{ _tag: "Unsubscribed" }, acknowledged]],
+  ["outputSubscribed", [{ _tag: "OutputSubscribed" }, acknowledged]],
+  ["outputUnsubscribed", [{ _tag: "OutputUnsubscribed" }, acknowledged]]
 ])
 
 /** The members of all messages, in both directions. Only these names may appear in errors and logs. */
 export const memberNames: ReadonlySet<string> = new Set(
-  [...serverMessages.values()].flatMap(({ members }) => members.map(({ name }) => name)).concat("type")
+  [...serverMessages.values()].flatMap(([, ...members]) => members.map(({ name }) => name)).concat("type")
 )

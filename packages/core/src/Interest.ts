@@ -33,8 +33,7 @@ export interface Interest {
 
 const none: ReadonlySet<TaskId> = new Set()
 
-const toSet = (ids: TaskId | Iterable<TaskId>): ReadonlySet<TaskId> =>
-  Predicate.isString(ids) ? new Set([ids]) : new Set(ids)
+const toSet = (ids: TaskId | Iterable<TaskId>): ReadonlySet<TaskId> => new Set(Predicate.isString(ids) ? [ids] : ids)
 
 /**
  * The empty interest.
@@ -50,7 +49,7 @@ export const empty: Interest = { all: false, updates: none, output: none }
  * @category constructors
  * @since 0.1.0
  */
-export const all: Interest = { all: true, updates: none, output: none }
+export const all: Interest = { ...empty, all: true }
 
 /**
  * The updates of one task, or of several.
@@ -68,11 +67,7 @@ export const all: Interest = { all: true, updates: none, output: none }
  * @category constructors
  * @since 0.1.0
  */
-export const updates = (ids: TaskId | Iterable<TaskId>): Interest => ({
-  all: false,
-  updates: toSet(ids),
-  output: none
-})
+export const updates = (ids: TaskId | Iterable<TaskId>): Interest => ({ ...empty, updates: toSet(ids) })
 
 /**
  * The agent's output of one task, or of several.
@@ -90,11 +85,7 @@ export const updates = (ids: TaskId | Iterable<TaskId>): Interest => ({
  * @category constructors
  * @since 0.1.0
  */
-export const output = (ids: TaskId | Iterable<TaskId>): Interest => ({
-  all: false,
-  updates: none,
-  output: toSet(ids)
-})
+export const output = (ids: TaskId | Iterable<TaskId>): Interest => ({ ...empty, output: toSet(ids) })
 
 /**
  * The updates and the output of one task, or of several.

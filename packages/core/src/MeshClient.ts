@@ -185,25 +185,21 @@ export const make = (options?: Options): Effect.Effect<Service, never, Socket.So
     return {
       ...client,
       events: ({ all, output, updates } = Interest.all, consumerOptions) =>
-        consume<MeshEvent>("events", consumerOptions, {
+        consume<MeshEvent>(
+          "events",
+          consumerOptions,
           // A copy, because the released keys must be the retained ones even if the caller changes the sets.
-          interest: { all, updates: new Set(updates), output: new Set(output) },
-          untargeted: true
-        }),
+          { all, updates: new Set(updates), output: new Set(output) },
+          { untargeted: true }
+        ),
       updates: (taskId, consumerOptions) =>
         taskId === undefined
-          ? consume("updates", consumerOptions, { interest: Interest.all })
-          : consume(`updates of ${taskId}`, consumerOptions, { interest: Interest.updates(taskId) }),
-      output: (taskId, consumerOptions) =>
-        consume(`output of ${taskId}`, consumerOptions, { interest: Interest.output(taskId) }),
-      task: (taskId, consumerOptions) =>
-        consume(`task ${taskId}`, consumerOptions, { interest: Interest.task(taskId) }),
-      everything: (everythingOptions) =>
-        consume("everything", everythingOptions, {
-          interest: Interest.all,
-          untargeted: true,
-          discovery: discoverySettings(everythingOptions)
-        })
+          ? consume("updates", consumerOptions, Interest.all)
+          : consume(`updates of ${taskId}`, consumerOptions, Interest.updates(taskId)),
+      output: (taskId, consumerOptions) => consume(`output of ${taskId}`, consumerOptions, Interest.output(taskId)),
+      task: (taskId, consumerOptions) => consume(`task ${taskId}`, consumerOptions, Interest.task(taskId)),
+      everything: (options) =>
+        consume("everything", options, Interest.all, { untargeted: true, discovery: discoverySettings(options) })
     }
   })
 
@@ -213,9 +209,10 @@ const streamOf =
   <A extends MeshEvent>(
     name: string,
     options: ConsumerOptions | undefined,
-    route: Pick<JoinOptions, "discovery" | "interest" | "untargeted">
+    interest: Interest.Interest,
+    more?: Pick<JoinOptions, "discovery" | "untargeted">
   ): Stream.Stream<A, MeshError.MeshError> => {
-    const joinOptions = { ...consumerSettings(name, options), ...route }
+    const joinOptions = { ...consumerSettings(name, options), interest, ...more }
     return Pushdown.source(
       ({ isWanted }) =>
         Stream.fromChannel(

@@ -66,7 +66,7 @@ export const make = Effect.fnUntraced(function* (
     wakeAt,
     idleMillis: millis(options.subscriptionIdleTimeToLive, "5 seconds"),
     // With 0, every full queue would log a warning.
-    stallMillis: Math.max(1, millis(options.stallWarning, "5 seconds"))
+    stallMillis: millis(options.stallWarning, "5 seconds", 1)
   })
   const connection = connectionLoop(options, settings, group, consumers, status, state)
   const lifecycle = Lifecycle.make({
@@ -86,12 +86,10 @@ export const make = Effect.fnUntraced(function* (
     lifecycle.stop()
     return Effect.map(Fiber.await(loops), () => consumers.removeAll()(Cause.done()))
   })
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      lifecycle.close()
-      return Effect.andThen(end, SubscriptionRef.set(status, idle))
-    })
-  )
+  yield* Effect.addFinalizer(() => {
+    lifecycle.close()
+    return Effect.andThen(end, SubscriptionRef.set(status, idle))
+  })
   if (options.keepAlive === true) lifecycle.retain()
 
   // Joining and leaving are one synchronous step each, so no other fiber can see a half-joined consumer.
@@ -126,7 +124,7 @@ export const make = Effect.fnUntraced(function* (
       }
       // A consumer that receives only the next `Connected`.
       const consumer = join({
-        ...consumerSettings("awaitOnline", undefined),
+        ...consumerSettings("awaitOnline"),
         interest: Interest.empty,
         isWanted: ({ _tag }) => _tag === "Connected"
       })

@@ -53,7 +53,7 @@ export interface Shared {
   epoch: number
   /** How many consumers wait for events. Reading more frames is only useful for them. */
   waiting: number
-  /** Resumes the router, which waits until a consumer waits for events. */
+  /** Resumes the router, which waits, or has waited, until a consumer waits for events. */
   resume: Resume | undefined
 }
 
@@ -71,7 +71,7 @@ export class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
   /** Resumes the waiting pull. Has no effect on a pull that was interrupted. */
   resume: ((pull: Pull) => void) | undefined = undefined
   protected readonly shared: Shared
-  /** Resumes the router that waits for room in this queue. */
+  /** Resumes the router that waits, or has waited, for room in this queue. */
   room: Resume | undefined = undefined
   /** How many events were lost. */
   lost = 0
@@ -114,7 +114,7 @@ export class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
   end(how: End): void {
     this.ended ??= how
     this.wake()
-    this.signalRoom()
+    this.room?.(Effect.void)
   }
 
   override asEffect(): Pull {
@@ -124,7 +124,7 @@ export class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
         events.push(...this.wantedOf(this.inform()))
         this.inform = undefined
       }
-      this.signalRoom()
+      this.room?.(Effect.void)
       return isNonEmpty(events) ? Effect.succeed(events) : this
     }
     if (this.ended !== undefined) return this.ended
@@ -136,24 +136,14 @@ export class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
       const waits = this.resume !== undefined
       this.resume = resume
       if (waits) return
-      const { shared } = this
-      const go = shared.resume
-      shared.waiting++
-      shared.resume = undefined
-      go?.(Effect.void)
+      this.shared.waiting++
+      this.shared.resume?.(Effect.void)
     })
   }
 
   /** Removes marks that the consumer does not want. */
   protected wantedOf(events: Array<MeshEvent>): Array<MeshEvent> {
     return this.isWanted === undefined ? events : events.filter(this.isWanted)
-  }
-
-  /** Resumes the router that waits for room in this queue. */
-  signalRoom(): void {
-    const { room } = this
-    this.room = undefined
-    room?.(Effect.void)
   }
 
   /** Resumes a waiting pull. */

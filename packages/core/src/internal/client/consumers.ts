@@ -285,9 +285,9 @@ export const make = (options: Options): Consumers => {
     inform(consumer, "JoinedLate", unconfirmed)
   }
 
-  const unconfirmedOf = (consumer: Consumer.Consumer): number => {
+  const unconfirmedOf = (interest: Interest.Interest): number => {
     let unconfirmed = 0
-    for (const key of subscriptions.keys(interestOf(consumer))) if (!openings.isConfirmed(key)) unconfirmed++
+    for (const key of subscriptions.keys(interest)) if (!openings.isConfirmed(key)) unconfirmed++
     return unconfirmed
   }
 
@@ -300,7 +300,7 @@ export const make = (options: Options): Consumers => {
       consumer.isInformed = true
       deliver(
         consumer,
-        mark.unconfirmed === undefined ? mark : resync(mark.epoch, mark.reason, unconfirmedOf(consumer))
+        mark.unconfirmed === undefined ? mark : resync(mark.epoch, mark.reason, unconfirmedOf(interestOf(consumer)))
       )
     }
   }
@@ -364,7 +364,7 @@ export const make = (options: Options): Consumers => {
     if (found.length === 0) return
     const output = Interest.output(update.taskId)
     for (const consumer of found) router.add(consumer, output)
-    for (const key of subscriptions.keys(output)) if (!openings.isConfirmed(key)) return
+    if (unconfirmedOf(output) > 0) return
     const mark = resync(shared.epoch, { _tag: "Subscribed", kind: "output" }, 0, update.taskId)
     for (const consumer of found) deliver(consumer, mark)
   }

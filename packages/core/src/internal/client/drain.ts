@@ -20,7 +20,7 @@ export const add = ({ consumers }: Drain, consumer: Consumer): void => {
 
 /** Ends the stream of each consumer, also of those that are added later. */
 export const start = (drain: Drain): void => {
-  const consumers = Array.from(drain.consumers ?? [])
+  const { consumers = [] } = drain
   drain.consumers = undefined
   for (const consumer of consumers) consumer.end(Cause.done())
 }

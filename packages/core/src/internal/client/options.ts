@@ -44,7 +44,7 @@ export const policies: { readonly [P in Overflow]: Pick<ShedQueue.Options, "conf
   suspend: undefined,
   conflate: { conflate: "whenFull", shed: "partials" },
   shed: { conflate: "whenFull", shed: "anything" },
-  sliding: { conflate: "never", shed: "oldest" },
+  sliding: { conflate: "never", shed: "anything" },
   dropping: { conflate: "never", shed: "newest" },
   fail: undefined
 }
@@ -152,9 +152,9 @@ export interface Options extends MeshSession.Options {
   readonly stallWarning?: Duration.Input | undefined
 }
 
-/** A duration in milliseconds, 0 or more. */
-export const millis = (input: Duration.Input | undefined, byDefault: Duration.Input): number =>
-  Math.max(0, Duration.toMillis(input ?? byDefault))
+/** A duration in milliseconds, at least `min`. */
+export const millis = (input: Duration.Input | undefined, byDefault: Duration.Input, min = 0): number =>
+  Math.max(min, Duration.toMillis(input ?? byDefault))
 
 /** Normalised options of a consumer. */
 export interface ConsumerSettings {
@@ -186,6 +186,6 @@ export const discoverySettings = (options: EverythingOptions = {}): DiscoverySet
         isTerminal: toPredicate(options.terminal ?? TaskStatus.defaultTerminal),
         endedMillis: millis(options.endedTimeToLive, "30 seconds"),
         // With 0, every task would be unsubscribed at each reconnect.
-        staleMillis: Math.max(1, millis(options.staleAfter, "15 minutes")),
+        staleMillis: millis(options.staleAfter, "15 minutes", 1),
         maxTasks: atLeast(1, options.maxTasks ?? defaultMaxTasks)
       }

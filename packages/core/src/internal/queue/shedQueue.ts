@@ -12,7 +12,8 @@
  *    messages, `Restated`), then updates of different tasks, then lifecycle elements, the
  *    oldest first. An event displaces only events of its own rank or a lower one.
  *
- * With `shed: "oldest"` or `"newest"`, it loses the oldest or the arriving event.
+ * With `conflate: "never"`, all events have the same rank, so `shed: "anything"` loses the oldest one. With `shed: "newest"`, it
+ * loses the arriving event.
  *
  * Invariants:
  *
@@ -41,7 +42,7 @@ export interface Options {
   /** Whether updates are conflated as soon as another one of the task arrives, only when there is no room, or never. */
   readonly conflate: "always" | "whenFull" | "never"
   /** What may be dropped when there is no room and nothing to conflate. `oldest` and `newest` make no difference between events. */
-  readonly shed: "nothing" | "partials" | "anything" | "oldest" | "newest"
+  readonly shed: "nothing" | "partials" | "anything" | "newest"
 }
 
 export interface ShedQueue<A extends MeshEvent> {
@@ -132,7 +133,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
   const capacity = atLeast(1, options.capacity)
   const hasRanks = conflate !== "never"
   /** Events of this rank and higher ones are not shed. */
-  const keptRank = { nothing: 0, partials: 1, anything: 4, oldest: 1, newest: 0 }[shed]
+  const keptRank = { nothing: 0, partials: 1, anything: 4, newest: 0 }[shed]
 
   let slots: Array<Slot<A>> = []
   // Each in the order of the queue.
@@ -220,9 +221,7 @@ export const make = <A extends MeshEvent>(options: Options): ShedQueue<A> => {
       const taken = joinMarks(slots).map((slot) => slot.event ?? toResync(slot))
       slots = []
       self.size = 0
-      latest.clear()
-      superseded.clear()
-      for (const each of queued) each.clear()
+      for (const each of [latest, superseded, ...queued]) each.clear()
       return taken
     }
   }

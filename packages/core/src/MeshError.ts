@@ -128,7 +128,7 @@ export class TlsFailed extends TaggedError<TlsFailed>()("TlsFailed", {
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    return `The server's TLS certificate was not accepted (${this.code})`
+    return `The server's certificate was not accepted (${this.code})`
   }
 }
 
@@ -151,7 +151,7 @@ export class CredentialsFailed extends TaggedError<CredentialsFailed>()("Credent
 }) {
   /** What happened, in one line. Does not contain the text of the cause, which may contain the secret. */
   override get message(): string {
-    return `The credentials for the connection could not be read${oneLine(": ", this.detail)}`
+    return `The credentials could not be read${oneLine(": ", this.detail)}`
   }
 }
 
@@ -368,7 +368,7 @@ export class SnapshotFailed extends TaggedError<SnapshotFailed>()("SnapshotFaile
 }) {
   /** What happened, in one line. */
   override get message(): string {
-    return `No snapshot of the tasks could be fetched in ${attempts(this.attempts)}`
+    return `No snapshot could be fetched in ${attempts(this.attempts)}`
   }
 }
 

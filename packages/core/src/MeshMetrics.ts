@@ -105,7 +105,7 @@ export const disconnects: Metric.Counter<number> = /*#__PURE__*/ Metric.counter(
  * @since 0.1.0
  */
 export const downtime: Metric.Histogram<number> = /*#__PURE__*/ Metric.histogram("makima.connection.downtime", {
-  description: "Time between complete stretches",
+  description: "Downtime of the feed",
   attributes: { unit: "milliseconds" },
   boundaries: [100, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000]
 })
@@ -187,7 +187,7 @@ export const events: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("maki
  * @since 0.1.0
  */
 export const gaps: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.gaps", {
-  description: "Marks of possible gaps",
+  description: "Possible gaps",
   incremental: true
 })
 

@@ -93,7 +93,7 @@ export type Options = { readonly [Option in keyof ReconnectPolicy]?: ReconnectPo
  */
 export const schedule: Schedule.Schedule<Duration.Duration> = Schedule.exponential("2 seconds").pipe(
   Schedule.modifyDelay(({ duration }) =>
-    Effect.map(Random.next, (random) => Duration.times(Duration.min(duration, Duration.seconds(30)), 0.5 + random / 2))
+    Effect.map(Random.next, (random) => Math.min(Duration.toMillis(duration), 30_000) * (0.5 + random / 2))
   )
 )
 

@@ -262,7 +262,7 @@ describe("repair", () => {
         Effect.flip
       )
       assert.strictEqual(exit.reason._tag, "SnapshotFailed")
-      assert.strictEqual(exit.message, "No snapshot of the tasks could be fetched in 1 attempt")
+      assert.strictEqual(exit.message, "No snapshot could be fetched in 1 attempt")
       assert.deepStrictEqual(events, ["Resync", "RepairFailed"])
     })
   )

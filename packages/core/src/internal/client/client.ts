@@ -49,7 +49,6 @@ export const make = Effect.fnUntraced(function* (
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
   const status = yield* SubscriptionRef.make<Status>(idle)
-  const state = yield* SubscriptionRef.make(Connection.noState)
   const now = () => monotonicMillis(clock)
   const { run, wakeAt } = Timers.make(now)
 
@@ -59,6 +58,7 @@ export const make = Effect.fnUntraced(function* (
     subscriptions: Subscriptions.make(settings.ackTimeout)
   }
   const { subscriptions } = group
+  const state = yield* SubscriptionRef.make<Connection.State>({ epoch: 0, ...subscriptions.current() })
   const consumers = Consumers.make({
     context,
     subscriptions,

@@ -28,7 +28,6 @@ import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import * as Interest from "../../Interest.ts"
 import * as MeshError from "../../MeshError.ts"
 import type { Disconnected, MeshEvent, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
@@ -43,13 +42,6 @@ import type { Snapshot } from "./subscriptions.ts"
 /** The subscriptions of the newest connection. See `MeshSession.SubscriptionState`. */
 export interface State extends Snapshot {
   readonly epoch: number
-}
-
-export const noState: State = {
-  epoch: 0,
-  requested: Interest.empty,
-  confirmed: Interest.empty,
-  unconfirmed: Interest.empty
 }
 
 export interface Options<Extra> extends Pick<
@@ -213,7 +205,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
       _tag: "Online",
       scope,
       pull: session.pull.pipe(
-        Effect.flatMap((batch) => (hasChanges() ? Effect.as(publish(epoch), batch) : Effect.succeed(batch))),
+        Effect.tap(() => (hasChanges() ? publish(epoch) : Effect.void)),
         Effect.catch((end) => Effect.uninterruptible(onSessionEnd(session, scope, openedAt, end)))
       )
     }

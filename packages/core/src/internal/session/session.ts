@@ -26,6 +26,7 @@ import * as MeshError from "../../MeshError.ts"
 import type { Data, Resync } from "../../MeshEvent.ts"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { MayBeWanted } from "../wire/decodeText.ts"
+import { isNonEmpty } from "../nonEmpty.ts"
 import { resync } from "../resync.ts"
 import { monotonicMillis } from "../time.ts"
 import * as Decoder from "./decoder.ts"
@@ -182,12 +183,11 @@ export const make = Effect.fnUntraced(function* <Bad, Extra = never>(
     Effect.mapError((error) => writeFailure ?? MeshError.fromSocketError(error)),
     Effect.flatMap(deliver),
     Effect.forever({ disableYield: true }),
-    Effect.onExit((exit) =>
-      Effect.sync(() => {
-        if (exit._tag === "Success") return
-        // An interrupted reader means that the session was closed.
-        handoff.end(Cause.hasInterruptsOnly(exit.cause) ? Cause.fail(new MeshError.ConnectionLost({})) : exit.cause)
-      })
+    Effect.onError((cause) =>
+      // An interrupted reader means that the session was closed.
+      Effect.sync(() =>
+        handoff.end(Cause.hasInterruptsOnly(cause) ? Cause.fail(new MeshError.ConnectionLost({})) : cause)
+      )
     ),
     Effect.forkIn(scope)
   )
@@ -234,17 +234,16 @@ const makeRequester = (
   /** Takes requests from the table, as far as the pace allows. Returns how to write them. */
   const take = (): Effect.Effect<void, Socket.SocketError> => {
     const limit = pacer.available(now())
-    const requests = subscriptions.take(reading.now(), limit)
     // An undefined member is left out.
-    const [first, ...rest] = requests.map((request) => JSON.stringify(request))
+    const requests = subscriptions.take(reading.now(), limit).map((request) => JSON.stringify(request))
     const count = requests.length
     pacer.spend(count)
     isPaced = count >= limit
     record()
-    if (first === undefined) return Effect.void
+    if (!isNonEmpty(requests)) return Effect.void
     sent += count
     lastAt = now()
-    return Effect.withSpan(writer.writeAll([first, ...rest]), "makima.subscribe", {
+    return Effect.withSpan(writer.writeAll(requests), "makima.subscribe", {
       kind: "client",
       attributes: { "makima.requests": count }
     })

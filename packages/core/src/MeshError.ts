@@ -105,8 +105,8 @@ export class HandshakeRejected extends TaggedError<HandshakeRejected>()("Handsha
 
 const statusMeaning = (status: number): string => {
   if (status === 401 || status === 403) return ": the API key was refused"
-  if (status === 404) return ": there is no task feed at this URL"
-  if (status === 426 || status === 505) return ": the server does not accept this version of the protocol"
+  if (status === 404) return ": no task feed at this URL"
+  if (status === 426 || status === 505) return ": unsupported version of the protocol"
   return ""
 }
 

@@ -92,7 +92,7 @@ export const dials: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makim
  * @since 0.1.0
  */
 export const disconnects: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.connection.disconnects", {
-  description: "Disconnects and failed dials",
+  description: "Disconnects",
   incremental: true
 })
 
@@ -161,7 +161,7 @@ export const bytesReceived: Metric.Counter<number> = /*#__PURE__*/ Metric.counte
  * @since 0.1.0
  */
 export const decodeFailures: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.frames.undecodable", {
-  description: "Frames that could not be decoded",
+  description: "Undecodable frames",
   incremental: true
 })
 
@@ -173,7 +173,7 @@ export const decodeFailures: Metric.Counter<number> = /*#__PURE__*/ Metric.count
  * @since 0.1.0
  */
 export const events: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.events", {
-  description: "Events by kind",
+  description: "Events",
   incremental: true
 })
 
@@ -225,7 +225,7 @@ export const eventsDropped: Metric.Counter<number> = /*#__PURE__*/ Metric.counte
  * @since 0.2.0
  */
 export const consumerStalls: Metric.Counter<number> = /*#__PURE__*/ Metric.counter("makima.consumer.stalls", {
-  description: "Stalls of consumers",
+  description: "Consumer stalls",
   incremental: true
 })
 

@@ -149,7 +149,7 @@ export const classify = (reason: ConnectionReason, context: ClassifyContext): Ve
 const isPermanent = (reason: ConnectionReason, wasOnline: boolean): boolean => {
   switch (reason._tag) {
     case "HandshakeRejected":
-      return finalStatuses.includes(reason.status) || (reason.status === 404 && !wasOnline)
+      return [301, 308, 401, 403, 426, 505].includes(reason.status) || (reason.status === 404 && !wasOnline)
     case "ConnectionClosed":
       return isFinalClose(reason.code)
     case "TlsFailed":
@@ -160,8 +160,6 @@ const isPermanent = (reason: ConnectionReason, wasOnline: boolean): boolean => {
       return reason._tag === "BadFrame"
   }
 }
-
-const finalStatuses: ReadonlyArray<number> = [301, 308, 401, 403, 426, 505]
 
 // 3000 and 3003 are registered with IANA as "Unauthorized" and "Forbidden".
 const isFinalClose = (code: number): boolean =>

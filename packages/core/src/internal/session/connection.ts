@@ -78,7 +78,7 @@ const warnAfter = 3
 type Batch<Extra> = NonEmptyReadonlyArray<MeshEvent | Extra>
 
 type LoopState<Extra> =
-  | { readonly _tag: "Offline"; readonly dialAt: number; readonly retryAfterUntil: number }
+  | { readonly _tag: "Offline"; dialAt: number; readonly retryAfterUntil: number }
   | {
       readonly _tag: "Online"
       readonly pull: Effect.Effect<Batch<Extra>, MeshError.MeshError>
@@ -275,8 +275,7 @@ export const make = Effect.fnUntraced(function* <Extra = never>(
         return Effect.ensuring(Scope.close(state.scope, Exit.void), closing.open)
       }
       if (state._tag === "Offline") {
-        const { dialAt, retryAfterUntil } = state
-        state = { ...state, dialAt: Math.min(dialAt, Math.max(earliestReconnect, retryAfterUntil)) }
+        state.dialAt = Math.min(state.dialAt, Math.max(earliestReconnect, state.retryAfterUntil))
       }
       dialNow.openUnsafe()
       return Effect.void

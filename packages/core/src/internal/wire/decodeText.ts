@@ -62,7 +62,7 @@ export const decode = (
   const isOutput = letter === 79
   const type = isOutput ? "TaskOutput" : "TaskUpdated"
   // In a frame that matches the expression, this is the id. The id of every other frame is not used.
-  const start = `{"type":"${type}","taskId":"`.length
+  const start = type.length + `{"type":"","taskId":"`.length
   const cut = frame.slice(start, frame.indexOf(`"`, start)) as TaskId
   const taskId = intern?.(cut) ?? cut
   if (mayBeWanted?.(type, taskId) === false) {

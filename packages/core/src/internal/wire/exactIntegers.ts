@@ -14,22 +14,20 @@ import type { JsonObject, Parsed } from "./frame.ts"
 // An integer of at most 15 digits is always exact. Most texts have no longer sequence of digits, so only this test runs.
 const longDigits = /[0-9]{16}/
 
-// Strings and numbers, in a text whose escapes were replaced.
-const tokens = /"[^"]*"|-?[0-9][-+.0-9eE]*/g
+// An escape, the start or the end of a string, or a number.
+const tokens = /\\.|"|-?[0-9][-+.0-9eE]*/g
 
 /**
  * Returns a valid JSON text in which each integer is quoted that a number does not print back unchanged. Uses neither
  * recursion nor backtracking expressions, because the sender chooses length and depth.
  */
-export const quoteInexact = (json: string): string =>
-  // Without escapes, each quote starts or ends a string. The replacement is as long, so indices stay the same.
-  json
-    .replaceAll(/\\./g, "__")
-    .replaceAll(tokens, (token, index: number) =>
-      /^-?[0-9]{16,}$/.test(token) && String(Number(token)) !== token
-        ? `"${token}"`
-        : json.slice(index, index + token.length)
-    )
+export const quoteInexact = (json: string): string => {
+  let inString = false
+  return json.replaceAll(tokens, (token) => {
+    if (token === `"`) inString = !inString
+    return !inString && /^-?[0-9]{16,}$/.test(token) && String(Number(token)) !== token ? `"${token}"` : token
+  })
+}
 
 /** Returns the object of a parsed frame with exact integers. Used where the protocol does not define the content. */
 export const restore = ({ json, object }: Parsed): JsonObject =>

@@ -169,10 +169,7 @@ const connectionLoop = (
       extension === undefined ? statusAfter(batch[0]) : batch.map(statusAfter).findLast(Predicate.isNotUndefined)
     if (next === undefined) return consumers.route(batch)
     if (next._tag === "Online") epoch = next.epoch
-    return Effect.andThen(
-      setStatus(next),
-      Effect.suspend(() => consumers.route(batch))
-    )
+    return Effect.flatMap(setStatus(next), () => consumers.route(batch))
   }
 
   const run = Effect.gen(function* () {

@@ -279,7 +279,7 @@ export const make = (options: Options): Consumers => {
     discoveries.disconnected()
   }
 
-  const deliverJoinedLate = (consumer: Consumer.Consumer, unconfirmed: number): void => {
+  const deliverJoinedLate = (unconfirmed: number, consumer: Consumer.Consumer): void => {
     MeshMetrics.recordGap("JoinedLate", context)
     deliver(consumer, resync(shared.epoch, { _tag: "JoinedLate" }, unconfirmed))
     inform(consumer, "JoinedLate", unconfirmed)
@@ -314,15 +314,11 @@ export const make = (options: Options): Consumers => {
     else consumers.forEach(visit)
   }
 
-  const openLate = (opened: Iterable<readonly [Consumer.Consumer, number]>): void => {
-    for (const [consumer, unconfirmed] of opened) deliverJoinedLate(consumer, unconfirmed)
-  }
-
   /** Offers an element to its consumers. */
   const offerElement = (element: Exclude<Element, TaskOutput>): void => {
     switch (element._tag) {
       case "Confirmed":
-        return openLate(openings.opened(element.key))
+        return openings.opened(element.key).forEach(deliverJoinedLate)
       case "Connected":
         if (!relayed.has(element)) {
           isLive = true
@@ -342,7 +338,7 @@ export const make = (options: Options): Consumers => {
         const isReplay = reason === "Started" || reason === "Reconnected"
         if (!isReplay && reason !== "Subscribed") break
         if (isReplay) offerReplayMark(element)
-        if (element.unconfirmed !== undefined) openLate(openings.opened(undefined))
+        if (element.unconfirmed !== undefined) openings.opened(undefined).forEach(deliverJoinedLate)
         return isReplay ? undefined : offerMark(element, openings.passesMark)
       }
     }
@@ -409,7 +405,7 @@ export const make = (options: Options): Consumers => {
       const unconfirmed = openings.join(consumer, subscriptions.keys(interest), isLive)
       // The first element is the state of the connection.
       if (offline !== undefined) deliver(consumer, offline)
-      else if (unconfirmed !== undefined) deliverJoinedLate(consumer, unconfirmed)
+      else if (unconfirmed !== undefined) deliverJoinedLate(unconfirmed, consumer)
       return consumer
     },
     leave(consumer) {
@@ -450,9 +446,7 @@ export const make = (options: Options): Consumers => {
       }
     }),
     repaired: (inform) => void (informOf = inform),
-    reported(snapshot) {
-      for (const { status, taskId } of snapshot) discoveries.report(taskId, status)
-    },
+    reported: discoveries.reported,
     sweeps: [demand.sweep, discoveries.sweep, warnOfStalls]
   }
 }

@@ -19,6 +19,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as MeshMetrics from "../../MeshMetrics.ts"
 import type { Restated } from "../../MeshEvent.ts"
+import type { TaskSnapshot } from "../../Repair.ts"
 import type { TaskUpdated } from "../../ServerMessage.ts"
 import type { TaskId } from "../../TaskId.ts"
 import * as ReadingClock from "../session/readingClock.ts"
@@ -45,8 +46,8 @@ export interface Discoveries<C> {
   readonly tasksOf: (consumer: C) => Iterable<TaskId> | undefined
   /** Records an update, even without consumers. Returns the consumers that begin to follow its task. */
   readonly observe: (update: TaskUpdated | Restated) => ReadonlyArray<C>
-  /** A snapshot lists a task. Without an end, it is not suspect any more. */
-  readonly report: (taskId: TaskId, status: string | undefined) => void
+  /** A repair has fetched a snapshot. The tasks that it lists without an end are not suspect any more. */
+  readonly reported: (snapshot: ReadonlyArray<TaskSnapshot>) => void
   /** Records output of a task. */
   readonly touch: (taskId: TaskId) => void
   /** Whether there is a consumer of everything. */
@@ -202,14 +203,16 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
       }
       return found
     },
-    report(taskId, status) {
-      let isLive = discoveries.size === 0
-      for (const discovery of discoveries.values()) {
-        if (hasEnded(discovery, status)) continue
-        touch(discovery, taskId)
-        isLive = true
+    reported(snapshot) {
+      for (const { status, taskId } of snapshot) {
+        let isLive = discoveries.size === 0
+        for (const discovery of discoveries.values()) {
+          if (hasEnded(discovery, status)) continue
+          touch(discovery, taskId)
+          isLive = true
+        }
+        if (isLive) known.touch(taskId)
       }
-      if (isLive) known.touch(taskId)
     },
     touch(taskId) {
       known.touch(taskId)

@@ -92,7 +92,7 @@ export const make = <R>({ idleMillis, loop, now, onEnd, onStopping, wakeAt }: Op
     return Effect.raceFirst(loop, stopping.await).pipe(
       Effect.exit,
       Effect.flatMap(onExit),
-      Effect.andThen(Effect.sync(() => void (state = "Idle")))
+      Effect.map(() => void (state = "Idle"))
     )
   })
 
@@ -116,10 +116,10 @@ export const make = <R>({ idleMillis, loop, now, onEnd, onStopping, wakeAt }: Op
     },
     stop,
     // Yields, so that the requesting fiber continues first: opening the latch runs this fiber synchronously.
-    run: Effect.suspend(() => Effect.andThen(requested.await, Effect.yieldNow)).pipe(
+    run: requested.await.pipe(
+      Effect.andThen(Effect.yieldNow),
       Effect.andThen(oneLoop),
-      Effect.repeat({ while: () => isOpen }),
-      Effect.asVoid
+      Effect.repeat({ while: () => isOpen })
     ),
     sweep(time) {
       if (stopAt > time) wakeAt(stopAt)

@@ -37,7 +37,7 @@ export interface Openings<C> {
    * The confirmation of a key was routed; `undefined` if keys were reported as overdue. Returns the late consumers whose
    * stretch opens here, with the numbers of their unconfirmed keys.
    */
-  readonly opened: (key: Key | undefined) => Iterable<readonly [C, number]>
+  readonly opened: (key: Key | undefined) => ReadonlyMap<C, number>
   /** Whether the replay mark of this connection is for a consumer. Returns `true` at most once for each consumer. */
   readonly takeReplay: (consumer: C) => boolean
   /** Whether the mark of a key that was just confirmed, or reported as overdue, is for a consumer. */

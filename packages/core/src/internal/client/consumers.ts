@@ -256,8 +256,7 @@ export const make = (options: Options): Consumers => {
     if (names.length === 0) return
     MeshMetrics.consumerStalls.updateUnsafe(names.length, context)
     return Effect.logWarning(
-      `A consumer blocks all others of its MeshClient: its queue has been full for ${stallMillis / 1000} s. ` +
-        "Read faster, or choose another `overflow`."
+      `The full queue of a consumer blocks all others for ${stallMillis} ms: read faster, or choose another \`overflow\``
     ).pipe(Effect.annotateLogs({ consumers: names.join(", ") }))
   }
 

@@ -14,7 +14,6 @@
  *
  * @since 0.1.0
  */
-import * as Channel from "effect/Channel"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -215,14 +214,12 @@ const streamOf =
     const joinOptions = { ...consumerSettings(name, options), interest, ...more }
     return Pushdown.source(
       ({ isWanted }) =>
-        Stream.fromChannel(
-          Channel.fromTransform((_, scope) =>
-            // A consumer is its own pull.
-            Effect.acquireRelease(
-              Effect.flatMap(Drain.Current, (drain) => join({ ...joinOptions, isWanted, drain })),
-              leave
-            ).pipe(Scope.provide(scope))
-          )
+        Stream.transformPull(Stream.empty, (_, scope) =>
+          // A consumer is its own pull.
+          Effect.acquireRelease(
+            Effect.flatMap(Drain.Current, (drain) => join({ ...joinOptions, isWanted, drain })),
+            leave
+          ).pipe(Scope.provide(scope))
         )
       // Its interest admits only events of the type `A`.
     ) as Stream.Stream<A, MeshError.MeshError>

@@ -206,8 +206,8 @@ export const make = (options: Options): Consumers => {
 
   /** Runs a wait for a consumer. Meanwhile nothing is read, so silence means nothing. */
   const whileNotReading = (wait: Effect.Effect<void>): Effect.Effect<void> => {
-    discoveries.stopReading()
-    return Effect.ensuring(wait, Effect.sync(discoveries.startReading))
+    discoveries.pause()
+    return Effect.ensuring(wait, Effect.sync(discoveries.resume))
   }
 
   /** Waits until a consumer has taken its events, or another one waits. */
@@ -256,7 +256,7 @@ export const make = (options: Options): Consumers => {
     if (names.length === 0) return
     MeshMetrics.consumerStalls.updateUnsafe(names.length, context)
     return Effect.logWarning(
-      `The full queue of a consumer blocks all others for ${stallMillis} ms: read faster, or choose another \`overflow\``
+      `The full queue of a consumer has blocked all others for ${stallMillis} ms: read faster, or choose another \`overflow\``
     ).pipe(Effect.annotateLogs({ consumers: names.join(", ") }))
   }
 

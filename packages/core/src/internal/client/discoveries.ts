@@ -57,9 +57,9 @@ export interface Discoveries<C> {
   readonly connected: () => void
   readonly disconnected: () => void
   /** The router waits for a consumer, and reads nothing. */
-  readonly stopReading: () => void
+  readonly pause: () => void
   /** The router reads again. */
-  readonly startReading: () => void
+  readonly resume: () => void
   readonly sweep: Sweep
 }
 
@@ -91,7 +91,7 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
   let checkAt = Infinity
   reading.start()
 
-  /** Requests a sweep. While nothing is read, `startReading` does that. */
+  /** Requests a sweep. While nothing is read, `resume` does that. */
   const check = (time: number): void => {
     checkAt = Math.min(checkAt, time)
     if (isReading) wakeAt(checkAt - reading.now() + now())
@@ -236,11 +236,11 @@ export const make = <C>({ context, now, onFound, onGone, wakeAt }: Options<C>): 
       connected.stop()
       isConnected = false
     },
-    stopReading() {
+    pause() {
       reading.stop()
       isReading = false
     },
-    startReading() {
+    resume() {
       isReading = true
       reading.start()
       check(checkAt)

@@ -63,6 +63,14 @@ describe("Simulation", () => {
     })
   )
 
+  it.live("dates what a program sees after a fatal end by its own time, not by the next step", () =>
+    Effect.gen(function* () {
+      // The judge starts the stream again after a 403. Its first dial fails before time advances.
+      const stream = yield* Simulation.check(Simulation.meshStream, 588)
+      assert.strictEqual(stream._tag, "Passed", Simulation.format(stream))
+    })
+  )
+
   it.live("finds nothing in twenty seeds of a client with two connections", () =>
     Effect.gen(function* () {
       for (let seed = 1; seed <= 20; seed++) {

@@ -106,6 +106,8 @@ const start = Effect.fnUntraced(function* <Action>(
       yield* settle
       const wrong = (yield* wire.look) ?? (yield* running.judge(moment))
       if (wrong !== undefined) return yield* violation(wrong)
+      // The judge may have started a program again. Its first dial ends before time advances.
+      yield* settle
     }),
     perform(step) {
       switch (step._tag) {

@@ -7,7 +7,6 @@
  *
  * @since 0.1.0
  */
-import * as Predicate from "effect/Predicate"
 import type { ClientMessage } from "./ClientMessage.ts"
 import type { TaskId } from "./TaskId.ts"
 
@@ -33,7 +32,7 @@ export interface Interest {
 
 const none: ReadonlySet<TaskId> = new Set()
 
-const toSet = (ids: TaskId | Iterable<TaskId>): ReadonlySet<TaskId> => new Set(Predicate.isString(ids) ? [ids] : ids)
+const toSet = (ids: TaskId | Iterable<TaskId>): ReadonlySet<TaskId> => new Set(typeof ids === "string" ? [ids] : ids)
 
 /**
  * The empty interest.
@@ -105,7 +104,7 @@ export const output = (ids: TaskId | Iterable<TaskId>): Interest => ({ ...empty,
  */
 export const task = (ids: TaskId | Iterable<TaskId>): Interest => {
   const set = toSet(ids)
-  return { all: false, updates: set, output: set }
+  return { ...empty, updates: set, output: set }
 }
 
 /**

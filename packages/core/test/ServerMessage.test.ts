@@ -589,17 +589,17 @@ describe("ServerMessage", () => {
       }
     })
 
-    it("decodes acknowledgements of output from their text, of which a replay brings thousands", () => {
+    it("leaves acknowledgements to the longer way", () => {
       const frames = [
-        [`{"type":"outputSubscribed","taskId":"a"}`, true],
-        [`{"type":"outputSubscribed","taskId":""}`, false],
-        [`{"type":"outputSubscribed","taskId":"a\\u0062"}`, false],
-        [`{"type":"outputSubscribed","taskId":"a","x":1}`, false],
-        [`{"type":"outputSubscribed"}`, false],
-        [`{"type":"outputUnsubscribed","taskId":"a"}`, false]
-      ] as const
-      for (const [frame, isDecoded] of frames) {
-        assert.strictEqual(DecodeText.decode(frame) !== undefined, isDecoded, frame)
+        `{"type":"outputSubscribed","taskId":"a"}`,
+        `{"type":"outputSubscribed","taskId":""}`,
+        `{"type":"outputSubscribed","taskId":"a\\u0062"}`,
+        `{"type":"outputSubscribed","taskId":"a","x":1}`,
+        `{"type":"outputSubscribed"}`,
+        `{"type":"outputUnsubscribed","taskId":"a"}`
+      ]
+      for (const frame of frames) {
+        assert.isUndefined(DecodeText.decode(frame), frame)
         assertDecodeTextAgrees(frame)
       }
     })

@@ -104,7 +104,7 @@ describe("import of @makima-stream/core", () => {
     Effect.gen(function* () {
       const loaded = yield* modules(...["TaskStatus", "MeshMetrics", "ReconnectPolicy", "MeshEvent"].map(published))
       const [status = [], metrics = [], policy = [], event = []] = loaded
-      assert.deepStrictEqual([...ofEffect(status)], ["Predicate", "Function", "Pipeable"])
+      assert.deepStrictEqual([...ofEffect(status)], [])
       assert.deepStrictEqual([...ofCore(status)], ["TaskStatus", "chunks/plain"])
       assert.deepStrictEqual([...ofCore(metrics)], ["MeshMetrics"])
       assert.deepStrictEqual([...ofCore(policy)], ["ReconnectPolicy"])

@@ -6,7 +6,6 @@
  * (TypeScript infers only from the last overload and loses `E` and `R`), so such an
  * operator has one signature with a conditional result, like `Effect.forkChild`.
  */
-import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import {
   isLifecycle,
@@ -75,8 +74,8 @@ export const keptBy = (options: KeepOptions | undefined): ((event: MeshEvent) =>
 
 /** A selector as a predicate. */
 export const toPredicate = <T extends string>(selector: Selector<T>): ((value: T) => boolean) => {
-  if (Predicate.isFunction(selector)) return selector
-  if (Predicate.isString(selector)) return (value) => value === selector
+  if (typeof selector === "function") return selector
+  if (typeof selector === "string") return (value) => value === selector
   const values: ReadonlySet<T> = new Set(selector)
   return (value) => values.has(value)
 }
@@ -89,7 +88,7 @@ export const updates: Pushdown.MayBeWanted = (type) => type === "TaskUpdated"
 export const unlessCalled = (
   selector: Selector<string>,
   mayBeWanted: Pushdown.MayBeWanted
-): Pushdown.MayBeWanted | undefined => (Predicate.isFunction(selector) ? undefined : mayBeWanted)
+): Pushdown.MayBeWanted | undefined => (typeof selector === "function" ? undefined : mayBeWanted)
 
 /**
  * Keeps the events that satisfy a predicate, and the lifecycle elements that the

@@ -7,7 +7,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
-import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -166,7 +165,9 @@ const connectionLoop = (
   const routed = (batch: NonEmptyReadonlyArray<Consumers.Element>): Effect.Effect<void> => {
     // A `Connected` and a `Disconnected` are always first in their batch, except those of an extension.
     const next =
-      extension === undefined ? statusAfter(batch[0]) : batch.map(statusAfter).findLast(Predicate.isNotUndefined)
+      extension === undefined
+        ? statusAfter(batch[0])
+        : batch.map(statusAfter).findLast((status) => status !== undefined)
     if (next === undefined) return consumers.route(batch)
     if (next._tag === "Online") epoch = next.epoch
     return Effect.flatMap(setStatus(next), () => consumers.route(batch))

@@ -76,7 +76,7 @@ export class Consumer extends Effectable.Class<Batch, MeshError | Cause.Done> {
   /** How many events were lost. */
   lost = 0
   /** How many lost events the metrics have counted. */
-  lostRecorded = 0
+  recorded = 0
   readonly options: Options
   private events: Array<MeshEvent> | undefined = undefined
   /** Whether it received what a repair knows. */

@@ -116,7 +116,7 @@ export const make = (options: Options): Consumers => {
       openings.retained(key)
     },
     onGiveUp(key) {
-      if (key.kind === "all") openings.covered(subscriptions.keys(Interest.updates(router.updateTasks())))
+      if (key.kind === "all") openings.covered(subscriptions.keys(Interest.updates(router.tasks())))
     }
   })
   const discoveries = Discoveries.make<Consumer.Consumer>({
@@ -179,11 +179,11 @@ export const make = (options: Options): Consumers => {
   }
 
   const recordLost = (consumer: Consumer.Consumer): void => {
-    const { lost, lostRecorded } = consumer
-    if (lost === lostRecorded) return
-    MeshMetrics.eventsDropped.updateUnsafe(lost - lostRecorded, context)
+    const { lost, recorded } = consumer
+    if (lost === recorded) return
+    MeshMetrics.eventsDropped.updateUnsafe(lost - recorded, context)
     MeshMetrics.recordGap("Overflow", context)
-    consumer.lostRecorded = lost
+    consumer.recorded = lost
     inform(consumer, "Overflow")
   }
 

@@ -2,7 +2,6 @@
  * Finds the consumers of an event. Routing is by task: the cost of an event depends
  * on the consumers of its task, not on all consumers. Synchronous, no Effect.
  */
-import * as Predicate from "effect/Predicate"
 import type { Interest } from "../../Interest.ts"
 import type { TaskId } from "../../TaskId.ts"
 import type { Key } from "../session/subscriptions.ts"
@@ -12,7 +11,7 @@ export interface Router<C> {
   readonly add: (consumer: C, interest: Interest) => void
   readonly remove: (consumer: C, interest: Interest) => void
   /** The tasks whose updates have their own consumers. */
-  readonly updateTasks: () => Iterable<TaskId>
+  readonly tasks: () => Iterable<TaskId>
   /** Calls `visit` with each consumer of a key: the updates or the output of a task, or all updates without a task. */
   readonly visitKey: (kind: Key["kind"], taskId: TaskId | undefined, visit: (consumer: C) => void) => void
   /** Calls `visit` with each consumer of an update. Allocates nothing. `visit` must not add or remove consumers. */
@@ -61,7 +60,7 @@ export const make = <C extends object>(): Router<C> => {
   return {
     add: forKeys(put),
     remove: forKeys(take),
-    updateTasks: () => Array.from(updates.keys()).filter(Predicate.isNotUndefined),
+    tasks: () => Array.from(updates.keys()).filter((taskId) => taskId !== undefined),
     visitKey: (kind, taskId, visit) => visitTask(kind === "output" ? output : updates, taskId, visit),
     visitUpdate(taskId, visit) {
       visitTask(updates, undefined, visit)

@@ -1,6 +1,5 @@
 /** Parses a frame to its JSON object. Both directions of the wire share this. */
 import { DecodeError } from "../../DecodeError.ts"
-import * as Predicate from "effect/Predicate"
 import type * as Schema from "effect/Schema"
 
 /** A parsed JSON object. */
@@ -30,7 +29,8 @@ export const parse = (frame: Frame): Parsed | DecodeError => {
     const object: unknown = JSON.parse(json)
     problem = "NotAnObject"
     // The values of a parsed object are JSON.
-    if (Predicate.isObject(object)) return { object: object as JsonObject, json }
+    if (typeof object === "object" && object !== null && !Array.isArray(object))
+      return { object: object as JsonObject, json }
   } catch {}
   const expected = problem === "InvalidUtf8" ? "bytes that are UTF-8" : "one JSON object"
   return new DecodeError({ problem, path: [], expected, size: frame.length })

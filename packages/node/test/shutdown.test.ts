@@ -99,30 +99,36 @@ const fetching: State = Effect.fnUntraced(function* (state) {
   return { program, ending: Effect.undefined }
 })
 
+/**
+ * The kernel resets the connection of a process that ends with unread data. On a busy machine the server can notice the reset
+ * before it has read the close frame.
+ */
+const flood = [1000, 1006]
+
 /** One signal each, since the runtime handles both in the same way. Each signal meets a stream and a client. */
 const states: ReadonlyArray<
-  readonly [signal: NodeJS.Signals, name: string, state: string, get: State, closes: boolean]
+  readonly [signal: NodeJS.Signals, name: string, state: string, get: State, codes: ReadonlyArray<number | undefined>]
 > = [
-  ["SIGINT", "fetching its credentials", "credentials", fetching, false],
-  ["SIGTERM", "connecting", "connecting", silent, false],
-  ["SIGINT", "in backoff", "backoff", refusing, false],
-  ["SIGTERM", "online", "online", idle, true],
-  ["SIGINT", "online with a slow consumer", "slow", flooded, true],
-  ["SIGTERM", "a client in backoff", "client", refusing, false],
-  ["SIGINT", "a client online", "client", idle, true],
-  ["SIGTERM", "a client with a slow consumer", "client-slow", flooded, true],
-  ["SIGINT", "draining", "draining", draining, true]
+  ["SIGINT", "fetching its credentials", "credentials", fetching, [undefined]],
+  ["SIGTERM", "connecting", "connecting", silent, [undefined]],
+  ["SIGINT", "in backoff", "backoff", refusing, [undefined]],
+  ["SIGTERM", "online", "online", idle, [1000]],
+  ["SIGINT", "online with a slow consumer", "slow", flooded, flood],
+  ["SIGTERM", "a client in backoff", "client", refusing, [undefined]],
+  ["SIGINT", "a client online", "client", idle, [1000]],
+  ["SIGTERM", "a client with a slow consumer", "client-slow", flooded, flood],
+  ["SIGINT", "draining", "draining", draining, [1000]]
 ]
 
 describe("shutdown", () => {
-  for (const [signal, name, state, get, closes] of states) {
+  for (const [signal, name, state, get, codes] of states) {
     it.live(`${signal} ends a program within a second that is ${name}`, () =>
       Effect.gen(function* () {
         const { ending, program } = yield* get(state)
         const took = program.kill(signal)
         assert.strictEqual(yield* program.exited, 130)
         assert.isBelow(took(), 1000)
-        assert.strictEqual(yield* ending, closes ? 1000 : undefined)
+        assert.include(codes, yield* ending)
       })
     )
   }

@@ -27,7 +27,8 @@ describe.concurrent("tail", () => {
       const { code, stderr, stdout } = yield* tail.ended
       assert.strictEqual(code, 0)
       assert.strictEqual(stdout, "task-a  running\ntask-a  assistant  one\ntask-a  two\ntask-a  done\n")
-      assert.strictEqual(stderr, "connected (connection 1)\ncomplete from here on\n")
+      // On a very busy machine the acknowledgement takes longer than the client waits, which the second line then adds.
+      assert.match(stderr, /^connected \(connection 1\)\ncomplete from here on/)
     })
   )
 

@@ -11,7 +11,12 @@ import type * as ShapedPipe from "./shapedPipe.ts"
 
 const directions = ["toServer", "toClient"] as const
 
-/** How bytes travel in one direction. `ChaosProxy` exports it. */
+/**
+ * How bytes travel in one direction. `ChaosProxy` exports it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Shape {
   /**
    * The delay of every chunk from its arrival, in milliseconds. It does not limit

@@ -12,7 +12,12 @@ import * as Latch from "effect/Latch"
 import type * as Net from "node:net"
 import * as ShapedPipe from "./shapedPipe.ts"
 
-/** `ChaosProxy` exports it. */
+/**
+ * The direction of bytes through a proxy. `ChaosProxy` exports it.
+ *
+ * @category models
+ * @since 0.2.0
+ */
 export type Direction = "toServer" | "toClient"
 
 /** What is known of a connection. Times are in milliseconds since 1970. */

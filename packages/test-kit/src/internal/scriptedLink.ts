@@ -21,7 +21,12 @@ import * as SocketErrors from "./socketErrors.ts"
 
 export type Frame = string | Uint8Array
 
-/** A frame that the server sent to a connection. `ScriptedMesh` exports it. */
+/**
+ * A frame that the server sent to a connection. `ScriptedMesh` exports it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Sent {
   /** The number of the connection. */
   readonly connection: number

@@ -13,6 +13,9 @@ import type * as ScriptedMesh from "../../ScriptedMesh.ts"
 /**
  * The server emits messages. Each message has a unique number: in `updatedBy` of
  * an update, `content` of an output, `message` of an error.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export interface Emit {
   readonly _tag: "Emit"
@@ -24,7 +27,12 @@ export interface Emit {
   readonly times: number
 }
 
-/** The program itself acts: for example, a consumer joins, leaves or stalls. */
+/**
+ * The program itself acts: for example, a consumer joins, leaves or stalls.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Act<Action> {
   readonly _tag: "Act"
   /** The action, a value that the program defines. */
@@ -34,15 +42,28 @@ export interface Act<Action> {
 /**
  * The server refuses the next dial with status 403, which ends a program with the
  * default policy.
+ *
+ * @category models
+ * @since 0.2.0
  */
 export interface Reject {
   readonly _tag: "Reject"
 }
 
-/** One step of a schedule. */
+/**
+ * One step of a schedule.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Step<Action> = FaultSchedule.Fault | Emit | Act<Action> | Reject
 
-/** The steps of a run, and the settings of its server and scheduler. */
+/**
+ * The steps of a run, and the settings of its server and scheduler.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Schedule<Action> {
   /** The most frames that one pull returns. */
   readonly maxBatch: number
@@ -59,7 +80,12 @@ export interface Schedule<Action> {
   readonly steps: ReadonlyArray<Step<Action>>
 }
 
-/** The environment of a program under simulation. */
+/**
+ * The environment of a program under simulation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface World {
   /** The server. The `Socket` that leads to it is in the context. */
   readonly mesh: ScriptedMesh.ScriptedMesh["Service"]
@@ -82,10 +108,18 @@ export interface World {
  * When a program is judged: after a step (`step`); at the end, after every fault
  * was healed, minutes have passed, and the server has sent messages of every task
  * (`healed`); and again after a reconnect without faults (`reconnected`).
+ *
+ * @category models
+ * @since 0.1.0
  */
 export type Moment = "step" | "healed" | "reconnected"
 
-/** A running program. */
+/**
+ * A running program.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Running<Action> {
   /** Performs an action of the program. */
   readonly act: (action: Action) => Effect.Effect<void>
@@ -98,6 +132,9 @@ export interface Running<Action> {
 /**
  * A program, and how to start it. Its scope is that of the run: when it closes, no
  * fiber and no connection of the program may be left.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export interface Program<Action> {
   /** Its name in reports. */
@@ -110,7 +147,12 @@ export interface Program<Action> {
   readonly maxConnections?: number
 }
 
-/** An invariant was violated. */
+/**
+ * An invariant was violated.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Violation extends Data.TaggedError("Violation")<{
   /** The number of completed steps. Above the length of the schedule for the phases after it. */
   readonly step: number
@@ -126,6 +168,9 @@ export class Violation extends Data.TaggedError("Violation")<{
 /**
  * The result of a search: no violation, or the smallest failing schedule that was
  * found.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export type Outcome<Action> =
   | { readonly _tag: "Passed" }

@@ -10,10 +10,20 @@ import type { TaskId } from "@makima-stream/core/TaskId"
 import type * as Random from "../random.ts"
 import * as Text from "./text.ts"
 
-/** A message of a workload. `Workload` exports it. */
+/**
+ * A message of a workload. `Workload` exports it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Message = TaskUpdated | TaskOutput
 
-/** A message, and when it is sent. `Workload` exports it. */
+/**
+ * A message, and when it is sent. `Workload` exports it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Entry {
   /** When it is sent, in whole milliseconds from the start of the workload. */
   readonly at: number

@@ -94,7 +94,10 @@ const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
 
 const reasonText = ({ reason, taskId, unconfirmed }: MeshEvent.Resync): string => {
   const of = taskId === undefined ? "" : ` of ${Text.shortId(taskId)}`
-  const open = unconfirmed === undefined ? "" : `, ${unconfirmed} subscriptions not confirmed yet`
+  const open =
+    unconfirmed === undefined
+      ? ""
+      : `, ${unconfirmed} ${unconfirmed === 1 ? "subscription" : "subscriptions"} not confirmed yet`
   switch (reason._tag) {
     case "Started":
     case "JoinedLate":
